@@ -1,0 +1,354 @@
+"""Messages → documents: poll, bulk, then commit; what can never be a document, to dead letters.
+
+Promise: at least once from topic to index, exactly once in effect. Every message below a
+committed offset is stored under its event's own id, or acknowledged by the dead-letter
+topic. A document that is there already is refused by OpenSearch (409) and counted as
+replayed, so going over a topic again doubles nothing.
+
+One thread polls and keeps the ledger; two send bulk requests. What is in memory is
+bounded: two bulks in flight, and Kafka's own fetch queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from opensearchpy import OpenSearch
+
+from clickstream import events, index, topics
+from clickstream.errors import BulkError, DeliveryError, EventError, Interrupted, ServerError
+from clickstream.ledger import Ledger, Span
+from clickstream.settings import KafkaSettings, Settings
+
+logger = logging.getLogger(__name__)
+
+BULK_DOCUMENTS = 2_000
+BULKS_IN_FLIGHT = 2
+"""More senders gain nothing against a server on the same two cores, and cost memory."""
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 5.0
+"""Full jitter between: the longest wait is what a returned server may stand unused."""
+
+STRANGERS_LIMIT = 100
+"""So many messages in a row that are no events: the topic is somebody else's."""
+
+_POLL_S = 0.1
+_PAUSE_AFTER_S = 1.0
+_DRAIN_S = 4.0
+_COMMIT_EVERY_MS = 500
+_DEAD_LETTER_S = 30.0
+
+
+@dataclass
+class IndexReport:
+    """What became of the messages read; a message counts once it is settled."""
+
+    index: str
+    stored: int = 0
+    replayed: int = 0
+    """Documents that were there already, under the same id."""
+    dead_lettered: int = 0
+    retried: int = 0
+    """Documents sent again, each time counted."""
+    bulks: int = 0
+    bytes: int = 0
+    """Of the bulk bodies that OpenSearch answered."""
+    seconds: float = 0.0
+
+    @property
+    def messages(self) -> int:
+        """Messages settled: stored, replayed or dead-lettered."""
+        return self.stored + self.replayed + self.dead_lettered
+
+    @property
+    def documents_per_second(self) -> float:
+        """Documents acknowledged, stored and replayed, over the whole run."""
+        return (self.stored + self.replayed) / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stored:,} documents stored in {self.index}, {self.replayed:,} replayed, "
+            f"{self.dead_lettered:,} dead-lettered, {self.retried:,} retried "
+            f"in {self.seconds:.1f} s ({self.documents_per_second:,.0f} documents/s)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+def index_topic(
+    settings: Settings,
+    *,
+    until_caught_up: bool = False,
+    stop: threading.Event | None = None,
+    on_bulk: Callable[[IndexReport], None] | None = None,
+) -> IndexReport:
+    """Index the topic's messages as a member of the consumer group, until told to stop.
+
+    Delivery is the promise at the head of this module. OpenSearch out of reach, overloaded
+    or read-only is waited for as long as it takes, with growing jittered waits, and only
+    what was rejected is sent again. Topic and index must exist.
+
+    Args:
+        settings: where from, where to, and as which group.
+        until_caught_up: end when the group has committed all that lay in the topic half a
+            second before; with nobody producing that is a lag of 0.
+        stop: set it to stop within 5 s, with everything acknowledged committed.
+        on_bulk: called after every bulk with the report so far.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+        BulkError: OpenSearch refuses to work with us, or the topic holds no events of ours.
+        DeliveryError: the dead-letter topic takes nothing; the offset stands still.
+        Interrupted: by the notebook's stop button; everything acknowledged is committed.
+    """
+    topics.consumer_lag(settings.kafka)  # fails early, and clearly, without Kafka or topic
+    return _Indexer(settings, stop or threading.Event(), on_bulk).run(until_caught_up)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What one poll brought: the actions of one bulk, the dead letters, and their spans."""
+
+    actions: list[bytes]
+    messages: list[Message]
+    """Those of the actions, in order."""
+    dead: list[tuple[Message, str, str]]
+    """Message, error type, reason."""
+    spans: list[Span]
+
+
+class _Indexer:
+    """One run of the consumer. Only `_send` and what it calls leave the polling thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stop: threading.Event,
+        on_bulk: Callable[[IndexReport], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        # Set when the time to drain is over: senders give up what they still retry.
+        self._give_up = threading.Event()
+        self._on_bulk = on_bulk
+        self._ledger = Ledger()
+        self._in_flight: deque[tuple[_Batch, Future[IndexReport]]] = deque()
+        self._strangers = 0
+        self._started_s = time.monotonic()
+        self.report = IndexReport(settings.opensearch.index)
+        self._client = index.connect(settings.opensearch)
+        self._dead_letters = _DeadLetters(settings.kafka)
+        self._consumer = Consumer(
+            settings.kafka.client_config()
+            | {
+                "group.id": settings.kafka.group_id,
+                "auto.offset.reset": "earliest",
+                "allow.auto.create.topics": False,
+                # Only what the ledger says is settled is ever stored, hence committed.
+                "enable.auto.offset.store": False,
+                "auto.commit.interval.ms": _COMMIT_EVERY_MS,
+                "partition.assignment.strategy": "cooperative-sticky",
+                # A killed member's partitions come free after six seconds, not 45.
+                "session.timeout.ms": 6_000,
+                "heartbeat.interval.ms": 2_000,
+                "queued.max.messages.kbytes": 32_768,
+                "fetch.queue.backoff.ms": 50,
+            }
+        )
+
+    def run(self, until_caught_up: bool) -> IndexReport:
+        was_interrupted = False
+        senders = ThreadPoolExecutor(BULKS_IN_FLIGHT, thread_name_prefix="clickstream-bulk")
+        self._consumer.subscribe(
+            [self._settings.kafka.topic], on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        try:
+            self._loop(senders, until_caught_up)
+        except KeyboardInterrupt:
+            was_interrupted = True
+        finally:
+            self._stop_cleanly(senders)
+        if was_interrupted:
+            msg = f"stopped by interrupt; {self.report}; run the cell again to go on"
+            raise Interrupted(msg)
+        return self.report
+
+    def _loop(self, senders: ThreadPoolExecutor, until_caught_up: bool) -> None:
+        caught_up = _CaughtUp(self._settings.kafka)
+        while not self._stop.is_set():
+            messages = self._consumer.consume(BULK_DOCUMENTS, timeout=_POLL_S)
+            if messages and (batch := self._sort(messages)) is not None:
+                self._make_room()
+                self._in_flight.append((batch, senders.submit(self._send, batch)))
+            self._settle(wait_s=0)
+            if until_caught_up and not messages and not self._in_flight and caught_up():
+                return
+
+    def _sort(self, messages: Sequence[Message]) -> _Batch | None:
+        """Sort messages into actions and dead letters, and note them as delivered."""
+        batch = _Batch([], [], [], [])
+        ends: dict[int, int] = {}
+        for message in messages:
+            if (error := message.error()) is not None:
+                self._on_error(error)
+                continue
+            ends[message.partition()] = message.offset() + 1
+            try:
+                batch.actions.append(_action(message.value()))
+            except EventError as error:
+                self._strangers += 1
+                batch.dead.append((message, type(error).__name__, str(error)))
+            else:
+                self._strangers = 0
+                batch.messages.append(message)
+            if self._strangers >= STRANGERS_LIMIT:
+                msg = (
+                    f"topic {self._settings.kafka.topic!r}: {STRANGERS_LIMIT} messages in a row "
+                    f"are no events of this kit (last: {batch.dead[-1][2]}); it is somebody "
+                    "else's topic; name another, or `clickstream reset --yes` if it is yours"
+                )
+                raise BulkError(msg)
+        batch.spans.extend(self._ledger.deliver(i, end) for i, end in ends.items())
+        return batch if batch.spans else None
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            msg = f"reading topic {self._settings.kafka.topic!r}: Kafka answered {error.str()!r}"
+            raise ServerError(msg)
+        logger.warning("kafka reported error=%r, librdkafka retries", error.str())
+
+    def _make_room(self) -> None:
+        """Wait until another bulk may fly; keep polling if it takes long, to keep the seat."""
+        waited_from_s = time.monotonic()
+        is_paused = False
+        while len(self._in_flight) >= BULKS_IN_FLIGHT and not self._stop.is_set():
+            self._settle(wait_s=_POLL_S)
+            if not is_paused and time.monotonic() - waited_from_s > _PAUSE_AFTER_S:
+                self._consumer.pause(self._consumer.assignment())
+                is_paused = True
+            if is_paused and (message := self._consumer.poll(0)) is not None:
+                # Paused partitions bring none; one that was just assigned may.
+                self._consumer.seek(
+                    TopicPartition(message.topic(), message.partition(), message.offset())
+                )
+                self._consumer.pause(self._consumer.assignment())
+        if is_paused:
+            self._consumer.resume(self._consumer.assignment())
+
+    def _settle(self, *, wait_s: float) -> None:
+        """Take in the answers that have come, in any order, and store what may be committed."""
+        if self._in_flight and wait_s:
+            try:
+                self._in_flight[0][1].exception(timeout=wait_s)
+            except TimeoutError:
+                return
+        done = [each for each in self._in_flight if each[1].done()]
+        for each in done:
+            self._in_flight.remove(each)
+            batch, future = each
+            self._count(future.result())
+            for span in batch.spans:
+                span.is_settled = True
+        if done and (marks := self._ledger.committable()):
+            topic = self._settings.kafka.topic
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(topic, i, offset) for i, offset in marks.items()]
+            )
+
+    def _count(self, part: IndexReport) -> None:
+        report = self.report
+        report.stored += part.stored
+        report.replayed += part.replayed
+        report.dead_lettered += part.dead_lettered
+        report.retried += part.retried
+        report.bulks += part.bulks
+        report.bytes += part.bytes
+        report.seconds = time.monotonic() - self._started_s
+        logger.info(
+            "bulk indexed index=%s stored=%d replayed=%d dead_lettered=%d retried=%d took_s=%.3f",
+            *(part.index, part.stored, part.replayed, part.dead_lettered, part.retried),
+            part.seconds,
+        )
+        if self._on_bulk is not None:
+            self._on_bulk(report)
+
+    def _drain(self, deadline_s: float) -> None:
+        while self._in_flight and (left_s := deadline_s - time.monotonic()) > 0:
+            self._settle(wait_s=min(left_s, _POLL_S))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._drain(time.monotonic() + _DRAIN_S)
+        self._ledger.forget(each.partition for each in partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Somebody else has them already: nothing may be committed any more.
+        self._ledger.forget(each.partition for each in partitions)
+
+    def _stop_cleanly(self, senders: ThreadPoolExecutor) -> None:
+        try:
+            self._drain(time.monotonic() + _DRAIN_S)
+        finally:
+            self._give_up.set()
+            senders.shutdown(wait=True)
+            self._consumer.close()  # commits what was stored, and leaves the group
+            self._dead_letters.close()
+            self._client.close()
+            self.report.seconds = time.monotonic() - self._started_s
+
+    # What follows runs in a sender thread.
+
+    def _send(self, batch: _Batch) -> IndexReport:
+        started_s = time.monotonic()
+        part = IndexReport(self._settings.opensearch.index)
+        dead = list(batch.dead)
+        waiting = list(range(len(batch.actions)))
+        attempt = 0
+        while waiting:
+            answers = self._try(part, [batch.actions[i] for i in waiting])
+            rejected = []
+            for i, answer in zip(waiting, answers, strict=True):
+                match answer.outcome:
+                    case index.Outcome.STORED:
+                        part.stored += 1
+                    case index.Outcome.REPLAYED:
+                        part.replayed += 1
+                    case index.Outcome.REFUSED:
+                        dead.append((batch.messages[i], answer.error_type, answer.reason))
+                    case index.Outcome.REJECTED:
+                        rejected.append(i)
+            # Progress starts the waits anew: only a server that takes nothing is left alone.
+            attempt = attempt + 1 if len(rejected) == len(waiting) else 0
+            waiting = rejected
+            if waiting:
+                part.retried += len(waiting)
+                self._wait_before_retry(attempt)
+        if dead:
+            self._dead_letters.send(dead, self._give_up)
+            part.dead_lettered = len(dead)
+        part.seconds = time.monotonic() - started_s
+        if logger.isEnabledFor(logging.DEBUG):
+            for message in batch.messages:
+                logger.debug("settled offset=%d %s", message.offset(), message.value().decode())
+        return part
+
+    def _try(self, part: IndexReport, actions: list[bytes]) -> list[index.ItemAnswer]:
+        return _bulk(self._client, part, actions)
+
+    def _wait_before_retry(self, attempt: int) -> None:
+        longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**attempt)
+        if self._give_up.wait(random.uniform(0, longest_s)):
+            raise _GivenUp
+
+
+class _GivenUp(Exception):
+    """The consumer stops while OpenSearch is away: what was not stored is not committed."""

@@ -1,0 +1,64 @@
+"""The exception tree: every error this library raises on purpose.
+
+ClickstreamError
+├── ConfigError      a setting, option or argument is missing, unknown or contradictory
+├── ServerError      Kafka or OpenSearch did not start, answer or stop
+│   └── FetchError   the servers' files could not be fetched whole
+├── EventError       bytes that are not an event
+├── DeliveryError    Kafka refused messages or timed out on them
+├── BulkError        OpenSearch refused documents for a reason that retrying cannot cure
+└── Interrupted      the stop button ended the work cleanly
+
+A message says what was being done, what was found instead and what to do next. In a
+notebook an error of this tree shows as one line; `%tb` shows the full traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from types import TracebackType
+
+
+class ClickstreamError(Exception):
+    """Base of every error of this library."""
+
+    def _render_traceback_(
+        self,
+        etype: type[BaseException] | None = None,
+        value: BaseException | None = None,
+        tb: TracebackType | None = None,
+        tb_offset: int | None = None,
+    ) -> list[str]:
+        """Show IPython one line in place of a traceback; `CLICKSTREAM_TRACEBACK=1` shows all."""
+        if os.environ.get("CLICKSTREAM_TRACEBACK"):
+            return traceback.format_exception(self)
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(ClickstreamError):
+    """A setting, option or argument is missing, unknown or contradictory."""
+
+
+class ServerError(ClickstreamError):
+    """Kafka or OpenSearch did not start, answer or stop."""
+
+
+class FetchError(ServerError):
+    """The servers' files could not be fetched whole; nothing half done was left in the cache."""
+
+
+class EventError(ClickstreamError):
+    """Bytes that are not an event; the message names the field where there is one."""
+
+
+class DeliveryError(ClickstreamError):
+    """Kafka refused messages or timed out on them."""
+
+
+class BulkError(ClickstreamError):
+    """OpenSearch refused documents for a reason that retrying cannot cure."""
+
+
+class Interrupted(ClickstreamError):
+    """The stop button, or Ctrl-C, ended the work cleanly; the message says how far it got."""

@@ -1,0 +1,291 @@
+"""The index: its template and data stream, bulk requests, and what their answers mean.
+
+The data stream keeps one backing index and never rolls over, because `_id` is unique only
+within one: that is what turns "at least once" into "exactly once in effect". Everything
+here works on a plain index of the user's own, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from opensearchpy import ConnectionError as OpenSearchConnectionError
+from opensearchpy import NotFoundError, OpenSearch, RequestError, TransportError
+
+from clickstream import events
+from clickstream.errors import BulkError, ConfigError, ServerError
+from clickstream.settings import OpenSearchSettings
+
+REFRESH = "1s"
+
+_SETTINGS = {
+    "number_of_shards": 1,
+    "number_of_replicas": 0,
+    "refresh_interval": REFRESH,
+    "merge.policy": "log_byte_size",
+    # Slices of a shard searched side by side each keep a top list of their own, which
+    # makes `terms` counts approximate; charts promise exact ones.
+    "search.concurrent_segment_search.mode": "none",
+}
+
+
+def connect(settings: OpenSearchSettings) -> OpenSearch:
+    """Make a client that tries once: who retries, and how long, is the caller's to say."""
+    return OpenSearch(
+        settings.url,
+        timeout=settings.timeout_s,
+        max_retries=0,
+        retry_on_timeout=False,
+        # Two bulks in flight, and room for a question beside them.
+        pool_maxsize=4,
+    )
+
+
+def ensure_index(client: OpenSearch, name: str) -> bool:
+    """Make the template and the data stream where they are missing; check the mapping.
+
+    Returns:
+        Whether the stream was made now.
+
+    Raises:
+        ConfigError: something of that name exists with another mapping; nothing was changed.
+        ServerError: OpenSearch did not answer.
+    """
+    with answering(f"making index {name!r}"):
+        if client.indices.exists(index=name):
+            _check_mapping(client, name)
+            return False
+        client.indices.put_index_template(
+            name=name,
+            body={
+                "index_patterns": [name],
+                # Above the patterns of any default template of a hosted service.
+                "priority": 500,
+                "data_stream": {"timestamp_field": {"name": "timestamp"}},
+                "template": {"settings": {"index": _SETTINGS}, "mappings": events.mapping()},
+            },
+        )
+        try:
+            client.indices.create_data_stream(name=name)
+        except RequestError as error:
+            if error.error != "resource_already_exists_exception":
+                raise
+            return False
+        return True
+
+
+def delete_index(client: OpenSearch, name: str) -> None:
+    """Delete the data stream (or plain index) and its template; repeat at will."""
+    with answering(f"deleting index {name!r}"):
+        for delete in (
+            lambda: client.indices.delete_data_stream(name=name),
+            lambda: client.indices.delete(index=name),
+            lambda: client.indices.delete_index_template(name=name),
+        ):
+            try:
+                delete()
+            except NotFoundError:
+                continue  # this kind of thing is not there; the next may be
+
+
+def refresh(client: OpenSearch, name: str) -> None:
+    """Make every stored document searchable now."""
+    with answering(f"refreshing index {name!r}"):
+        client.indices.refresh(index=name)
+
+
+def count(client: OpenSearch, name: str) -> int:
+    """Count the searchable documents.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    with answering(f"counting the documents of {name!r}"):
+        return int(client.count(index=name)["count"])
+
+
+def ids(client: OpenSearch, name: str) -> list[str]:
+    """Read the `_id` of every searchable document, in no order; for checks by id.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    found: list[str] = []
+    with answering(f"reading the ids of {name!r}"):
+        page = client.search(
+            index=name,
+            body={"size": 10_000, "_source": False, "sort": ["_doc"]},
+            params={"scroll": "1m", "filter_path": "_scroll_id,hits.hits._id"},
+        )
+        while hits := page.get("hits", {}).get("hits"):
+            found.extend(hit["_id"] for hit in hits)
+            page = client.scroll(
+                body={"scroll": "1m", "scroll_id": page["_scroll_id"]},
+                params={"filter_path": "_scroll_id,hits.hits._id"},
+            )
+        client.clear_scroll(body={"scroll_id": page["_scroll_id"]})
+    return found
+
+
+class Outcome(Enum):
+    """What became of one document of a bulk request."""
+
+    STORED = "stored"
+    REPLAYED = "replayed"
+    """A document of that `_id` was there already, so this one was refused: the same event."""
+    REJECTED = "rejected"
+    """Not stored now; sending it again may help."""
+    REFUSED = "refused"
+    """Never to be stored, as it is."""
+
+
+@dataclass(frozen=True)
+class ItemAnswer:
+    """The outcome of one document, with OpenSearch's words where it was not stored."""
+
+    outcome: Outcome
+    error_type: str = ""
+    reason: str = ""
+
+
+_STORED = ItemAnswer(Outcome.STORED)
+_REPLAYED = ItemAnswer(Outcome.REPLAYED)
+
+
+def action(event_id: str, document: bytes) -> bytes:
+    """Write one `create` action with its document, ready to stand in a bulk body.
+
+    `document` is passed on as it is and must hold no newline: a newline would start a
+    second action, written by whoever wrote the message.
+    """
+    return b'{"create":{"_id":%b}}\n%b\n' % (events.encode(event_id), document)
+
+
+class Unavailable(ServerError):
+    """OpenSearch could not be reached or is overloaded; sending again later may help.
+
+    What became of the documents is unknown, which own ids make harmless.
+    """
+
+
+class TooLarge(BulkError):
+    """The whole request is over the server's limit; a part of it may pass."""
+
+
+def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer] | None:
+    """Send one bulk request and say what became of each document.
+
+    Returns:
+        One answer per action, in order; None says in short that every one was stored.
+
+    Raises:
+        Unavailable: nothing is known; send the same again later.
+        TooLarge: send it in parts.
+        BulkError: OpenSearch refuses to work with us (no such index, no rights).
+    """
+    try:
+        response = client.transport.perform_request(
+            "POST",
+            f"/{name}/_bulk",
+            params={"filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason"},
+            body=b"".join(actions),
+            headers={"content-type": "application/x-ndjson"},
+        )
+    except OpenSearchConnectionError as error:
+        msg = f"OpenSearch did not answer: {error.error}"
+        raise Unavailable(msg) from error
+    except TransportError as error:
+        _raise_refusal(name, error)
+    if not response["errors"]:
+        return None
+    answers = [_item_answer(name, item["create"]) for item in response["items"]]
+    if len(answers) != len(actions):
+        msg = f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered"
+        raise BulkError(msg)
+    return answers
+
+
+def _raise_refusal(name: str, error: TransportError) -> None:
+    if error.status_code == 413:
+        msg = f"index {name!r}: the bulk request is over the server's limit"
+        raise TooLarge(msg) from error
+    if error.status_code in (429, 500, 502, 503, 504):
+        msg = f"OpenSearch answered {error.status_code} {error.error}"
+        raise Unavailable(msg) from error
+    msg = f"index {name!r}: OpenSearch refused the bulk request: {error.status_code} {error.error}"
+    raise BulkError(msg) from error
+
+
+def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
+    status = item["status"]
+    if status in (200, 201):
+        return _STORED
+    if status == 409:
+        return _REPLAYED
+    error = item.get("error", {})
+    error_type, reason = error.get("type", f"status {status}"), error.get("reason", "")
+    # A read-only index and a full disk are blocks that somebody lifts again.
+    if status == 429 or status >= 500 or error_type == "cluster_block_exception":
+        return ItemAnswer(Outcome.REJECTED, error_type, reason)
+    if status in (401, 403, 404):
+        msg = f"index {name!r}: OpenSearch answered {status} {error_type}: {reason}"
+        raise BulkError(msg)
+    return ItemAnswer(Outcome.REFUSED, error_type, reason)
+
+
+def _check_mapping(client: OpenSearch, name: str) -> None:
+    wanted = events.mapping()
+    for backing, answer in client.indices.get_mapping(index=name).items():
+        found = answer["mappings"]
+        different = [
+            field
+            for field in sorted({*wanted["properties"], *found.get("properties", {})})
+            if _canonical(found.get("properties", {}).get(field))
+            != _canonical(wanted["properties"].get(field))
+        ]
+        if different or found.get("dynamic") != wanted["dynamic"]:
+            what = ", ".join(different) or "dynamic"
+            msg = (
+                f"index {name!r} ({backing}) has another mapping than this version's events: "
+                f"{what} differ; `clickstream reset --yes` deletes it and makes it new"
+            )
+            raise ConfigError(msg)
+
+
+def _canonical(field: dict[str, Any] | None) -> str:
+    # The server drops settings that equal its default.
+    return json.dumps(
+        {k: v for k, v in (field or {}).items() if (k, v) != ("format", events.DATE["format"])},
+        sort_keys=True,
+    )
+
+
+@contextmanager
+def answering(doing: str) -> Iterator[None]:
+    """Turn the client's errors inside the block into ours, with what was being done.
+
+    Raises:
+        ServerError: OpenSearch did not answer, or answered with an error.
+        ConfigError: there is no such index.
+    """
+    try:
+        yield
+    except OpenSearchConnectionError as error:
+        msg = (
+            f"{doing}: OpenSearch did not answer ({error.error}); "
+            "see `clickstream status`, start it with `clickstream up`"
+        )
+        raise ServerError(msg) from error
+    except NotFoundError as error:
+        msg = f"{doing}: there is no such index; `clickstream consume` makes it"
+        raise ConfigError(msg) from error
+    except TransportError as error:
+        msg = f"{doing}: OpenSearch answered {error.status_code} {error.error}"
+        raise ServerError(msg) from error

@@ -1,0 +1,61 @@
+"""Which offsets may be committed: the low-water mark of what has been settled.
+
+Messages of one partition settle out of order, because several bulk requests fly at once.
+A partition's ledger keeps the delivered offsets in order and moves its mark over those
+that are settled (stored, or dead-lettered and acknowledged). Offsets that were never
+delivered, as after a transaction marker or compaction, leave no hole: only what was
+delivered is waited for.
+
+No Kafka here; `consumer.py` says what was delivered and settled and commits the mark.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Span:
+    """Offsets of one partition that were delivered and will settle together."""
+
+    partition: int
+    next_offset: int
+    """The offset after the last of them: what may be committed once they are settled."""
+    is_settled: bool = False
+
+
+class Ledger:
+    """Spans in the order of delivery, by partition, of one assignment.
+
+    Promise: `committable` never passes a span that has not been settled, whatever the
+    order in which spans settle. Not thread-safe: one thread owns it.
+    """
+
+    def __init__(self) -> None:
+        self._spans: dict[int, deque[Span]] = {}
+
+    def deliver(self, partition: int, next_offset: int) -> Span:
+        """Note that every message below `next_offset` has been taken from the partition."""
+        span = Span(partition, next_offset)
+        self._spans.setdefault(partition, deque()).append(span)
+        return span
+
+    def committable(self) -> dict[int, int]:
+        """Take the offsets that may be committed now, by partition; those without news left out."""
+        marks: dict[int, int] = {}
+        for partition, spans in self._spans.items():
+            while spans and spans[0].is_settled:
+                marks[partition] = spans.popleft().next_offset
+        return marks
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Drop partitions that were taken away: what still settles there is another's to commit."""
+        for partition in partitions:
+            self._spans.pop(partition, None)
+
+    @property
+    def unsettled(self) -> int:
+        """Count the spans still waiting."""
+        return sum(not span.is_settled for spans in self._spans.values() for span in spans)

@@ -1,0 +1,274 @@
+"""Events → messages: pace them, produce them, count every delivery.
+
+Delivery: idempotent and `acks=all`, so a retry inside the client neither doubles nor
+reorders a message. A full local queue slows the producer; nothing is thrown away.
+
+Pace: a Poisson process at the rate asked for, whose next point is drawn before it is due.
+The k-th event of the crowd takes the time of the k-th point: the crowd's clock runs faster
+or slower, the crowd itself stays as it is, and every open session goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from clickstream import events
+from clickstream.errors import ConfigError, DeliveryError, Interrupted
+from clickstream.settings import KafkaSettings
+from clickstream.simulator import Simulator
+
+logger = logging.getLogger(__name__)
+
+SLOWEST, FASTEST = 0.2, 5_000.0
+"""The rates, in events per second, that the pace is promised for."""
+
+_LONGEST_WAIT_S = 0.2
+_SHORTEST_WAIT_S = 0.002
+"""Shorter sleeps cost more than they give: at 5,000 events/s ten events share one."""
+_FORGOTTEN_S = 1.0
+"""Further behind than this (a sleeping laptop, a broker that stood still) is let go."""
+_LOG_EVERY_S = 1.0
+_FLUSH_S = 10.0
+
+
+class Pace:
+    """The points in time at which events are due; the rate may change between any two.
+
+    Args:
+        events_per_second: 0.2 to 5,000, or `math.inf` for as fast as the broker takes.
+        rng: draws the gaps.
+
+    Raises:
+        ConfigError: the rate is out of range.
+    """
+
+    def __init__(self, events_per_second: float, *, rng: Random) -> None:
+        self._rng = rng
+        self._lock = threading.Lock()
+        self._need = rng.expovariate(1.0)
+        self._since_s = time.monotonic()
+        self._rate = self._checked(events_per_second)
+
+    @staticmethod
+    def _checked(rate: float) -> float:
+        if rate != math.inf and not SLOWEST <= rate <= FASTEST:
+            msg = (
+                f"a rate of {rate:g} events/s: the pace goes from {SLOWEST:g} to {FASTEST:,.0f}; "
+                "choose one in between, or `max` for as fast as Kafka takes"
+            )
+            raise ConfigError(msg)
+        return rate
+
+    @property
+    def events_per_second(self) -> float:
+        """The rate asked for; setting it acts on the event that is waited for now."""
+        return self._rate
+
+    @events_per_second.setter
+    def events_per_second(self, rate: float) -> None:
+        rate = self._checked(rate)
+        with self._lock:
+            now_s = time.monotonic()
+            if self._rate != math.inf:
+                # What has been waited so far counts at the old rate.
+                self._need = max(0.0, self._need - (now_s - self._since_s) * self._rate)
+            self._since_s, self._rate = now_s, rate
+
+    def wait_s(self) -> float:
+        """Say how long until the next event is due: 0 or less when it is."""
+        with self._lock:
+            return self._since_s + self._need / self._rate - time.monotonic()
+
+    def step(self) -> None:
+        """Pass on to the next point; what is more than a second behind is let go."""
+        with self._lock:
+            if self._rate == math.inf:
+                self._since_s = time.monotonic()
+                return
+            earliest = time.monotonic() - _FORGOTTEN_S
+            self._since_s = max(self._since_s + self._need / self._rate, earliest)
+            self._need = self._rng.expovariate(1.0)
+
+
+@dataclass
+class ProduceReport:
+    """What became of the events handed to Kafka, counted by its delivery reports."""
+
+    topic: str
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    bytes: int = 0
+    """Of the values delivered."""
+    seconds: float = 0.0
+    first_error: str | None = field(default=None, repr=False)
+
+    @property
+    def events_per_second(self) -> float:
+        """The rate that came about, over the whole run."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.delivered:,} of {self.sent:,} events delivered to {self.topic} "
+            f"in {self.seconds:.1f} s ({self.events_per_second:,.1f} events/s, "
+            f"{self.bytes / 1e6:.1f} MB, {self.failed:,} failed)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+def produce(
+    settings: KafkaSettings,
+    crowd: Simulator,
+    *,
+    pace: Pace,
+    num_events: int | None = None,
+    until_ms: int | None = None,
+    duration_s: float | None = None,
+    stop: threading.Event | None = None,
+    on_second: Callable[[ProduceReport], None] | None = None,
+) -> ProduceReport:
+    """Produce the crowd's events at a pace, until told to stop.
+
+    A crowd that starts in the past is replayed with its own times, at the pace asked for,
+    until it reaches now and goes on at its natural rate; from there, and for a crowd that
+    starts live, every event carries the moment it was due. No event is ever in the future.
+
+    Args:
+        settings: where to, and the topic; it must exist.
+        crowd: where the events come from.
+        pace: when each is due; set `pace.events_per_second` while running to change it.
+        num_events: stop after so many.
+        until_ms: stop before the first event of this simulated time (ms since 1970).
+        duration_s: stop after so many seconds.
+        stop: set it to stop within 0.2 s.
+        on_second: called about once a second with the report so far.
+
+    Raises:
+        DeliveryError: Kafka did not take all of them; the message says how many it did.
+        Interrupted: by the notebook's stop button; what was sent has been flushed.
+    """
+    stop = stop or threading.Event()
+    client = _Client(settings)
+    started_s = time.monotonic()
+    next_log_s = started_s + _LOG_EVERY_S
+    report = client.report
+    is_live = crowd.start_ms >= crowd.live_from_ms
+    was_interrupted = False
+    try:
+        while not stop.is_set() and (num_events is None or report.sent < num_events):
+            now_s = time.monotonic()
+            if now_s >= next_log_s:
+                next_log_s = now_s + _LOG_EVERY_S
+                report.seconds = now_s - started_s
+                _log(report)
+                if on_second is not None:
+                    on_second(report)
+            if duration_s is not None and now_s - started_s >= duration_s:
+                break
+            if until_ms is not None and crowd.peek_ms() >= until_ms:
+                break
+            wait_s = pace.wait_s()
+            if wait_s > 0:
+                client.serve()
+                stop.wait(min(max(wait_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
+                continue
+            pace.step()
+            now_ms = int(time.time() * 1000)
+            if not is_live and crowd.peek_ms() >= now_ms:
+                is_live = True
+                pace.events_per_second = crowd.natural_rate
+            if is_live:
+                due_ms = now_ms + min(0, round(wait_s * 1000))
+                client.send(crowd.take(due_ms))
+            else:
+                client.send(crowd.take())
+    except KeyboardInterrupt:
+        was_interrupted = True
+    client.close()
+    report.seconds = time.monotonic() - started_s
+    _log(report)
+    if report.failed or report.delivered < report.sent:
+        msg = (
+            f"topic {settings.topic!r}: {report.sent - report.delivered:,} of {report.sent:,} "
+            f"events were not delivered ({report.first_error or 'no answer in time'}); "
+            "see `clickstream status` and send them again"
+        )
+        raise DeliveryError(msg)
+    if was_interrupted:
+        msg = f"stopped by interrupt; {report}; run the cell again to go on"
+        raise Interrupted(msg)
+    return report
+
+
+class _Client:
+    """A librdkafka producer that counts its delivery reports."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.report = ProduceReport(settings.topic)
+        self._topic = settings.topic
+        self._producer = Producer(
+            settings.client_config()
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": 20,
+                # The partition a Java producer would choose for the same key.
+                "partitioner": "murmur2_random",
+            }
+        )
+
+    def send(self, event: events.Event) -> None:
+        value = events.encode(event)
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, value, event.user_id, on_delivery=self._on_delivery
+                )
+            except BufferError:
+                self._producer.poll(0.1)  # the queue is full: wait for Kafka to take some
+            else:
+                break
+        self.report.sent += 1
+        if self.report.sent % 500 == 0:
+            self._producer.poll(0)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("sent %s", value.decode())
+
+    def serve(self) -> None:
+        self._producer.poll(0)
+
+    def close(self) -> None:
+        self._producer.flush(_FLUSH_S)
+        self._producer.close()
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.report.delivered += 1
+            self.report.bytes += len(message)
+        else:
+            self.report.failed += 1
+            self.report.first_error = self.report.first_error or error.str()
+
+
+def _log(report: ProduceReport) -> None:
+    logger.info(
+        "produced topic=%s sent=%d delivered=%d failed=%d bytes=%d rate=%.1f",
+        report.topic,
+        report.sent,
+        report.delivered,
+        report.failed,
+        report.bytes,
+        report.events_per_second,
+    )

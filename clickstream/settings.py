@@ -1,0 +1,76 @@
+"""Which Kafka and OpenSearch to talk to, and under which names.
+
+A value of this module opens no connection. Names follow one rule: a namespace is a suffix
+of topic, index and consumer group, so that two users of one pair of servers never meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clickstream.errors import ConfigError
+
+_NAMESPACE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """Where Kafka answers, and the names used there."""
+
+    bootstrap_servers: str
+    topic: str = "clickstream-events"
+    group_id: str = "clickstream-indexer"
+    timeout_s: float = 10.0
+    """How long one request may take before it is told as an error."""
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic for messages that can never become documents."""
+        return f"{self.topic}-dlq"
+
+    def client_config(self) -> dict[str, Any]:
+        """Give the properties every librdkafka client of the kit starts from."""
+        return {"bootstrap.servers": self.bootstrap_servers}
+
+
+@dataclass(frozen=True)
+class OpenSearchSettings:
+    """Where OpenSearch answers, and the index used there."""
+
+    url: str
+    index: str = "clickstream-events"
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One target: a Kafka and an OpenSearch."""
+
+    kafka: KafkaSettings
+    opensearch: OpenSearchSettings
+    target: str = "local"
+
+    def in_namespace(self, namespace: str) -> Settings:
+        """Give the same target with `-namespace` behind topic, index and group names.
+
+        Raises:
+            ConfigError: the namespace holds anything but lower-case letters, digits and `-`.
+        """
+        if not namespace or not _NAMESPACE_CHARACTERS.issuperset(namespace):
+            msg = (
+                f"namespace {namespace!r}: only lower-case letters, digits and '-' serve as part "
+                "of a topic's and an index's name; choose another"
+            )
+            raise ConfigError(msg)
+        return replace(
+            self,
+            kafka=replace(
+                self.kafka,
+                topic=f"{self.kafka.topic}-{namespace}",
+                group_id=f"{self.kafka.group_id}-{namespace}",
+            ),
+            opensearch=replace(
+                self.opensearch, index=f"{self.opensearch.index}-{namespace}"
+            ),
+        )
