@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
@@ -247,11 +247,8 @@ class _Indexer:
 
     def _settle(self, *, wait_s: float) -> None:
         """Take in the answers that have come, in any order, and store what may be committed."""
-        if self._in_flight and wait_s:
-            try:
-                self._in_flight[0][1].exception(timeout=wait_s)
-            except TimeoutError:
-                return
+        if wait_s:
+            wait([future for _, future in self._in_flight], wait_s, FIRST_COMPLETED)
         done = [each for each in self._in_flight if each[1].done()]
         for each in done:
             self._in_flight.remove(each)
@@ -314,9 +311,10 @@ class _Indexer:
         waiting = list(range(len(batch.actions)))
         attempt = 0
         while waiting:
-            answers = self._try(part, [batch.actions[i] for i in waiting])
             rejected = []
-            for i, answer in zip(waiting, answers, strict=True):
+            for i, answer in zip(
+                waiting, self._bulk([batch.actions[i] for i in waiting], part), strict=True
+            ):
                 match answer.outcome:
                     case index.Outcome.STORED:
                         part.stored += 1
@@ -341,14 +339,116 @@ class _Indexer:
                 logger.debug("settled offset=%d %s", message.offset(), message.value().decode())
         return part
 
-    def _try(self, part: IndexReport, actions: list[bytes]) -> list[index.ItemAnswer]:
-        return _bulk(self._client, part, actions)
+    def _bulk(self, actions: list[bytes], part: IndexReport) -> list[index.ItemAnswer]:
+        """Send the actions once, in parts where they are too large, and answer for each."""
+        try:
+            answers = index.bulk(self._client, self._settings.opensearch.index, actions)
+        except index.Unavailable as error:
+            logger.warning("bulk not answered, trying again index=%s: %s", part.index, error)
+            return [index.ItemAnswer(index.Outcome.REJECTED)] * len(actions)
+        except index.TooLarge as error:
+            if len(actions) == 1:
+                refusal = index.ItemAnswer(index.Outcome.REFUSED, "too_large", str(error))
+                return [refusal]
+            half = len(actions) // 2
+            return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
+        part.bulks += 1
+        part.bytes += sum(map(len, actions))
+        return answers
 
     def _wait_before_retry(self, attempt: int) -> None:
-        longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**attempt)
+        longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 20))
         if self._give_up.wait(random.uniform(0, longest_s)):
             raise _GivenUp
 
 
 class _GivenUp(Exception):
     """The consumer stops while OpenSearch is away: what was not stored is not committed."""
+
+
+class _CaughtUp:
+    """Has the group committed all that lay in the topic when this was last asked?"""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._ends: dict[int, int] | None = None
+        self._ask_at_s = 0.0
+
+    def __call__(self) -> bool:
+        if time.monotonic() < self._ask_at_s:
+            return False
+        self._ask_at_s = time.monotonic() + 0.2
+        found = topics.partitions(self._settings)
+        ends, self._ends = self._ends, {each.partition: each.end_offset for each in found}
+        if sum(each.lag for each in found) == 0:
+            return True
+        return ends is not None and all(
+            each.end_offset - each.lag >= ends[each.partition] for each in found
+        )
+
+
+class _DeadLetters:
+    """Sends messages that can never be documents on, as they were, with where from and why."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._topic = settings.dead_letter_topic
+        self._lock = threading.Lock()
+        self._producer = Producer(
+            settings.client_config() | {"enable.idempotence": True, "acks": "all"}
+        )
+
+    def send(self, dead: list[tuple[Message, str, str]], give_up: threading.Event) -> None:
+        """Return once every letter is acknowledged; raise when one is not."""
+        failures: list[KafkaError] = []
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        with self._lock:  # so that a flush waits for this batch's letters alone
+            for message, error_type, reason in dead:
+                self._producer.produce(
+                    self._topic,
+                    message.value(),
+                    message.key(),
+                    headers=[
+                        *(message.headers() or ()),
+                        ("clickstream.topic", message.topic().encode()),
+                        ("clickstream.partition", str(message.partition()).encode()),
+                        ("clickstream.offset", str(message.offset()).encode()),
+                        ("clickstream.error.type", error_type.encode()),
+                        ("clickstream.error.reason", reason.encode()[:1_000]),
+                    ],
+                    on_delivery=on_delivery,
+                )
+            deadline_s = time.monotonic() + _DEAD_LETTER_S
+            while (left := self._producer.flush(0.5)) and not give_up.is_set():
+                if time.monotonic() > deadline_s:
+                    break
+        if left or failures:
+            why = failures[0].str() if failures else "no answer in time"
+            msg = (
+                f"dead-letter topic {self._topic!r}: {left + len(failures):,} letters were not "
+                f"taken ({why}); their offsets are not committed; mend the topic and consume again"
+            )
+            raise DeliveryError(msg)
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+def _action(value: bytes | None) -> bytes:
+    """Turn a message's value into a bulk action, after a typed check.
+
+    Raises:
+        EventError: the value is no event.
+    """
+    if value is None:
+        msg = "not an event: the message has no value"
+        raise EventError(msg)
+    event = events.decode(value)
+    if b"\n" in value:
+        # Between two fields JSON allows a newline; in a bulk body it would end the document
+        # and let what follows be read as an action.
+        value = events.encode(event)
+    return index.action(event.event_id, value)

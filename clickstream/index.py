@@ -110,18 +110,37 @@ def count(client: OpenSearch, name: str) -> int:
         return int(client.count(index=name)["count"])
 
 
-def ids(client: OpenSearch, name: str) -> list[str]:
-    """Read the `_id` of every searchable document, in no order; for checks by id.
+def oldest(client: OpenSearch, name: str) -> tuple[str, int] | None:
+    """Give id and event time (ms since 1970) of the oldest document; None where there is none.
 
     Raises:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
+    body = {"size": 1, "_source": False, "sort": [{"timestamp": "asc"}]}
+    with answering(f"looking for the oldest document of {name!r}"):
+        hits = client.search(index=name, body=body)["hits"]["hits"]
+    return (hits[0]["_id"], hits[0]["sort"][0]) if hits else None
+
+
+def ids(client: OpenSearch, name: str, *, until_ms: int | None = None) -> list[str]:
+    """Read the `_id` of every searchable document, in no order; for checks by id.
+
+    Args:
+        client: where to read.
+        name: of the index.
+        until_ms: only documents with an event time before this (ms since 1970).
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    query = {"match_all": {}} if until_ms is None else {"range": {"timestamp": {"lt": until_ms}}}
     found: list[str] = []
     with answering(f"reading the ids of {name!r}"):
         page = client.search(
             index=name,
-            body={"size": 10_000, "_source": False, "sort": ["_doc"]},
+            body={"size": 10_000, "_source": False, "sort": ["_doc"], "query": query},
             params={"scroll": "1m", "filter_path": "_scroll_id,hits.hits._id"},
         )
         while hits := page.get("hits", {}).get("hits"):
@@ -179,11 +198,11 @@ class TooLarge(BulkError):
     """The whole request is over the server's limit; a part of it may pass."""
 
 
-def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer] | None:
-    """Send one bulk request and say what became of each document.
+def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
+    """Send one bulk request of `create` actions and say what became of each document.
 
     Returns:
-        One answer per action, in order; None says in short that every one was stored.
+        One answer per action, in order.
 
     Raises:
         Unavailable: nothing is known; send the same again later.
@@ -204,7 +223,7 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
     except TransportError as error:
         _raise_refusal(name, error)
     if not response["errors"]:
-        return None
+        return [_STORED] * len(actions)
     answers = [_item_answer(name, item["create"]) for item in response["items"]]
     if len(answers) != len(actions):
         msg = f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered"

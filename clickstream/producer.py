@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -195,20 +195,24 @@ def produce(
                 client.send(crowd.take())
     except KeyboardInterrupt:
         was_interrupted = True
-    client.close()
-    report.seconds = time.monotonic() - started_s
-    _log(report)
-    if report.failed or report.delivered < report.sent:
-        msg = (
-            f"topic {settings.topic!r}: {report.sent - report.delivered:,} of {report.sent:,} "
-            f"events were not delivered ({report.first_error or 'no answer in time'}); "
-            "see `clickstream status` and send them again"
-        )
-        raise DeliveryError(msg)
+    client.finish(started_s)
     if was_interrupted:
         msg = f"stopped by interrupt; {report}; run the cell again to go on"
         raise Interrupted(msg)
     return report
+
+
+def send(settings: KafkaSettings, batch: Iterable[events.Event]) -> ProduceReport:
+    """Send events as they are, as fast as Kafka takes them; the topic must exist.
+
+    Raises:
+        DeliveryError: Kafka did not take all of them; the message says how many it did.
+    """
+    client = _Client(settings)
+    started_s = time.monotonic()
+    for event in batch:
+        client.send(event)
+    return client.finish(started_s)
 
 
 class _Client:
@@ -249,9 +253,21 @@ class _Client:
     def serve(self) -> None:
         self._producer.poll(0)
 
-    def close(self) -> None:
+    def finish(self, started_s: float) -> ProduceReport:
+        """Wait for every delivery report, and raise unless all of them are good."""
+        report = self.report
         self._producer.flush(_FLUSH_S)
         self._producer.close()
+        report.seconds = time.monotonic() - started_s
+        _log(report)
+        if report.failed or report.delivered < report.sent:
+            msg = (
+                f"topic {self._topic!r}: {report.sent - report.delivered:,} of {report.sent:,} "
+                f"events were not delivered ({report.first_error or 'no answer in time'}); "
+                "see `clickstream status` and send them again"
+            )
+            raise DeliveryError(msg)
+        return report
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:

@@ -74,3 +74,7 @@ class Settings:
                 self.opensearch, index=f"{self.opensearch.index}-{namespace}"
             ),
         )
+
+    def for_group(self, group_id: str) -> Settings:
+        """Give the same target and names, read as another consumer group."""
+        return replace(self, kafka=replace(self.kafka, group_id=group_id))

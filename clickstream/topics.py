@@ -100,15 +100,24 @@ def delete_topics(settings: KafkaSettings) -> None:
         except _Refused as refused:
             if refused.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
-    deleted = admin.delete_consumer_groups([settings.group_id])[settings.group_id]
+    delete_group(settings)
+    deadline = time.monotonic() + settings.timeout_s
+    while _existing(settings, admin).intersection(names) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def delete_group(settings: KafkaSettings) -> None:
+    """Delete the consumer group with its offsets; repeat at will.
+
+    Raises:
+        ServerError: Kafka did not answer, or a member of the group is still reading.
+    """
+    deleted = _admin(settings).delete_consumer_groups([settings.group_id])[settings.group_id]
     try:
         _result(settings, deleted, f"deleting consumer group {settings.group_id!r}")
     except _Refused as refused:
         if refused.code != KafkaError.GROUP_ID_NOT_FOUND:
             raise
-    deadline = time.monotonic() + settings.timeout_s
-    while _existing(settings, admin).intersection(names) and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def partitions(settings: KafkaSettings) -> list[Partition]:

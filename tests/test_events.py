@@ -1,0 +1,102 @@
+"""An event is exact JSON both ways, and the mapping follows from it."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from clickstream import events
+from clickstream.errors import EventError
+
+LOGIN: dict[str, Any] = {
+    "event_id": "019b8b74-187b-7fff-bfff-ffffffffffff",
+    "event_type": "login",
+    "timestamp": "2026-01-05T00:00:00.123Z",
+    "user_id": "reader-0042",
+    "session_id": "0042-1",
+    "session_seq": 0,
+    "device_type": "mobile",
+}
+
+
+def test_null_fields_are_left_out_of_the_json() -> None:
+    """The bytes hold the fields that are set, in the model's order, and nothing else."""
+    assert events.encode(events.Event(**LOGIN)) == json.dumps(LOGIN, separators=(",", ":")).encode()
+
+
+def test_decoding_gives_back_what_was_encoded() -> None:
+    """Bytes and event are two forms of one thing."""
+    event = events.Event(**LOGIN, article_title='a "quoted" title', scenario="bot")
+
+    assert events.decode(events.encode(event)) == event
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"session_seq": "0"}, "session_seq"),
+        ({"device_type": "toaster"}, "device_type"),
+        ({"event_type": None}, "event_type"),
+        ({"timestamp": "yesterday"}, "timestamp"),
+        ({"event_id": "short"}, "event_id"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_decode_error_names_the_field(change: dict[str, Any], field: str) -> None:
+    """A wrong type, an unknown value and an unknown field are each told by name."""
+    with pytest.raises(EventError, match=field):
+        events.decode(msgspec.json.encode(LOGIN | change))
+
+
+def test_a_missing_field_is_named() -> None:
+    """A message without one of the required fields says which."""
+    without = {name: value for name, value in LOGIN.items() if name != "user_id"}
+
+    with pytest.raises(EventError, match="user_id"):
+        events.decode(msgspec.json.encode(without))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"\xff"', b"null", b'{"event_id": "\xff"}'])
+def test_bytes_that_are_no_json_object_are_an_event_error(data: bytes) -> None:
+    """Whatever the bytes are, the error is ours and one line long."""
+    with pytest.raises(EventError, match=r"^not an event: .+$"):
+        events.decode(data)
+
+
+def test_every_field_is_in_the_strict_mapping() -> None:
+    """A field that the model has and the mapping lacks would make OpenSearch refuse it."""
+    mapping = events.mapping()
+
+    assert mapping["dynamic"] == "strict"
+    assert list(mapping["properties"]) == list(events.Event.__struct_fields__)
+    assert mapping["properties"]["session_seq"] == {"type": "integer"}
+    assert mapping["properties"]["timestamp"]["type"] == "date"
+    assert mapping["properties"]["article_published_at"]["type"] == "date"
+    assert mapping["properties"]["event_id"] == {
+        "type": "keyword",
+        "index": False,
+        "doc_values": False,
+    }
+    assert mapping["properties"]["user_id"] == {"type": "keyword"}
+
+
+def test_an_event_id_is_a_version_7_uuid_of_its_time() -> None:
+    """Time first, then version and variant bits where RFC 9562 wants them."""
+    at_ms = 1_767_571_200_123
+    low, high = events.event_id(at_ms, 0), events.event_id(at_ms, (1 << 74) - 1)
+
+    assert int(low.replace("-", "")[:12], 16) == at_ms
+    assert (low[14], low[19]) == ("7", "8")
+    assert (high[14], high[19]) == ("7", "b")
+    assert low < high < events.event_id(at_ms + 1, 0)
+
+
+@pytest.mark.parametrize("at_ms", [0, 999, 1_767_571_200_000, 1_767_571_200_123])
+def test_timestamps_read_back_to_the_millisecond(at_ms: int) -> None:
+    """24 characters in UTC, and back."""
+    written = events.format_timestamp(at_ms)
+
+    assert len(written) == 24
+    assert written.endswith("Z")
+    assert events.parse_timestamp(written) == at_ms
