@@ -58,7 +58,7 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
     """
     with answering(f"making index {name!r}"):
         if client.indices.exists(index=name):
-            _check_mapping(client, name)
+            check_mapping(client, name)
             return False
         client.indices.put_index_template(
             name=name,
@@ -259,9 +259,17 @@ def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
     return ItemAnswer(Outcome.REFUSED, error_type, reason)
 
 
-def _check_mapping(client: OpenSearch, name: str) -> None:
+def check_mapping(client: OpenSearch, name: str) -> None:
+    """Compare the index's mapping with the event model's.
+
+    Raises:
+        ConfigError: no such index, or its mapping differs; the message names the fields.
+        ServerError: OpenSearch did not answer.
+    """
     wanted = events.mapping()
-    for backing, answer in client.indices.get_mapping(index=name).items():
+    with answering(f"looking at the mapping of {name!r}"):
+        mappings = client.indices.get_mapping(index=name)
+    for backing, answer in mappings.items():
         found = answer["mappings"]
         different = [
             field

@@ -1,0 +1,264 @@
+"""Messages → documents on real servers: nothing lost, nothing twice, always checked by id."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import islice
+
+import pytest
+from confluent_kafka import Producer
+
+from clickstream import consumer, events, index, producer, servers, topics
+from clickstream.errors import BulkError, ConfigError
+from clickstream.settings import Settings
+from clickstream.simulator import Simulator
+
+MONDAY_MS = 1_767_571_200_000
+
+
+def send(made: Settings, num_events: int) -> list[str]:
+    """Send a crowd's first events; their ids."""
+    sent = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), num_events))
+    producer.send(made.kafka, sent)
+    return sorted(event.event_id for event in sent)
+
+
+def send_raw(made: Settings, *values: bytes | None) -> None:
+    """Send values as they are, under one key."""
+    client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
+    for value in values:
+        client.produce(made.kafka.topic, value, "reader-0666", headers={"trace": b"7"})
+    assert client.flush(10) == 0
+
+
+def stored_ids(made: Settings) -> list[str]:
+    """The ids of all documents."""
+    client = index.connect(made.opensearch)
+    index.refresh(client, made.opensearch.index)
+    return sorted(index.ids(client, made.opensearch.index))
+
+
+def lag(made: Settings) -> int:
+    """Messages the group has still to read."""
+    return sum(topics.consumer_lag(made.kafka).values())
+
+
+def test_every_event_becomes_one_document(made: Settings) -> None:
+    """The index holds the topic's ids, each once, and the lag is 0."""
+    sent = send(made, 10_000)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.replayed, report.dead_lettered) == (10_000, 0, 0)
+    assert stored_ids(made) == sent
+    assert lag(made) == 0
+
+
+def test_a_replay_doubles_nothing(made: Settings) -> None:
+    """Another group reads everything again; each document is recognised."""
+    sent = send(made, 5_000)
+    consumer.index_topic(made, until_caught_up=True)
+    again = consumer.index_topic(made.for_group("again-" + made.kafka.topic), until_caught_up=True)
+
+    assert (again.stored, again.replayed) == (0, 5_000)
+    assert stored_ids(made) == sent
+
+
+def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Settings) -> None:
+    """Key, value and headers as they were, and where from and why beside them."""
+    sent = send(made, 1_000)
+    good = json.loads(events.encode(Simulator(seed=3, start_ms=MONDAY_MS).take()))
+    poison: list[bytes | None] = [
+        b"{ not json",
+        b"\xff\xfe",
+        b"",
+        None,
+        json.dumps(good | {"session_seq": "seven"}).encode(),
+        json.dumps(good | {"colour": "red"}).encode(),
+        # Passes the typed check; only OpenSearch knows that there is no 31st of February.
+        json.dumps(
+            good
+            | {
+                "event_id": events.event_id(MONDAY_MS, 5),
+                "timestamp": "2026-02-31T00:00:00.000Z",
+            }
+        ).encode(),
+    ]
+    send_raw(made, *poison)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (1_000, len(poison))
+    assert stored_ids(made) == sent
+    assert lag(made) == 0
+    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
+    assert sorted((m.value or b"") for m in letters) == sorted(value or b"" for value in poison)
+    for letter in letters:
+        assert letter.key == "reader-0666"
+        assert letter.headers["trace"] == "7"
+        assert letter.headers["clickstream.topic"] == made.kafka.topic
+        assert int(letter.headers["clickstream.offset"]) >= 0
+        assert int(letter.headers["clickstream.partition"]) in (0, 1, 2)
+        assert letter.headers["clickstream.error.type"]
+    reasons = " ".join(letter.headers["clickstream.error.reason"] for letter in letters)
+    assert "session_seq" in reasons
+    assert "colour" in reasons
+    assert "timestamp" in reasons
+
+
+def test_a_newline_inside_a_message_never_becomes_an_action(made: Settings) -> None:
+    """A document over several lines is stored as one; smuggled actions are dead letters."""
+    event = Simulator(seed=3, start_ms=MONDAY_MS).take()
+    pretty = json.dumps(json.loads(events.encode(event)), indent=2).encode()
+    smuggled = events.encode(event) + b'\n{"delete":{"_id":"%b"}}' % event.event_id.encode()
+    send_raw(made, pretty, smuggled)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (1, 1)
+    assert stored_ids(made) == [event.event_id]
+
+
+def test_somebody_elses_topic_is_told_not_dead_lettered(made: Settings) -> None:
+    """A hundred strangers in a row stop the consumer before any letter is written."""
+    send_raw(made, *[b'{"order": 1}'] * 300)
+
+    with pytest.raises(BulkError, match="somebody else's topic"):
+        consumer.index_topic(made, until_caught_up=True)
+    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 0
+    assert lag(made) == 300
+
+
+def test_a_missing_topic_or_index_is_one_line(fresh: Settings) -> None:
+    """Both are told at once, with what makes them."""
+    with pytest.raises(ConfigError, match="no topic"):
+        consumer.index_topic(fresh, until_caught_up=True)
+    topics.ensure_topics(fresh.kafka)
+    send(fresh, 10)
+    with pytest.raises(BulkError, match="index_not_found"):
+        consumer.index_topic(fresh, until_caught_up=True)
+    assert lag(fresh) == 10
+
+
+def test_stop_ends_within_five_seconds_with_everything_committed(made: Settings) -> None:
+    """Stopped at full speed, the next start replays nothing and stores the rest."""
+    sent = send(made, 60_000)
+    stop = threading.Event()
+    stopped_at: list[float] = []
+
+    def stop_in_the_middle(report: consumer.IndexReport) -> None:
+        if report.stored >= 15_000 and not stop.is_set():
+            stopped_at.append(time.monotonic())
+            stop.set()
+
+    first = consumer.index_topic(made, stop=stop, on_bulk=stop_in_the_middle)
+    took_s = time.monotonic() - stopped_at[0]
+    second = consumer.index_topic(made, until_caught_up=True)
+
+    assert took_s < 5
+    assert 15_000 <= first.stored < 60_000
+    assert second.replayed == 0
+    assert first.stored + second.stored == 60_000
+    assert stored_ids(made) == sent
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Poll a condition, and fail when it does not come true in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not so within {timeout_s} s"
+        time.sleep(0.02)
+
+
+CONSUME = """
+import sys
+from clickstream import consumer
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
+kafka, topic, group, url, name = sys.argv[1:]
+consumer.BULK_DOCUMENTS = 500
+consumer.index_topic(
+    Settings(KafkaSettings(kafka, topic, group), OpenSearchSettings(url, name)),
+    on_bulk=lambda report: print(report.stored, flush=True),
+)
+"""
+
+
+def start_consumer(made: Settings) -> subprocess.Popen[str]:
+    """A consumer in a process of its own, which prints how many it has stored."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-c", CONSUME),
+            *(made.kafka.bootstrap_servers, made.kafka.topic, made.kafka.group_id),
+            *(made.opensearch.url, made.opensearch.index),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_kill_in_the_middle_loses_nothing_and_doubles_nothing(made: Settings) -> None:
+    """kill -9 with a bulk unanswered; the next consumer finishes, and the ids agree."""
+    sent = send(made, 60_000)
+    victim = start_consumer(made)
+    assert victim.stdout is not None
+    for line in victim.stdout:
+        if int(line) >= 20_000:
+            # Frozen, it can take no answer in: what is on its way stays unanswered.
+            os.kill(victim.pid, signal.SIGSTOP)
+            break
+    time.sleep(0.5)
+    indexed = len(stored_ids(made))
+    committed = 60_000 - lag(made)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    victim.stdout.close()
+
+    assert 0.2 < indexed / 60_000 < 0.8
+    assert committed < indexed, "no stored document was unacknowledged"
+    report = consumer.index_topic(made, until_caught_up=True)
+    assert report.replayed >= indexed - committed
+    assert stored_ids(made) == sent
+    assert lag(made) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_the_command_cleanly(
+    made: Settings, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`clickstream consume` ends within five seconds, exit code 0, with its report."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clickstream", "consume", "--group", made.kafka.group_id],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    time.sleep(3)
+    started_s = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+
+    assert time.monotonic() - started_s < 5, err
+    assert process.returncode == 0, err
+    assert "documents stored" in out
+
+
+def test_opensearch_away_for_a_while_is_waited_for(made: Settings) -> None:
+    """Down in the middle and back: the consumer goes on by itself, and the ids agree."""
+    sent = send(made, 40_000)
+    reports: list[consumer.IndexReport] = []
+    worker = threading.Thread(
+        target=lambda: reports.append(consumer.index_topic(made, until_caught_up=True))
+    )
+    with servers.taken_down("opensearch"):
+        worker.start()
+        time.sleep(4)
+        assert worker.is_alive()
+        assert lag(made) == 40_000
+    worker.join(60)
+
+    assert not worker.is_alive()
+    assert reports[0].retried > 0
+    assert stored_ids(made) == sent
