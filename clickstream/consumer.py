@@ -21,7 +21,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from opensearchpy import OpenSearch
 
 from clickstream import events, index, topics
 from clickstream.errors import BulkError, DeliveryError, EventError, Interrupted, ServerError

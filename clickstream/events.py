@@ -124,9 +124,8 @@ def event_id(at_ms: int, random_bits: int) -> str:
         at_ms: event time in milliseconds since 1970.
         random_bits: 74 bits; the caller's seeded generator draws them.
     """
-    digits = (
-        f"{at_ms << 80 | 7 << 76 | (random_bits >> 62) << 64 | 2 << 62 | random_bits & _LOW_62:032x}"
-    )
+    high, low = random_bits >> 62, random_bits & _LOW_62
+    digits = f"{at_ms << 80 | 7 << 76 | high << 64 | 2 << 62 | low:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     ConsumerGroupTopicPartitions,
     KafkaError,
@@ -190,9 +189,8 @@ def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMes
     admin = _admin(settings)
     ids = _partition_ids(settings, admin, topic)
     ends = _offsets(settings, admin, ids, OffsetSpec.latest(), topic)
-    starts = dict.fromkeys(ids, OFFSET_BEGINNING)
     firsts = _offsets(settings, admin, ids, OffsetSpec.earliest(), topic)
-    wanted = {i: starts[i] for i in ids if ends[i] > firsts[i]}
+    wanted = {i: firsts[i] for i in ids if ends[i] > firsts[i]}
     yield from _read_between(settings, topic or settings.topic, wanted, ends)
 
 
@@ -278,11 +276,11 @@ def _result(settings: KafkaSettings, future: Future[Any], doing: str) -> Any:
     except TimeoutError as error:
         raise ServerError(_no_answer(settings, doing)) from error
     except KafkaException as exception:
-        error = exception.args[0]
-        if error.code() in _UNREACHABLE:
+        cause: KafkaError = exception.args[0]
+        if cause.code() in _UNREACHABLE:
             raise ServerError(_no_answer(settings, doing)) from exception
-        refused = _Refused(f"{doing}: Kafka answered {error.str()!r}")
-        refused.code = error.code()
+        refused = _Refused(f"{doing}: Kafka answered {cause.str()!r}")
+        refused.code = cause.code()
         raise refused from exception
 
 

@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 from random import Random
 
 import pytest
@@ -130,7 +130,7 @@ def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(made: Set
     assert events.parse_timestamp(found[0].timestamp) < now_ms - 100_000
     assert events.parse_timestamp(found[-1].timestamp) > now_ms + 1_000
     times = [events.parse_timestamp(event.timestamp) for event in found]
-    late = [after - before for before, after in zip(times, times[1:], strict=False)][-200:]
+    late = [after - before for before, after in pairwise(times)][-200:]
     assert max(late) < 2_000
 
 

@@ -1,0 +1,297 @@
+"""The servers' files: download them once, check them, keep them in a cache for every clone.
+
+The list `servers.sha256` beside this module fixes every file: SHA-256, size in bytes, Maven
+coordinate. jgo downloads into a private staging folder, because it writes to the final path
+and only warns of a bad checksum; a file moves into the cache whole, after it was checked.
+Nothing is unpacked, resolved or looked up on the network that the list does not name.
+
+`python -m clickstream.fetch` resolves the pinned versions anew and writes the list.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from jgo.maven import Artifact, MavenContext, PythonResolver
+from platformdirs import user_cache_path
+from tqdm import tqdm
+
+from clickstream.errors import FetchError
+
+KAFKA_VERSION = "4.3.1"
+OPENSEARCH_VERSION = "3.6.0"
+
+_KAFKA = [
+    f"org.apache.kafka:kafka_2.13:jar:{KAFKA_VERSION}",
+    # Named, because an older one is nearer in the tree that jgo resolves.
+    f"org.apache.kafka:kafka-clients:jar:{KAFKA_VERSION}",
+    # Without an slf4j binding on the class path the broker dies without a word.
+    "org.apache.logging.log4j:log4j-slf4j-impl:jar:2.25.4",
+    "org.apache.logging.log4j:log4j-core:jar:2.25.4",
+]
+_OPENSEARCH = (
+    f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENSEARCH_VERSION}"
+)
+# Thai text segmentation, which analysis-common needs, is not in the Java we bring, and with
+# the module there no index can be made; ingest-geoip is 73 MB that nothing here uses.
+_LEFT_OUT = ("modules/analysis-common/", "modules/ingest-geoip/")
+
+_LIST = Path(__file__).with_name("servers.sha256")
+_TRIES = 3
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class ServerFiles:
+    """Where the servers lie, ready to be started."""
+
+    kafka_jars: tuple[Path, ...]
+    opensearch_home: Path
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """One file of the list."""
+
+    sha256: str
+    size: int
+    coordinate: str
+
+    @property
+    def name(self) -> str:
+        _, artifact, packaging, version = self.coordinate.split(":")
+        return f"{artifact}-{version}.{packaging}"
+
+
+def cache_dir() -> Path:
+    """Name the folder that all clones share; `CLICKSTREAM_CACHE` moves it."""
+    named = os.environ.get("CLICKSTREAM_CACHE")
+    return Path(named) if named else user_cache_path("clickstream")
+
+
+def missing_bytes() -> int:
+    """Say how much `ensure_server_files` would download now: 0 when everything is there."""
+    return 0 if _marker().exists() else sum(each.size for each in _listed() if not _is_kept(each))
+
+
+def clear_cache() -> int:
+    """Delete the cache, servers and wheels, and give the bytes freed; 0 when there is none."""
+    freed = 0
+    for part in (_servers_dir(), cache_dir() / "wheels"):
+        freed += sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        shutil.rmtree(part, ignore_errors=True)
+    return freed
+
+
+def ensure_server_files(*, progress: bool = False) -> ServerFiles:
+    """Bring the servers' files into the cache, where they are missing.
+
+    Promise: what is in the cache is whole and checked. A download that was cut, or whose
+    checksum differs, leaves nothing there; the next call goes on with what is missing. Two
+    processes may call this at once.
+
+    Args:
+        progress: show a bar on stderr: what, how much, how long still.
+
+    Raises:
+        FetchError: in one line, what was being fetched, what happened, what to do.
+    """
+    if not _marker().exists():
+        try:
+            _servers_dir().mkdir(parents=True, exist_ok=True)
+            with FileLock(cache_dir() / "servers.lock"):
+                if not _marker().exists():
+                    _fetch_missing(progress)
+        except OSError as error:
+            raise FetchError(_trouble_with_disk(error)) from error
+    return ServerFiles(
+        kafka_jars=tuple(
+            _servers_dir() / each.name for each in _listed() if each.coordinate != _OPENSEARCH
+        ),
+        opensearch_home=_opensearch_home(),
+    )
+
+
+def _listed() -> list[_Listed]:
+    lines = _LIST.read_text().splitlines()
+    return [
+        _Listed(sha256, int(size), coordinate)
+        for sha256, size, coordinate in (line.split() for line in lines)
+    ]
+
+
+def _servers_dir() -> Path:
+    return cache_dir() / "servers"
+
+
+def _opensearch_home() -> Path:
+    return _servers_dir() / f"opensearch-{OPENSEARCH_VERSION}"
+
+
+def _marker() -> Path:
+    """The file that says that everything on this very list is there."""
+    digest = hashlib.sha256(_LIST.read_bytes()).hexdigest()[:16]
+    return _servers_dir() / f"complete-{digest}"
+
+
+def _is_kept(each: _Listed) -> bool:
+    if each.coordinate == _OPENSEARCH:
+        return _opensearch_home().exists()
+    path = _servers_dir() / each.name
+    return path.exists() and path.stat().st_size == each.size
+
+
+def _fetch_missing(progress: bool) -> None:
+    missing = [each for each in _listed() if not _is_kept(each)]
+    staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
+    try:
+        with (
+            tqdm(
+                total=sum(each.size for each in missing),
+                unit="B",
+                unit_scale=True,
+                desc="servers",
+                disable=not progress,
+            ) as bar,
+            ThreadPoolExecutor(4) as pool,
+        ):
+            for _ in pool.map(lambda each: _fetch(each, staging, bar), missing):
+                pass
+        _marker().touch()
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fetch(each: _Listed, staging: Path, bar: Any) -> None:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            path = _download(each, staging / f"{each.name}-{attempt}", bar)
+            _check(each, path)
+        except OSError as error:  # requests' errors are OSErrors, too
+            if _is_about_disk(error):
+                raise
+            if attempt == _TRIES:
+                raise FetchError(_trouble_with_network(each, error)) from error
+        except (FetchError, RuntimeError, AssertionError) as error:
+            # jgo says with a RuntimeError that no repository has the file.
+            if attempt == _TRIES:
+                msg = f"fetching {each.name}: {error}; {_WHERE_FROM}"
+                raise FetchError(msg) from error
+        else:
+            _keep(each, path)
+            return
+
+
+def _download(each: _Listed, repo_cache: Path, bar: Any) -> Path:
+    @contextmanager
+    def feed(filename: str, total: int) -> Iterator[Any]:
+        bar.set_postfix_str(filename, refresh=False)
+        yield bar.update
+
+    artifact = _artifact(each.coordinate, repo_cache, PythonResolver(progress_callback=feed))
+    path = artifact.resolve()
+    assert isinstance(path, Path)
+    return path
+
+
+def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
+    group, name, packaging, version = coordinate.split(":")
+    mirror = os.environ.get("CLICKSTREAM_MAVEN_MIRROR")
+    context = MavenContext(
+        resolver=resolver,
+        repo_cache=repo_cache,
+        local_repos=[],
+        remote_repos={"mirror": mirror.rstrip("/")} if mirror else None,
+        timeout=_TIMEOUT_S,
+    )
+    return context.project(group, name).at_version(version).artifact(packaging=packaging)
+
+
+def _check(each: _Listed, path: Path) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != each.sha256:
+        size = path.stat().st_size
+        what = (
+            f"{size:,} of {each.size:,} bytes came"
+            if size != each.size
+            else f"its SHA-256 is {found[:12]}…, not {each.sha256[:12]}…"
+        )
+        raise FetchError(what)
+
+
+def _keep(each: _Listed, path: Path) -> None:
+    if each.coordinate != _OPENSEARCH:
+        os.replace(path, _servers_dir() / each.name)
+        return
+    unpacked = path.parent / "unpacked"
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if not member.partition("/")[2].startswith(_LEFT_OUT):
+                archive.extract(member, unpacked)
+    (top,) = unpacked.iterdir()
+    os.replace(top, _opensearch_home())
+
+
+_WHERE_FROM = (
+    "try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: "
+    f"{os.environ.get('CLICKSTREAM_MAVEN_MIRROR') or 'none'})"
+)
+
+
+def _is_about_disk(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+def _trouble_with_disk(error: OSError) -> str:
+    return (
+        f"keeping the servers' files in {cache_dir()}: {error.strerror or error}; free "
+        f"{sum(each.size for each in _listed()) * 3 / 1e6:,.0f} MB there or name another "
+        "folder with CLICKSTREAM_CACHE"
+    )
+
+
+def _trouble_with_network(each: _Listed, error: OSError) -> str:
+    # requests names its kinds of trouble by class; the library itself stays jgo's to import.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "SSLError" in kinds:
+        why = "the certificate was not accepted; name your company's with REQUESTS_CA_BUNDLE"
+    elif "ProxyError" in kinds:
+        why = "the proxy did not let it through; set or mend HTTPS_PROXY"
+    else:
+        why = f"the download broke off ({type(error).__name__}); {_WHERE_FROM}"
+    return f"fetching {each.name}: {why}"
+
+
+def _write_list() -> None:
+    """Resolve the pinned versions with their dependencies, and write the list."""
+    with tempfile.TemporaryDirectory() as folder:
+        resolver = PythonResolver()
+        roots = [_artifact(coordinate, Path(folder), resolver) for coordinate in _KAFKA]
+        context = roots[0].context
+        wanted = [context.create_dependency(coordinate) for coordinate in _KAFKA]
+        inputs, transitive = resolver.resolve(wanted)
+        artifacts = {dependency.artifact for dependency in inputs + transitive}
+        coordinates = {f"{a.groupId}:{a.artifactId}:{a.packaging}:{a.version}" for a in artifacts}
+        lines = []
+        for coordinate in sorted(coordinates | {_OPENSEARCH}):
+            path = _artifact(coordinate, Path(folder), resolver).resolve()
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            lines.append(f"{digest} {path.stat().st_size} {coordinate}\n")
+    _LIST.write_text("".join(lines))
+
+
+if __name__ == "__main__":
+    _write_list()

@@ -1,0 +1,38 @@
+"""One real pair for all tests, and for each test names of its own."""
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from clickstream import index, servers, topics
+from clickstream.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A pair in a state folder of the tests' own, stopped at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
+        patch.chdir(tmp_path_factory.mktemp("away-from-conf"))
+        yield servers.up()
+        servers.down()
+
+
+@pytest.fixture
+def fresh(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Names that only this test uses; nothing of them exists yet, nothing is left."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
+    own = settings.in_namespace(f"{name}-{uuid.uuid4().hex[:8]}")
+    yield own
+    topics.delete_topics(own.kafka)
+    index.delete_index(index.connect(own.opensearch), own.opensearch.index)
+
+
+@pytest.fixture
+def made(fresh: Settings) -> Settings:
+    """The same, with topic, dead-letter topic and index made."""
+    topics.ensure_topics(fresh.kafka)
+    index.ensure_index(index.connect(fresh.opensearch), fresh.opensearch.index)
+    return fresh
