@@ -7,7 +7,7 @@ Looking never joins a consumer group, so it cannot cause a rebalance. Writing me
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -72,7 +72,8 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
         # One partition: dead letters are read by people, in the order they came.
         NewTopic(settings.dead_letter_topic, num_partitions=1),
     ]
-    for name, future in _admin(settings).create_topics(wanted).items():
+    admin = _admin(settings)
+    for name, future in admin.create_topics(wanted).items():
         try:
             _result(settings, future, f"making topic {name!r}")
         except _Refused as refused:
@@ -111,9 +112,14 @@ def delete_group(settings: KafkaSettings) -> None:
     Raises:
         ServerError: Kafka did not answer, or a member of the group is still reading.
     """
-    deleted = _admin(settings).delete_consumer_groups([settings.group_id])[settings.group_id]
+    admin = _admin(settings)
+    group_id = settings.group_id
     try:
-        _result(settings, deleted, f"deleting consumer group {settings.group_id!r}")
+        _group_result(
+            settings,
+            lambda: admin.delete_consumer_groups([group_id])[group_id],
+            f"deleting consumer group {group_id!r}",
+        )
     except _Refused as refused:
         if refused.code != KafkaError.GROUP_ID_NOT_FOUND:
             raise
@@ -267,6 +273,7 @@ class _Refused(ServerError):
 
 
 def _admin(settings: KafkaSettings) -> AdminClient:
+    """Make a client; keep a name on it, for its futures die with it."""
     return AdminClient(settings.client_config())
 
 
@@ -284,6 +291,27 @@ def _result(settings: KafkaSettings, future: Future[Any], doing: str) -> Any:
         raise refused from exception
 
 
+def _group_result(
+    settings: KafkaSettings, ask: Callable[[], Future[Any]], doing: str
+) -> Any:
+    """Ask a group's coordinator, which a broker appoints only at the first question."""
+    deadline = time.monotonic() + settings.timeout_s
+    while True:
+        try:
+            return _result(settings, ask(), doing)
+        except _Refused as refused:
+            if refused.code not in _SOON or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
+_SOON = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
 _UNREACHABLE = frozenset(
     {
         KafkaError._TRANSPORT,
@@ -346,9 +374,12 @@ def _committed(settings: KafkaSettings, admin: AdminClient, ids: list[int]) -> d
     request = ConsumerGroupTopicPartitions(
         settings.group_id, [TopicPartition(settings.topic, i) for i in ids]
     )
-    future = admin.list_consumer_group_offsets([request])[settings.group_id]
     try:
-        answer = _result(settings, future, f"asking offsets of group {settings.group_id!r}")
+        answer = _group_result(
+            settings,
+            lambda: admin.list_consumer_group_offsets([request])[settings.group_id],
+            f"asking offsets of group {settings.group_id!r}",
+        )
     except _Refused as refused:
         if refused.code == KafkaError.GROUP_ID_NOT_FOUND:
             return {}
