@@ -6,6 +6,7 @@ worked out again by whoever wants to check. Nobody reads here; that is `simulato
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -128,6 +129,27 @@ reads, lognormal too. Source: fitted to the active time per article of Adressa's
 (p10 8, p25 21, p50 47, p75 90, p90 158 s)."""
 LONGEST_READ_S: Final = 899.0
 
+
+def _reading_times() -> list[int]:
+    """Tabulate the mixture's quantiles, so that one chance draws a reading time."""
+    steps, normal, times = 2_048, NormalDist(), []
+    share, median_s, sigma = BOUNCE
+    log_bounce, log_read = math.log(median_s), math.log(READ[0])
+    for step in range(steps):
+        wanted = (step + 0.5) / steps
+        low, high = -3.0, math.log(LONGEST_READ_S)
+        for _ in range(30):  # bisection, to well below a millisecond
+            x = (low + high) / 2
+            below = share * normal.cdf((x - log_bounce) / sigma)
+            below += (1 - share) * normal.cdf((x - log_read) / READ[1])
+            low, high = (x, high) if below < wanted else (low, x)
+        times.append(round(1000 * math.exp(high)))
+    return times
+
+
+READING_MS: Final = _reading_times()
+"""Equally likely reading times in milliseconds, ascending."""
+
 STAY_IN_SECTION: Final = 0.35
 """How often the next article is of the section just read."""
 
@@ -159,7 +181,7 @@ def visits_per_day(seed: int, number: int) -> float:
     """Say how often a reader comes, on average over days."""
     sigmas = _NORMAL.inv_cdf(min(max(_chance(seed, number, 2), 1e-9), 1 - 1e-9))
     median = PERSONAS[persona_of(seed, number)].visits_per_day
-    return float(min(MOST_VISITS_PER_DAY, median * 2.718281828459045 ** (VISITS_SIGMA * sigmas)))
+    return float(min(MOST_VISITS_PER_DAY, median * math.exp(VISITS_SIGMA * sigmas)))
 
 
 def expected_events(persona: Persona) -> float:
@@ -194,8 +216,8 @@ def _chance(seed: int, number: int, salt: int) -> float:
     return ((x ^ (x >> 31)) >> 11) / (1 << 53)
 
 
-_64 = (1 << 64) - 1
-_NORMAL = NormalDist()
+_64: Final = (1 << 64) - 1
+_NORMAL: Final = NormalDist()
 
 
 def check(personas: dict[str, Persona]) -> None:

@@ -137,7 +137,7 @@ class Simulator:
         else:
             heappop(self._open)
         if seq == 0:
-            session.session_id = f"{session.user_id[7:]}-{_base36(at_ms)}"
+            session.session_id = f"{session.user_id[7:]}-{at_ms:x}"
         second, milliseconds = divmod(at_ms, 1000)
         if second != self._second:
             self._second, self._second_text = second, format_timestamp(at_ms)[:20]
@@ -246,52 +246,48 @@ class Simulator:
         hour, day = start_ms // _HOUR_MS % 24, (start_ms // _DAY_MS + _THURSDAY) % 7
         device = bisect(visit.devices[day >= 5][19 <= hour < 23], chance())
         actions: list[Action] = []
-        at_ms = float(start_ms)
+        at_ms = start_ms
         if registers:
             actions.append((start_ms, "register", None, None))
-            at_ms += 2_000 + 20_000 * chance()
-        actions.append((int(at_ms), "login", None, None))
-        at_ms += 800 + 5_000 * chance()
+            at_ms += 2_000 + int(20_000 * chance())
+        actions.append((at_ms, "login", None, None))
+        at_ms += 800 + int(5_000 * chance())
         event_type: EventType = "login"
         section = -1
         article: Article | None = None
         turn_ms = at_ms  # when the page now read is left
         reactions: list[tuple[EventType, str | None]] = []
-        while True:
-            chances, names = visit.rows[event_type]
+        rows, tastes, stay = visit.rows, visit.tastes, habits.STAY_IN_SECTION
+        while len(actions) < _MOST_EVENTS:
+            chances, names = rows[event_type]
             choice = bisect(chances, chance())
-            event_type = names[choice] if choice < len(names) else "register"
-            if event_type == "like" or event_type == "comment":
-                reactions.append((event_type, None))
-                continue
-            if event_type == "share":
-                channel = _CHANNELS[bisect(_CHANNEL_CHANCES, chance())]
+            if choice == len(names):
+                break  # left without a word
+            event_type = names[choice]
+            if event_type in _REACTIONS:
+                channel = None
+                if event_type == "share":
+                    channel = _CHANNELS[bisect(_CHANNEL_CHANCES, chance())]
                 reactions.append((event_type, channel))
                 continue
             if reactions:
-                moments = sorted(at_ms + (turn_ms - at_ms) * chance() for _ in reactions)
-                for moment, (reaction, detail) in zip(moments, reactions, strict=True):
-                    actions.append((int(moment), reaction, article, detail))
-                reactions.clear()
+                actions += _spread(reactions, article, at_ms, turn_ms, rng)
+                reactions = []
             at_ms = turn_ms
             if event_type == "logout":
-                actions.append((int(at_ms), "logout", None, None))
+                actions.append((at_ms, "logout", None, None))
                 break
-            if event_type != "page_view" or len(actions) > _MOST_EVENTS:
-                break  # left without a word
-            if section < 0 or chance() >= habits.STAY_IN_SECTION:
-                section = bisect(visit.tastes, chance())
-            article = self._choose(int(at_ms), section, chance())
+            if section < 0 or chance() >= stay:
+                section = bisect(tastes, chance())
+            article = self._choose(at_ms, section, chance())
             if len(actions) == 1 + registers or chance() < habits.OUTSIDE_AGAIN:
                 referrer = _REFERRERS[bisect(_REFERRER_CHANCES, chance())]
             else:
                 referrer = "internal"
-            actions.append((int(at_ms), "page_view", article, referrer))
-            share, median_s, sigma = habits.BOUNCE
-            if chance() >= share:
-                median_s, sigma = habits.READ
-            read_s = median_s * math.exp(sigma * rng.gauss(0.0, 1.0))
-            turn_ms = at_ms + 1000 * min(habits.LONGEST_READ_S, read_s)
+            actions.append((at_ms, "page_view", article, referrer))
+            turn_ms = at_ms + _READING_MS[int(chance() * _NUM_READING)]
+        if reactions:
+            actions += _spread(reactions, article, at_ms, turn_ms, rng)
         bits = rng.getrandbits(62)
         suffix = f"-7{bits >> 50:03x}-{8 | bits >> 48 & 3:x}{bits >> 36 & 0xFFF:03x}-{bits & 0xFFFFFFFFF:09x}"
         return _Session(DEVICE_TYPES[device], actions, suffix)
@@ -314,6 +310,21 @@ class Simulator:
         for article in self._newsroom.take_published(now_ms):
             since_ms = max(0, article.published_ms - self._simulated_ms)
             article.published_at = format_timestamp(self._event_ms + int(since_ms * speed))
+
+
+def _spread(
+    reactions: list[tuple[EventType, str | None]],
+    article: Article | None,
+    from_ms: int,
+    to_ms: int,
+    rng: Random,
+) -> list[Action]:
+    """Give what a reader did to an article its moments within the time of reading it."""
+    moments = sorted(from_ms + int((to_ms - from_ms) * rng.random()) for _ in reactions)
+    return [
+        (moment, reaction, article, detail)
+        for moment, (reaction, detail) in zip(moments, reactions, strict=True)
+    ]
 
 
 class _Session:
@@ -375,6 +386,9 @@ def _rate_per_reader() -> float:
     return per_day / sample * (1 + habits.NEWCOMER_SHARE) / 86_400
 
 
+_REACTIONS: Final = frozenset({"like", "comment", "share"})
+_READING_MS: Final = habits.READING_MS
+_NUM_READING: Final = len(habits.READING_MS)
 _REFERRERS: Final = list(habits.REFERRERS)
 _REFERRER_CHANCES: Final = habits.cumulative(list(habits.REFERRERS.values()))
 _CHANNELS: Final = list(habits.SHARE_CHANNELS)

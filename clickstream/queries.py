@@ -1,0 +1,253 @@
+"""Questions to the index: one search with all aggregations, answered as DataFrames.
+
+One search is one consistent moment: no chart can contradict another. Counts are exact on
+the one shard the kit's index has; where they are not, the answer says by how much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pandas as pd
+from opensearchpy import OpenSearch
+
+from clickstream.errors import ConfigError, ServerError
+from clickstream.index import answering
+from clickstream.specs import DEVICE_CATEGORY, SPECS, TOP_USERS, VOLUME, Spec
+
+MOST_BUCKETS: Final = 100
+BUCKETS_S: Final = (1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86_400)
+"""Bucket widths a clock would know, in seconds."""
+
+
+@dataclass(frozen=True)
+class Newest:
+    """How many documents there are, and the event time of the newest; None without any."""
+
+    documents: int
+    timestamp: datetime | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one search found."""
+
+    frames: dict[str, pd.DataFrame] = field(repr=False)
+    """By the name of its visualization:
+
+    - `event-types`: `event_type` (str), `count` (int), in the model's order, without zeros
+    - `volume`: `timestamp` (UTC, start of the bucket), `count`; every bucket, zeros, too
+    - `top-users`: `user_id`, `count`, most first
+    - `device-category`, `device-category-table`: `device_type`, `article_category`, `count`,
+      one row per pair in the model's order, zeros, too
+
+    Nothing found: the same columns and types, no rows (the two grids: zeros).
+    """
+    total: int
+    """Events that fit the question."""
+    took_ms: int
+    """As OpenSearch says."""
+    count_error: int
+    """How many events a count of `top-users` may miss; 0 means exact."""
+    since: datetime
+    until: datetime
+    bucket_s: int
+
+    def __str__(self) -> str:
+        exact = "exact" if self.count_error == 0 else f"each within {self.count_error:,}"
+        return (
+            f"{self.total:,} events from {self.since:%d %b %H:%M} to {self.until:%d %b %H:%M} UTC, "
+            f"one search, {self.took_ms} ms, counts {exact}"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+def newest(client: OpenSearch, index_name: str) -> Newest:
+    """Count the documents and look at the newest.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    body = {"size": 0, "track_total_hits": True, "aggs": {"newest": {"max": _TIME}}}
+    with answering(f"looking at index {index_name!r}"):
+        found = client.search(index=index_name, body=body)
+    return Newest(found["hits"]["total"]["value"], _moment(found["aggregations"]["newest"]))
+
+
+def ask(
+    client: OpenSearch,
+    index_name: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    bucket_s: int | None = None,
+    top: int = TOP_USERS.size,
+    category: str | None = None,
+    device: str | None = None,
+) -> Answer:
+    """Ask everything the visualizations show, in one search.
+
+    Args:
+        client: where to ask.
+        index_name: index or data stream.
+        since: events at or after this; by default from the oldest on, which is looked up
+            first.
+        until: events before this; by default up to the newest.
+        bucket_s: width of a bucket of `volume`; by default the narrowest that makes at most
+            100 of them.
+        top: readers in `top-users`.
+        category: only events about articles of this category.
+        device: only events on this kind of device.
+
+    Raises:
+        ConfigError: no such index, a window that ends before it begins, too many buckets.
+        ServerError: OpenSearch did not answer, or not for all of the index.
+    """
+    since, until = _window(client, index_name, since, until)
+    span_s = (until - since).total_seconds()
+    if span_s <= 0 or top < 1:
+        msg = (
+            f"asking for the top {top} from {since:%Y-%m-%d %H:%M:%S} to "
+            f"{until:%Y-%m-%d %H:%M:%S}: the window must end after it begins, and top be 1 or more"
+        )
+        raise ConfigError(msg)
+    if bucket_s is None:
+        bucket_s = next((b for b in BUCKETS_S if span_s / b < MOST_BUCKETS), BUCKETS_S[-1])
+    if bucket_s < 1 or span_s / bucket_s > 10_000:
+        msg = f"asking for buckets of {bucket_s} s over {span_s:,.0f} s: at most 10,000, please"
+        raise ConfigError(msg)
+    asked = {
+        "size": 0,
+        "track_total_hits": True,
+        "query": {"bool": {"filter": _filters(since, until, category, device)}},
+        "aggs": {spec.name: _aggregation(spec, since, until, bucket_s, top) for spec in SPECS[:4]},
+    }
+    with answering(f"asking index {index_name!r}"):
+        found = client.search(index=index_name, body=asked)
+    if found["timed_out"] or found["_shards"]["failed"]:
+        msg = f"asking index {index_name!r}: only a part of it answered; ask again"
+        raise ServerError(msg)
+    answers = found["aggregations"]
+    grid = _grid(DEVICE_CATEGORY, answers[DEVICE_CATEGORY.name]["buckets"])
+    event_types, volume, top_users, _, table = SPECS
+    return Answer(
+        frames={
+            event_types.name: _ordered(event_types, answers[event_types.name]["buckets"]),
+            volume.name: _over_time(answers[volume.name]["buckets"]),
+            top_users.name: _counts("user_id", answers[top_users.name]["buckets"]),
+            DEVICE_CATEGORY.name: grid,
+            table.name: grid.copy(),
+        },
+        total=found["hits"]["total"]["value"],
+        took_ms=found["took"],
+        count_error=answers[top_users.name]["doc_count_error_upper_bound"],
+        since=since,
+        until=until,
+        bucket_s=bucket_s,
+    )
+
+
+_TIME: Final = {"field": "timestamp"}
+
+
+def _moment(answer: dict[str, Any]) -> datetime | None:
+    value = answer["value"]
+    return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+
+
+def _window(
+    client: OpenSearch, index_name: str, since: datetime | None, until: datetime | None
+) -> tuple[datetime, datetime]:
+    if since is None or until is None:
+        body = {"size": 0, "aggs": {"oldest": {"min": _TIME}, "newest": {"max": _TIME}}}
+        with answering(f"asking index {index_name!r}"):
+            found = client.search(index=index_name, body=body)["aggregations"]
+        now = datetime.now(UTC)
+        if until is None:
+            last = _moment(found["newest"])
+            # `until` is exclusive; times are whole milliseconds.
+            until = now if last is None else last + timedelta(milliseconds=1)
+        if since is None:
+            since = _moment(found["oldest"]) or until - timedelta(hours=1)
+    return since, until
+
+
+def _millis(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _filters(
+    since: datetime, until: datetime, category: str | None, device: str | None
+) -> list[dict[str, Any]]:
+    window = {"gte": _millis(since), "lt": _millis(until), "format": "epoch_millis"}
+    filters: list[dict[str, Any]] = [{"range": {"timestamp": window}}]
+    if category is not None:
+        filters.append({"term": {"article_category": category}})
+    if device is not None:
+        filters.append({"term": {"device_type": device}})
+    return filters
+
+
+def _aggregation(
+    spec: Spec, since: datetime, until: datetime, bucket_s: int, top: int
+) -> dict[str, Any]:
+    if spec is VOLUME:
+        bounds = {"min": _millis(since), "max": _millis(until) - 1}
+        return {
+            "date_histogram": _TIME
+            | {"fixed_interval": f"{bucket_s}s", "min_doc_count": 0, "extended_bounds": bounds}
+        }
+    size = top if spec is TOP_USERS else spec.size
+    # A shard that hands on many more than asked for leaves no doubt about the first ones.
+    terms: dict[str, Any] = {"terms": {"field": spec.fields[0], "size": size}}
+    terms["terms"]["shard_size"] = max(1_000, 10 * size)
+    if len(spec.fields) > 1:
+        inner = {"terms": {"field": spec.fields[1], "size": spec.size}}
+        terms["aggs"] = {spec.fields[1]: inner}
+    return terms
+
+
+def _counts(name: str, buckets: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            name: pd.Series([bucket["key"] for bucket in buckets], dtype="str"),
+            "count": pd.Series([bucket["doc_count"] for bucket in buckets], dtype="int64"),
+        }
+    )
+
+
+def _ordered(spec: Spec, buckets: list[dict[str, Any]]) -> pd.DataFrame:
+    order = {value: place for place, value in enumerate(spec.values[0])}
+    return _counts(spec.fields[0], sorted(buckets, key=lambda bucket: order[bucket["key"]]))
+
+
+def _over_time(buckets: list[dict[str, Any]]) -> pd.DataFrame:
+    starts = pd.to_datetime([bucket["key"] for bucket in buckets], unit="ms", utc=True)
+    return pd.DataFrame(
+        {
+            "timestamp": pd.Series(starts, dtype="datetime64[ms, UTC]"),
+            "count": pd.Series([bucket["doc_count"] for bucket in buckets], dtype="int64"),
+        }
+    )
+
+
+def _grid(spec: Spec, buckets: list[dict[str, Any]]) -> pd.DataFrame:
+    rows, columns = spec.fields
+    found = {
+        (row["key"], column["key"]): column["doc_count"]
+        for row in buckets
+        for column in row[columns]["buckets"]
+    }
+    pairs = [(row, column) for row in spec.values[0] for column in spec.values[1]]
+    return pd.DataFrame(
+        {
+            rows: pd.Series([row for row, _ in pairs], dtype="str"),
+            columns: pd.Series([column for _, column in pairs], dtype="str"),
+            "count": pd.Series([found.get(pair, 0) for pair in pairs], dtype="int64"),
+        }
+    )
