@@ -196,7 +196,8 @@ class Newsroom:
         }
         self._upcoming: deque[Article] = deque()
         self._publish_until(start_ms)
-        self._upcoming.clear()
+        # What comes out later in the hour of the start is still to be told.
+        self.take_published(start_ms)
 
     def shelf(self, table: int) -> Shelf:
         """Give what can be read from `table` * `TABLE_MS` on; never an article of the future.

@@ -121,10 +121,7 @@ class Simulator:
         """
         self._begin_visits()
         now_ms, number, session = self._open[0]
-        if at_ms is None:
-            at_ms = now_ms
-        if at_ms < self._event_ms:
-            at_ms = self._event_ms
+        at_ms = max(now_ms if at_ms is None else at_ms, self._event_ms)
         if at_ms != now_ms:
             self._stamp_articles(now_ms, at_ms)
         self._simulated_ms, self._event_ms = now_ms, at_ms
