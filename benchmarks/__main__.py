@@ -29,6 +29,7 @@ class Row:
 
     @property
     def is_met(self) -> bool:
+        """Whether the value is on the right side of the bar."""
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
     def __str__(self) -> str:

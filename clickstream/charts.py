@@ -87,15 +87,17 @@ def pie(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     title = f"{top[name]} is {top['count'] / total:.0%} of {total:,} events"
     figure = _figure(title, window)
     figure.add_pie(
-        labels=frame[name],
+        labels=[
+            f"<b>{value}</b>   {count:,} · {count / total:.1%}"
+            for value, count in zip(frame[name], frame["count"], strict=True)
+        ],
         values=frame["count"],
         sort=False,
         direction="clockwise",
         hole=0.35,
-        # Outside, where the ink is always on paper; a pattern is the second cue.
-        textposition="outside",
-        texttemplate="<b>%{label}</b><br>%{value:,} · %{percent:.1%}",
-        textfont={"size": TEXT_PX, "color": INK},
+        # Labels stand in the legend: beside slices as small as these they would overlap.
+        textinfo="none",
+        # The pattern is the second cue.
         marker={
             "colors": [COLOURS[slot] for slot in slots],
             "pattern": {
@@ -105,10 +107,13 @@ def pie(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
             },
             "line": {"color": PAPER, "width": 2},
         },
-        rotation=_rotation(list(frame["count"])),
-        hovertemplate="%{label}: %{value:,} events (%{percent})<extra></extra>",
+        domain={"x": [0.0, 0.52]},
+        hovertemplate="%{label}<extra></extra>",
     )
-    figure.update_layout(margin={"l": 24, "r": 24, "t": 120, "b": 56})
+    figure.update_layout(
+        showlegend=True,
+        legend={"x": 0.58, "y": 0.5, "yanchor": "middle", "font": {"size": 20}},
+    )
     return figure
 
 
@@ -216,12 +221,15 @@ def table(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     grid = _pivot(spec, frame)
     grid["total"] = grid.sum(axis=1)
     grid.loc["total"] = grid.sum(axis=0)
-    cells = [[f"<b>{name}</b>" for name in grid.index]]
-    for column in grid.columns:
-        texts = [f"{count:,}" for count in grid[column]]
-        cells.append([f"<b>{text}</b>" if column == "total" else text for text in texts])
-    cells = [[*column[:-1], f"<b>{column[-1].removeprefix('<b>').removesuffix('</b>')}</b>"]
-             for column in cells]  # fmt: skip
+    names = [f"<b>{name}</b>" for name in grid.index]
+    # A tag around every text: plotly sets tagged and plain ones at different heights.
+    columns = [
+        [
+            f"<b>{count:,}</b>" if "total" in (row, column) else f"<span>{count:,}</span>"
+            for row, count in grid[column].items()
+        ]
+        for column in grid.columns
+    ]
     total = int(frame["count"].sum())
     figure = _figure(f"{total:,} events about an article, by device and section", window)
     stripes = [PAPER if row % 2 else SCALE[0] for row in range(len(grid))]
@@ -234,7 +242,7 @@ def table(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
             "height": 44,
         },
         cells={
-            "values": cells,
+            "values": [names, *columns],
             "align": ["left", *["right"] * len(grid.columns)],
             "fill": {"color": [stripes]},
             "font": {"color": INK, "size": 20},
@@ -314,14 +322,8 @@ def _pivot(spec: Spec, frame: pd.DataFrame) -> pd.DataFrame:
     return grid.reindex(index=order[0], columns=order[1]).fillna(0).astype("int64")
 
 
-def _rotation(counts: list[int]) -> float:
-    """Turn the small slices to the right, where their labels have room one above the other."""
-    small = sum(counts) - max(counts)
-    return 90.0 - 180.0 * small / sum(counts) if counts.index(max(counts)) else 0.0
-
-
 def _width(times: pd.Series[Any]) -> str:
-    if len(times) < 2:  # noqa: PLR2004
+    if len(times) < 2:
         return "one bucket"
     seconds = int((times.iloc[1] - times.iloc[0]).total_seconds())
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):

@@ -217,6 +217,17 @@ def fresh() -> None:
     typer.echo("the working copy is new" + (f"; the old one is in {aside}" if aside else ""))
 
 
+@app.command(hidden=True)
+def idle() -> None:
+    """Say with the exit code whether nothing of this clone's is in use (`make clean`)."""
+    if lab.is_running():
+        msg = "JupyterLab is running on this clone; end it with Ctrl-C first"
+        raise ConfigError(msg)
+    if any(server.pid for server in servers.status()):
+        msg = "the servers are up; stop them with `make down` first"
+        raise ConfigError(msg)
+
+
 @app.command()
 def simulate(
     seed: Annotated[int, typer.Option(help="Chooses the readers and what they do.")] = 1,

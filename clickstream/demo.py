@@ -89,9 +89,7 @@ class RoundTrip:
     cleaned_s: float
 
     def __str__(self) -> str:
-        total_s = (
-            self.made_s + self.produced_s + self.indexed_s + self.compared_s + self.cleaned_s
-        )
+        total_s = self.made_s + self.produced_s + self.indexed_s + self.compared_s + self.cleaned_s
         return (
             f"round trip of {self.events:,} events in {total_s:.1f} s: topic and index made "
             f"{self.made_s:.1f} s, produced {self.produced_s:.1f} s, indexed "

@@ -43,9 +43,7 @@ EventId = Annotated[
 ]
 
 
-class Event(
-    msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
-):
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One thing one reader did, flat, with null fields left out of the JSON."""
 
     event_id: EventId

@@ -41,9 +41,7 @@ _KAFKA = [
     "org.apache.logging.log4j:log4j-slf4j-impl:jar:2.25.4",
     "org.apache.logging.log4j:log4j-core:jar:2.25.4",
 ]
-_OPENSEARCH = (
-    f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENSEARCH_VERSION}"
-)
+_OPENSEARCH = f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENSEARCH_VERSION}"
 # Thai text segmentation, which analysis-common needs, is not in the Java we bring, and with
 # the module there no index can be made; ingest-geoip is 73 MB that nothing here uses.
 _LEFT_OUT = ("modules/analysis-common/", "modules/ingest-geoip/")

@@ -42,9 +42,9 @@ class Persona:
     tastes: dict[Category, float]
 
 
-def _rows(*, on: float, like: float, comment: float, share: float, logout: float) -> dict[
-    EventType, Row
-]:
+def _rows(
+    *, on: float, like: float, comment: float, share: float, logout: float
+) -> dict[EventType, Row]:
     """Write the rows of a persona: after a page it goes on, reacts, logs out, or just leaves."""
     after_reaction: Row = {"page_view": min(0.94 - logout, on + 0.12), "logout": logout}
     return {

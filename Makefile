@@ -1,0 +1,73 @@
+# GNU make 3.81 and POSIX sh. Every target first makes sure of .venv; nothing else is set up.
+PYTHON ?= python3
+BIN = .venv/bin
+
+# Test, walk and bench: servers, ports and state of their own, and no word of a target.
+# Only the cache and the mirror are shared. Whatever happens, their servers are taken down.
+APART = for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
+	case $$name in CLICKSTREAM_CACHE|CLICKSTREAM_MAVEN_MIRROR|CLICKSTREAM_REQUIRE_BROWSER) ;; \
+	*) unset $$name ;; esac; done; \
+	CLICKSTREAM_STATE=$(CURDIR)/build/$@/state; export CLICKSTREAM_STATE; \
+	CLICKSTREAM_CONF=$(CURDIR)/build/no-conf; export CLICKSTREAM_CONF; \
+	mkdir -p build/$@; trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' INT TERM;
+
+.PHONY: help demo test walk bench prepare up down status reset fresh check lint lock clean venv dev
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
+
+demo: venv  ## fetch what is missing, start everything, open JupyterLab
+	@$(BIN)/clickstream demo
+
+test: dev  ## lint, fast tests, tests on real servers, every notebook
+	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest
+
+walk: dev  ## run every notebook and write each as HTML under build/walk/
+	@$(APART) $(BIN)/python scripts/walk.py build/walk
+
+bench: dev  ## measure what the README promises, as ratios
+	@$(APART) $(BIN)/python -m benchmarks
+
+prepare:  ## only fetch: wheels and servers, for a start with the network off
+	@$(PYTHON) scripts/install.py --prepare
+	@$(BIN)/clickstream prepare
+
+up: venv  ## start the servers
+	@$(BIN)/clickstream up
+
+down: venv  ## stop the servers; their data stays
+	@$(BIN)/clickstream down
+
+status: venv  ## show the servers, and how much lies where
+	@$(BIN)/clickstream status
+
+reset: venv  ## empty topic, dead letters, offsets and index
+	@$(BIN)/clickstream reset --yes
+
+fresh: venv  ## renew the working copy of the notebooks; the old one is kept aside
+	@$(BIN)/clickstream fresh
+
+check: venv  ## look at everything the demo needs
+	@$(BIN)/clickstream check
+
+lint: dev  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock: dev  ## pin everything anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate pyproject.toml --group build -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate pyproject.toml --group build --group dev \
+		-c requirements.lock -o requirements-dev.lock
+
+clean:  ## remove .venv and build; your working copy of the notebooks stays
+	@if [ -x $(BIN)/clickstream ]; then $(BIN)/clickstream idle; fi
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+venv:
+	@$(PYTHON) scripts/install.py
+
+dev:
+	@$(PYTHON) scripts/install.py --dev
