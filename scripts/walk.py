@@ -1,0 +1,135 @@
+"""Run every notebook headless, in order, and write each as one HTML file (`make walk`).
+
+A file holds everything it shows: plotly.js once, figures as figures, the last picture of a
+live panel in place of its dials. Nothing is loaded from anywhere, so it opens from disk.
+
+    python scripts/walk.py FOLDER
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+from plotly.offline import get_plotlyjs
+from pygments.formatters import HtmlFormatter
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGETS = "application/vnd.jupyter.widget-state+json"
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 18px/1.5 Helvetica, Arial, sans-serif; color: #1b1f24; background: #fff;
+       max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }}
+pre {{ font-size: 16px; line-height: 1.4; overflow-x: auto; padding: .6rem .8rem; }}
+.jp-InputArea pre, .input_area pre, .highlight {{ background: #f2f6fa; border-radius: 4px; }}
+blockquote {{ border-left: 4px solid #0b5a94; margin-left: 0; padding-left: 1rem; color: #444; }}
+table {{ border-collapse: collapse; font-size: 16px; }}
+td, th {{ padding: .3rem .8rem; border-bottom: 1px solid #d5dae0; text-align: right; }}
+.prompt, .anchor-link, .jp-InputPrompt, .jp-OutputPrompt {{ display: none; }}
+{highlighting}
+</style>
+{plotly}
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def run(path: Path) -> nbformat.NotebookNode:
+    """Run a notebook top to bottom in a kernel of its own; an error ends it."""
+    notebook = nbformat.read(path, as_version=4)
+    if path.name.startswith("99"):
+        confirm(notebook)
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    ).execute()
+    return notebook
+
+
+def confirm(notebook: nbformat.NotebookNode) -> None:
+    """Say yes in the notebook that stops everything."""
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("stop = False", "stop = True")
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> int:
+    """Write a notebook that was run as one HTML file; how many figures are in it."""
+    figures = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [
+                plain
+                for output in cell.outputs
+                for plain in without_widgets(output, notebook.metadata.get("widgets", {}))
+            ]
+            for output in cell.outputs:
+                if PLOTLY in output.get("data", {}):
+                    output.data = {"text/html": figure(output.data[PLOTLY], f"figure-{figures}")}
+                    figures += 1
+    body, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    path.write_text(
+        PAGE.format(
+            title=html.escape(path.stem),
+            highlighting=HtmlFormatter().get_style_defs(".highlight"),
+            plotly=f"<script>{get_plotlyjs()}</script>" if figures else "",
+            body=body,
+        )
+    )
+    return figures
+
+
+def without_widgets(output: Any, widgets: dict[str, Any]) -> Iterator[Any]:
+    """Give an output as it is, and for a widget what its output areas show."""
+    view = output.get("data", {}).get(WIDGET)
+    if view is None:
+        yield output
+        return
+    state = widgets.get(WIDGETS, {}).get("state", {})
+    waiting = [view["model_id"]]
+    while waiting:
+        model = state.get(waiting.pop(0), {}).get("state", {})
+        for shown in model.get("outputs", []):
+            yield nbformat.from_dict(shown)
+        waiting += [child.removeprefix("IPY_MODEL_") for child in model.get("children", [])]
+
+
+def figure(spec: dict[str, Any], name: str) -> str:
+    """Write a plotly figure as the element it is drawn into."""
+    # A closing tag inside a label would end the script.
+    data = json.dumps({"data": spec["data"], "layout": spec["layout"]}).replace("</", "<\\/")
+    return (
+        f'<div id="{name}"></div><script>Plotly.newPlot("{name}", Object.assign({data}, '
+        '{config: {responsive: true, displaylogo: false}}));</script>'
+    )
+
+
+def main(folder: Path) -> None:
+    """Run and write them all, the one that stops everything last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        started_s = time.monotonic()
+        figures = write(run(path), folder / f"{path.stem}.html")
+        took_s = time.monotonic() - started_s
+        print(f"{folder / path.stem}.html  {figures} figures  {took_s:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
