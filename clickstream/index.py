@@ -8,7 +8,7 @@ here works on a plain index of the user's own, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -82,11 +82,12 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
 def delete_index(client: OpenSearch, name: str) -> None:
     """Delete the data stream (or plain index) and its template; repeat at will."""
     with answering(f"deleting index {name!r}"):
-        for delete in (
+        deletions: tuple[Callable[[], Any], ...] = (
             lambda: client.indices.delete_data_stream(name=name),
             lambda: client.indices.delete(index=name),
             lambda: client.indices.delete_index_template(name=name),
-        ):
+        )
+        for delete in deletions:
             try:
                 delete()
             except NotFoundError:

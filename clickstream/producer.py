@@ -82,6 +82,11 @@ class Pace:
                 self._need = max(0.0, self._need - (now_s - self._since_s) * self._rate)
             self._since_s, self._rate = now_s, rate
 
+    def begin(self) -> None:
+        """Wait from now on for the next event; what passed before is not made up for."""
+        with self._lock:
+            self._since_s = time.monotonic()
+
     def wait_s(self) -> float:
         """Say how long until the next event is due: 0 or less when it is."""
         with self._lock:
@@ -165,6 +170,7 @@ def produce(
     report = client.report
     is_live = crowd.start_ms >= crowd.live_from_ms
     was_interrupted = False
+    pace.begin()
     try:
         while not stop.is_set() and (num_events is None or report.sent < num_events):
             now_s = time.monotonic()

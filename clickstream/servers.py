@@ -3,8 +3,6 @@
 The servers outlive the process that started them and are found again by any other through
 one state folder, which holds their ports, data and logs. Ready means that a client got an
 answer. Nothing here knows topics or indexes.
-
-`python -m clickstream.servers` is the watcher that stops an idle pair (`_watch`).
 """
 
 from __future__ import annotations
@@ -13,18 +11,15 @@ import json
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 from filelock import FileLock
@@ -33,15 +28,10 @@ from platformdirs import user_state_path
 
 from clickstream import fetch
 from clickstream.errors import ConfigError, ServerError
+from clickstream.nodes import NODES, Name
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
-Name = Literal["kafka", "opensearch"]
 NAMES: tuple[Name, ...] = ("kafka", "opensearch")
-VERSIONS: dict[Name, str] = {
-    "kafka": fetch.KAFKA_VERSION,
-    "opensearch": fetch.OPENSEARCH_VERSION,
-}
-_TITLES: dict[Name, str] = {"kafka": "Kafka", "opensearch": "OpenSearch"}
 
 NEEDED_MEMORY_BYTES = 1_500_000_000
 NEEDED_DISK_BYTES = 2_000_000_000
@@ -103,12 +93,12 @@ def up(*, progress: Callable[[str], None] | None = None) -> Settings:
                 say(f"fetching the servers, {fetch.missing_bytes() / 1e6:,.0f} MB, once")
             files = fetch.ensure_server_files(progress=progress is not None)
             _check_room(missing)
-            say(f"starting {' and '.join(_TITLES[name] for name in missing)}")
+            say(f"starting {' and '.join(NODES[name].title for name in missing)}")
             with ThreadPoolExecutor(len(missing)) as pool:
                 for name, took_s in zip(
                     missing, pool.map(lambda n: _start(n, files), missing), strict=True
                 ):
-                    say(f"{_TITLES[name]} ready after {took_s:.1f} s")
+                    say(f"{NODES[name].title} ready after {took_s:.1f} s")
             _start_watcher()
         return _settings()
 
@@ -121,11 +111,11 @@ def find() -> Settings:
     """
     for name in NAMES:
         if _running(name) is None:
-            msg = f"{_TITLES[name]} is not up; start both with `clickstream up`"
+            msg = f"{NODES[name].title} is not up; start both with `clickstream up`"
             raise ServerError(msg)
         if not _answers(name):
             msg = (
-                f"{_TITLES[name]} runs but does not answer on port {_port(name)}; see "
+                f"{NODES[name].title} runs but does not answer on port {_port(name)}; see "
                 f"{_log_path(name)}, or `clickstream down` and `clickstream up`"
             )
             raise ServerError(msg)
@@ -175,7 +165,7 @@ def status() -> tuple[ServerStatus, ...]:
         found.append(
             ServerStatus(
                 name=name,
-                version=VERSIONS[name],
+                version=NODES[name].version,
                 state="down" if process is None else "up" if _answers(name) else "starting",
                 pid=process.pid if process else None,
                 port=_port(name) if process else None,
@@ -253,10 +243,9 @@ def _running(name: Name) -> psutil.Process | None:
 def _choose_ports(name: Name) -> dict[str, int]:
     """Keep the remembered ports that are free, and choose others for those that are taken."""
     memory = _memory(name)
-    wanted = ("port", "controller_port") if name == "kafka" else ("port", "transport_port")
     taken = {_memory(other).get("port") for other in NAMES if other != name}
     ports = {}
-    for kind in wanted:
+    for kind in NODES[name].port_kinds:
         port = memory.get(kind, 0)
         while not port or port in taken or not _is_free(port):
             with socket.socket() as free:
@@ -308,11 +297,12 @@ def _check_room(missing: list[Name]) -> None:
         )
         raise ServerError(msg)
     for name in missing:
-        found = _memory(name).get("version", VERSIONS[name])
-        if found != VERSIONS[name]:
+        node = NODES[name]
+        found = _memory(name).get("version", node.version)
+        if found != node.version:
             msg = (
-                f"{folder} holds data of {_TITLES[name]} {found}, this version of the kit starts "
-                f"{VERSIONS[name]}; move the folder away, or name another with CLICKSTREAM_STATE"
+                f"{folder} holds data of {node.title} {found}, this version of the kit starts "
+                f"{node.version}; move the folder away, or name another with CLICKSTREAM_STATE"
             )
             raise ServerError(msg)
 
@@ -323,9 +313,10 @@ def _check_room(missing: list[Name]) -> None:
 def _start(name: Name, files: fetch.ServerFiles) -> float:
     started_s = time.monotonic()
     _stop(name)  # one that runs but does not answer is no use to anybody
-    _remember(name, version=VERSIONS[name], **_choose_ports(name))
-    command, folder = _COMMANDS[name](files)
-    process = _spawn(command, folder, _log_path(name))
+    node, folder, ports = NODES[name], state_dir() / name, _choose_ports(name)
+    _remember(name, version=node.version, **ports)
+    command = node.command(files, folder, ports)
+    process = _spawn(command, node.folder(files, folder), _log_path(name))
     _remember(name, pid=process.pid, created=psutil.Process(process.pid).create_time())
     while not _answers(name):
         if process.poll() is not None:
@@ -339,7 +330,7 @@ def _start(name: Name, files: fetch.ServerFiles) -> float:
 
 def _spawn(command: list[str], folder: Path, log_path: Path) -> subprocess.Popen[bytes]:
     with log_path.open("wb") as log:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -350,13 +341,21 @@ def _spawn(command: list[str], folder: Path, log_path: Path) -> subprocess.Popen
             # A JAVA_TOOL_OPTIONS of the user's is not meant for these.
             env={k: v for k, v in os.environ.items() if not k.startswith(("JAVA_", "JDK_"))},
         )
+    _children.append(child)
+    return child
+
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Kept, because Python warns of a child that it forgets while the child runs."""
 
 
 def _died(name: Name, what: str) -> str:
     path = _log_path(name)
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     last = " | ".join(line.strip() for line in lines if line.strip())[-600:]
-    return f"{_TITLES[name]} did not start: {what}; last log lines: {last or 'none'} (log: {path})"
+    return (
+        f"{NODES[name].title} did not start: {what}; last log lines: {last or 'none'} (log: {path})"
+    )
 
 
 def _stop(name: Name) -> bool:
@@ -370,172 +369,17 @@ def _stop(name: Name) -> bool:
         process.kill()
         process.wait(_STOP_TIMEOUT_S)
     except psutil.NoSuchProcess:
-        return True  # gone between two looks
+        pass  # gone between two looks, which is what was wanted
+    for child in _children:
+        child.poll()  # takes note that it ended, if it is the one
     return True
 
 
-def _kafka(files: fetch.ServerFiles) -> tuple[list[str], Path]:
-    folder = state_dir() / "kafka"
-    folder.mkdir(parents=True, exist_ok=True)
-    memory = _memory("kafka")
-    port, controller_port = memory["port"], memory["controller_port"]
-    properties = {
-        "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "log.dirs": folder / "data",
-        "num.partitions": 3,
-        "auto.create.topics.enable": "false",
-        # One node keeps one copy of everything, Kafka's own topics included.
-        "default.replication.factor": 1,
-        "offsets.topic.replication.factor": 1,
-        "offsets.topic.num.partitions": 3,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
-        "group.initial.rebalance.delay.ms": 0,
-        # Nothing that somebody may still want to read is ever deleted.
-        "log.retention.ms": -1,
-        "offsets.retention.minutes": 525_600,
-    }
-    config = folder / "server.properties"
-    config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-    log_config = folder / "log4j2.properties"
-    log_config.write_text(_KAFKA_LOG)
-    java = [
-        str(JAVA),
-        "-Xms256m",
-        "-Xmx512m",
-        "-XX:+UseG1GC",
-        f"-Dlog4j2.configurationFile={log_config}",
-        "-cp",
-        os.pathsep.join(str(jar) for jar in files.kafka_jars),
-    ]
-    if not (folder / "data" / "meta.properties").exists():
-        _format(java, config)
-    return [*java, "kafka.Kafka", str(config)], folder
-
-
-def _format(java: list[str], config: Path) -> None:
-    done = subprocess.run(
-        [
-            *(*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
-            *("--cluster-id", "Y2xpY2tzdHJlYW1kZW1vMQ", "--config", str(config)),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        msg = f"Kafka could not make its data folder: {done.stdout.strip()[-600:]}"
-        raise ServerError(msg)
-
-
-_KAFKA_LOG = """\
-rootLogger.level = WARN
-rootLogger.appenderRef.stdout.ref = stdout
-appender.stdout.type = Console
-appender.stdout.name = stdout
-appender.stdout.layout.type = PatternLayout
-appender.stdout.layout.pattern = %d %p %m (%c)%n
-"""
-
-
-def _opensearch(files: fetch.ServerFiles) -> tuple[list[str], Path]:
-    folder = state_dir() / "opensearch"
-    config = folder / "config"
-    config.mkdir(parents=True, exist_ok=True)
-    (folder / "tmp").mkdir(exist_ok=True)
-    memory = _memory("opensearch")
-    options = {
-        "cluster.name": "clickstream",
-        "node.name": "clickstream",
-        "discovery.type": "single-node",
-        "network.host": "127.0.0.1",
-        "http.port": memory["port"],
-        "transport.port": memory["transport_port"],
-        "path.data": folder / "data",
-        "path.logs": folder / "logs",
-        "action.auto_create_index": "false",
-        # Presenters' disks are often 90 % full, where percentages would allocate no shard.
-        "cluster.routing.allocation.disk.watermark.low": "2gb",
-        "cluster.routing.allocation.disk.watermark.high": "1gb",
-        "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
-        "cluster.info.update.interval": "30s",
-    }
-    (config / "opensearch.yml").write_text(
-        "".join(f"{key}: {json.dumps(str(value))}\n" for key, value in options.items())
-    )
-    (config / "log4j2.properties").write_text(_KAFKA_LOG)
-    home = files.opensearch_home
-    java = [
-        str(JAVA),
-        "-Xms512m",
-        "-Xmx512m",
-        "-XX:+UseG1GC",
-        "-XX:MaxDirectMemorySize=256m",
-        # The check that refuses root is native; without JNA it is off.
-        *("-Djna.nosys=true", "-Djna.noclasspath=true", "-Djna.nounpack=true"),
-        f"-Djava.io.tmpdir={folder / 'tmp'}",
-        "-Dlog4j2.disable.jmx=true",
-        "-Dlog4j.shutdownHookEnabled=false",
-        f"-javaagent:{home / 'agent' / 'opensearch-agent.jar'}",
-        f"-Dopensearch.path.home={home}",
-        f"-Dopensearch.path.conf={config}",
-        "-Dopensearch.distribution.type=zip",
-        "-cp",
-        f"{home / 'lib'}/*",
-        "org.opensearch.bootstrap.OpenSearch",
-    ]
-    return java, home
-
-
-_COMMANDS: dict[Name, Callable[[fetch.ServerFiles], tuple[list[str], Path]]] = {
-    "kafka": _kafka,
-    "opensearch": _opensearch,
-}
-
-
-# Ready: a client got an answer.
-
-
 def _answers(name: Name) -> bool:
-    port = _port(name)
     try:
-        return _kafka_answers(port) if name == "kafka" else _opensearch_answers(port)
+        return NODES[name].answers(_port(name))
     except OSError:
         return False
-
-
-def _kafka_answers(port: int) -> bool:
-    """Ask for the API versions, as any client's first request does (ApiVersions, key 18, v0)."""
-    client_id = b"clickstream"
-    request = struct.pack(f">hhih{len(client_id)}s", 18, 0, 1, len(client_id), client_id)
-    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
-        connection.sendall(struct.pack(">i", len(request)) + request)
-        answer = connection.recv(10)
-    # Length, the request's own correlation id, and no error.
-    return len(answer) == 10 and struct.unpack(">iih", answer)[1:] == (1, 0)
-
-
-def _opensearch_answers(port: int) -> bool:
-    url = f"http://127.0.0.1:{port}/_cluster/health?filter_path=cluster_name,status"
-    try:
-        # Loopback never goes through a proxy.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=5) as response:
-            health = json.load(response)
-    except (urllib.error.HTTPError, ValueError):
-        return False
-    return bool(health.get("cluster_name") == "clickstream" and health.get("status") != "red")
 
 
 # Idle stop.
@@ -550,32 +394,5 @@ def _start_watcher() -> None:
     except ValueError as error:
         msg = f"CLICKSTREAM_IDLE_STOP_MIN={minutes!r} is no number of minutes"
         raise ConfigError(msg) from error
-    command = [sys.executable, "-m", "clickstream.servers", str(idle_s)]
+    command = [sys.executable, "-m", "clickstream.watcher", str(idle_s)]
     _spawn(command, state_dir(), state_dir() / "watcher.log")
-
-
-def _watch(idle_s: float) -> None:
-    """Stop both once no client has been connected for so long; end when they are down."""
-    idle_since_s = time.monotonic()
-    while processes := [process for name in NAMES if (process := _running(name))]:
-        if any(map(_has_client, processes)):
-            idle_since_s = time.monotonic()
-        if time.monotonic() - idle_since_s > idle_s:
-            down()
-            return
-        time.sleep(min(5.0, idle_s / 4))
-
-
-def _has_client(process: psutil.Process) -> bool:
-    ports = {_port(name) for name in NAMES}
-    try:
-        return any(
-            each.status == psutil.CONN_ESTABLISHED and each.laddr.port in ports
-            for each in process.net_connections("tcp")
-        )
-    except psutil.NoSuchProcess:
-        return False
-
-
-if __name__ == "__main__":
-    _watch(float(sys.argv[1]))

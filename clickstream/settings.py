@@ -31,7 +31,12 @@ class KafkaSettings:
 
     def client_config(self) -> dict[str, Any]:
         """Give the properties every librdkafka client of the kit starts from."""
-        return {"bootstrap.servers": self.bootstrap_servers}
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            # Errors reach us as errors; what librdkafka writes to stderr beside them would
+            # stand in a notebook's output as red noise.
+            "log_level": 0,
+        }
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -115,10 +115,13 @@ def delete_group(settings: KafkaSettings) -> None:
     admin = _admin(settings)
     group_id = settings.group_id
     try:
-        _group_result(
+        _soon(
             settings,
-            lambda: admin.delete_consumer_groups([group_id])[group_id],
-            f"deleting consumer group {group_id!r}",
+            lambda: _result(
+                settings,
+                admin.delete_consumer_groups([group_id])[group_id],
+                f"deleting consumer group {group_id!r}",
+            ),
         )
     except _Refused as refused:
         if refused.code != KafkaError.GROUP_ID_NOT_FOUND:
@@ -291,23 +294,26 @@ def _result(settings: KafkaSettings, future: Future[Any], doing: str) -> Any:
         raise refused from exception
 
 
-def _group_result(settings: KafkaSettings, ask: Callable[[], Future[Any]], doing: str) -> Any:
-    """Ask a group's coordinator, which a broker appoints only at the first question."""
+def _soon(settings: KafkaSettings, ask: Callable[[], _T]) -> _T:
+    """Ask again while the broker is still appointing a group's coordinator or a new leader."""
     deadline = time.monotonic() + settings.timeout_s
     while True:
         try:
-            return _result(settings, ask(), doing)
+            return ask()
         except _Refused as refused:
             if refused.code not in _SOON or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
 
 
+_T = TypeVar("_T")
 _SOON = frozenset(
     {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
 _UNREACHABLE = frozenset(
@@ -361,11 +367,15 @@ def _offsets(
     topic: str | None = None,
 ) -> dict[int, int]:
     topic = topic or settings.topic
-    futures = admin.list_offsets({TopicPartition(topic, i): spec for i in ids})
-    return {
-        asked.partition: _result(settings, future, f"asking offsets of {topic!r}").offset
-        for asked, future in futures.items()
-    }
+
+    def ask() -> dict[int, int]:
+        futures = admin.list_offsets({TopicPartition(topic, i): spec for i in ids})
+        return {
+            asked.partition: _result(settings, future, f"asking offsets of {topic!r}").offset
+            for asked, future in futures.items()
+        }
+
+    return _soon(settings, ask)
 
 
 def _committed(settings: KafkaSettings, admin: AdminClient, ids: list[int]) -> dict[int, int]:
@@ -373,10 +383,13 @@ def _committed(settings: KafkaSettings, admin: AdminClient, ids: list[int]) -> d
         settings.group_id, [TopicPartition(settings.topic, i) for i in ids]
     )
     try:
-        answer = _group_result(
+        answer = _soon(
             settings,
-            lambda: admin.list_consumer_group_offsets([request])[settings.group_id],
-            f"asking offsets of group {settings.group_id!r}",
+            lambda: _result(
+                settings,
+                admin.list_consumer_group_offsets([request])[settings.group_id],
+                f"asking offsets of group {settings.group_id!r}",
+            ),
         )
     except _Refused as refused:
         if refused.code == KafkaError.GROUP_ID_NOT_FOUND:

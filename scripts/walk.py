@@ -117,7 +117,7 @@ def figure(spec: dict[str, Any], name: str) -> str:
     data = json.dumps({"data": spec["data"], "layout": spec["layout"]}).replace("</", "<\\/")
     return (
         f'<div id="{name}"></div><script>Plotly.newPlot("{name}", Object.assign({data}, '
-        '{config: {responsive: true, displaylogo: false}}));</script>'
+        "{config: {responsive: true, displaylogo: false}}));</script>"
     )
 
 

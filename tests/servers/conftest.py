@@ -1,5 +1,6 @@
 """One real pair for all tests, and for each test names of its own."""
 
+import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from clickstream.settings import Settings
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pair in a state folder of the tests' own, stopped at the end."""
+    """A pair in the state folder that `make test` names, or else in one of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
+        if "CLICKSTREAM_STATE" not in os.environ:
+            patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
         patch.chdir(tmp_path_factory.mktemp("away-from-conf"))
         yield servers.up()
         servers.down()

