@@ -20,10 +20,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from clickstream import events, index, topics
-from clickstream.errors import BulkError, DeliveryError, EventError, Interrupted, ServerError
+from clickstream.dead_letters import DeadLetters, Letter
+from clickstream.errors import BulkError, EventError, Interrupted, ServerError
 from clickstream.ledger import Ledger, Span
 from clickstream.settings import KafkaSettings, Settings
 
@@ -43,7 +44,6 @@ _POLL_S = 0.1
 _PAUSE_AFTER_S = 1.0
 _DRAIN_S = 4.0
 _COMMIT_EVERY_MS = 500
-_DEAD_LETTER_S = 30.0
 
 
 @dataclass
@@ -121,8 +121,7 @@ class _Batch:
     actions: list[bytes]
     messages: list[Message]
     """Those of the actions, in order."""
-    dead: list[tuple[Message, str, str]]
-    """Message, error type, reason."""
+    dead: list[Letter]
     spans: list[Span]
 
 
@@ -146,7 +145,7 @@ class _Indexer:
         self._started_s = time.monotonic()
         self.report = IndexReport(settings.opensearch.index)
         self._client = index.connect(settings.opensearch)
-        self._dead_letters = _DeadLetters(settings.kafka)
+        self._dead_letters = DeadLetters(settings.kafka)
         self._consumer = Consumer(
             settings.kafka.client_config()
             | {
@@ -257,9 +256,8 @@ class _Indexer:
                 span.is_settled = True
         if done and (marks := self._ledger.committable()):
             topic = self._settings.kafka.topic
-            self._consumer.store_offsets(
-                offsets=[TopicPartition(topic, i, offset) for i, offset in marks.items()]
-            )
+            stored = [TopicPartition(topic, i, offset) for i, offset in marks.items()]
+            self._consumer.store_offsets(offsets=stored)
 
     def _count(self, part: IndexReport) -> None:
         report = self.report
@@ -347,8 +345,7 @@ class _Indexer:
             return [index.ItemAnswer(index.Outcome.REJECTED)] * len(actions)
         except index.TooLarge as error:
             if len(actions) == 1:
-                refusal = index.ItemAnswer(index.Outcome.REFUSED, "too_large", str(error))
-                return [refusal]
+                return [index.ItemAnswer(index.Outcome.REFUSED, "too_large", str(error))]
             half = len(actions) // 2
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         part.bulks += 1
@@ -384,56 +381,6 @@ class _CaughtUp:
         return ends is not None and all(
             each.end_offset - each.lag >= ends[each.partition] for each in found
         )
-
-
-class _DeadLetters:
-    """Sends messages that can never be documents on, as they were, with where from and why."""
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._topic = settings.dead_letter_topic
-        self._lock = threading.Lock()
-        self._producer = Producer(
-            settings.client_config() | {"enable.idempotence": True, "acks": "all"}
-        )
-
-    def send(self, dead: list[tuple[Message, str, str]], give_up: threading.Event) -> None:
-        """Return once every letter is acknowledged; raise when one is not."""
-        failures: list[KafkaError] = []
-
-        def on_delivery(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failures.append(error)
-
-        with self._lock:  # so that a flush waits for this batch's letters alone
-            for message, error_type, reason in dead:
-                self._producer.produce(
-                    self._topic,
-                    message.value(),
-                    message.key(),
-                    headers=[
-                        *(message.headers() or ()),
-                        ("clickstream.topic", message.topic().encode()),
-                        ("clickstream.partition", str(message.partition()).encode()),
-                        ("clickstream.offset", str(message.offset()).encode()),
-                        ("clickstream.error.type", error_type.encode()),
-                        ("clickstream.error.reason", reason.encode()[:1_000]),
-                    ],
-                    on_delivery=on_delivery,
-                )
-            deadline_s = time.monotonic() + _DEAD_LETTER_S
-            while (left := self._producer.flush(0.5)) and not give_up.is_set():
-                if time.monotonic() > deadline_s:
-                    break
-        if left or failures:
-            why = failures[0].str() if failures else "no answer in time"
-            msg = (
-                f"dead-letter topic {self._topic!r}: {left + len(failures):,} letters were not "
-                f"taken ({why}); their offsets are not committed; mend the topic and consume again"
-            )
-            raise DeliveryError(msg)
-
-    def close(self) -> None:
-        self._producer.close()
 
 
 def _action(value: bytes | None) -> bytes:

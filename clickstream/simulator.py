@@ -34,8 +34,7 @@ from clickstream.newsroom import TABLE_MS, Article, Newsroom, Shelf
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
-_THURSDAY: Final = 3
-"""The weekday of 1 January 1970, Monday being 0."""
+_THURSDAY: Final = 3  # the weekday of 1 January 1970
 _MOST_EVENTS: Final = 400
 """A session ends here at the latest; the rows make one of 100 a rarity."""
 _PEAK: Final = max(habits.CURVE)

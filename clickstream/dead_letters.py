@@ -1,0 +1,79 @@
+"""The dead-letter topic: where a message goes that can never become a document."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from clickstream.errors import DeliveryError
+from clickstream.settings import KafkaSettings
+
+_ANSWER_S = 30.0
+
+Letter = tuple[Message, str, str]
+"""Message, error type, reason."""
+
+
+class DeadLetters:
+    """Sends messages that can never be documents on, as they were, with where from and why.
+
+    Headers of their own stay; `clickstream.topic`, `.partition`, `.offset`, `.error.type` and
+    `.error.reason` come on top.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._topic = settings.dead_letter_topic
+        self._lock = threading.Lock()
+        self._producer = Producer(
+            settings.client_config() | {"enable.idempotence": True, "acks": "all"}
+        )
+
+    def send(self, dead: list[Letter], give_up: threading.Event) -> None:
+        """Return once every letter is acknowledged. Any thread may call it.
+
+        Args:
+            dead: message, error type, reason.
+            give_up: set it to end the wait for acknowledgements early.
+
+        Raises:
+            DeliveryError: one was not acknowledged, so none may be committed.
+        """
+        failures: list[KafkaError] = []
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        with self._lock:  # so that a flush waits for this batch's letters alone
+            for message, error_type, reason in dead:
+                self._producer.produce(
+                    self._topic,
+                    message.value(),
+                    message.key(),
+                    headers=[
+                        *(message.headers() or ()),
+                        ("clickstream.topic", message.topic().encode()),
+                        ("clickstream.partition", str(message.partition()).encode()),
+                        ("clickstream.offset", str(message.offset()).encode()),
+                        ("clickstream.error.type", error_type.encode()),
+                        ("clickstream.error.reason", reason.encode()[:1_000]),
+                    ],
+                    on_delivery=on_delivery,
+                )
+            deadline_s = time.monotonic() + _ANSWER_S
+            while (left := self._producer.flush(0.5)) and not give_up.is_set():
+                if time.monotonic() > deadline_s:
+                    break
+        if left or failures:
+            why = failures[0].str() if failures else "no answer in time"
+            msg = (
+                f"dead-letter topic {self._topic!r}: {left + len(failures):,} letters were not "
+                f"taken ({why}); their offsets are not committed; mend the topic and consume again"
+            )
+            raise DeliveryError(msg)
+
+    def close(self) -> None:
+        """Leave; nothing is waited for that `send` has not waited for."""
+        self._producer.close()

@@ -1,0 +1,111 @@
+"""The site: articles published over time, the same for the same seed."""
+
+from itertools import pairwise
+
+from clickstream.events import CATEGORIES, parse_timestamp
+from clickstream.newsroom import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SHELF_DAYS,
+    TABLE_MS,
+    Newsroom,
+    published_in_hour,
+)
+
+MONDAY_MS = 1_767_571_200_000
+MONDAY_TABLE = MONDAY_MS // TABLE_MS
+
+
+def test_the_same_seed_and_hour_publish_the_same_articles() -> None:
+    """And another seed others."""
+    hour = MONDAY_MS // HOUR_MS + 9
+    first, again, other = (
+        [(a.article_id, a.title, a.published_ms) for a in published_in_hour(seed, hour)]
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_articles_come_out_all_day_and_fewer_at_night() -> None:
+    """About 120 a day, over four weeks, in every category."""
+    hours = range(MONDAY_MS // HOUR_MS, MONDAY_MS // HOUR_MS + 28 * 24)
+    by_hour = [published_in_hour(3, hour) for hour in hours]
+    articles = [article for hour in by_hour for article in hour]
+
+    assert 110 < len(articles) / 28 < 130
+    night = sum(len(by_hour[i]) for i in range(len(by_hour)) if i % 24 in (0, 1, 2, 3))
+    noon = sum(len(by_hour[i]) for i in range(len(by_hour)) if i % 24 in (10, 11, 12, 13))
+    assert night * 4 < noon
+    assert {article.category for article in articles} == set(CATEGORIES)
+
+
+def test_an_article_has_an_id_of_its_own_that_a_reader_can_read() -> None:
+    """Category and minute of publication, and no two share it."""
+    hours = range(MONDAY_MS // HOUR_MS, MONDAY_MS // HOUR_MS + 14 * 24)
+    articles = [article for hour in hours for article in published_in_hour(5, hour)]
+
+    assert len({article.article_id for article in articles}) == len(articles)
+    for article in articles:
+        at = article.published_at
+        assert article.article_id == (
+            f"{article.category}-{at[2:4]}{at[5:7]}{at[8:10]}-{at[11:13]}{at[14:16]}"
+        )
+        assert parse_timestamp(at) == article.published_ms
+
+
+def test_the_shelf_is_full_at_the_start_and_holds_nothing_of_the_future() -> None:
+    """At least seven days of past, in every category, and nobody reads ahead."""
+    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
+    shelf = newsroom.shelf(MONDAY_TABLE)
+
+    assert len(shelf) == len(CATEGORIES)
+    for category, (cumulative, articles, total) in zip(CATEGORIES, shelf, strict=True):
+        assert {article.category for article in articles} == {category}
+        assert cumulative == sorted(cumulative)
+        assert cumulative[-1] == total
+        ages_ms = [MONDAY_MS - a.published_ms for a in articles[: len(cumulative)]]
+        assert min(ages_ms) >= 0
+        assert 7 * DAY_MS < max(ages_ms) <= SHELF_DAYS * DAY_MS
+
+
+def test_popularity_falls_with_age() -> None:
+    """The same article weighs less and less, hour after hour."""
+    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
+    weights = []
+    for hours in range(0, 24, 3):
+        cumulative, articles, _ = newsroom.shelf(MONDAY_TABLE + hours * HOUR_MS // TABLE_MS)[0]
+        if hours == 0:
+            article = articles[len(cumulative) - 1]
+        place = articles.index(article)
+        weights.append(cumulative[place] - cumulative[place - 1])
+    assert all(later < earlier for earlier, later in pairwise(weights))
+
+
+def test_every_article_is_told_once_and_in_order() -> None:
+    """From the start on, none of the past."""
+    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
+    told = [
+        article.published_ms
+        for minute in range(0, 24 * 60, 7)
+        for article in newsroom.take_published(MONDAY_MS + minute * MINUTE_MS)
+    ]
+    hours = range(MONDAY_MS // HOUR_MS, MONDAY_MS // HOUR_MS + 24)
+    published = [article.published_ms for hour in hours for article in published_in_hour(1, hour)]
+    assert told == [
+        at for at in published if MONDAY_MS < at <= MONDAY_MS + 24 * HOUR_MS - 2 * 60_000
+    ]
+
+
+def test_memory_stays_the_same_over_months() -> None:
+    """What has left the shelf is forgotten."""
+    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
+
+    def size_after(days: int) -> int:
+        at_ms = MONDAY_MS + days * DAY_MS
+        newsroom.take_published(at_ms)
+        return sum(len(articles) for _, articles, _ in newsroom.shelf(at_ms // TABLE_MS))
+
+    sizes = [size_after(days) for days in (1, 30, 60, 90)]
+    assert max(sizes) < 1.25 * min(sizes)

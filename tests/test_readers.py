@@ -1,0 +1,71 @@
+"""Reader habits: tables that add up, and readers that follow from seed and number alone."""
+
+from collections import Counter
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from clickstream import readers
+from clickstream.errors import ConfigError
+from clickstream.readers import PERSONAS
+
+
+def test_personas_have_their_shares() -> None:
+    """Of 50,000 readers, each within a point."""
+    found = Counter(readers.persona_of(4, number) for number in range(50_000))
+    for name, persona in PERSONAS.items():
+        assert found[name] / 50_000 == pytest.approx(persona.share, abs=0.01)
+
+
+def test_a_reader_is_the_same_for_the_same_seed() -> None:
+    """Persona and visits are a pure function; another seed gives another crowd."""
+    crowds = [
+        [(readers.persona_of(s, n), readers.visits_per_day(s, n)) for n in range(500)]
+        for s in (1, 1, 2)
+    ]
+    assert crowds[0] == crowds[1] != crowds[2]
+
+
+def test_visits_differ_widely_around_the_persona_s_median() -> None:
+    """Some come once a week, some many times a day."""
+    visits = [
+        readers.visits_per_day(1, n) for n in range(20_000) if readers.persona_of(1, n) == "skimmer"
+    ]
+    assert median(visits) == pytest.approx(PERSONAS["skimmer"].visits_per_day, rel=0.06)
+    assert min(visits) < 0.2
+    assert 15 < max(visits) <= readers.MOST_VISITS_PER_DAY
+
+
+def test_reading_times_have_the_published_quartiles() -> None:
+    """21, 47, 90 and 158 seconds, within a tenth."""
+    times, steps = readers.READING_MS, len(readers.READING_MS)
+    for share, seconds in ((0.25, 21), (0.5, 47), (0.75, 90), (0.9, 158)):
+        assert times[int(share * steps)] / 1000 == pytest.approx(seconds, rel=0.1)
+
+
+def test_a_longer_row_makes_longer_sessions() -> None:
+    """The expected number of events follows from the transition rows."""
+    skimmer = PERSONAS["skimmer"]
+    rows = {name: dict(row) for name, row in skimmer.rows.items()}
+    rows["page_view"]["page_view"] += 0.1
+    longer = replace(skimmer, rows=rows)  # type: ignore[arg-type]
+    assert readers.expected_events(longer) > 1.3 * readers.expected_events(skimmer)
+
+
+def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
+    """A misspelt event, a row over 1, a way into nothing, shares that do not add up."""
+    skimmer = PERSONAS["skimmer"]
+
+    def with_row(name: str, row: dict[str, float]) -> dict[str, readers.Persona]:
+        changed = replace(skimmer, rows={**skimmer.rows, name: row})  # type: ignore[dict-item]
+        return {**PERSONAS, "skimmer": changed}
+
+    with pytest.raises(ConfigError, match=r"skimmer.*row 'like'.*unknown 'pageview'"):
+        readers.check(with_row("like", {"pageview": 0.5}))
+    with pytest.raises(ConfigError, match=r"row 'like': its probabilities add up to 1\.200"):
+        readers.check(with_row("like", {"page_view": 0.7, "logout": 0.5}))
+    with pytest.raises(ConfigError, match="leads to register, which has no row"):
+        readers.check(with_row("like", {"register": 0.5}))
+    with pytest.raises(ConfigError, match="shares do not add up"):
+        readers.check({**PERSONAS, "skimmer": replace(skimmer, share=0.9)})
