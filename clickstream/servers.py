@@ -72,8 +72,8 @@ def state_dir() -> Path:
 def up(*, progress: Callable[[str], None] | None = None) -> Settings:
     """Start what is not up, side by side, and return when both answer a client.
 
-    Promise: two calls at once, from any two processes, start one pair. A port that was
-    remembered and is taken by somebody else is replaced by a free one, and remembered.
+    Promise: two calls at once, from any two processes, start one pair. A remembered port
+    that is taken by somebody else is replaced by a free one, and remembered.
 
     Args:
         progress: called with a short line at every step that takes a while.
@@ -127,6 +127,8 @@ def down() -> tuple[str, ...]:
     with _lock():
         with ThreadPoolExecutor(len(NAMES)) as pool:
             stopped = list(pool.map(_stop, NAMES))
+        for child in _children:
+            child.poll()  # takes note that it ended, whoever stopped it
         return tuple(name for name, was in zip(NAMES, stopped, strict=True) if was)
 
 
@@ -233,11 +235,10 @@ def _running(name: Name) -> psutil.Process | None:
     memory = _memory(name)
     try:
         process = psutil.Process(memory["pid"])
-        if process.create_time() == memory["created"] and process.status() != "zombie":
-            return process
+        is_it = process.create_time() == memory["created"] and process.status() != "zombie"
     except (KeyError, psutil.NoSuchProcess):
-        pass  # never started, or gone: both mean that none is running
-    return None
+        return None  # never started, or gone
+    return process if is_it else None
 
 
 def _choose_ports(name: Name) -> dict[str, int]:
@@ -362,16 +363,17 @@ def _stop(name: Name) -> bool:
     process = _running(name)
     if process is None:
         return False
-    try:
-        process.terminate()
-        process.wait(_STOP_TIMEOUT_S)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(_STOP_TIMEOUT_S)
-    except psutil.NoSuchProcess:
-        pass  # gone between two looks, which is what was wanted
-    for child in _children:
-        child.poll()  # takes note that it ended, if it is the one
+    for end in (process.terminate, process.kill):
+        try:
+            end()
+        except psutil.NoSuchProcess:
+            break  # gone between two looks, which is what was wanted
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        # Not psutil's wait: a child of another kernel stays a zombie until that kernel looks.
+        while _running(name) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        if not _running(name):
+            break
     return True
 
 

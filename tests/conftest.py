@@ -17,7 +17,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         if "CLICKSTREAM_STATE" not in os.environ:
             patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
-        patch.chdir(tmp_path_factory.mktemp("away-from-conf"))
+        patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
         yield servers.up()
         servers.down()
 

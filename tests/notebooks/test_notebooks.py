@@ -1,0 +1,89 @@
+"""Every notebook that git tracks, run twice in one kernel on the real servers."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from clickstream import servers
+from clickstream.settings import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+MOST_S = 20
+"""The longest that any cell may take, in front of people."""
+
+LEFT_OVER = """
+import threading
+ours = ("clickstream", "reader", "producer", "consumer")
+[thread.name for thread in threading.enumerate() if thread.name.startswith(ours)]
+"""
+
+
+def tracked() -> list[str]:
+    """The notebooks in their order, the one that stops everything last."""
+    listed = subprocess.run(
+        ["git", "ls-files", "notebooks/*.ipynb"], cwd=ROOT, capture_output=True, check=True
+    )
+    return sorted(Path(name).name for name in listed.stdout.decode().split())
+
+
+def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
+    """Run all cells, and all of them again; each within `MOST_S`."""
+    path = ROOT / "notebooks" / name
+    notebook = nbformat.read(path, as_version=4)
+    if stop:
+        for cell in notebook.cells:
+            cell.source = cell.source.replace("stop = False", "stop = True")
+    client = NotebookClient(
+        notebook,
+        timeout=MOST_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": path.parent}},
+    )
+    with client.setup_kernel(env={**os.environ, "CLICKSTREAM_STATE": state}):
+        for _ in range(2):
+            for place, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, place)
+        probe = nbformat.v4.new_code_cell(LEFT_OVER)
+        notebook.cells.append(probe)
+        client.execute_cell(probe, len(notebook.cells) - 1)
+        assert probe.outputs[0]["data"]["text/plain"] == "[]"
+    return client
+
+
+def outputs_of(client: NotebookClient) -> list[nbformat.NotebookNode]:
+    """What all cells showed, in order; for a widget, what its output area shows."""
+    shown = [output for cell in client.nb.cells for output in cell.get("outputs", [])]
+    return shown + [output for comm in client.comm_objects.values() for output in comm.outputs]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", [name for name in tracked() if not name.startswith("99")])
+def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings) -> None:
+    """Without an error, without a word on stderr, and with no worker left running."""
+    client = run_twice(name, os.environ["CLICKSTREAM_STATE"])
+
+    wrong = [o for o in outputs_of(client) if o.output_type == "error" or o.get("name") == "stderr"]
+    assert wrong == []
+    if name.startswith("05"):
+        dialled = [output for comm in client.comm_objects.values() for output in comm.outputs]
+        assert any("application/vnd.plotly.v1+json" in each.get("data", {}) for each in dialled)
+
+
+@pytest.mark.timeout(240)
+def test_the_last_notebook_stops_a_pair_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing by itself, everything once `stop = True` stands there."""
+    monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path))
+    servers.up()
+    try:
+        run_twice("99-stop-everything.ipynb", str(tmp_path))
+        assert [server.state for server in servers.status()] == ["up", "up"]
+        run_twice("99-stop-everything.ipynb", str(tmp_path), stop=True)
+        assert [server.state for server in servers.status()] == ["down", "down"]
+    finally:
+        servers.down()
