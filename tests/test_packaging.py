@@ -1,0 +1,155 @@
+"""What is committed agrees with itself, and names nothing that is only true on one machine."""
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# What conda-forge calls by another name.
+CONDA_NAMES = {"python-confluent-kafka": "confluent-kafka"}
+# Written in halves, so that this file does not name what it looks for.
+REGISTRIES = [
+    "pypi." + "org",
+    "python" + "hosted",
+    "maven." + "org",
+    "npm" + "js",
+    "crates." + "io",
+]
+MACHINE_PATH = re.compile(r"(?<![\w.-])/(?:root|home/\w+|Users/\w+|work|tmp)/")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Files that git tracks."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, check=True
+    )
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+
+def notebooks() -> list[Path]:
+    """The notebooks that git tracks."""
+    return tracked("*.ipynb")
+
+
+def requirement(text: str) -> tuple[str, str]:
+    """Name and bound of one requirement."""
+    match = re.fullmatch(r"([\w.-]+)\s*(.*)", text)
+    assert match is not None, text
+    return match[1].lower(), match[2]
+
+
+def locked(name: str) -> dict[str, list[str]]:
+    """Packages of a lock, with their hashes."""
+    text = (ROOT / name).read_text()
+    entries = re.findall(r"^([\w.-]+)==\S+(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    return {package.lower(): re.findall(r"sha256:\w{64}", rest) for package, rest in entries}
+
+
+def test_conda_gets_the_same_packages_as_pip() -> None:
+    """environment.yml and pyproject.toml name the same, with the same bounds."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (by_pip,) = [entry["pip"] for entry in environment if isinstance(entry, dict)]
+    by_conda = [entry for entry in environment if isinstance(entry, str)]
+    found = dict(requirement(entry) for entry in by_conda + by_pip if entry != "-e .")
+
+    assert "-e ." in by_pip
+    assert found.pop("python") == PROJECT["project"]["requires-python"]
+    assert found.pop("pip") == ""
+    renamed = {CONDA_NAMES.get(name, name): bound for name, bound in found.items()}
+    assert renamed == dict(requirement(entry) for entry in PROJECT["project"]["dependencies"])
+
+
+def test_the_lock_pins_every_package_with_its_hashes() -> None:
+    """The runtime set and what builds the kit; the test set is the same plus its tools."""
+    runtime, dev = locked("requirements.lock"), locked("requirements-dev.lock")
+    groups = PROJECT["dependency-groups"]
+    wanted = PROJECT["project"]["dependencies"] + groups["build"]
+
+    assert {requirement(entry)[0] for entry in wanted} <= set(runtime)
+    assert {requirement(entry)[0] for entry in groups["dev"]} <= set(dev)
+    assert set(runtime) <= set(dev)
+    assert [name for name, hashes in dev.items() if not hashes] == []
+    assert "pytest" not in runtime
+
+
+def test_both_locks_pin_the_same_versions() -> None:
+    """What is tested is what is shown."""
+    pins = [
+        dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-dev.lock")
+    ]
+    assert {name: version for name, version in pins[0].items() if pins[1][name] != version} == {}
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
+    """Clients know their defaults; a company's mirror is a setting."""
+    named = {}
+    for path in tracked():
+        text = path.read_bytes().decode("utf-8", "replace")
+        found = [name for name in REGISTRIES if name in text] + MACHINE_PATH.findall(text)
+        if found and path != Path(__file__):
+            named[path.name] = found
+    assert named == {}
+
+
+def test_nothing_secret_can_be_committed_from_conf() -> None:
+    """The folder holds its README and examples; git ignores the rest."""
+    names = {path.name for path in tracked("conf")}
+    ignored = subprocess.run(
+        ["git", "check-ignore", "conf/kafka.json", "conf/service.key", "conf/ca.pem"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    ).stdout.decode()
+
+    assert {name for name in names if not name.endswith(".example")} == {"README.md"}
+    assert len(ignored.split()) == 3
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
+def test_a_notebook_keeps_the_rules(path: Path) -> None:
+    """No outputs, a kernel named, prose before every cell, cells that fit a screen."""
+    notebook = json.loads(path.read_text())
+    cells = notebook["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    code = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code"]
+
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert [i for i in code if cells[i]["outputs"] or cells[i]["execution_count"]] == []
+    assert [i for i in code if cells[i - 1]["cell_type"] != "markdown"] == []
+    assert [sources[i] for i in code if len(sources[i].splitlines()) > 12] == []
+    assert [sources[i] for i in code if re.search(r"sleep|while True|^[!%]", sources[i])] == []
+    assert sources[0].startswith("# ")
+    assert "?\n" in sources[0]
+    for promise in ("**You will see**", "**Minutes:**", "**Before this:**", "**Next:**"):
+        assert promise in sources[0]
+    for hint in ("**Presenter:**", "*Say:*", "*Do:*", "*Expect:*", "*If it fails:*"):
+        assert hint in sources[0]
+    assert "## What you saw" in sources[-1]
+
+
+def test_links_between_notebooks_lead_somewhere() -> None:
+    """Every linked notebook exists."""
+    names = {path.name for path in notebooks()}
+    linked = {
+        name
+        for path in notebooks()
+        for name in re.findall(r"\(([\w-]+\.ipynb)\)", path.read_text())
+    }
+    assert linked <= names
+
+
+def test_the_readme_lists_every_notebook() -> None:
+    """In their order, with the question each answers."""
+    rows = re.findall(r"^\| `(\d\d-[\w-]+)` \| ([^|]+) \|", (ROOT / "README.md").read_text(), re.M)
+    titles = {
+        path.stem: "".join(json.loads(path.read_text())["cells"][0]["source"]).split("\n")[0][2:]
+        for path in sorted(notebooks())
+    }
+    assert dict(rows) == titles

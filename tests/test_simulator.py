@@ -1,0 +1,272 @@
+"""Readers that act: the laws of an event, the same bytes for the same seed, the shape of it."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from itertools import islice, pairwise
+from statistics import median
+
+import pytest
+
+from clickstream import events, readers
+from clickstream.events import Event
+from clickstream.simulator import Simulator, crowd_for
+
+MONDAY_MS = 1_767_571_200_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+def simulate(num_events: int, *, seed: int = 7, readers: int | None = None) -> list[Event]:
+    """The first events of a crowd that starts on a Monday."""
+    return list(
+        islice(Simulator(seed=seed, start_ms=MONDAY_MS, readers=readers).events(), num_events)
+    )
+
+
+@pytest.fixture(scope="module")
+def days() -> list[Event]:
+    """Two weeks of a small crowd: the statistics stand on these."""
+    crowd = Simulator(seed=11, start_ms=MONDAY_MS, readers=2_000)
+    return list(crowd.events(until_ms=MONDAY_MS + 14 * DAY_MS))
+
+
+@pytest.fixture(scope="module")
+def sessions(days: list[Event]) -> list[list[Event]]:
+    """The same events by session, without those still open at the end."""
+    by_session: dict[str, list[Event]] = defaultdict(list)
+    for event in days:
+        by_session[event.session_id].append(event)
+    last = days[-1].timestamp
+    end = events.format_timestamp(events.parse_timestamp(last) - HOUR_MS)
+    return [session for session in by_session.values() if session[-1].timestamp < end]
+
+
+@pytest.mark.timeout(180)
+def test_a_million_events_break_no_law() -> None:
+    """The laws of the event model, one by one, over a crowd of default size."""
+    ids: set[str] = set()
+    open_sessions: dict[str, tuple[int, str, str, set[str], str]] = {}
+    before = ""
+    broken: Counter[str] = Counter()
+    registered: set[str] = set()
+    for event in Simulator(seed=7, start_ms=MONDAY_MS).events():
+        if len(ids) == 1_000_000:
+            break
+        broken["an id twice"] += event.event_id in ids
+        ids.add(event.event_id)
+        broken["time goes back"] += event.timestamp < before
+        before = event.timestamp
+        kind, article = event.event_type, event.article_id
+        has_article = kind in ("page_view", "like", "comment", "share")
+        broken["article where none belongs"] += has_article != (article is not None)
+        broken["referrer"] += (kind == "page_view") != (event.referrer_type is not None)
+        broken["share channel"] += (kind == "share") != (event.share_channel is not None)
+        broken["scenario"] += event.scenario is not None or event.variant is not None
+        if article is not None:
+            broken["read before published"] += event.article_published_at > event.timestamp  # type: ignore[operator]
+        state = open_sessions.get(event.session_id)
+        if state is None:
+            broken["registered twice"] += kind == "register" and event.user_id in registered
+            if kind == "register":
+                registered.add(event.user_id)
+            state = (-1, event.user_id, event.device_type, set(), "")
+        seq, user, device, seen, last = state
+        broken["opens without login"] += (kind == "login") != (last in ("", "register")) and (
+            (last, kind) != ("", "register")
+        )
+        broken["anything after logout"] += last == "logout"
+        broken["gap in session_seq"] += event.session_seq != seq + 1
+        broken["another reader"] += event.user_id != user
+        broken["another device"] += event.device_type != device
+        if kind == "page_view":
+            seen.add(article or "")
+        elif has_article:
+            broken["reaction to an unread article"] += article not in seen
+        open_sessions[event.session_id] = (event.session_seq, user, device, seen, kind)
+    assert +broken == Counter()
+    assert len(registered) > 100
+
+
+def test_a_new_reader_registers_and_then_logs_in(days: list[Event]) -> None:
+    """The first session of a newcomer opens with both, in this order; no later one does."""
+    opened: dict[str, list[list[str]]] = defaultdict(list)
+    by_session: dict[str, list[str]] = defaultdict(list)
+    for event in days:
+        by_session[event.session_id].append(event.event_type)
+        if event.session_seq == 0:
+            opened[event.user_id].append(by_session[event.session_id])
+    newcomers = [user for user, kinds in opened.items() if kinds[0][0] == "register"]
+
+    assert len(newcomers) > 50
+    for user in newcomers:
+        assert opened[user][0][:2] in (["register", "login"], ["register"])
+        assert all(kinds[0] == "login" for kinds in opened[user][1:])
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
+    """Whatever the hash seed; another seed gives others."""
+    here = hashlib.sha256()
+    for event in simulate(20_000, seed=7):
+        here.update(events.encode(event) + b"\n")
+
+    def elsewhere(seed: int, hash_seed: str) -> str:
+        command = [sys.executable, "-m", "clickstream", "simulate", "--events", "20000"]
+        done = subprocess.run(
+            [*command, "--seed", str(seed)],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        )
+        return hashlib.sha256(done.stdout).hexdigest()
+
+    assert here.hexdigest() == elsewhere(7, "0") == elsewhere(7, "12345")
+    assert here.hexdigest() != elsewhere(8, "0")
+
+
+def test_the_day_has_a_shape(days: list[Event]) -> None:
+    """The busiest hour is at midday and four to ten times the quietest, at night."""
+    hours = Counter(int(event.timestamp[11:13]) for event in days)
+    peak, trough = max(hours, key=lambda h: hours[h]), min(hours, key=lambda h: hours[h])
+    assert 10 <= peak <= 14
+    assert 1 <= trough <= 5
+    assert 4 <= hours[peak] / hours[trough] <= 10
+
+
+def test_device_leans_on_the_section(days: list[Event]) -> None:
+    """Cramér's V between 0.10 and 0.30, so that the heatmap tells a story."""
+    cells = Counter(
+        (event.device_type, event.article_category)
+        for event in days
+        if event.event_type == "page_view"
+    )
+    total = cells.total()
+    rows: Counter[str] = Counter()
+    columns: Counter[str | None] = Counter()
+    for (device, category), count in cells.items():
+        rows[device] += count
+        columns[category] += count
+    chi2 = sum(
+        (cells[d, c] - rows[d] * columns[c] / total) ** 2 / (rows[d] * columns[c] / total)
+        for d in rows
+        for c in columns
+    )
+    cramer = (chi2 / total / min(len(rows) - 1, len(columns) - 1)) ** 0.5
+    assert 0.10 < cramer < 0.30
+
+
+def test_what_follows_a_page_is_what_the_rows_say(sessions: list[list[Event]]) -> None:
+    """Given the persona, each next event has its probability, the end included."""
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
+    for session in sessions:
+        if "-" in session[0].user_id[7:]:
+            continue  # a newcomer: numbered beyond the crowd
+        persona = readers.persona_of(11, int(session[0].user_id[7:]))
+        # Reactions are spread over the time of reading; in the order drawn, only what comes
+        # after a login is plain to see in the stream.
+        kinds = [event.event_type for event in session]
+        seen[persona][kinds[1] if len(kinds) > 1 else "end"] += 1
+    for name, counts in seen.items():
+        row = readers.PERSONAS[name].rows["login"]
+        for kind, probability in row.items():
+            assert counts[kind] / counts.total() == pytest.approx(probability, abs=0.015)
+
+
+def test_reading_takes_its_published_time(sessions: list[list[Event]]) -> None:
+    """From a page to the next page or the logout: the median is 47 s, within 15 %."""
+    times = []
+    for session in sessions:
+        steps = [e for e in session if e.event_type in ("page_view", "logout")]
+        times += [
+            (events.parse_timestamp(b.timestamp) - events.parse_timestamp(a.timestamp)) / 1000
+            for a, b in pairwise(steps)
+        ]
+    assert median(times) == pytest.approx(47, rel=0.15)
+
+
+def test_articles_are_read_young_and_some_far_more_than_others(days: list[Event]) -> None:
+    """Median age at the view is 5.2 h, within a quarter; the top tenth has most views."""
+    views = [e for e in days if e.event_type == "page_view"][200_000:]
+    ages_h = [
+        (events.parse_timestamp(e.timestamp) - events.parse_timestamp(e.article_published_at or ""))
+        / HOUR_MS
+        for e in views[::20]
+    ]
+    counts = sorted(Counter(e.article_id for e in views).values(), reverse=True)
+
+    assert median(ages_h) == pytest.approx(5.2, rel=0.25)
+    assert sum(counts[: len(counts) // 10]) > 0.4 * sum(counts)
+
+
+def test_a_few_readers_do_most_of_it(days: list[Event]) -> None:
+    """The most active fifth makes 55 to 80 % of the events."""
+    counts = sorted(Counter(event.user_id for event in days).values(), reverse=True)
+    assert 0.55 < sum(counts[: len(counts) // 5]) / sum(counts) < 0.80
+
+
+def test_the_crowd_is_as_busy_as_its_size_says() -> None:
+    """Over four days a crowd for 4 events a second makes them, within a tenth."""
+    crowd = Simulator(seed=3, start_ms=MONDAY_MS, readers=crowd_for(4.0))
+    made = sum(1 for _ in crowd.events(until_ms=MONDAY_MS + 4 * DAY_MS))
+    assert made / (4 * 86_400) == pytest.approx(4.0, rel=0.1)
+
+
+def test_history_flows_into_live_with_its_sessions_open() -> None:
+    """The seam moves nobody's next event: the same sessions go on, and no gap opens."""
+    seam_ms = MONDAY_MS + 12 * HOUR_MS
+    crowd = Simulator(seed=5, start_ms=MONDAY_MS, live_from_ms=seam_ms)
+    history = list(crowd.events(until_ms=seam_ms))
+    live = list(islice(crowd.events(), 3_000))
+    open_at_seam = {e.session_id for e in history} & {e.session_id for e in live}
+
+    assert len(open_at_seam) > 100
+    at_seam = [events.parse_timestamp(e.timestamp) for e in (history[-1], live[0])]
+    assert at_seam[0] < seam_ms <= at_seam[1]
+    assert at_seam[1] - at_seam[0] < 2_000
+
+
+def test_history_is_the_same_with_and_without_a_live_to_come() -> None:
+    """What lies before the seam does not depend on it, but for visits drawn across it."""
+    until_ms = MONDAY_MS + 2 * HOUR_MS
+    alone, before_live = (
+        Simulator(seed=5, start_ms=MONDAY_MS, live_from_ms=live).events(until_ms=until_ms)
+        for live in (None, MONDAY_MS + 30 * DAY_MS)
+    )
+    assert [e.event_id for e in alone] == [e.event_id for e in before_live]
+
+
+@pytest.mark.parametrize("factor", [0.1, 1, 50])
+def test_stamped_events_keep_every_law_of_time(factor: float) -> None:
+    """At any speed of the clock time never goes back, and nobody reads ahead."""
+    crowd = Simulator(seed=9, start_ms=MONDAY_MS, live_from_ms=MONDAY_MS)
+    before = events.format_timestamp(MONDAY_MS)
+    for _ in range(60_000):
+        since_ms = crowd.peek_ms() - MONDAY_MS
+        event = crowd.take(MONDAY_MS + int(since_ms / factor))
+        assert event.timestamp >= before
+        assert (event.article_published_at or "") <= event.timestamp
+        before = event.timestamp
+
+
+def test_a_stamp_before_the_last_is_raised_to_it() -> None:
+    """Two events may share a moment; none goes back."""
+    crowd = Simulator(seed=9, start_ms=MONDAY_MS, live_from_ms=MONDAY_MS)
+    late = crowd.take(MONDAY_MS + 5_000)
+    assert crowd.take(MONDAY_MS + 1_000).timestamp == late.timestamp
+    assert late.timestamp == events.format_timestamp(MONDAY_MS + 5_000)
+
+
+def test_two_starts_share_no_event_and_no_newcomer() -> None:
+    """So that two runs into one topic never collide."""
+    runs = []
+    for start_ms in (MONDAY_MS, MONDAY_MS + HOUR_MS):
+        crowd = Simulator(seed=1, start_ms=start_ms)
+        runs.append(list(islice(crowd.events(), 50_000)))
+    ids = [{event.event_id for event in run} for run in runs]
+    new = [{e.user_id for e in run if e.event_type == "register"} for run in runs]
+
+    assert ids[0].isdisjoint(ids[1])
+    assert new[0].isdisjoint(new[1])
+    assert new[0]
