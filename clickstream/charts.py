@@ -28,6 +28,7 @@ from clickstream.specs import (
 
 INK: Final = "#1b1f24"
 PAPER: Final = "#ffffff"
+BLACK: Final = "#000000"
 GRID: Final = "#d5dae0"
 COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
 """On slices and lines; text on or beside them is `INK` or `PAPER`, whichever reads better."""
@@ -266,9 +267,9 @@ def shade(share: float) -> tuple[int, int, int]:
 
 
 def ink_on(colour: tuple[int, int, int]) -> str:
-    """Choose dark or light text, whichever has more contrast on the colour."""
-    dark, light = (contrast(_rgb(text), colour) for text in (INK, PAPER))
-    return INK if dark >= light else PAPER
+    """Choose black or white text, whichever has more contrast: 4.58 at least, on any colour."""
+    dark, light = (contrast(_rgb(text), colour) for text in (BLACK, PAPER))
+    return BLACK if dark >= light else PAPER
 
 
 def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:

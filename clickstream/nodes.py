@@ -187,6 +187,14 @@ def _opensearch_answers(port: int) -> bool:
     return bool(health.get("cluster_name") == "clickstream" and health.get("status") != "red")
 
 
+def last_words(log_path: Path) -> str:
+    """Give the end of a log in one line, without stack frames, and name the log."""
+    lines = log_path.read_text(errors="replace").splitlines() if log_path.exists() else []
+    said = [line.strip() for line in lines if not line.lstrip().startswith(("at ", "... "))]
+    last = " | ".join(line for line in said if line)[-600:]
+    return f"last log lines: {last or 'none'} (log: {log_path})"
+
+
 NODES: Final[dict[Name, Node]] = {
     "kafka": Node(
         "Kafka",

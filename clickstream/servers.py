@@ -28,7 +28,7 @@ from platformdirs import user_state_path
 
 from clickstream import fetch
 from clickstream.errors import ConfigError, ServerError
-from clickstream.nodes import NODES, Name
+from clickstream.nodes import NODES, Name, last_words
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
 NAMES: tuple[Name, ...] = ("kafka", "opensearch")
@@ -37,7 +37,6 @@ NEEDED_MEMORY_BYTES = 1_500_000_000
 NEEDED_DISK_BYTES = 2_000_000_000
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 20.0
-_LOG_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,14 @@ def up(*, progress: Callable[[str], None] | None = None) -> Settings:
         progress: called with a short line at every step that takes a while.
 
     Raises:
+        ConfigError: `CLICKSTREAM_IDLE_STOP_MIN` is no number.
         FetchError: the servers' files cannot be fetched.
         ServerError: unsupported system, too little memory or disk, an unwritable state
             folder, another version's data, a server that died or did not answer in time;
             one line, with the last lines of the log and its path.
     """
     say = progress or (lambda line: None)
+    idle_s = _idle_s()
     _check_system()
     with _lock():
         missing = [name for name in NAMES if _running(name) is None or not _answers(name)]
@@ -99,7 +100,8 @@ def up(*, progress: Callable[[str], None] | None = None) -> Settings:
                     missing, pool.map(lambda n: _start(n, files), missing), strict=True
                 ):
                     say(f"{NODES[name].title} ready after {took_s:.1f} s")
-            _start_watcher()
+            if idle_s is not None:
+                _start_watcher(idle_s)
         return _settings()
 
 
@@ -235,10 +237,11 @@ def _running(name: Name) -> psutil.Process | None:
     memory = _memory(name)
     try:
         process = psutil.Process(memory["pid"])
-        is_it = process.create_time() == memory["created"] and process.status() != "zombie"
+        # A zombie is gone once the last of its threads is.
+        is_gone = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return None if is_gone or process.create_time() != memory["created"] else process
     except (KeyError, psutil.NoSuchProcess):
         return None  # never started, or gone
-    return process if is_it else None
 
 
 def _choose_ports(name: Name) -> dict[str, int]:
@@ -321,10 +324,12 @@ def _start(name: Name, files: fetch.ServerFiles) -> float:
     _remember(name, pid=process.pid, created=psutil.Process(process.pid).create_time())
     while not _answers(name):
         if process.poll() is not None:
-            raise ServerError(_died(name, f"it exited with code {process.returncode}"))
+            msg = f"{node.title} did not start: it exited with code {process.returncode}; "
+            raise ServerError(msg + last_words(_log_path(name)))
         if time.monotonic() - started_s > _START_TIMEOUT_S:
             _stop(name)
-            raise ServerError(_died(name, f"no answer within {_START_TIMEOUT_S:.0f} s"))
+            msg = f"{node.title} did not start: no answer within {_START_TIMEOUT_S:.0f} s; "
+            raise ServerError(msg + last_words(_log_path(name)))
         time.sleep(0.1)
     return time.monotonic() - started_s
 
@@ -348,15 +353,6 @@ def _spawn(command: list[str], folder: Path, log_path: Path) -> subprocess.Popen
 
 _children: list[subprocess.Popen[bytes]] = []
 """Kept, because Python warns of a child that it forgets while the child runs."""
-
-
-def _died(name: Name, what: str) -> str:
-    path = _log_path(name)
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    last = " | ".join(line.strip() for line in lines if line.strip())[-600:]
-    return (
-        f"{NODES[name].title} did not start: {what}; last log lines: {last or 'none'} (log: {path})"
-    )
 
 
 def _stop(name: Name) -> bool:
@@ -387,14 +383,15 @@ def _answers(name: Name) -> bool:
 # Idle stop.
 
 
-def _start_watcher() -> None:
+def _idle_s() -> float | None:
     minutes = os.environ.get("CLICKSTREAM_IDLE_STOP_MIN")
-    if not minutes:
-        return
     try:
-        idle_s = float(minutes) * 60
+        return float(minutes) * 60 if minutes else None
     except ValueError as error:
         msg = f"CLICKSTREAM_IDLE_STOP_MIN={minutes!r} is no number of minutes"
         raise ConfigError(msg) from error
+
+
+def _start_watcher(idle_s: float) -> None:
     command = [sys.executable, "-m", "clickstream.watcher", str(idle_s)]
     _spawn(command, state_dir(), state_dir() / "watcher.log")

@@ -1,0 +1,213 @@
+"""One search, and its answer equals a recount of the topic's own messages."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pytest
+from opensearchpy import OpenSearch
+
+from clickstream import charts, consumer, events, index, producer, queries, topics
+from clickstream.errors import ConfigError, ServerError
+from clickstream.settings import OpenSearchSettings, Settings
+from clickstream.simulator import Simulator
+
+MONDAY_MS = 1_767_571_200_000
+MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
+
+
+@pytest.fixture(scope="module")
+def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
+    """Six hours of events, some sent twice, indexed; and the messages as a table."""
+    own = settings.in_namespace("test-queries-site")
+    client = index.connect(own.opensearch)
+    try:
+        topics.ensure_topics(own.kafka)
+        index.ensure_index(client, own.opensearch.index)
+        crowd = Simulator(seed=13, start_ms=MONDAY_MS + 8 * 3_600_000, readers=1_500)
+        sent = list(crowd.events(until_ms=MONDAY_MS + 14 * 3_600_000))
+        producer.send(own.kafka, sent)
+        producer.send(own.kafka, sent[:500])
+        consumer.index_topic(own, until_caught_up=True)
+        index.refresh(client, own.opensearch.index)
+        found = [events.decode(message.value or b"") for message in topics.read(own.kafka)]
+        assert len(found) == len(sent) + 500
+        table = pd.DataFrame([msgspec.structs.asdict(event) for event in found])
+        table["timestamp"] = pd.to_datetime(table["timestamp"])
+        yield client, own.opensearch.index, table.drop_duplicates("event_id")
+    finally:
+        topics.delete_topics(own.kafka)
+        index.delete_index(client, own.opensearch.index)
+
+
+def recount(table: pd.DataFrame, field: str) -> dict[Any, int]:
+    """Count the rows of each value."""
+    return {key: int(n) for key, n in table[field].value_counts().items()}
+
+
+def counted(frame: pd.DataFrame, field: str) -> dict[Any, int]:
+    """An answer's frame as the same kind of dictionary."""
+    return dict(zip(frame[field], frame["count"], strict=True))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {},
+        {"category": "sports"},
+        {"device": "tablet"},
+        {"category": "tech", "device": "mobile"},
+        {"since": MONDAY + timedelta(hours=9, minutes=17), "until": MONDAY + timedelta(hours=11)},
+    ],
+    ids=str,
+)
+def test_every_figure_equals_a_recount(
+    site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any]
+) -> None:
+    """By distinct event id, whatever the window and the filters; exact, and it says so."""
+    client, name, table = site
+    since = question.get("since", table["timestamp"].min())
+    until = question.get("until", table["timestamp"].max() + timedelta(milliseconds=1))
+    table = table[(table["timestamp"] >= since) & (table["timestamp"] < until)]
+    if "category" in question:
+        table = table[table["article_category"] == question["category"]]
+    if "device" in question:
+        table = table[table["device_type"] == question["device"]]
+    answer = queries.ask(client, name, top=25, **question)
+    figures = charts.draw(answer, tz="UTC")
+
+    assert answer.count_error == 0
+    assert answer.total == len(table) > 100
+
+    kinds = answer.frames["event-types"]
+    assert counted(kinds, "event_type") == recount(table, "event_type")
+    assert list(figures["event-types"].data[0]["values"]) == list(kinds["count"])
+
+    volume = answer.frames["volume"]
+    width = f"{answer.bucket_s}s"
+    wanted = table.groupby(table["timestamp"].dt.floor(width)).size()
+    wanted = wanted[wanted > 0]
+    assert volume["count"].sum() == len(table)
+    found = volume.set_index("timestamp")["count"]
+    assert {k.value: v for k, v in found[found > 0].items()} == {
+        k.value: v for k, v in wanted.items()
+    }
+    assert list(figures["volume"].data[0].y) == list(volume["count"])
+
+    top = answer.frames["top-users"]
+    by_user = recount(table, "user_id")
+    assert counted(top, "user_id") == {user: by_user[user] for user in top["user_id"]}
+    assert list(top["count"]) == sorted(by_user.values(), reverse=True)[: len(top)]
+    assert list(figures["top-users"].data[0].x) == list(top["count"])
+
+    pairs = table.dropna(subset="article_category").groupby(["device_type", "article_category"])
+    grid = answer.frames["device-category"]
+    assert {
+        (row.device_type, row.article_category): row.count
+        for row in grid.itertuples(index=False, name="Row")
+        if row[2]
+    }.keys() == pairs.size().to_dict().keys()
+    for device, category, count in grid.itertuples(index=False):
+        assert count == pairs.size().get((device, category), 0)
+    drawn = figures["device-category"].data[0]
+    assert sum(map(sum, drawn.z.tolist())) == pairs.size().sum()
+
+
+def test_every_bucket_is_there_even_if_nothing_happened_in_it(
+    site: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """The line starts and ends where the window does, at zero where nothing was."""
+    client, name, _ = site
+    since, until = MONDAY, MONDAY + timedelta(hours=12)
+    volume = queries.ask(client, name, since=since, until=until, bucket_s=3_600).frames["volume"]
+
+    assert len(volume) == 12
+    assert list(volume["count"][:8]) == [0] * 8
+    assert (volume["count"][8:] > 0).all()
+
+
+def test_a_quiet_window_gives_empty_frames_of_the_same_shape(
+    site: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """Same columns and types as a busy one, so that the charts need no special case."""
+    client, name, _ = site
+    busy = queries.ask(client, name).frames
+    quiet = queries.ask(
+        client, name, since=MONDAY - timedelta(hours=2), until=MONDAY - timedelta(hours=1)
+    )
+
+    assert quiet.total == 0
+    for key, frame in quiet.frames.items():
+        assert frame.dtypes.to_dict() == busy[key].dtypes.to_dict()
+        assert frame["count"].sum() == 0
+    charts.draw(quiet, tz="UTC")
+
+
+def test_the_newest_document_is_known(site: tuple[OpenSearch, str, pd.DataFrame]) -> None:
+    """Count and event time of the newest."""
+    client, name, table = site
+    newest = queries.newest(client, name)
+    assert newest.documents == len(table)
+    assert newest.timestamp == table["timestamp"].max().to_pydatetime()
+
+
+def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
+    """Before the first event every chart says that there is nothing yet."""
+    client, name = index.connect(made.opensearch), made.opensearch.index
+    answer = queries.ask(client, name)
+
+    assert answer.total == 0
+    assert queries.newest(client, name) == queries.Newest(0, None)
+    figures = charts.draw(answer, tz="UTC")
+    assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
+
+
+def test_a_missing_index_is_told_in_one_line(fresh: Settings) -> None:
+    """With the command that makes it."""
+    client = index.connect(fresh.opensearch)
+    with pytest.raises(ConfigError, match=r"no such index; `clickstream consume` makes it"):
+        queries.ask(client, fresh.opensearch.index)
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
+    """With the command that starts it."""
+    client = index.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
+    with pytest.raises(ServerError, match="start it with `clickstream up`"):
+        queries.ask(client, "clickstream-events")
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ({"since": MONDAY, "until": MONDAY}, "must end after it begins"),
+        ({"top": 0}, "top be 1 or more"),
+        ({"bucket_s": 0}, "at most 10,000"),
+        ({"since": MONDAY, "until": MONDAY + timedelta(days=9), "bucket_s": 1}, "at most 10,000"),
+    ],
+    ids=str,
+)
+def test_a_question_without_sense_is_refused(
+    site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any], why: str
+) -> None:
+    """Before anything is asked."""
+    client, name, _ = site
+    with pytest.raises(ConfigError, match=why):
+        queries.ask(client, name, **question)
+
+
+def test_counts_stay_exact_with_far_more_readers_than_asked_for(made: Settings) -> None:
+    """Five readers out of thousands, and not one event is missed."""
+    crowd = Simulator(seed=2, start_ms=MONDAY_MS, readers=8_000)
+    sent = list(islice(crowd.events(), 30_000))
+    producer.send(made.kafka, sent)
+    consumer.index_topic(made, until_caught_up=True)
+    client = index.connect(made.opensearch)
+    index.refresh(client, made.opensearch.index)
+    answer = queries.ask(client, made.opensearch.index, top=5)
+
+    assert answer.count_error == 0
+    counts = pd.Series([event.user_id for event in sent]).value_counts()
+    assert list(answer.frames["top-users"]["count"]) == list(counts[:5])
