@@ -17,12 +17,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from clickstream import (
     charts,
@@ -51,6 +53,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Readers of a news site, through Kafka and OpenSearch, into live charts.",
 )
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"clickstream {version('clickstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    is_asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+) -> None:
+    """Take the options of the command itself."""
+
+
 cache_app = typer.Typer(no_args_is_help=True, help="The cache of servers and wheels.")
 app.add_typer(cache_app, name="cache")
 
@@ -59,9 +78,14 @@ Yes = Annotated[bool, typer.Option("--yes", help="Really do it.")]
 
 
 def main() -> None:
-    """Run the command line, and turn an error of ours into one line."""
+    """Run the command line, and turn an error of ours or a mistyped word into one line."""
     try:
-        app()
+        sys.exit(app(prog_name="clickstream", standalone_mode=False))
+    except TyperException as error:
+        if said := error.format_message().rstrip("."):  # nothing where the help was shown
+            where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
+            typer.echo(f"clickstream: {said}; see `{where} --help`", err=True)
+        sys.exit(error.exit_code)
     except ClickstreamError as error:
         sys.exit(f"clickstream: {error}")
     except KeyboardInterrupt:

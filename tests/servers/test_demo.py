@@ -1,0 +1,118 @@
+"""The verbs of the notebooks, each twice, on real servers."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clickstream import events, index, topics
+from clickstream.demo import HISTORY_EVENTS, Demo
+from clickstream.errors import ConfigError
+from clickstream.settings import Settings
+
+
+def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
+    """Every event came back by id, and its topic and index are gone."""
+    trip = Demo(made).round_trip(2_000)
+
+    assert trip.events == 2_000
+    assert "round trip of 2,000 events in" in str(trip)
+    listed = index.connect(made.opensearch).cat.indices(format="json")
+    assert [each for each in listed if "roundtrip" in each["index"]] == []
+    assert Demo(made).overview().messages == 0
+
+
+def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
+    """Topic, dead letters, offsets and index; afterwards all works as before."""
+    kit = Demo(made)
+    for _ in range(2):
+        kit.produce(300, events_per_second=math.inf)
+        kit.consume()
+        assert "nothing deleted" in kit.reset()
+        assert kit.documents() == 300
+        assert "deleted and made new" in kit.reset(yes=True)
+        found = kit.overview()
+        assert (found.messages, found.lag, found.documents, found.newest) == (0, 0, 0, None)
+
+
+@pytest.mark.timeout(180)
+def test_history_is_loaded_once_and_only_what_is_missing_is_added(made: Settings) -> None:
+    """About 100,000 events of the last 48 full hours, in ten seconds or little more."""
+    kit = Demo(made)
+    first = kit.load_history()
+    again = kit.load_history()
+
+    assert first.added == first.events == kit.documents()
+    assert first.events == pytest.approx(HISTORY_EVENTS, rel=0.03)
+    assert first.seconds < 20
+    assert again.added == 0
+    assert (again.since, again.until) == (first.since, first.until)
+
+    client = index.connect(made.opensearch)
+    lost = [f"{i}" for i in index.ids(client, made.opensearch.index)[:100]]
+    client.delete_by_query(
+        index=made.opensearch.index,
+        body={"query": {"ids": {"values": lost}}},
+        params={"refresh": "true"},
+    )
+    assert kit.load_history().added == 100
+    assert kit.documents() == first.events
+
+
+def test_live_events_stay_out_of_the_history(made: Settings) -> None:
+    """History ends with the last full hour; what is produced now comes after."""
+    kit = Demo(made)
+    kit.produce(200, events_per_second=math.inf)
+    kit.consume()
+    history = kit.load_history()
+    answer = kit.ask(since=history.since, until=history.until)
+    assert answer.total == history.events
+    assert kit.documents() == history.events + 200
+
+
+def test_produce_without_an_end_is_refused(made: Settings) -> None:
+    """A cell that never ends would be the end of the demo."""
+    with pytest.raises(ConfigError, match="give num_events or duration_s"):
+        Demo(made).produce()
+
+
+def test_peek_shows_the_newest_messages(made: Settings) -> None:
+    """As they lie in the topic, oldest first."""
+    kit = Demo(made)
+    kit.produce(50, events_per_second=math.inf)
+    newest = kit.peek(5)
+    assert len(newest) == 5
+    assert [message.timestamp for message in newest] == sorted(m.timestamp for m in newest)
+    assert all(events.decode(m.value or b"").user_id == m.key for m in newest)
+
+
+def test_status_says_how_much_lies_where(settings: Settings) -> None:
+    """As JSON for scripts, with the names the README gives."""
+    done = subprocess.run(
+        [sys.executable, "-m", "clickstream", "status", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    facts = json.loads(done.stdout)
+    assert facts["target"] == "local"
+    assert facts["kafka"]["bootstrap_servers"] == settings.kafka.bootstrap_servers
+    assert facts["opensearch"]["url"] == settings.opensearch.url
+    assert (facts["topic"], facts["index"]) == ("clickstream-events", "clickstream-events")
+    for count in ("messages", "documents", "dead_letters", "lag"):
+        assert facts[count] >= 0
+
+
+def test_looking_takes_no_time_to_speak_of(made: Settings) -> None:
+    """What a presenter looks at between two sentences answers within a second or two."""
+    kit = Demo(made)
+    kit.overview()
+    started_s = time.monotonic()
+    kit.overview()
+    kit.partitions()
+    assert time.monotonic() - started_s < 2
+    assert sum(each.lag for each in kit.partitions()) == topics.count(made.kafka) == 0

@@ -1,0 +1,156 @@
+"""The command line without servers: one line per mistake, the same bytes per seed."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clickstream import events
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no server runs and nothing is configured."""
+    return {
+        **os.environ,
+        "CLICKSTREAM_STATE": str(tmp_path / "state"),
+        "CLICKSTREAM_CONF": str(tmp_path / "conf"),
+    }
+
+
+def clickstream(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as in a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "clickstream", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["produce"], "Kafka is not up; start both with `clickstream up`"),
+        (["consume"], "Kafka is not up; start both with `clickstream up`"),
+        (["peek"], "start both with `clickstream up`"),
+        (["charts"], "start both with `clickstream up`"),
+        (["reset", "--yes"], "start both with `clickstream up`"),
+        (["status", "--json"], "start both with `clickstream up`"),
+        (["simulate", "--start", "yesterday"], "'yesterday' is no ISO 8601 time"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_with_the_remedy(
+    nowhere: dict[str, str], arguments: list[str], why: str
+) -> None:
+    """On stderr, with an exit code, and never a traceback."""
+    done = clickstream(nowhere, *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert why in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["produce", "--speed", "9"], "--speed"),
+        (["produce", "--events", "none"], "'--events'"),
+        (["peek", "-n", "0"], "'-n'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_unknown_word_is_named(
+    nowhere: dict[str, str], arguments: list[str], names: str
+) -> None:
+    """With the way to the help, exit code 2, and no traceback."""
+    done = clickstream(nowhere, *arguments)
+    assert done.returncode == 2
+    assert names in done.stderr
+    assert f"see `clickstream{' ' + arguments[0] if arguments[1:] else ''} --help`" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_every_command_explains_itself(nowhere: dict[str, str]) -> None:
+    """The list of commands, and a page for each."""
+    listed = clickstream(nowhere, "--help").stdout
+    for command in (
+        "demo", "up", "down", "status", "prepare", "cache", "fresh", "simulate", "produce",
+        "consume", "peek", "charts", "reset", "check",
+    ):  # fmt: skip
+        assert f" {command} " in listed
+    for page in (["produce"], ["cache", "clear"]):
+        done = clickstream(nowhere, *page, "--help")
+        assert done.returncode == 0
+        assert f"clickstream {' '.join(page)}" in done.stdout
+
+
+def test_simulate_writes_events_a_line_each(nowhere: dict[str, str]) -> None:
+    """The same bytes for the same seed, from the default Monday or any other start."""
+    first, again = (clickstream(nowhere, "simulate", "--events", "500") for _ in range(2))
+    lines = first.stdout.splitlines()
+
+    assert len(lines) == 500
+    assert events.decode(lines[0].encode()).timestamp.startswith("2026-01-05T00:")
+    sums = {hashlib.sha256(done.stdout.encode()).hexdigest() for done in (first, again)}
+    assert len(sums) == 1
+    moved = clickstream(nowhere, "simulate", "--events", "1", "--start", "2025-06-01T10:00:00Z")
+    assert json.loads(moved.stdout)["timestamp"].startswith("2025-06-01T1")
+
+
+def test_simulate_stops_at_the_number_of_days(nowhere: dict[str, str]) -> None:
+    """Whatever comes first, days or events."""
+    done = clickstream(nowhere, "simulate", "--days", "0.1", "--users", "500")
+    assert json.loads(done.stdout.splitlines()[-1])["timestamp"] < "2026-01-05T02:24:00.000Z"
+
+
+def test_a_reader_of_the_pipe_may_leave_early(nowhere: dict[str, str]) -> None:
+    """As `| head` does."""
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m clickstream simulate --events 200000 | head -n 2"],
+        env=nowhere,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == ""
+
+
+def test_down_may_be_said_at_any_time(nowhere: dict[str, str]) -> None:
+    """Nothing runs, nothing is stopped, nothing is wrong."""
+    done = clickstream(nowhere, "down")
+    assert (done.returncode, done.stdout) == (0, "nothing was running\n")
+
+
+def test_check_names_what_is_missing_and_the_remedy(nowhere: dict[str, str]) -> None:
+    """A line per finding; the exit code says whether the demo could start."""
+    done = clickstream(nowhere, "check")
+    assert done.returncode == 1
+    assert "ok   Python" in done.stdout
+    assert "BAD  servers: Kafka is not up; start both with `clickstream up`" in done.stdout
+
+
+def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, str]) -> None:
+    """What this version cannot do yet is refused, not silently done locally."""
+    folder = Path(nowhere["CLICKSTREAM_CONF"])
+    folder.mkdir()
+    (folder / "kafka.json").write_text('{"sasl.password": "hush"}')
+    done = clickstream(nowhere, "produce")
+    assert done.returncode == 1
+    assert "names a hosted service" in done.stderr
+    assert "hush" not in done.stderr + done.stdout
+
+
+def test_the_version_is_told(nowhere: dict[str, str]) -> None:
+    """So that a report of trouble can name it."""
+    assert clickstream(nowhere, "--version").stdout.startswith("clickstream 0.")

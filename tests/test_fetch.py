@@ -1,0 +1,215 @@
+"""The servers' files: whole and checked, whatever the network does on the way."""
+
+import hashlib
+import http.server
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clickstream import fetch
+from clickstream.errors import FetchError
+
+JAR = b"a jar of a broker\n" * 4_000
+OTHER = b"another jar\n" * 4_000
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler, bytes], None]
+
+
+def whole(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
+    """Answer as a repository does."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def cut(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
+    """Promise all, and hang up half-way."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body[: len(body) // 2])
+    request.wfile.flush()
+    request.connection.close()
+
+
+def corrupt(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
+    """Send as many bytes, one of them another."""
+    whole(request, b"X" + body[1:])
+
+
+class Mirror:
+    """A Maven repository on loopback that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.answers: dict[str, list[Answer]] = {}
+        self.asked: Counter[str] = Counter()
+        mirror = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.rpartition("/")[2]
+                mirror.asked[name] += 1
+                if name not in mirror.files:
+                    self.send_error(404)
+                    return
+                waiting = mirror.answers.get(name, [])
+                (waiting.pop(0) if waiting else whole)(self, mirror.files[name])
+
+            def do_HEAD(self) -> None:
+                name = self.path.rpartition("/")[2]
+                self.send_response(200 if name in mirror.files else 404)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                """Stay quiet."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/maven"
+
+    def stop(self) -> None:
+        """Be gone, as when the network is off."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """A list of three small files, a mirror that has them, and an empty cache."""
+    mirror = Mirror()
+    archive = tmp_path / "made.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in ("lib/core.jar", "modules/analysis-common/thai.jar", "modules/kept/kept.jar"):
+            opened.writestr(f"opensearch-{fetch.OPENSEARCH_VERSION}/{name}", name)
+    coordinates = {
+        "com.example:broker:jar:1.0": JAR,
+        "com.example:clients:jar:2.0": OTHER,
+        fetch._OPENSEARCH: archive.read_bytes(),
+    }
+    lines = []
+    for coordinate, body in coordinates.items():
+        _, artifact, packaging, version = coordinate.split(":")
+        name = f"{artifact}-{version}.{packaging}"
+        mirror.files[name] = body
+        mirror.files[f"{name}.sha1"] = hashlib.sha1(body).hexdigest().encode()
+        lines.append(f"{hashlib.sha256(body).hexdigest()} {len(body)} {coordinate}\n")
+    listed = tmp_path / "servers.sha256"
+    listed.write_text("".join(lines))
+    monkeypatch.setattr(fetch, "_LIST", listed)
+    monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", mirror.url)
+    monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "cache"))
+    yield mirror
+    mirror.stop()
+
+
+def test_files_are_fetched_once_and_serve_without_a_network(mirror: Mirror) -> None:
+    """A second call asks nobody, and the mirror need not be there any more."""
+    assert fetch.missing_bytes() == sum(
+        len(body) for name, body in mirror.files.items() if not name.endswith(".sha1")
+    )
+    files = fetch.ensure_server_files()
+    asked = mirror.asked.copy()
+
+    assert [jar.read_bytes() for jar in files.kafka_jars] == [JAR, OTHER]
+    assert fetch.missing_bytes() == 0
+    mirror.stop()
+    assert fetch.ensure_server_files() == files
+    assert mirror.asked == asked
+
+
+def test_what_is_left_out_is_not_unpacked(mirror: Mirror) -> None:
+    """The module that lets no index be made stays out, its neighbours come."""
+    home = fetch.ensure_server_files().opensearch_home
+    found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    assert found == {"lib/core.jar", "modules/kept/kept.jar"}
+
+
+@pytest.mark.parametrize("trouble", [cut, corrupt], ids=lambda trouble: trouble.__name__)
+def test_a_download_that_goes_wrong_once_is_tried_again(mirror: Mirror, trouble: Answer) -> None:
+    """And what is kept is whole."""
+    mirror.answers["broker-1.0.jar"] = [trouble]
+    files = fetch.ensure_server_files()
+    assert files.kafka_jars[0].read_bytes() == JAR
+    assert mirror.asked["broker-1.0.jar"] >= 2
+
+
+@pytest.mark.parametrize("trouble", [cut, corrupt], ids=lambda trouble: trouble.__name__)
+def test_a_download_that_stays_wrong_leaves_nothing_broken(
+    mirror: Mirror, trouble: Answer, tmp_path: Path
+) -> None:
+    """One line names the file; the next call, on a better network, goes on from there."""
+    mirror.answers["broker-1.0.jar"] = [trouble] * 20
+    with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar: ") as told:
+        fetch.ensure_server_files()
+    assert "\n" not in str(told.value)
+    assert "CLICKSTREAM_MAVEN_MIRROR" in str(told.value)
+    kept = [path for path in (tmp_path / "cache" / "servers").rglob("*") if path.is_file()]
+    assert all(path.name != "broker-1.0.jar" for path in kept)
+    assert not any(path.name.startswith("staging") for path in kept)
+
+    mirror.answers.clear()
+    assert fetch.ensure_server_files().kafka_jars[0].read_bytes() == JAR
+
+
+def test_a_file_that_no_mirror_has_is_named(mirror: Mirror) -> None:
+    """As is the variable that names another mirror."""
+    del mirror.files["clients-2.0.jar"]
+    with pytest.raises(FetchError, match=r"clients-2\.0\.jar.*CLICKSTREAM_MAVEN_MIRROR"):
+        fetch.ensure_server_files()
+
+
+def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
+    """With what to do about it."""
+    mirror.stop()
+    with pytest.raises(FetchError, match=r"the download broke off .* try again"):
+        fetch.ensure_server_files()
+
+
+def test_a_proxy_or_certificate_in_the_way_names_its_variable(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTPS_PROXY for the one, REQUESTS_CA_BUNDLE for the other."""
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(FetchError, match="set or mend HTTPS_PROXY"):
+        fetch.ensure_server_files()
+    monkeypatch.delenv("http_proxy")
+    secure = mirror.url.replace("http://", "https://")
+    monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secure)
+    with pytest.raises(FetchError, match="name your company's with REQUESTS_CA_BUNDLE"):
+        fetch.ensure_server_files()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variable that names another."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(FetchError, match="name another folder with CLICKSTREAM_CACHE"):
+        fetch.ensure_server_files()
+
+
+def test_clearing_the_cache_gives_the_room_back(mirror: Mirror, tmp_path: Path) -> None:
+    """And says how much; twice is no trouble."""
+    fetch.ensure_server_files()
+    assert fetch.clear_cache() > len(JAR)
+    assert fetch.clear_cache() == 0
+    assert fetch.missing_bytes() > 0
+
+
+def test_the_committed_list_is_of_the_pinned_versions() -> None:
+    """A pin without its list, or a list without its pin, would start another server."""
+    listed = {each.coordinate for each in fetch._listed()}
+    assert set(fetch._KAFKA) <= listed
+    assert fetch._OPENSEARCH in listed
+    assert all(len(each.sha256) == 64 and each.size > 0 for each in fetch._listed())
