@@ -59,7 +59,12 @@ def run(path: Path) -> nbformat.NotebookNode:
     if path.name.startswith("99"):
         confirm(notebook)
     NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": path.parent}},
+        # A kernel on loopback warns at every start that its port is not encrypted.
+        extra_arguments=["--log-level=ERROR"],
     ).execute()
     return notebook
 
