@@ -211,7 +211,8 @@ def heatmap(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
                 font={"size": 22, "color": ink_on(shade(count / most))},
             )
     figure.update_xaxes(side="bottom", showgrid=False, ticks="", title=columns)
-    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", title=rows)
+    named = {"text": rows, "standoff": 20}
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", title=named)
     return figure
 
 

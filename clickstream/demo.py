@@ -17,7 +17,7 @@ from itertools import islice, pairwise
 from random import Random
 from typing import Any
 
-from clickstream import charts, consumer, index, producer, queries, servers, topics
+from clickstream import charts, consumer, events, index, producer, queries, servers, topics
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator, crowd_for
@@ -227,14 +227,18 @@ class Demo:
     def load_history(self) -> HistoryReport:
         """Bring the history into topic and index; called again, add only what is missing.
 
-        About 100,000 events of the 48 h up to the last full hour, of a fixed seed, so that
-        the charts have something to show before anybody produces.
+        About 100,000 events of 48 h, of a fixed seed, so that the charts have something to
+        show before anybody produces. It ends with the last full hour before the first live
+        event, so that the two never share a chart.
+
+        Raises:
+            ConfigError: the history there is over a week old.
         """
         started_s = time.monotonic()
         self.consume()
         end_ms = int(time.time() * 1000) // _HOUR_MS * _HOUR_MS
-        start_ms = self._history_start_ms() or end_ms - HISTORY_HOURS * _HOUR_MS
-        if end_ms - start_ms > 7 * 24 * _HOUR_MS:
+        start_ms = self._history_start_ms()
+        if start_ms is not None and end_ms - start_ms > 7 * 24 * _HOUR_MS:
             msg = (
                 f"the history in index {self.settings.opensearch.index!r} began "
                 f"{_ago(timedelta(milliseconds=end_ms - start_ms))}; start over with "
@@ -242,7 +246,14 @@ class Demo:
             )
             raise ConfigError(msg)
         there = set(index.ids(self._client, self.settings.opensearch.index, until_ms=end_ms))
-        history = list(_history(start_ms).events(until_ms=end_ms))
+        history = [] if start_ms is None else list(_history(start_ms).events(until_ms=end_ms))
+        if live := there.difference(event.event_id for event in history):
+            end_ms = min(map(events.id_ms, live)) // _HOUR_MS * _HOUR_MS
+        if start_ms is None:
+            start_ms = end_ms - HISTORY_HOURS * _HOUR_MS
+            history = list(_history(start_ms).events(until_ms=end_ms))
+        end = events.format_timestamp(end_ms)
+        history = [event for event in history if event.timestamp < end]
         missing = [event for event in history if event.event_id not in there]
         if missing:
             producer.send(self.settings.kafka, missing)

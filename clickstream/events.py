@@ -115,19 +115,12 @@ def _field_mapping(hint: Any) -> dict[str, Any]:
     return {"type": "integer"} if int in parts else {"type": "keyword"}
 
 
-def event_id(at_ms: int, random_bits: int) -> str:
-    """Shape event time and 74 random bits as a UUIDv7 (RFC 9562, section 5.7).
+def id_ms(event_id: str) -> int:
+    """Read the event time (ms since 1970) off an event's id: its first 48 bits, as in a UUIDv7.
 
-    Args:
-        at_ms: event time in milliseconds since 1970.
-        random_bits: 74 bits; the caller's seeded generator draws them.
+    Source: RFC 9562, section 5.7.
     """
-    high, low = random_bits >> 62, random_bits & _LOW_62
-    digits = f"{at_ms << 80 | 7 << 76 | high << 64 | 2 << 62 | low:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-_LOW_62: Final = (1 << 62) - 1
+    return int(event_id[:8] + event_id[9:13], 16)
 
 
 def format_timestamp(at_ms: int) -> str:

@@ -93,7 +93,7 @@ def install(lock):
     local = wheels(lock) if os.path.isdir(wheels(lock)) else None
     servers = os.path.isdir(os.path.join(cache(), "servers"))
     if local:
-        say("Installing the Python packages from %s." % local)
+        say("Installing the Python packages from %s; nothing to fetch." % local)
     else:
         say(
             "First run: fetching about %d MB of Python packages%s; 1 to 5 minutes, once."

@@ -81,17 +81,6 @@ def test_every_field_is_in_the_strict_mapping() -> None:
     assert mapping["properties"]["user_id"] == {"type": "keyword"}
 
 
-def test_an_event_id_is_a_version_7_uuid_of_its_time() -> None:
-    """Time first, then version and variant bits where RFC 9562 wants them."""
-    at_ms = 1_767_571_200_123
-    low, high = events.event_id(at_ms, 0), events.event_id(at_ms, (1 << 74) - 1)
-
-    assert int(low.replace("-", "")[:12], 16) == at_ms
-    assert (low[14], low[19]) == ("7", "8")
-    assert (high[14], high[19]) == ("7", "b")
-    assert low < high < events.event_id(at_ms + 1, 0)
-
-
 @pytest.mark.parametrize("at_ms", [0, 999, 1_767_571_200_000, 1_767_571_200_123])
 def test_timestamps_read_back_to_the_millisecond(at_ms: int) -> None:
     """24 characters in UTC, and back."""

@@ -7,6 +7,7 @@ import sys
 from collections import Counter, defaultdict
 from itertools import islice, pairwise
 from statistics import median
+from uuid import RFC_4122, UUID
 
 import pytest
 
@@ -256,6 +257,14 @@ def test_a_stamp_before_the_last_is_raised_to_it() -> None:
     late = crowd.take(MONDAY_MS + 5_000)
     assert crowd.take(MONDAY_MS + 1_000).timestamp == late.timestamp
     assert late.timestamp == events.format_timestamp(MONDAY_MS + 5_000)
+
+
+def test_an_event_id_is_a_version_7_uuid_of_its_time() -> None:
+    """So that ids sort by time, and any tool can read the time off them."""
+    for event in simulate(2_000):
+        read = UUID(event.event_id)
+        assert (read.version, read.variant) == (7, RFC_4122)
+        assert events.id_ms(event.event_id) == events.parse_timestamp(event.timestamp)
 
 
 def test_two_starts_share_no_event_and_no_newcomer() -> None:

@@ -5,13 +5,16 @@ import math
 import subprocess
 import sys
 import time
+from datetime import timedelta
+from itertools import islice
 
 import pytest
 
-from clickstream import events, index, topics
-from clickstream.demo import HISTORY_EVENTS, Demo
+from clickstream import events, index, producer, topics
+from clickstream.demo import HISTORY_EVENTS, HISTORY_HOURS, Demo
 from clickstream.errors import ConfigError
 from clickstream.settings import Settings
+from clickstream.simulator import Simulator
 
 
 def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
@@ -71,6 +74,22 @@ def test_live_events_stay_out_of_the_history(made: Settings) -> None:
     answer = kit.ask(since=history.since, until=history.until)
     assert answer.total == history.events
     assert kit.documents() == history.events + 200
+
+
+def test_history_ends_before_the_first_live_event(made: Settings) -> None:
+    """Live events of three hours ago stand in no chart of the history, then or later."""
+    kit = Demo(made)
+    now_ms = int(time.time() * 1000)
+    crowd = Simulator(seed=99, start_ms=now_ms - 3 * 3_600_000)
+    burst = list(islice(crowd.events(), 300))
+    producer.send(made.kafka, burst)
+    first, again = kit.load_history(), kit.load_history()
+    answer = kit.ask(since=first.since, until=first.until)
+
+    assert events.format_timestamp(round(first.until.timestamp() * 1000)) <= burst[0].timestamp
+    assert first.until - first.since == timedelta(hours=HISTORY_HOURS)
+    assert (again.since, again.until, again.added) == (first.since, first.until, 0)
+    assert answer.total == first.events == kit.documents() - 300
 
 
 def test_produce_without_an_end_is_refused(made: Settings) -> None:
