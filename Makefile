@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # Test, walk and bench: servers, ports and state of their own, and no word of a target.
-# Only the cache and the mirror are shared. Whatever happens, their servers are taken down.
+# Only the cache and the mirror are shared. They start from nothing, and whatever happens,
+# their servers are taken down.
 APART = for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
 	case $$name in CLICKSTREAM_CACHE|CLICKSTREAM_MAVEN_MIRROR|CLICKSTREAM_REQUIRE_BROWSER) ;; \
 	*) unset $$name ;; esac; done; \
 	CLICKSTREAM_STATE=$(CURDIR)/build/$@/state; export CLICKSTREAM_STATE; \
 	CLICKSTREAM_CONF=$(CURDIR)/build/no-conf; export CLICKSTREAM_CONF; \
-	mkdir -p build/$@; trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' INT TERM;
+	$(BIN)/clickstream down >/dev/null; rm -rf build/$@; mkdir -p build/$@; trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' INT TERM;
 
 .PHONY: help demo test walk bench prepare up down status reset fresh check lint lock clean venv dev
 
@@ -20,7 +21,7 @@ demo: venv  ## fetch what is missing, start everything, open JupyterLab
 	@$(BIN)/clickstream demo
 
 test: dev  ## lint, fast tests, tests on real servers, every notebook
-	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest
+	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest $(PYTEST)
 
 walk: dev  ## run every notebook and write each as HTML under build/walk/
 	@$(APART) $(BIN)/python scripts/walk.py build/walk

@@ -236,6 +236,7 @@ class Demo:
         """
         started_s = time.monotonic()
         self.consume()
+        index.refresh(self._client, self.settings.opensearch.index)
         end_ms = int(time.time() * 1000) // _HOUR_MS * _HOUR_MS
         start_ms = self._history_start_ms()
         if start_ms is not None and end_ms - start_ms > 7 * 24 * _HOUR_MS:

@@ -83,7 +83,7 @@ def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Setti
         json.dumps(
             good
             | {
-                "event_id": events.event_id(MONDAY_MS, 5),
+                "event_id": "019b8b74-0000-7000-8000-000000000005",
                 "timestamp": "2026-02-31T00:00:00.000Z",
             }
         ).encode(),

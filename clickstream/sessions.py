@@ -1,0 +1,173 @@
+"""Draws one visit of one reader, whole: what is done, when, and about which article.
+
+A session knows its next event only through its own list, so what is illegal (a like of an
+unread article, anything after a logout) cannot be drawn. When visits begin, and how they
+merge into one stream, is `simulator.py`'s.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable
+from functools import cache
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+from clickstream import readers
+from clickstream.events import CATEGORIES, DEVICE_TYPES, DeviceType, EventType
+from clickstream.newsroom import DAY_MS, HOUR_MS, TABLE_MS, Article, Shelf
+
+_THURSDAY: Final = 3  # the weekday of 1 January 1970
+_MOST_EVENTS: Final = 400
+"""A session ends here at the latest; the rows make one of 100 a rarity."""
+
+Action = tuple[int, EventType, Article | None, str | None]
+"""Simulated time, what, on which article, and the referrer or the channel."""
+
+
+class Session:
+    """An open session: who, where, and what is still to come."""
+
+    __slots__ = ("actions", "device_type", "id_suffix", "next", "session_id", "user_id")
+
+    def __init__(self, device_type: DeviceType, actions: list[Action], id_suffix: str) -> None:
+        self.device_type = device_type
+        self.actions = actions
+        self.id_suffix = id_suffix
+        self.next = 0
+        self.user_id = self.session_id = ""
+
+
+class Habits:
+    """A persona's habits, worked out for drawing."""
+
+    def __init__(self, persona: readers.Persona) -> None:
+        self.rows = {
+            event_type: (list(accumulate(row.values())), list(row))
+            for event_type, row in persona.rows.items()
+        }
+        self.tastes = readers.cumulative([persona.tastes[name] for name in CATEGORIES])
+        # By weekend, then by evening.
+        self.devices = [
+            [
+                readers.cumulative(
+                    [
+                        persona.devices[device]
+                        * (readers.WEEKEND[device] if is_weekend else 1)
+                        * (readers.EVENING[device] if is_evening else 1)
+                        for device in DEVICE_TYPES
+                    ]
+                )
+                for is_evening in (False, True)
+            ]
+            for is_weekend in (False, True)
+        ]
+        self.expected_events = readers.expected_events(persona)
+        # Views per session are a share of its events; a mean view is read a little over
+        # a minute.
+        self.expected_ms = 0.85 * self.expected_events * 72_000
+
+
+@cache
+def habits_of(persona: str) -> Habits:
+    """Work out a persona's habits, once."""
+    return Habits(readers.PERSONAS[persona])
+
+
+def draw(
+    start_ms: int,
+    habits: Habits,
+    rng: Random,
+    shelf_at: Callable[[int], Shelf],
+    *,
+    registers: bool,
+) -> Session:
+    """Draw a whole visit, from the login to the last thing done.
+
+    Args:
+        start_ms: simulated time of its first event.
+        habits: of the reader's persona.
+        rng: the chance of this visit alone.
+        shelf_at: gives what can be read in a table of popularity (`newsroom.TABLE_MS`).
+        registers: a new reader's first visit opens with `register`.
+    """
+    chance = rng.random
+    hour, day = start_ms // HOUR_MS % 24, (start_ms // DAY_MS + _THURSDAY) % 7
+    device = bisect(habits.devices[day >= 5][19 <= hour < 23], chance())
+    actions: list[Action] = []
+    at_ms = start_ms
+    if registers:
+        actions.append((start_ms, "register", None, None))
+        at_ms += 2_000 + int(20_000 * chance())
+    actions.append((at_ms, "login", None, None))
+    at_ms += 800 + int(5_000 * chance())
+    event_type: EventType = "login"
+    section = table = -1
+    shelf: Shelf = []
+    article: Article | None = None
+    turn_ms = at_ms  # when the page now read is left
+    reactions: list[tuple[EventType, str | None]] = []
+    rows, tastes, stay = habits.rows, habits.tastes, readers.STAY_IN_SECTION
+    while len(actions) < _MOST_EVENTS:
+        chances, names = rows[event_type]
+        choice = bisect(chances, chance())
+        if choice == len(names):
+            break  # left without a word
+        event_type = names[choice]
+        if event_type != "page_view" and event_type in _REACTIONS:
+            channel = None
+            if event_type == "share":
+                channel = _CHANNELS[bisect(_CHANNEL_CHANCES, chance())]
+            reactions.append((event_type, channel))
+            continue
+        if reactions:
+            actions += _spread(reactions, article, at_ms, turn_ms, rng)
+            reactions = []
+        at_ms = turn_ms
+        if event_type == "logout":
+            actions.append((at_ms, "logout", None, None))
+            break
+        if section < 0 or chance() >= stay:
+            section = bisect(tastes, chance())
+        if at_ms // TABLE_MS != table:
+            table = at_ms // TABLE_MS
+            shelf = shelf_at(table)
+        cumulative, articles, total = shelf[section]
+        article = articles[bisect(cumulative, chance() * total)]
+        if len(actions) == 1 + registers or chance() < readers.OUTSIDE_AGAIN:
+            referrer = _REFERRERS[bisect(_REFERRER_CHANCES, chance())]
+        else:
+            referrer = "internal"
+        actions.append((at_ms, "page_view", article, referrer))
+        turn_ms = at_ms + _READING_MS[int(chance() * _NUM_READING)]
+    if reactions:
+        actions += _spread(reactions, article, at_ms, turn_ms, rng)
+    bits = rng.getrandbits(62)
+    high, low = f"{bits >> 48:04x}", f"{bits & 0xFFFFFFFFFFFF:012x}"
+    suffix = f"-7{high[1:]}-{8 | bits >> 60:x}{low[:3]}-{low[3:]}"
+    return Session(DEVICE_TYPES[device], actions, suffix)
+
+
+def _spread(
+    reactions: list[tuple[EventType, str | None]],
+    article: Article | None,
+    from_ms: int,
+    to_ms: int,
+    rng: Random,
+) -> list[Action]:
+    """Give what a reader did to an article its moments within the time of reading it."""
+    moments = sorted(from_ms + int((to_ms - from_ms) * rng.random()) for _ in reactions)
+    return [
+        (moment, reaction, article, detail)
+        for moment, (reaction, detail) in zip(moments, reactions, strict=True)
+    ]
+
+
+_REACTIONS: Final = frozenset({"like", "comment", "share"})
+_READING_MS: Final = readers.READING_MS
+_NUM_READING: Final = len(readers.READING_MS)
+_REFERRERS: Final = list(readers.REFERRERS)
+_REFERRER_CHANCES: Final = readers.cumulative(list(readers.REFERRERS.values()))
+_CHANNELS: Final = list(readers.SHARE_CHANNELS)
+_CHANNEL_CHANCES: Final = readers.cumulative(list(readers.SHARE_CHANNELS.values()))
