@@ -18,8 +18,8 @@ from clickstream import consumer, events, index, producer, topics
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 
-NUM_EVENTS = 100_000
-ROUNDS = 5
+NUM_EVENTS = 300_000
+ROUNDS = 3
 SENDERS = (1, 2, 3)
 MONDAY_MS = 1_767_571_200_000
 

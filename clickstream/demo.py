@@ -147,8 +147,9 @@ class Demo:
         index.ensure_index(self._client, self.settings.opensearch.index)
 
     def overview(self) -> Overview:
-        """Count messages, lag, dead letters and documents."""
+        """Count messages, lag, dead letters and documents, those of the last second included."""
         kafka = self.settings.kafka
+        index.refresh(self._client, self.settings.opensearch.index)
         newest = queries.newest(self._client, self.settings.opensearch.index)
         return Overview(
             messages=topics.count(kafka),

@@ -80,7 +80,7 @@ def _kafka_command(files: fetch.ServerFiles, folder: Path, ports: Ports) -> list
     java = [
         str(JAVA),
         "-Xms256m",
-        "-Xmx512m",
+        "-Xmx384m",
         "-XX:+UseG1GC",
         f"-Dlog4j2.configurationFile={log_config}",
         "-cp",

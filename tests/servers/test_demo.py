@@ -92,6 +92,14 @@ def test_history_ends_before_the_first_live_event(made: Settings) -> None:
     assert answer.total == first.events == kit.documents() - 300
 
 
+def test_what_was_just_indexed_is_counted_at_once(made: Settings) -> None:
+    """Nobody in the room waits for a refresh, and no number is a second old."""
+    kit = Demo(made)
+    kit.produce(5_000, events_per_second=math.inf)
+    kit.consume()
+    assert kit.overview().documents == 5_000
+
+
 def test_produce_without_an_end_is_refused(made: Settings) -> None:
     """A cell that never ends would be the end of the demo."""
     with pytest.raises(ConfigError, match="give num_events or duration_s"):
