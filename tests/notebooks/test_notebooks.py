@@ -1,6 +1,8 @@
 """Every notebook that git tracks, run twice in one kernel on the real servers."""
 
+import importlib.util
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from clickstream.settings import Settings
 ROOT = Path(__file__).parent.parent.parent
 MOST_S = 20
 """The longest that any cell may take, in front of people."""
+
+FIGURES = {"01": 1, "04": 1, "05": 6}
+"""Charts on the page of a notebook; of the dials, the first picture."""
 
 LEFT_OVER = """
 import threading
@@ -60,10 +65,21 @@ def outputs_of(client: NotebookClient) -> list[nbformat.NotebookNode]:
     return shown + [output for comm in client.comm_objects.values() for output in comm.outputs]
 
 
+def written(client: NotebookClient, path: Path) -> tuple[int, str]:
+    """Write the notebook as `make walk` does; how many figures, and the page."""
+    spec = importlib.util.spec_from_file_location("walk", ROOT / "scripts" / "walk.py")
+    assert spec is not None
+    assert spec.loader is not None
+    walk = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(walk)
+    client.set_widgets_metadata()
+    return walk.write(client.nb, path), path.read_text()
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", [name for name in tracked() if not name.startswith("99")])
-def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings) -> None:
-    """Without an error, without a word on stderr, and with no worker left running."""
+def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings, tmp_path: Path) -> None:
+    """Without an error or a word on stderr; no worker is left, and its page holds its charts."""
     client = run_twice(name, os.environ["CLICKSTREAM_STATE"])
 
     wrong = [o for o in outputs_of(client) if o.output_type == "error" or o.get("name") == "stderr"]
@@ -71,6 +87,10 @@ def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings) -> N
     if name.startswith("05"):
         dialled = [output for comm in client.comm_objects.values() for output in comm.outputs]
         assert any("application/vnd.plotly.v1+json" in each.get("data", {}) for each in dialled)
+    figures, page = written(client, tmp_path / "page.html")
+    assert figures == FIGURES.get(name[:2], 0)
+    assert page.count("Plotly.newPlot(") >= figures
+    assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=.https?:", page) == []
 
 
 @pytest.mark.timeout(240)
