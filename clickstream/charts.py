@@ -188,18 +188,20 @@ def heatmap(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     top = frame.loc[frame["count"].idxmax()]
     title = f"Most reading: {top[columns]} on {top[rows]}, {top['count']:,} events"
     figure = _figure(title, window)
+    most = int(grid.to_numpy().max())
     figure.add_heatmap(
         z=grid.to_numpy(),
         x=list(grid.columns),
         y=list(grid.index),
         colorscale=list(SCALE),
+        # Both ends: plotly takes no notice of one alone, and the text's ink follows the shade.
         zmin=0,
+        zmax=most,
         showscale=False,
         xgap=4,
         ygap=4,
         hovertemplate="%{y}, %{x}: %{z:,} events<extra></extra>",
     )
-    most = int(grid.to_numpy().max())
     for row in grid.index:
         for column in grid.columns:
             count = int(grid.loc[row, column])

@@ -70,6 +70,8 @@ def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
     for row, device in enumerate(heatmap.y):
         for column, category in enumerate(heatmap.x):
             assert heatmap.z[row][column] == grid[device, category]
+    # The shade that the text's ink is chosen for is the one that is drawn.
+    assert (heatmap.zmin, heatmap.zmax) == (0, grid.max())
     written = {each.text for each in drawn["device-category"].layout.annotations}
     assert written == {f"<b>{count:,}</b>" for count in grid}
     cells = drawn["device-category-table"].data[0].cells["values"]
