@@ -1,7 +1,7 @@
 """The few verbs a notebook needs, over one target and one set of names.
 
 Every verb may be called again, in any order: what is missing is made, what is there stays.
-Only `reset` and `stop_servers` take something away, and only when told `yes=True`.
+Only `reset` takes something away, and only when told `yes=True`.
 """
 
 from __future__ import annotations
@@ -340,16 +340,6 @@ class Demo:
     def servers(self) -> tuple[servers.ServerStatus, ...]:
         """Say how the local servers are."""
         return servers.status()
-
-    def stop_servers(self, *, yes: bool = False) -> str:
-        """Stop the local servers; what is in them stays for the next start.
-
-        Args:
-            yes: without it nothing is stopped.
-        """
-        if not yes:
-            return "nothing stopped; yes=True would stop Kafka and OpenSearch"
-        return f"stopped: {', '.join(servers.down()) or 'nothing was running'}"
 
 
 def _history(start_ms: int) -> Simulator:

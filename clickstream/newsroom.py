@@ -190,7 +190,6 @@ class Newsroom:
         """Fill the shelf with the `SHELF_DAYS` before `start_ms`."""
         self._seed = seed
         self._next_hour = (start_ms - SHELF_DAYS * DAY_MS) // HOUR_MS
-        self._published: deque[Article] = deque()
         self._by_category: dict[Category, deque[tuple[int, float, Article]]] = {
             category: deque() for category in CATEGORIES
         }

@@ -196,9 +196,7 @@ class Simulator:
         """Open every session that begins before the next event of those that are open."""
         while True:
             while not self._visits:
-                self._slot = (
-                    min(self._later) if self._slot + 1 not in self._later else self._slot + 1
-                )
+                self._slot = min(self._later)
                 self._visits = self._later.pop(self._slot)
                 heapify(self._visits)
             start_ms, number, visit = self._visits[0]
