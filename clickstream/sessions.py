@@ -19,7 +19,7 @@ from clickstream.events import CATEGORIES, DEVICE_TYPES, DeviceType, EventType
 from clickstream.newsroom import DAY_MS, HOUR_MS, TABLE_MS, Article, Shelf
 
 _THURSDAY: Final = 3  # the weekday of 1 January 1970
-_MOST_EVENTS: Final = 400
+_MOST_TURNS: Final = 400
 """A session ends here at the latest; the rows make one of 100 a rarity."""
 
 Action = tuple[int, EventType, Article | None, str | None]
@@ -47,7 +47,18 @@ class Habits:
             event_type: (list(accumulate(row.values())), list(row))
             for event_type, row in persona.rows.items()
         }
-        self.tastes = readers.cumulative([persona.tastes[name] for name in CATEGORIES])
+        tastes = [persona.tastes[name] for name in CATEGORIES]
+        stay = readers.STAY_IN_SECTION
+        # By the section just read; the last one is for a session's first view.
+        self.sections = [
+            *(
+                readers.cumulative(
+                    [stay * (i == section) + (1 - stay) * taste for i, taste in enumerate(tastes)]
+                )
+                for section in range(len(tastes))
+            ),
+            readers.cumulative(tastes),
+        ]
         # By weekend, then by evening.
         self.devices = [
             [
@@ -103,13 +114,13 @@ def draw(
     actions.append((at_ms, "login", None, None))
     at_ms += 800 + int(5_000 * chance())
     event_type: EventType = "login"
-    section = table = -1
+    first = section = table = -1
     shelf: Shelf = []
     article: Article | None = None
     turn_ms = at_ms  # when the page now read is left
     reactions: list[tuple[EventType, str | None]] = []
-    rows, tastes, stay = habits.rows, habits.tastes, readers.STAY_IN_SECTION
-    while len(actions) < _MOST_EVENTS:
+    rows, sections = habits.rows, habits.sections
+    for _ in range(_MOST_TURNS):
         chances, names = rows[event_type]
         choice = bisect(chances, chance())
         if choice == len(names):
@@ -128,24 +139,22 @@ def draw(
         if event_type == "logout":
             actions.append((at_ms, "logout", None, None))
             break
-        if section < 0 or chance() >= stay:
-            section = bisect(tastes, chance())
+        if section == first or chance() < _OUTSIDE_AGAIN:
+            referrer = _REFERRERS[bisect(_REFERRER_CHANCES, chance())]
+        else:
+            referrer = "internal"
+        section = bisect(sections[section], chance())
         if at_ms // TABLE_MS != table:
             table = at_ms // TABLE_MS
             shelf = shelf_at(table)
         cumulative, articles, total = shelf[section]
         article = articles[bisect(cumulative, chance() * total)]
-        if len(actions) == 1 + registers or chance() < readers.OUTSIDE_AGAIN:
-            referrer = _REFERRERS[bisect(_REFERRER_CHANCES, chance())]
-        else:
-            referrer = "internal"
         actions.append((at_ms, "page_view", article, referrer))
         turn_ms = at_ms + _READING_MS[int(chance() * _NUM_READING)]
     if reactions:
         actions += _spread(reactions, article, at_ms, turn_ms, rng)
-    bits = rng.getrandbits(62)
-    high, low = f"{bits >> 48:04x}", f"{bits & 0xFFFFFFFFFFFF:012x}"
-    suffix = f"-7{high[1:]}-{8 | bits >> 60:x}{low[:3]}-{low[3:]}"
+    bits = f"{rng.getrandbits(60):015x}"
+    suffix = f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}"
     return Session(DEVICE_TYPES[device], actions, suffix)
 
 
@@ -167,6 +176,7 @@ def _spread(
 _REACTIONS: Final = frozenset({"like", "comment", "share"})
 _READING_MS: Final = readers.READING_MS
 _NUM_READING: Final = len(readers.READING_MS)
+_OUTSIDE_AGAIN: Final = readers.OUTSIDE_AGAIN
 _REFERRERS: Final = list(readers.REFERRERS)
 _REFERRER_CHANCES: Final = readers.cumulative(list(readers.REFERRERS.values()))
 _CHANNELS: Final = list(readers.SHARE_CHANNELS)
