@@ -15,11 +15,13 @@ from itertools import islice
 from statistics import median
 
 from clickstream import consumer, events, index, producer, topics
+from clickstream.bulks import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 
 NUM_EVENTS = 300_000
-ROUNDS = 3
+WARM_UPS = 3
+ROUNDS = 5
 SENDERS = (1, 2, 3)
 MONDAY_MS = 1_767_571_200_000
 
@@ -44,7 +46,9 @@ def measure(settings: Settings) -> Indexed:
     rounds: list[tuple[float, dict[int, float]]] = []
     try:
         producer.send(own.kafka, sample)
-        _consume(own)  # both ways warm: the server's code paths, the broker's page cache
+        for _ in range(WARM_UPS):  # until the servers' compilers have seen both ways
+            _consume(own)
+            _send(own, bodies, max(SENDERS))
         for _ in range(ROUNDS):
             ceilings = {senders: _send(own, bodies, senders) for senders in SENDERS}
             rounds.append((_consume(own), ceilings))
@@ -66,7 +70,7 @@ def _consume(settings: Settings) -> float:
     # finding out that nothing more comes is not.
     last_s = [0.0]
 
-    def note(report: consumer.IndexReport) -> None:
+    def note(report: IndexReport) -> None:
         last_s[0] = report.seconds
 
     try:

@@ -6,24 +6,24 @@ topic. A document that is there already is refused by OpenSearch (409) and count
 replayed, so going over a topic again doubles nothing.
 
 One thread polls and keeps the ledger; two send bulk requests. What is in memory is
-bounded: two bulks in flight, and Kafka's own fetch queue.
+bounded: two bulks in flight, one next in line, and Kafka's own fetch queue.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from clickstream import events, index, topics
-from clickstream.dead_letters import DeadLetters, Letter
+from clickstream.bulks import Batch, BulkSender, IndexReport
 from clickstream.errors import BulkError, EventError, Interrupted, ServerError
 from clickstream.ledger import Ledger, Span
 from clickstream.settings import KafkaSettings, Settings
@@ -34,9 +34,6 @@ BULK_DOCUMENTS = 2_000
 BULKS_IN_FLIGHT = 2
 """More senders gain nothing against a server on the same two cores, and cost memory."""
 
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 5.0
-"""Full jitter between: the longest wait is what a returned server may stand unused."""
-
 STRANGERS_LIMIT = 100
 """So many messages in a row that are no events: the topic is somebody else's."""
 
@@ -44,43 +41,7 @@ _POLL_S = 0.1
 _PAUSE_AFTER_S = 1.0
 _DRAIN_S = 4.0
 _COMMIT_EVERY_MS = 500
-
-
-@dataclass
-class IndexReport:
-    """What became of the messages read; a message counts once it is settled."""
-
-    index: str
-    stored: int = 0
-    replayed: int = 0
-    """Documents that were there already, under the same id."""
-    dead_lettered: int = 0
-    retried: int = 0
-    """Documents sent again, each time counted."""
-    bulks: int = 0
-    bytes: int = 0
-    """Of the bulk bodies that OpenSearch answered."""
-    seconds: float = 0.0
-
-    @property
-    def messages(self) -> int:
-        """Messages settled: stored, replayed or dead-lettered."""
-        return self.stored + self.replayed + self.dead_lettered
-
-    @property
-    def documents_per_second(self) -> float:
-        """Documents acknowledged, stored and replayed, over the whole run."""
-        return (self.stored + self.replayed) / self.seconds if self.seconds else 0.0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.stored:,} documents stored in {self.index}, {self.replayed:,} replayed, "
-            f"{self.dead_lettered:,} dead-lettered, {self.retried:,} retried "
-            f"in {self.seconds:.1f} s ({self.documents_per_second:,.0f} documents/s)"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
+_COLLECT_EVERY = 10_000
 
 
 def index_topic(
@@ -111,22 +72,26 @@ def index_topic(
         Interrupted: by the notebook's stop button; everything acknowledged is committed.
     """
     topics.consumer_lag(settings.kafka)  # fails early, and clearly, without Kafka or topic
-    return _Indexer(settings, stop or threading.Event(), on_bulk).run(until_caught_up)
+    with _seldom_collecting():
+        return _Indexer(settings, stop or threading.Event(), on_bulk).run(until_caught_up)
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """What one poll brought: the actions of one bulk, the dead letters, and their spans."""
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Let Python look for reference cycles once in thousands of messages, not in hundreds.
 
-    actions: list[bytes]
-    messages: list[Message]
-    """Those of the actions, in order."""
-    dead: list[Letter]
-    spans: list[Span]
+    Messages form none, and the search took a sixth of the consumer's CPU.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], _COLLECT_EVERY), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Indexer:
-    """One run of the consumer. Only `_send` and what it calls leave the polling thread."""
+    """One run of the consumer. All of it stays in the polling thread; only bulks leave it."""
 
     def __init__(
         self,
@@ -136,16 +101,13 @@ class _Indexer:
     ) -> None:
         self._settings = settings
         self._stop = stop
-        # Set when the time to drain is over: senders give up what they still retry.
-        self._give_up = threading.Event()
         self._on_bulk = on_bulk
         self._ledger = Ledger()
-        self._in_flight: deque[tuple[_Batch, Future[IndexReport]]] = deque()
+        self._in_flight: deque[tuple[list[Span], Future[IndexReport]]] = deque()
         self._strangers = 0
         self._started_s = time.monotonic()
         self.report = IndexReport(settings.opensearch.index)
-        self._client = index.connect(settings.opensearch)
-        self._dead_letters = DeadLetters(settings.kafka)
+        self._sender = BulkSender(settings)
         self._consumer = Consumer(
             settings.kafka.client_config()
             | {
@@ -185,16 +147,18 @@ class _Indexer:
         caught_up = _CaughtUp(self._settings.kafka)
         while not self._stop.is_set():
             messages = self._consumer.consume(BULK_DOCUMENTS, timeout=_POLL_S)
-            if messages and (batch := self._sort(messages)) is not None:
-                self._make_room()
-                self._in_flight.append((batch, senders.submit(self._send, batch)))
+            if messages:
+                batch, spans = self._sort(messages)
+                if spans:
+                    self._make_room()
+                    self._in_flight.append((spans, senders.submit(self._sender.send, batch)))
             self._settle(wait_s=0)
             if until_caught_up and not messages and not self._in_flight and caught_up():
                 return
 
-    def _sort(self, messages: Sequence[Message]) -> _Batch | None:
+    def _sort(self, messages: Sequence[Message]) -> tuple[Batch, list[Span]]:
         """Sort messages into actions and dead letters, and note them as delivered."""
-        batch = _Batch([], [], [], [])
+        batch = Batch([], [], [])
         ends: dict[int, int] = {}
         for message in messages:
             if (error := message.error()) is not None:
@@ -216,8 +180,7 @@ class _Indexer:
                     "else's topic; name another, or `clickstream reset --yes` if it is yours"
                 )
                 raise BulkError(msg)
-        batch.spans.extend(self._ledger.deliver(i, end) for i, end in ends.items())
-        return batch if batch.spans else None
+        return batch, [self._ledger.deliver(i, end) for i, end in ends.items()]
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -226,10 +189,13 @@ class _Indexer:
         logger.warning("kafka reported error=%r, librdkafka retries", error.str())
 
     def _make_room(self) -> None:
-        """Wait until another bulk may fly; keep polling if it takes long, to keep the seat."""
+        """Wait until one bulk at most stands in line, so that no sender ever waits for one.
+
+        Keeps polling if it takes long, to keep the seat in the group.
+        """
         waited_from_s = time.monotonic()
         is_paused = False
-        while len(self._in_flight) >= BULKS_IN_FLIGHT and not self._stop.is_set():
+        while len(self._in_flight) > BULKS_IN_FLIGHT and not self._stop.is_set():
             self._settle(wait_s=_POLL_S)
             if not is_paused and time.monotonic() - waited_from_s > _PAUSE_AFTER_S:
                 self._consumer.pause(self._consumer.assignment())
@@ -250,9 +216,9 @@ class _Indexer:
         done = [each for each in self._in_flight if each[1].done()]
         for each in done:
             self._in_flight.remove(each)
-            batch, future = each
+            spans, future = each
             self._count(future.result())
-            for span in batch.spans:
+            for span in spans:
                 span.is_settled = True
         if done and (marks := self._ledger.committable()):
             topic = self._settings.kafka.topic
@@ -261,12 +227,7 @@ class _Indexer:
 
     def _count(self, part: IndexReport) -> None:
         report = self.report
-        report.stored += part.stored
-        report.replayed += part.replayed
-        report.dead_lettered += part.dead_lettered
-        report.retried += part.retried
-        report.bulks += part.bulks
-        report.bytes += part.bytes
+        report.add(part)
         report.seconds = time.monotonic() - self._started_s
         logger.info(
             "bulk indexed index=%s stored=%d replayed=%d dead_lettered=%d retried=%d took_s=%.3f",
@@ -292,74 +253,11 @@ class _Indexer:
         try:
             self._drain(time.monotonic() + _DRAIN_S)
         finally:
-            self._give_up.set()
+            self._sender.give_up()
             senders.shutdown(wait=True)
             self._consumer.close()  # commits what was stored, and leaves the group
-            self._dead_letters.close()
-            self._client.close()
+            self._sender.close()
             self.report.seconds = time.monotonic() - self._started_s
-
-    # What follows runs in a sender thread.
-
-    def _send(self, batch: _Batch) -> IndexReport:
-        started_s = time.monotonic()
-        part = IndexReport(self._settings.opensearch.index)
-        dead = list(batch.dead)
-        waiting = list(range(len(batch.actions)))
-        attempt = 0
-        while waiting:
-            rejected = []
-            for i, answer in zip(
-                waiting, self._bulk([batch.actions[i] for i in waiting], part), strict=True
-            ):
-                match answer.outcome:
-                    case index.Outcome.STORED:
-                        part.stored += 1
-                    case index.Outcome.REPLAYED:
-                        part.replayed += 1
-                    case index.Outcome.REFUSED:
-                        dead.append((batch.messages[i], answer.error_type, answer.reason))
-                    case index.Outcome.REJECTED:
-                        rejected.append(i)
-            # Progress starts the waits anew: only a server that takes nothing is left alone.
-            attempt = attempt + 1 if len(rejected) == len(waiting) else 0
-            waiting = rejected
-            if waiting:
-                part.retried += len(waiting)
-                self._wait_before_retry(attempt)
-        if dead:
-            self._dead_letters.send(dead, self._give_up)
-            part.dead_lettered = len(dead)
-        part.seconds = time.monotonic() - started_s
-        if logger.isEnabledFor(logging.DEBUG):
-            for message in batch.messages:
-                logger.debug("settled offset=%d %s", message.offset(), message.value().decode())
-        return part
-
-    def _bulk(self, actions: list[bytes], part: IndexReport) -> list[index.ItemAnswer]:
-        """Send the actions once, in parts where they are too large, and answer for each."""
-        try:
-            answers = index.bulk(self._client, self._settings.opensearch.index, actions)
-        except index.Unavailable as error:
-            logger.warning("bulk not answered, trying again index=%s: %s", part.index, error)
-            return [index.ItemAnswer(index.Outcome.REJECTED)] * len(actions)
-        except index.TooLarge as error:
-            if len(actions) == 1:
-                return [index.ItemAnswer(index.Outcome.REFUSED, "too_large", str(error))]
-            half = len(actions) // 2
-            return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
-        part.bulks += 1
-        part.bytes += sum(map(len, actions))
-        return answers
-
-    def _wait_before_retry(self, attempt: int) -> None:
-        longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 20))
-        if self._give_up.wait(random.uniform(0, longest_s)):
-            raise _GivenUp
-
-
-class _GivenUp(Exception):
-    """The consumer stops while OpenSearch is away: what was not stored is not committed."""
 
 
 class _CaughtUp:

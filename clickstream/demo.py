@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from clickstream import charts, consumer, events, index, producer, queries, servers, topics
+from clickstream.bulks import IndexReport
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator, crowd_for
@@ -210,13 +211,11 @@ class Demo:
             stop=stop,
         )
 
-    def consume(
-        self, *, on_bulk: Callable[[consumer.IndexReport], None] | None = None
-    ) -> consumer.IndexReport:
+    def consume(self, *, on_bulk: Callable[[IndexReport], None] | None = None) -> IndexReport:
         """Index what the group has still to read, and return when the lag is 0."""
         return consumer.index_topic(self.settings, until_caught_up=True, on_bulk=on_bulk)
 
-    def replay(self) -> consumer.IndexReport:
+    def replay(self) -> IndexReport:
         """Index the whole topic again, as a consumer group of its own: nothing doubles."""
         group_id = f"{self.settings.kafka.group_id}-replay-{uuid.uuid4().hex[:8]}"
         again = self.settings.for_group(group_id)

@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from clickstream import consumer, events, index, producer, servers, topics
+from clickstream.bulks import IndexReport
 from clickstream.errors import BulkError, ConfigError
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
@@ -148,7 +149,7 @@ def test_stop_ends_within_five_seconds_with_everything_committed(made: Settings)
     stop = threading.Event()
     stopped_at: list[float] = []
 
-    def stop_in_the_middle(report: consumer.IndexReport) -> None:
+    def stop_in_the_middle(report: IndexReport) -> None:
         if report.stored >= 15_000 and not stop.is_set():
             stopped_at.append(time.monotonic())
             stop.set()
@@ -248,7 +249,7 @@ def test_signals_stop_the_command_cleanly(
 def test_opensearch_away_for_a_while_is_waited_for(made: Settings) -> None:
     """Down in the middle and back: the consumer goes on by itself, and the ids agree."""
     sent = send(made, 40_000)
-    reports: list[consumer.IndexReport] = []
+    reports: list[IndexReport] = []
     worker = threading.Thread(
         target=lambda: reports.append(consumer.index_topic(made, until_caught_up=True))
     )
