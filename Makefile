@@ -10,10 +10,7 @@ APART = for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
 	*) unset $$name ;; esac; done; \
 	CLICKSTREAM_STATE=$(CURDIR)/build/$@/state; export CLICKSTREAM_STATE; \
 	CLICKSTREAM_CONF=$(CURDIR)/build/no-conf; export CLICKSTREAM_CONF; \
-	$(DOWN); rm -rf build/$@; mkdir -p build/$@; trap '$(DOWN)' EXIT; trap 'exit 130' INT TERM;
-# The tests' two workers have a pair each, in state-gw0 and state-gw1.
-DOWN = for state in build/$@/state*; do \
-	CLICKSTREAM_STATE=$(CURDIR)/$$state $(BIN)/clickstream down >/dev/null; done
+	$(BIN)/clickstream down >/dev/null; rm -rf build/$@; mkdir -p build/$@; trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' INT TERM;
 
 .PHONY: help demo test walk bench prepare up down status reset fresh check lint lock clean venv dev
 
@@ -24,7 +21,7 @@ demo: venv  ## fetch what is missing, start everything, open JupyterLab
 	@$(BIN)/clickstream demo
 
 test: dev  ## lint, fast tests, tests on real servers, every notebook
-	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest $(PYTEST)
 
 walk: dev  ## run every notebook and write each as HTML under build/walk/
 	@$(APART) $(BIN)/python scripts/walk.py build/walk

@@ -11,23 +11,12 @@ from clickstream import index, servers, topics
 from clickstream.settings import Settings
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the README's commands: they take longest, and wait more than they compute."""
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
-
-
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pair in the state folder that `make test` names, or else in one of its own.
-
-    Tests side by side have a pair for each worker: some take a server down, and notebooks
-    share one topic.
-    """
+    """A pair in the state folder that `make test` names, or else in one of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        state = os.environ.get("CLICKSTREAM_STATE") or str(tmp_path_factory.mktemp("state"))
-        if "PYTEST_XDIST_WORKER" in os.environ:
-            state += f"-{os.environ['PYTEST_XDIST_WORKER']}"
-        patch.setenv("CLICKSTREAM_STATE", state)
+        if "CLICKSTREAM_STATE" not in os.environ:
+            patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
         patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
         yield servers.up()
         servers.down()
