@@ -269,14 +269,15 @@ class Demo:
         )
 
     def _history_start_ms(self) -> int | None:
-        """Find the hour at which a history loaded earlier starts, by its first event's id."""
+        """Find the hour at which a history loaded earlier starts, by an event of that hour."""
         oldest = index.oldest(self._client, self.settings.opensearch.index)
         if oldest is None:
             return None
         oldest_id, oldest_ms = oldest
         start_ms = oldest_ms // _HOUR_MS * _HOUR_MS
-        first = next(_history(start_ms).events())
-        return start_ms if first.event_id == oldest_id else None
+        # The very first event may be among those that are missing.
+        first_hour = _history(start_ms).events(until_ms=start_ms + _HOUR_MS)
+        return start_ms if any(event.event_id == oldest_id for event in first_hour) else None
 
     def ask(self, **question: Any) -> queries.Answer:
         """Ask the index everything the charts need, in one search; see `queries.ask`."""
