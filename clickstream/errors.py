@@ -16,8 +16,25 @@ notebook an error of this tree shows as one line; `%tb` shows the full traceback
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import traceback
+from pathlib import Path
 from types import TracebackType
+
+
+def command(words: str) -> str:
+    """Write a command of the kit, in backquotes, so that it works as pasted here.
+
+    That is `clickstream …` where the shell finds it, and otherwise the path of this
+    environment's own, relative in the clone.
+    """
+    if shutil.which("clickstream"):
+        return f"`clickstream {words}`"
+    path = Path(sys.prefix) / "bin" / "clickstream"
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return f"`{path} {words}`"
 
 
 class ClickstreamError(Exception):

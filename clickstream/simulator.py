@@ -36,6 +36,9 @@ _CURVE: Final = [
     for minute in range(60)
 ]
 """The shape of the day by minute, linear between the hours, 1 at its peak."""
+_CROWDED: Final = sum(share**2 for share in _CURVE) * len(_CURVE) / sum(_CURVE) ** 2
+"""How much likelier than at any minute it is that a visit would begin during a visit: who is
+on the site cannot come to it, and that is mostly so when most come."""
 _NEVER: Final = 1 << 62
 
 
@@ -253,9 +256,11 @@ class Simulator:
             session.user_id = f"reader-{_base36(self.start_ms // 1000)}-{number - self._crowd}"
         # Half of the newcomers never come back; everybody else does.
         if number < self._crowd or rng.random() < 0.5:
-            gap_ms = max(60_000.0, cycle_ms - persona.expected_ms)
+            end_ms = session.actions[-1][0]
+            stay_ms = persona.expected_ms * (_CROWDED if end_ms < self.live_from_ms else 1.0)
+            gap_ms = max(60_000.0, cycle_ms - stay_ms)
             # A second at least: a reader has one session at a time.
-            self._plan(self._open_hour(session.actions[-1][0] + 1_000, gap_ms, rng), who + 1)
+            self._plan(self._open_hour(end_ms + 1_000, gap_ms, rng), who + 1)
         self._sessions[who] = session
         return session
 

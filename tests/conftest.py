@@ -11,6 +11,18 @@ from clickstream import index, servers, topics
 from clickstream.settings import Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all that needs the pair to one of two workers, and the rest to the other.
+
+    The rest begins with the README's commands: they take longest, and wait more than they
+    compute.
+    """
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    for item in items:
+        if "settings" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("pair"))
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A pair in the state folder that `make test` names, or else in one of its own."""

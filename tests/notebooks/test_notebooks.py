@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbclient import NotebookClient
 
@@ -105,5 +106,8 @@ def test_the_last_notebook_stops_a_pair_of_its_own(
         assert [server.state for server in servers.status()] == ["up", "up"]
         run_twice("99-stop-everything.ipynb", str(tmp_path), stop=True)
         assert [server.state for server in servers.status()] == ["down", "down"]
+        assert servers.down() == ()
+        processes = psutil.process_iter(["cmdline"])
+        assert [p for p in processes if str(tmp_path) in str(p.info["cmdline"])] == []
     finally:
         servers.down()

@@ -81,25 +81,20 @@ def test_the_rate_changes_while_running(made: Settings) -> None:
     pace = producer.Pace(0.2, rng=Random(7))
     stop = threading.Event()
     counts: list[int] = []
-    worker = threading.Thread(
-        target=lambda: producer.produce(
-            made.kafka,
-            live_crowd(),
-            pace=pace,
-            stop=stop,
-            on_second=lambda report: counts.append(report.sent),
-        )
-    )
-    worker.start()
-    time.sleep(1.5)
-    pace.events_per_second = 1_000
-    time.sleep(2.5)
-    stop.set()
-    worker.join(5)
 
-    assert not worker.is_alive()
+    def faster_after_a_second(report: producer.ProduceReport) -> None:
+        counts.append(report.sent)
+        pace.events_per_second = 1_000
+        if len(counts) == 4:
+            stop.set()
+
+    producer.produce(
+        made.kafka, live_crowd(), pace=pace, stop=stop, on_second=faster_after_a_second
+    )
+
     assert counts[0] <= 3
-    assert counts[-1] - counts[-2] == pytest.approx(1_000, rel=0.25)
+    seconds = [after - before for before, after in pairwise(counts)]
+    assert seconds == pytest.approx([1_000] * 3, rel=0.25)
 
 
 def test_no_event_is_in_the_future_and_time_never_goes_back(made: Settings) -> None:

@@ -45,16 +45,15 @@ def up_elsewhere(state: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_a_pair_lives_through_a_day_of_trouble(
     own_state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Started twice at once it is one pair, found by others, healed after a kill, then gone.
 
-    Started once more beside a stranger on its port, it stops by itself when nobody is
-    connected any longer.
+    Healed even beside a stranger on its port; gone when nobody is connected any longer.
 
-    One test, because every start of a pair takes ten seconds.
+    One test, because every start of a server takes up to ten seconds.
     """
     with ThreadPoolExecutor(2) as pool:  # two processes start at the same moment
         said = list(pool.map(up_elsewhere, [own_state, own_state]))
@@ -73,9 +72,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     kit.produce(200, events_per_second=1_000)
     kit.consume()
 
-    kafka = psutil.Process(first["kafka"])
-    kafka.kill()
-    kafka.wait(10)
+    kill_kafka()
     with pytest.raises(ServerError, match="Kafka is not up; start both with `clickstream up`"):
         servers.find()
     assert servers.up() == settings  # on its old port
@@ -88,12 +85,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
             kit.documents()
     assert kit.documents() == 200
 
-    assert servers.down() == ("kafka", "opensearch")
-    assert servers.down() == ()
-    assert not any(psutil.pid_exists(pid) for pid in pids().values() if pid)
-    left = [p for p in psutil.process_iter(["cmdline"]) if str(own_state) in str(p.info["cmdline"])]
-    assert left == []
-
+    kill_kafka()
     port = settings.kafka.bootstrap_servers.rpartition(":")[2]
     with socket.socket() as stranger:  # somebody else takes Kafka's port over lunch
         # Connections that Kafka closed still linger on it.
@@ -114,6 +106,15 @@ def test_a_pair_lives_through_a_day_of_trouble(
     while any(pids().values()):
         assert time.monotonic() < deadline_s
         time.sleep(0.5)
+    left = [p for p in psutil.process_iter(["cmdline"]) if str(own_state) in str(p.info["cmdline"])]
+    assert left == []
+
+
+def kill_kafka() -> None:
+    """As a crash does."""
+    kafka = psutil.Process(pids()["kafka"])
+    kafka.kill()
+    kafka.wait(10)
 
 
 def test_no_number_of_minutes_is_refused(
