@@ -1,6 +1,6 @@
 """A batch of messages → OpenSearch: sent, and sent again, until nothing of it is open.
 
-Promise: when `BulkSender.send` returns, every message of the batch is stored under its
+Promise: when the future of a batch has a result, every message of it is stored under its
 event's own id, was there already, or is acknowledged by the dead-letter topic.
 """
 
@@ -10,7 +10,10 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from confluent_kafka import Message
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 5.0
 """Full jitter between: the longest wait is what a returned server may stand unused."""
 
+_LEAVE_S = 0.5
 _STORED = index.Outcome.STORED
 
 
@@ -87,33 +91,55 @@ class GivenUp(Exception):
 
 
 class BulkSender:
-    """Sends batches of one run of the consumer. Any thread may call `send`."""
+    """Sends batches of one run of the consumer, several side by side.
 
-    def __init__(self, settings: Settings) -> None:
+    Its threads are daemons, and nobody waits for them: a server that takes a request and
+    never answers holds up neither a stop nor the end of the process.
+    """
+
+    def __init__(self, settings: Settings, *, num_threads: int) -> None:
         self._name = settings.opensearch.index
         self._client = index.connect(settings.opensearch)
         self._dead_letters = DeadLetters(settings.kafka)
         self._given_up = threading.Event()
+        self._jobs: SimpleQueue[tuple[Batch, Future[IndexReport]] | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"clickstream-bulk-{n}", daemon=True)
+            for n in range(num_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def give_up(self) -> None:
-        """End every wait: what is still open stays open. To be called before `close`."""
-        self._given_up.set()
+    def submit(self, batch: Batch) -> Future[IndexReport]:
+        """Send a batch as soon as a thread is free: what becomes of it, in numbers.
+
+        OpenSearch out of reach, overloaded or read-only is waited for as long as it takes.
+        The future raises `BulkError` where OpenSearch refuses to work with us,
+        `DeliveryError` where the dead-letter topic takes nothing, and `GivenUp` after `close`.
+        """
+        future: Future[IndexReport] = Future()
+        self._jobs.put((batch, future))
+        return future
 
     def close(self) -> None:
-        """Let the connections go; nobody may be sending any more."""
+        """End every wait, and let go: what is still open stays open."""
+        self._given_up.set()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(_LEAVE_S)
         self._dead_letters.close()
         self._client.close()
 
-    def send(self, batch: Batch) -> IndexReport:
-        """Return once every message of the batch is settled: what became of them, in numbers.
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, future = job
+            try:
+                future.set_result(self._send(batch))
+            except Exception as error:
+                future.set_exception(error)
 
-        OpenSearch out of reach, overloaded or read-only is waited for as long as it takes.
-
-        Raises:
-            BulkError: OpenSearch refuses to work with us.
-            DeliveryError: the dead-letter topic takes nothing.
-            GivenUp: `give_up` was called while it waited.
-        """
+    def _send(self, batch: Batch) -> IndexReport:
         started_s = time.monotonic()
         part = IndexReport(self._name)
         dead = list(batch.dead)
@@ -124,7 +150,7 @@ class BulkSender:
             answered = zip(waiting, answers, strict=True)
             others = [(i, each) for i, each in answered if each.outcome is not _STORED]
             part.stored += len(answers) - len(others)
-            rejected = []
+            rejected: dict[int, str] = {}
             for i, answer in others:
                 match answer.outcome:
                     case index.Outcome.REPLAYED:
@@ -132,12 +158,17 @@ class BulkSender:
                     case index.Outcome.REFUSED:
                         dead.append((batch.messages[i], answer.error_type, answer.reason))
                     case index.Outcome.REJECTED:
-                        rejected.append(i)
+                        rejected[i] = f"{answer.error_type} {answer.reason}".strip()
             # Progress starts the waits anew: only a server that takes nothing is left alone.
             attempt = attempt + 1 if len(rejected) == len(waiting) else 0
-            waiting = rejected
+            waiting = list(rejected)
             if waiting:
                 part.retried += len(waiting)
+                (why, _), *_ = Counter(rejected.values()).most_common(1)
+                logger.warning(
+                    "bulk rejected, sending again index=%s documents=%d attempt=%d why=%r",
+                    *(part.index, len(waiting), attempt, why),
+                )
                 self._wait_before_retry(attempt)
         if dead:
             self._dead_letters.send(dead, self._given_up)
@@ -153,8 +184,7 @@ class BulkSender:
         try:
             answers = index.bulk(self._client, self._name, actions)
         except index.Unavailable as error:
-            logger.warning("bulk not answered, trying again index=%s: %s", part.index, error)
-            return [index.ItemAnswer(index.Outcome.REJECTED)] * len(actions)
+            return [index.ItemAnswer(index.Outcome.REJECTED, "", str(error))] * len(actions)
         except index.TooLarge as error:
             if len(actions) == 1:
                 return [index.ItemAnswer(index.Outcome.REFUSED, "too_large", str(error))]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clickstream.errors import DeliveryError
-from clickstream.settings import KafkaSettings
+from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 
 _ANSWER_S = 30.0
 
@@ -27,7 +28,13 @@ class DeadLetters:
         self._topic = settings.dead_letter_topic
         self._lock = threading.Lock()
         self._producer = Producer(
-            settings.client_config() | {"enable.idempotence": True, "acks": "all"}
+            settings.client_config()
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                # A message of the size that its topic just allows, with our headers on top.
+                "message.max.bytes": DEAD_LETTER_BYTES,
+            }
         )
 
     def send(self, dead: list[Letter], give_up: threading.Event) -> None:
@@ -47,21 +54,11 @@ class DeadLetters:
                 failures.append(error)
 
         with self._lock:  # so that a flush waits for this batch's letters alone
-            for message, error_type, reason in dead:
-                self._producer.produce(
-                    self._topic,
-                    message.value(),
-                    message.key(),
-                    headers=[
-                        *(message.headers() or ()),
-                        ("clickstream.topic", message.topic().encode()),
-                        ("clickstream.partition", str(message.partition()).encode()),
-                        ("clickstream.offset", str(message.offset()).encode()),
-                        ("clickstream.error.type", error_type.encode()),
-                        ("clickstream.error.reason", reason.encode()[:1_000]),
-                    ],
-                    on_delivery=on_delivery,
-                )
+            for letter in dead:
+                try:
+                    self._produce(*letter, on_delivery)
+                except KafkaException as exception:
+                    failures.append(exception.args[0])
             deadline_s = time.monotonic() + _ANSWER_S
             while (left := self._producer.flush(0.5)) and not give_up.is_set():
                 if time.monotonic() > deadline_s:
@@ -73,6 +70,24 @@ class DeadLetters:
                 f"taken ({why}); their offsets are not committed; mend the topic and consume again"
             )
             raise DeliveryError(msg)
+
+    def _produce(
+        self,
+        message: Message,
+        error_type: str,
+        reason: str,
+        on_delivery: Callable[[KafkaError | None, Message], None],
+    ) -> None:
+        headers = [
+            *(message.headers() or ()),
+            ("clickstream.topic", message.topic().encode()),
+            ("clickstream.partition", str(message.partition()).encode()),
+            ("clickstream.offset", str(message.offset()).encode()),
+            ("clickstream.error.type", error_type.encode()),
+            ("clickstream.error.reason", reason.encode()[:1_000]),
+        ]
+        value, key = message.value(), message.key()
+        self._producer.produce(self._topic, value, key, headers=headers, on_delivery=on_delivery)
 
     def close(self) -> None:
         """Leave; nothing is waited for that `send` has not waited for."""

@@ -17,16 +17,14 @@ from itertools import islice, pairwise
 from random import Random
 from typing import Any
 
-from clickstream import charts, consumer, events, index, producer, queries, servers, topics
+from clickstream import charts, consumer, history, index, producer, queries, servers, topics
 from clickstream.bulks import IndexReport
-from clickstream.errors import ConfigError, ServerError
+from clickstream.errors import ConfigError, ServerError, command
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator, crowd_for
+from clickstream.simulator import Simulator
 
-HISTORY_HOURS = 48
-HISTORY_EVENTS = 100_000
-HISTORY_SEED = 7
-"""About so many events in so many hours, up to the last full hour, always of this seed."""
+PATIENCE_S = 10.0
+"""So long a cell waits for an OpenSearch that takes nothing: a cell must end."""
 
 _HOUR_MS = 3_600_000
 
@@ -51,27 +49,6 @@ class Overview:
         return (
             f"{self.messages:,} messages, lag {self.lag:,}, {self.dead_letters:,} dead letters, "
             f"{self.documents:,} documents ({age})"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
-
-
-@dataclass(frozen=True)
-class HistoryReport:
-    """What loading the history added; nothing where all of it was there."""
-
-    since: datetime
-    until: datetime
-    events: int
-    """Of the whole history."""
-    added: int
-    seconds: float
-
-    def __str__(self) -> str:
-        return (
-            f"history of {self.events:,} events, {self.since:%d %b %H:%M} to "
-            f"{self.until:%d %b %H:%M} UTC: {self.added:,} added in {self.seconds:.1f} s"
         )
 
     def _repr_html_(self) -> str:
@@ -108,6 +85,7 @@ class Demo:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._client = index.connect(settings.opensearch)
+        self._crowds: dict[int, Simulator] = {}
 
     @classmethod
     def attach(
@@ -185,8 +163,12 @@ class Demo:
         duration_s: float | None = None,
         seed: int = 1,
         stop: threading.Event | None = None,
+        on_second: Callable[[producer.ProduceReport], Any] | None = None,
     ) -> producer.ProduceReport:
         """Let the readers act now, and send what they do to the topic.
+
+        Called again with the same seed, the same readers go on: who was in the middle of a
+        session still is.
 
         Args:
             num_events: stop after so many.
@@ -194,90 +176,72 @@ class Demo:
             duration_s: stop after so many seconds.
             seed: chooses the crowd and what it does.
             stop: set it to stop.
+            on_second: called about once a second with the report so far, as with `print`.
 
         Raises:
             ConfigError: neither a number nor a duration nor a way to stop was given.
+            DeliveryError, Interrupted, ServerError: as `producer.produce`.
         """
         if num_events is None and duration_s is None and stop is None:
             msg = "produce for ever: a cell must end; give num_events or duration_s"
             raise ConfigError(msg)
         now_ms = int(time.time() * 1000)
-        return producer.produce(
+        pace = producer.Pace(events_per_second, rng=Random(now_ms))
+        # Out of the dictionary while it acts: one that is interrupted cannot go on.
+        crowd = self._crowds.pop(seed, None)
+        crowd = crowd or Simulator(seed=seed, start_ms=now_ms, live_from_ms=now_ms)
+        report = producer.produce(
             self.settings.kafka,
-            Simulator(seed=seed, start_ms=now_ms, live_from_ms=now_ms),
-            pace=producer.Pace(events_per_second, rng=Random(now_ms)),
+            crowd,
+            pace=pace,
             num_events=num_events,
             duration_s=duration_s,
             stop=stop,
+            on_second=on_second,
         )
+        self._crowds[seed] = crowd
+        return report
 
     def consume(self, *, on_bulk: Callable[[IndexReport], None] | None = None) -> IndexReport:
-        """Index what the group has still to read, and return when the lag is 0."""
-        return consumer.index_topic(self.settings, until_caught_up=True, on_bulk=on_bulk)
+        """Index what lies in the topic and the group has not read, and return.
 
-    def replay(self) -> IndexReport:
-        """Index the whole topic again, as a consumer group of its own: nothing doubles."""
+        With nobody producing meanwhile the lag is 0 afterwards.
+
+        Raises:
+            ServerError: a server did not answer, or OpenSearch took nothing for
+                `PATIENCE_S`; nothing is lost by that.
+            BulkError, ConfigError, DeliveryError, Interrupted: as `consumer.index_topic`.
+        """
+        index.count(self._client, self.settings.opensearch.index)  # fails at once without it
+        return consumer.index_topic(
+            self.settings, until_caught_up=True, patience_s=PATIENCE_S, on_bulk=on_bulk
+        )
+
+    def replay(self, most: int = 100_000) -> IndexReport:
+        """Index the topic's messages again, as a consumer group of its own: nothing doubles.
+
+        Args:
+            most: only about so many, the newest, so that a cell ends.
+
+        Raises:
+            ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.
+        """
+        index.count(self._client, self.settings.opensearch.index)
         group_id = f"{self.settings.kafka.group_id}-replay-{uuid.uuid4().hex[:8]}"
         again = self.settings.for_group(group_id)
+        topics.start_at_newest(again.kafka, most)
         try:
-            return consumer.index_topic(again, until_caught_up=True)
+            return consumer.index_topic(again, until_caught_up=True, patience_s=PATIENCE_S)
         finally:
             topics.delete_group(again.kafka)
 
-    def load_history(self) -> HistoryReport:
-        """Bring the history into topic and index; called again, add only what is missing.
+    def load_history(self) -> history.HistoryReport:
+        """Bring two days of history into topic and index; see `history.load`."""
+        return history.load(self.settings, patience_s=PATIENCE_S)
 
-        About 100,000 events of 48 h, of a fixed seed, so that the charts have something to
-        show before anybody produces. It ends with the last full hour before the first live
-        event, so that the two never share a chart.
-
-        Raises:
-            ConfigError: the history there is over a week old.
-        """
-        started_s = time.monotonic()
-        self.consume()
-        index.refresh(self._client, self.settings.opensearch.index)
-        end_ms = int(time.time() * 1000) // _HOUR_MS * _HOUR_MS
-        start_ms = self._history_start_ms()
-        if start_ms is not None and end_ms - start_ms > 7 * 24 * _HOUR_MS:
-            msg = (
-                f"the history in index {self.settings.opensearch.index!r} began "
-                f"{_ago(timedelta(milliseconds=end_ms - start_ms))}; start over with "
-                "demo.reset(yes=True), then load it anew"
-            )
-            raise ConfigError(msg)
-        there = set(index.ids(self._client, self.settings.opensearch.index, until_ms=end_ms))
-        history = [] if start_ms is None else list(_history(start_ms).events(until_ms=end_ms))
-        if live := there.difference(event.event_id for event in history):
-            end_ms = min(map(events.id_ms, live)) // _HOUR_MS * _HOUR_MS
-        if start_ms is None:
-            start_ms = end_ms - HISTORY_HOURS * _HOUR_MS
-            history = list(_history(start_ms).events(until_ms=end_ms))
-        end = events.format_timestamp(end_ms)
-        history = [event for event in history if event.timestamp < end]
-        missing = [event for event in history if event.event_id not in there]
-        if missing:
-            producer.send(self.settings.kafka, missing)
-            self.consume()
-            index.refresh(self._client, self.settings.opensearch.index)
-        return HistoryReport(
-            since=datetime.fromtimestamp(start_ms / 1000, UTC),
-            until=datetime.fromtimestamp(end_ms / 1000, UTC),
-            events=len(history),
-            added=len(missing),
-            seconds=time.monotonic() - started_s,
-        )
-
-    def _history_start_ms(self) -> int | None:
-        """Find the hour at which a history loaded earlier starts, by an event of that hour."""
-        oldest = index.oldest(self._client, self.settings.opensearch.index)
-        if oldest is None:
-            return None
-        oldest_id, oldest_ms = oldest
-        start_ms = oldest_ms // _HOUR_MS * _HOUR_MS
-        # The very first event may be among those that are missing.
-        first_hour = _history(start_ms).events(until_ms=start_ms + _HOUR_MS)
-        return start_ms if any(event.event_id == oldest_id for event in first_hour) else None
+    def history_window(self) -> tuple[datetime, datetime] | None:
+        """Say from when until when the history goes; None where none was loaded."""
+        return history.window(self.settings)
 
     def ask(self, **question: Any) -> queries.Answer:
         """Ask the index everything the charts need, in one search; see `queries.ask`."""
@@ -312,7 +276,7 @@ class Demo:
                 msg = (
                     f"round trip: {num_events:,} events sent, {len(found):,} documents found, "
                     f"{len({event.event_id for event in sent}.difference(found)):,} ids missing; "
-                    "see the logs that `clickstream status` names"
+                    f"see the logs that {command('status')} names"
                 )
                 raise ServerError(msg)
             marks.append(time.monotonic())
@@ -327,24 +291,25 @@ class Demo:
 
         Args:
             yes: without it nothing is deleted; the answer says what would be.
+
+        Raises:
+            ServerError: a server did not answer, or a consumer is still reading; then
+                nothing was deleted.
         """
         kafka, name = self.settings.kafka, self.settings.opensearch.index
         what = f"topic {kafka.topic}, its dead letters, group {kafka.group_id}, index {name}"
         if not yes:
             return f"nothing deleted; yes=True would delete and make new: {what}"
+        index.exists(self._client, name)  # nothing half done: both must answer
         topics.delete_topics(kafka)
         index.delete_index(self._client, name)
         self.ensure()
+        self._crowds.clear()
         return f"deleted and made new: {what}"
 
     def servers(self) -> tuple[servers.ServerStatus, ...]:
         """Say how the local servers are."""
         return servers.status()
-
-
-def _history(start_ms: int) -> Simulator:
-    readers = crowd_for(HISTORY_EVENTS / (HISTORY_HOURS * 3600))
-    return Simulator(seed=HISTORY_SEED, start_ms=start_ms, readers=readers)
 
 
 def _ago(age: timedelta) -> str:

@@ -18,7 +18,7 @@ from opensearchpy import ConnectionError as OpenSearchConnectionError
 from opensearchpy import NotFoundError, OpenSearch, RequestError, TransportError
 
 from clickstream import events
-from clickstream.errors import BulkError, ConfigError, ServerError
+from clickstream.errors import BulkError, ConfigError, ServerError, command
 from clickstream.settings import OpenSearchSettings
 
 REFRESH = "1s"
@@ -56,10 +56,10 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
         ConfigError: something of that name exists with another mapping; nothing was changed.
         ServerError: OpenSearch did not answer.
     """
+    if exists(client, name):
+        check_mapping(client, name)
+        return False
     with answering(f"making index {name!r}"):
-        if client.indices.exists(index=name):
-            check_mapping(client, name)
-            return False
         client.indices.put_index_template(
             name=name,
             body={
@@ -77,6 +77,16 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
                 raise
             return False
         return True
+
+
+def exists(client: OpenSearch, name: str) -> bool:
+    """Say whether there is an index or a data stream of this name.
+
+    Raises:
+        ServerError: OpenSearch did not answer.
+    """
+    with answering(f"looking for index {name!r}"):
+        return bool(client.indices.exists(index=name))
 
 
 def delete_index(client: OpenSearch, name: str) -> None:
@@ -111,17 +121,40 @@ def count(client: OpenSearch, name: str) -> int:
         return int(client.count(index=name)["count"])
 
 
-def oldest(client: OpenSearch, name: str) -> tuple[str, int] | None:
-    """Give id and event time (ms since 1970) of the oldest document; None where there is none.
+def oldest_ms(client: OpenSearch, name: str) -> int | None:
+    """Give the event time (ms since 1970) of the oldest document; None where there is none.
 
     Raises:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    body = {"size": 1, "_source": False, "sort": [{"timestamp": "asc"}]}
+    body = {"size": 0, "aggs": {"oldest": {"min": {"field": "timestamp"}}}}
     with answering(f"looking for the oldest document of {name!r}"):
-        hits = client.search(index=name, body=body)["hits"]["hits"]
-    return (hits[0]["_id"], hits[0]["sort"][0]) if hits else None
+        found = client.search(index=name, body=body)["aggregations"]["oldest"]["value"]
+    return None if found is None else int(found)
+
+
+def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
+    """Write facts about the index into its mapping's `_meta`; they are deleted with it.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer, or does not let us.
+    """
+    with answering(f"writing down facts about index {name!r}"):
+        client.indices.put_mapping(index=name, body={"_meta": facts})
+
+
+def recall(client: OpenSearch, name: str) -> dict[str, Any]:
+    """Give the facts that `remember` wrote down last; empty where there are none.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    with answering(f"looking at the mapping of {name!r}"):
+        (answer, *_) = client.indices.get_mapping(index=name).values()
+    return dict(answer["mappings"].get("_meta", {}))
 
 
 def ids(client: OpenSearch, name: str, *, until_ms: int | None = None) -> list[str]:
@@ -227,7 +260,10 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
         return [_STORED] * len(actions)
     answers = [_item_answer(name, item["create"]) for item in response["items"]]
     if len(answers) != len(actions):
-        msg = f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered"
+        msg = (
+            f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered; something "
+            "between here and OpenSearch cuts answers: connect to it directly"
+        )
         raise BulkError(msg)
     return answers
 
@@ -236,11 +272,26 @@ def _raise_refusal(name: str, error: TransportError) -> None:
     if error.status_code == 413:
         msg = f"index {name!r}: the bulk request is over the server's limit"
         raise TooLarge(msg) from error
-    if error.status_code in (429, 500, 502, 503, 504):
+    if error.status_code in (429, 500, 502, 503, 504) or error.error in _BLOCKS:
         msg = f"OpenSearch answered {error.status_code} {error.error}"
         raise Unavailable(msg) from error
-    msg = f"index {name!r}: OpenSearch refused the bulk request: {error.status_code} {error.error}"
+    what = f"{error.status_code} {error.error}"
+    msg = (
+        f"index {name!r}: OpenSearch refused the bulk request: {what}; {_remedy(error.status_code)}"
+    )
     raise BulkError(msg) from error
+
+
+_BLOCKS = frozenset({"cluster_block_exception", "index_closed_exception"})
+"""A read-only or closed index and a full disk: somebody lifts these again."""
+
+
+def _remedy(status: int) -> str:
+    if status in (401, 403):
+        return "give the user the rights that the README lists"
+    if status == 404:
+        return f"make it with {command('consume')}"
+    return f"see {command('check')}"
 
 
 def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
@@ -251,11 +302,10 @@ def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
         return _REPLAYED
     error = item.get("error", {})
     error_type, reason = error.get("type", f"status {status}"), error.get("reason", "")
-    # A read-only index and a full disk are blocks that somebody lifts again.
-    if status == 429 or status >= 500 or error_type == "cluster_block_exception":
+    if status == 429 or status >= 500 or error_type in _BLOCKS:
         return ItemAnswer(Outcome.REJECTED, error_type, reason)
     if status in (401, 403, 404):
-        msg = f"index {name!r}: OpenSearch answered {status} {error_type}: {reason}"
+        msg = f"index {name!r}: OpenSearch answered {status} {error_type}; {_remedy(status)}"
         raise BulkError(msg)
     return ItemAnswer(Outcome.REFUSED, error_type, reason)
 
@@ -282,7 +332,7 @@ def check_mapping(client: OpenSearch, name: str) -> None:
             what = ", ".join(different) or "dynamic"
             msg = (
                 f"index {name!r} ({backing}) has another mapping than this version's events: "
-                f"{what} differ; `clickstream reset --yes` deletes it and makes it new"
+                f"{what} differ; {command('reset --yes')} deletes it and makes it new"
             )
             raise ConfigError(msg)
 
@@ -308,12 +358,13 @@ def answering(doing: str) -> Iterator[None]:
     except OpenSearchConnectionError as error:
         msg = (
             f"{doing}: OpenSearch did not answer ({error.error}); "
-            "see `clickstream status`, start it with `clickstream up`"
+            f"see {command('status')}, start it with {command('up')}"
         )
         raise ServerError(msg) from error
     except NotFoundError as error:
-        msg = f"{doing}: there is no such index; `clickstream consume` makes it"
+        msg = f"{doing}: there is no such index; {command('consume')} makes it"
         raise ConfigError(msg) from error
     except TransportError as error:
-        msg = f"{doing}: OpenSearch answered {error.status_code} {error.error}"
+        what = f"{error.status_code} {error.error}"
+        msg = f"{doing}: OpenSearch answered {what}; see {command('check')}"
         raise ServerError(msg) from error

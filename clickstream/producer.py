@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from clickstream import events
-from clickstream.errors import ConfigError, DeliveryError, Interrupted
+from clickstream import events, topics
+from clickstream.errors import ConfigError, DeliveryError, Interrupted, command
 from clickstream.settings import KafkaSettings
 from clickstream.simulator import Simulator
 
@@ -37,6 +37,8 @@ _FORGOTTEN_S = 1.0
 """Further behind than this (a sleeping laptop, a broker that stood still) is let go."""
 _LOG_EVERY_S = 1.0
 _FLUSH_S = 10.0
+_QUEUE_MESSAGES = 90_000
+"""Below librdkafka's own limit of 100,000: a full queue is met before it refuses an event."""
 
 
 class Pace:
@@ -150,19 +152,27 @@ def produce(
     starts live, every event carries the moment it was due. No event is ever in the future.
 
     Args:
-        settings: where to, and the topic; it must exist.
+        settings: where to; a topic that is missing is made.
         crowd: where the events come from.
         pace: when each is due; set `pace.events_per_second` while running to change it.
         num_events: stop after so many.
         until_ms: stop before the first event of this simulated time (ms since 1970).
         duration_s: stop after so many seconds.
-        stop: set it to stop within 0.2 s.
+        stop: set it to stop within 0.2 s, and 10 s more where Kafka does not answer.
         on_second: called about once a second with the report so far.
 
     Raises:
+        ConfigError: no event, or no time at all, was asked for.
         DeliveryError: Kafka did not take all of them; the message says how many it did.
         Interrupted: by the notebook's stop button; what was sent has been flushed.
+        ServerError: Kafka did not answer.
     """
+    if num_events is not None and num_events < 1:
+        msg = f"produce {num_events:,} events: ask for 1 or more"
+        raise ConfigError(msg)
+    if duration_s is not None and duration_s <= 0:
+        msg = f"produce for {duration_s:g} seconds: ask for more than 0"
+        raise ConfigError(msg)
     stop = stop or threading.Event()
     client = _Client(settings)
     started_s = time.monotonic()
@@ -184,6 +194,9 @@ def produce(
                 break
             if until_ms is not None and crowd.peek_ms() >= until_ms:
                 break
+            if not client.has_room():
+                client.serve(_LONGEST_WAIT_S)
+                continue
             wait_s = pace.wait_s()
             if wait_s > 0:
                 client.serve()
@@ -201,30 +214,46 @@ def produce(
                 client.send(crowd.take())
     except KeyboardInterrupt:
         was_interrupted = True
-    client.finish(started_s)
+    finally:
+        client.finish(started_s)
+    return _unless(was_interrupted, report)
+
+
+def send(settings: KafkaSettings, batch: Iterable[events.Event]) -> ProduceReport:
+    """Send events as they are, as fast as Kafka takes them; a topic that is missing is made.
+
+    Raises:
+        DeliveryError: Kafka did not take all of them; the message says how many it did.
+        Interrupted: by the notebook's stop button; what was sent has been flushed.
+        ServerError: Kafka did not answer.
+    """
+    client = _Client(settings)
+    started_s = time.monotonic()
+    was_interrupted = False
+    try:
+        for event in batch:
+            while not client.has_room():
+                client.serve(_LONGEST_WAIT_S)
+            client.send(event)
+    except KeyboardInterrupt:
+        was_interrupted = True
+    finally:
+        client.finish(started_s)
+    return _unless(was_interrupted, client.report)
+
+
+def _unless(was_interrupted: bool, report: ProduceReport) -> ProduceReport:
     if was_interrupted:
         msg = f"stopped by interrupt; {report}; run the cell again to go on"
         raise Interrupted(msg)
     return report
 
 
-def send(settings: KafkaSettings, batch: Iterable[events.Event]) -> ProduceReport:
-    """Send events as they are, as fast as Kafka takes them; the topic must exist.
-
-    Raises:
-        DeliveryError: Kafka did not take all of them; the message says how many it did.
-    """
-    client = _Client(settings)
-    started_s = time.monotonic()
-    for event in batch:
-        client.send(event)
-    return client.finish(started_s)
-
-
 class _Client:
     """A librdkafka producer that counts its delivery reports."""
 
     def __init__(self, settings: KafkaSettings) -> None:
+        topics.ensure_topics(settings)
         self.report = ProduceReport(settings.topic)
         self._topic = settings.topic
         self._producer = Producer(
@@ -234,46 +263,53 @@ class _Client:
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 20,
+                # A broker that is away is waited for, as long as it takes.
+                "message.timeout.ms": 0,
                 # The partition a Java producer would choose for the same key.
                 "partitioner": "murmur2_random",
             }
         )
 
+    def has_room(self) -> bool:
+        """Say whether the local queue takes another event; `serve` until it does."""
+        return len(self._producer) < _QUEUE_MESSAGES
+
     def send(self, event: events.Event) -> None:
         value = events.encode(event)
-        while True:
-            try:
-                self._producer.produce(
-                    self._topic, value, event.user_id, on_delivery=self._on_delivery
-                )
-            except BufferError:
-                self._producer.poll(0.1)  # the queue is full: wait for Kafka to take some
-            else:
-                break
+        try:
+            self._producer.produce(self._topic, value, event.user_id, on_delivery=self._on_delivery)
+        except KafkaException as exception:
+            msg = (
+                f"topic {self._topic!r}: Kafka's client took no more events "
+                f"({exception.args[0].str()}) after {self.report.sent:,}; see {command('status')}"
+            )
+            raise DeliveryError(msg) from exception
         self.report.sent += 1
         if self.report.sent % 500 == 0:
-            self._producer.poll(0)
+            self.serve()
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("sent %s", value.decode())
 
-    def serve(self) -> None:
-        self._producer.poll(0)
+    def serve(self, wait_s: float = 0) -> None:
+        """Take in delivery reports, and wait for one as long as that."""
+        self._producer.poll(wait_s)
 
-    def finish(self, started_s: float) -> ProduceReport:
+    def finish(self, started_s: float) -> None:
         """Wait for every delivery report, and raise unless all of them are good."""
         report = self.report
-        self._producer.flush(_FLUSH_S)
+        if self._producer.flush(_FLUSH_S):
+            self._producer.purge()  # what nobody acknowledged by now is told as failed
+            self._producer.flush(1)
         self._producer.close()
         report.seconds = time.monotonic() - started_s
         _log(report)
         if report.failed or report.delivered < report.sent:
+            why = report.first_error or "no answer in time"
             msg = (
                 f"topic {self._topic!r}: {report.sent - report.delivered:,} of {report.sent:,} "
-                f"events were not delivered ({report.first_error or 'no answer in time'}); "
-                "see `clickstream status` and send them again"
+                f"events were not acknowledged ({why}); see {command('status')}, then send again"
             )
             raise DeliveryError(msg)
-        return report
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:

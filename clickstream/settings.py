@@ -11,6 +11,9 @@ from typing import Any
 
 from clickstream.errors import ConfigError
 
+DEAD_LETTER_BYTES = 2_000_000
+"""The largest dead letter: twice a message's own limit, for the headers that come on top."""
+
 _NAMESPACE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 

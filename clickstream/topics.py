@@ -7,28 +7,30 @@ Looking never joins a consumer group, so it cannot cause a rebalance. Writing me
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import partial
 
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
     KafkaError,
-    KafkaException,
     Message,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from clickstream.errors import ConfigError, ServerError
-from clickstream.settings import KafkaSettings
+from clickstream.admin import Admin, Refused, no_answer
+from clickstream.errors import ConfigError, ServerError, command
+from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 
 NUM_PARTITIONS = 3
 """Enough to show keys and parallel reading, few enough for a chart on a stage."""
+
+_GONE_S = 7.0
+"""A killed consumer counts as a member of its group for six seconds more."""
 
 
 @dataclass(frozen=True)
@@ -66,66 +68,108 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
     Raises:
         ServerError: Kafka did not answer, or refused.
     """
-    made = False
+    admin = Admin(settings)
+    there = admin.partitions_by_topic()
     wanted = [
         NewTopic(settings.topic, num_partitions=num_partitions),
-        # One partition: dead letters are read by people, in the order they came.
-        NewTopic(settings.dead_letter_topic, num_partitions=1),
+        NewTopic(
+            settings.dead_letter_topic,
+            # One partition: dead letters are read by people, in the order they came.
+            num_partitions=1,
+            config={"max.message.bytes": str(DEAD_LETTER_BYTES)},
+        ),
     ]
-    admin = _admin(settings)
-    for name, future in admin.create_topics(wanted).items():
+    made = False
+    for new in wanted:
+        if new.topic in there:
+            continue
         try:
-            _result(settings, future, f"making topic {name!r}")
-        except _Refused as refused:
+            create = partial(AdminClient.create_topics, new_topics=[new])
+            admin.ask(f"making topic {new.topic!r}", create)
+        except Refused as refused:
             if refused.code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
         else:
-            made = made or name == settings.topic
+            made = made or new.topic == settings.topic
     return made
 
 
 def delete_topics(settings: KafkaSettings) -> None:
-    """Delete the topic, its dead-letter topic and the group's offsets; repeat at will.
+    """Delete the group's offsets, the topic and its dead-letter topic; repeat at will.
 
     Returns when the names are gone, so that the topic can be made again at once.
 
     Raises:
-        ServerError: Kafka did not answer, or a member of the group is still reading.
+        ServerError: Kafka did not answer, or a member of the group is still reading; then
+            nothing was deleted.
     """
-    admin = _admin(settings)
-    names = [settings.topic, settings.dead_letter_topic]
-    for name, future in admin.delete_topics(names).items():
+    delete_group(settings)
+    admin = Admin(settings)
+    names = {settings.topic, settings.dead_letter_topic}
+    for name in names:
         try:
-            _result(settings, future, f"deleting topic {name!r}")
-        except _Refused as refused:
+            delete = partial(AdminClient.delete_topics, topics=[name])
+            admin.ask(f"deleting topic {name!r}", delete)
+        except Refused as refused:
             if refused.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
-    delete_group(settings)
-    deadline = time.monotonic() + settings.timeout_s
-    while _existing(settings, admin).intersection(names) and time.monotonic() < deadline:
+    deadline_s = time.monotonic() + settings.timeout_s
+    while left := names.intersection(admin.partitions_by_topic()):
+        if time.monotonic() > deadline_s:
+            raise ServerError(no_answer(settings, f"deleting {', '.join(sorted(left))}"))
         time.sleep(0.05)
 
 
 def delete_group(settings: KafkaSettings) -> None:
     """Delete the consumer group with its offsets; repeat at will.
 
+    A member that was killed is waited for until the broker forgets it.
+
     Raises:
         ServerError: Kafka did not answer, or a member of the group is still reading.
     """
-    admin = _admin(settings)
-    group_id = settings.group_id
-    try:
-        _soon(
-            settings,
-            lambda: _result(
-                settings,
-                admin.delete_consumer_groups([group_id])[group_id],
-                f"deleting consumer group {group_id!r}",
-            ),
+    admin, group_id = Admin(settings), settings.group_id
+    doing = f"deleting consumer group {group_id!r}"
+    deadline_s = time.monotonic() + _GONE_S
+    while True:
+        try:
+            admin.ask(doing, lambda client: client.delete_consumer_groups([group_id]))
+        except Refused as refused:
+            if refused.code == KafkaError.GROUP_ID_NOT_FOUND:
+                return
+            if refused.code != KafkaError.NON_EMPTY_GROUP:
+                raise
+            if time.monotonic() > deadline_s:
+                msg = (
+                    f"{doing}: somebody is still reading as it; nothing was deleted; stop that "
+                    f"consumer (Ctrl-C in {command('consume')}), then try again"
+                )
+                raise ServerError(msg) from refused
+            time.sleep(0.2)
+        else:
+            return
+
+
+def start_at_newest(settings: KafkaSettings, most: int) -> None:
+    """Let a group that nobody reads as begin with the newest `most` messages of the topic.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer, or somebody is reading as the group.
+    """
+    found = partitions(settings)
+    share = -(-most // len(found))
+    starts = [
+        TopicPartition(
+            settings.topic, each.partition, max(each.first_offset, each.end_offset - share)
         )
-    except _Refused as refused:
-        if refused.code != KafkaError.GROUP_ID_NOT_FOUND:
-            raise
+        for each in found
+    ]
+    request = ConsumerGroupTopicPartitions(settings.group_id, starts)
+    Admin(settings).ask(
+        f"setting the offsets of group {settings.group_id!r}",
+        lambda client: client.alter_consumer_group_offsets([request]),
+    )
 
 
 def partitions(settings: KafkaSettings) -> list[Partition]:
@@ -137,12 +181,11 @@ def partitions(settings: KafkaSettings) -> list[Partition]:
 
     Source: LAG as Kafka's own consumer-groups tool prints it (end offset minus committed).
     """
-    admin = _admin(settings)
-    ids = _partition_ids(settings, admin)
-    firsts = _offsets(settings, admin, ids, OffsetSpec.earliest())
+    admin = Admin(settings)
+    firsts = admin.offsets(settings.topic, OffsetSpec.earliest())
     # Committed before end: what is committed meanwhile can only make the lag look larger.
-    committed = _committed(settings, admin, ids)
-    ends = _offsets(settings, admin, ids, OffsetSpec.latest())
+    committed = admin.committed(settings.topic, settings.group_id)
+    ends = admin.offsets(settings.topic, OffsetSpec.latest())
     return [
         Partition(
             partition=i,
@@ -151,7 +194,7 @@ def partitions(settings: KafkaSettings) -> list[Partition]:
             committed_offset=committed.get(i),
             lag=max(0, ends[i] - max(firsts[i], committed.get(i, firsts[i]))),
         )
-        for i in ids
+        for i in sorted(firsts)
     ]
 
 
@@ -179,11 +222,10 @@ def count(settings: KafkaSettings, topic: str | None = None) -> int:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    admin = _admin(settings)
-    ids = _partition_ids(settings, admin, topic)
-    firsts = _offsets(settings, admin, ids, OffsetSpec.earliest(), topic)
-    ends = _offsets(settings, admin, ids, OffsetSpec.latest(), topic)
-    return sum(ends[i] - firsts[i] for i in ids)
+    admin, topic = Admin(settings), topic or settings.topic
+    firsts = admin.offsets(topic, OffsetSpec.earliest())
+    ends = admin.offsets(topic, OffsetSpec.latest())
+    return sum(ends[i] - firsts[i] for i in firsts)
 
 
 def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMessage]:
@@ -195,12 +237,11 @@ def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMes
         ConfigError: no such topic.
         ServerError: Kafka did not answer for `timeout_s`.
     """
-    admin = _admin(settings)
-    ids = _partition_ids(settings, admin, topic)
-    ends = _offsets(settings, admin, ids, OffsetSpec.latest(), topic)
-    firsts = _offsets(settings, admin, ids, OffsetSpec.earliest(), topic)
-    wanted = {i: firsts[i] for i in ids if ends[i] > firsts[i]}
-    yield from _read_between(settings, topic or settings.topic, wanted, ends)
+    admin, topic = Admin(settings), topic or settings.topic
+    ends = admin.offsets(topic, OffsetSpec.latest())
+    firsts = admin.offsets(topic, OffsetSpec.earliest())
+    wanted = {i: first for i, first in firsts.items() if ends[i] > first}
+    yield from _read_between(settings, topic, wanted, ends)
 
 
 def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list[TopicMessage]:
@@ -213,12 +254,11 @@ def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list
     if n < 1:
         msg = f"peek at {n} messages: ask for 1 or more"
         raise ConfigError(msg)
-    admin = _admin(settings)
-    ids = _partition_ids(settings, admin, topic)
-    firsts = _offsets(settings, admin, ids, OffsetSpec.earliest(), topic)
-    ends = _offsets(settings, admin, ids, OffsetSpec.latest(), topic)
-    wanted = {i: max(firsts[i], ends[i] - n) for i in ids if ends[i] > firsts[i]}
-    found = _read_between(settings, topic or settings.topic, wanted, ends)
+    admin, topic = Admin(settings), topic or settings.topic
+    firsts = admin.offsets(topic, OffsetSpec.earliest())
+    ends = admin.offsets(topic, OffsetSpec.latest())
+    wanted = {i: max(first, ends[i] - n) for i, first in firsts.items() if ends[i] > first}
+    found = _read_between(settings, topic, wanted, ends)
     return sorted(found, key=lambda message: message.timestamp)[-n:]
 
 
@@ -243,14 +283,17 @@ def _read_between(
                 error = message.error()
                 i = message.partition()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    msg = f"reading topic {topic!r}: Kafka answered {error.str()!r}"
+                    msg = (
+                        f"reading topic {topic!r}: Kafka answered {error.str()!r}; "
+                        f"see {command('status')}"
+                    )
                     raise ServerError(msg)
                 if error is None and message.offset() < ends[i]:
                     yield _topic_message(message)
                 if error is not None or message.offset() >= ends[i] - 1:
                     open_partitions.discard(i)
             if time.monotonic() > deadline:
-                raise ServerError(_no_answer(settings, f"reading topic {topic!r}"))
+                raise ServerError(no_answer(settings, f"reading topic {topic!r}"))
 
 
 def _topic_message(message: Message) -> TopicMessage:
@@ -267,132 +310,3 @@ def _topic_message(message: Message) -> TopicMessage:
             for name, value in message.headers() or ()
         },
     )
-
-
-class _Refused(ServerError):
-    """Kafka answered, and said no."""
-
-    code: int
-
-
-def _admin(settings: KafkaSettings) -> AdminClient:
-    """Make a client; keep a name on it, for its futures die with it."""
-    return AdminClient(settings.client_config())
-
-
-def _result(settings: KafkaSettings, future: Future[Any], doing: str) -> Any:
-    try:
-        return future.result(timeout=settings.timeout_s)
-    except TimeoutError as error:
-        raise ServerError(_no_answer(settings, doing)) from error
-    except KafkaException as exception:
-        cause: KafkaError = exception.args[0]
-        if cause.code() in _UNREACHABLE:
-            raise ServerError(_no_answer(settings, doing)) from exception
-        refused = _Refused(f"{doing}: Kafka answered {cause.str()!r}")
-        refused.code = cause.code()
-        raise refused from exception
-
-
-def _soon(settings: KafkaSettings, ask: Callable[[], _T]) -> _T:
-    """Ask again while the broker is still appointing a group's coordinator or a new leader."""
-    deadline = time.monotonic() + settings.timeout_s
-    while True:
-        try:
-            return ask()
-        except _Refused as refused:
-            if refused.code not in _SOON or time.monotonic() > deadline:
-                raise
-        time.sleep(0.1)
-
-
-_T = TypeVar("_T")
-_SOON = frozenset(
-    {
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-    }
-)
-_UNREACHABLE = frozenset(
-    {
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TIMED_OUT,
-        KafkaError._TIMED_OUT_QUEUE,
-        KafkaError._RESOLVE,
-    }
-)
-
-
-def _no_answer(settings: KafkaSettings, doing: str) -> str:
-    return (
-        f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
-        f"{settings.timeout_s:g} s; see `clickstream status`, start it with `clickstream up`"
-    )
-
-
-def _existing(settings: KafkaSettings, admin: AdminClient) -> set[str]:
-    try:
-        return set(admin.list_topics(timeout=settings.timeout_s).topics)
-    except KafkaException as error:
-        raise ServerError(_no_answer(settings, "listing topics")) from error
-
-
-def _partition_ids(
-    settings: KafkaSettings, admin: AdminClient, topic: str | None = None
-) -> list[int]:
-    topic = topic or settings.topic
-    try:
-        found = admin.list_topics(timeout=settings.timeout_s).topics
-    except KafkaException as error:
-        raise ServerError(_no_answer(settings, f"looking at topic {topic!r}")) from error
-    if topic not in found:
-        others = ", ".join(sorted(name for name in found if not name.startswith("__")))
-        msg = (
-            f"no topic {topic!r} on {settings.bootstrap_servers}; there is: {others or 'none'}; "
-            "`clickstream produce` makes it"
-        )
-        raise ConfigError(msg)
-    return sorted(found[topic].partitions)
-
-
-def _offsets(
-    settings: KafkaSettings,
-    admin: AdminClient,
-    ids: list[int],
-    spec: OffsetSpec,
-    topic: str | None = None,
-) -> dict[int, int]:
-    topic = topic or settings.topic
-
-    def ask() -> dict[int, int]:
-        futures = admin.list_offsets({TopicPartition(topic, i): spec for i in ids})
-        return {
-            asked.partition: _result(settings, future, f"asking offsets of {topic!r}").offset
-            for asked, future in futures.items()
-        }
-
-    return _soon(settings, ask)
-
-
-def _committed(settings: KafkaSettings, admin: AdminClient, ids: list[int]) -> dict[int, int]:
-    request = ConsumerGroupTopicPartitions(
-        settings.group_id, [TopicPartition(settings.topic, i) for i in ids]
-    )
-    try:
-        answer = _soon(
-            settings,
-            lambda: _result(
-                settings,
-                admin.list_consumer_group_offsets([request])[settings.group_id],
-                f"asking offsets of group {settings.group_id!r}",
-            ),
-        )
-    except _Refused as refused:
-        if refused.code == KafkaError.GROUP_ID_NOT_FOUND:
-            return {}
-        raise
-    return {each.partition: each.offset for each in answer.topic_partitions if each.offset >= 0}

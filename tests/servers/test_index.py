@@ -42,7 +42,7 @@ def test_the_index_is_made_once(client: OpenSearch, fresh: Settings) -> None:
     assert stream["timestamp_field"] == {"name": "timestamp"}
     assert len(stream["indices"]) == 1
     assert index.count(client, name) == 0
-    assert index.oldest(client, name) is None
+    assert index.oldest_ms(client, name) is None
 
 
 def test_each_document_of_a_bulk_has_its_own_outcome(client: OpenSearch, made: Settings) -> None:
@@ -73,9 +73,41 @@ def test_a_read_only_index_rejects_for_now(client: OpenSearch, made: Settings) -
     assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.STORED
 
 
+def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> None:
+    """Nothing is wrong with the documents: they wait until somebody opens it again."""
+    name = fresh.opensearch.index
+    client.indices.create(index=name, body={"mappings": events.mapping()})
+    client.indices.close(index=name)
+
+    assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.REJECTED
+
+
+def test_a_read_only_cluster_is_unavailable(client: OpenSearch, made: Settings) -> None:
+    """It refuses the whole request, for now."""
+    block = {"persistent": {"cluster.blocks.read_only": True}}
+    lifted = {"persistent": {"cluster.blocks.read_only": None}}
+    client.cluster.put_settings(body=block)
+    try:
+        with pytest.raises(index.Unavailable, match="cluster_block_exception"):
+            index.bulk(client, made.opensearch.index, [action(1)])
+    finally:
+        client.cluster.put_settings(body=lifted)
+
+
+def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings) -> None:
+    """Written over, read by anybody, and no part of the mapping that is checked."""
+    name = made.opensearch.index
+    assert index.recall(client, name) == {}
+    index.remember(client, name, {"hours": [1, 2]})
+    index.remember(client, name, {"hours": [3, 4]})
+
+    assert index.recall(client, name) == {"hours": [3, 4]}
+    index.check_mapping(client, name)
+
+
 def test_a_missing_index_stops_the_bulk(client: OpenSearch, fresh: Settings) -> None:
     """No index is made behind our back, and no document is called poison for it."""
-    with pytest.raises(BulkError, match="404 index_not_found_exception"):
+    with pytest.raises(BulkError, match=r"404 index_not_found_exception; make it with `"):
         index.bulk(client, fresh.opensearch.index, [action(1)])
     with pytest.raises(ConfigError, match="no such index"):
         index.count(client, fresh.opensearch.index)
@@ -98,8 +130,11 @@ def test_another_mapping_is_told_and_left_alone(client: OpenSearch, fresh: Setti
         index=name, body={"mappings": {"properties": {"user_id": {"type": "text"}}}}
     )
 
+    before = client.indices.get_mapping(index=name)
     with pytest.raises(ConfigError, match=r"another mapping.*user_id.*reset"):
         index.ensure_index(client, name)
+    assert client.indices.get_mapping(index=name) == before
+    assert not client.indices.exists_index_template(name=name)
 
 
 def test_create_works_on_a_plain_index_too(client: OpenSearch, fresh: Settings) -> None:

@@ -1,16 +1,21 @@
 """Events → messages: every delivery counted, the rate kept and changed, on a real broker."""
 
 import math
+import os
+import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice, pairwise
 from random import Random
+from typing import Any
 
 import pytest
 
-from clickstream import events, producer, topics
-from clickstream.errors import ConfigError
+from clickstream import events, producer, servers, topics
+from clickstream.errors import ConfigError, DeliveryError, Interrupted
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 
@@ -39,15 +44,104 @@ def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
     assert sorted(e.event_id for e in read_events(made)) == sorted(e.event_id for e in sent)
 
 
-def test_a_full_local_queue_slows_the_producer_and_loses_nothing(made: Settings) -> None:
-    """More events than the local queue holds all arrive."""
-    sent = islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 130_000)
+@contextmanager
+def frozen_kafka() -> Iterator[None]:
+    """A broker that takes connections and answers nobody, for a while."""
+    (pid,) = [server.pid for server in servers.status() if server.name == "kafka"]
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
-    assert producer.send(made.kafka, sent).delivered == 130_000
-    assert topics.count(made.kafka) == 130_000
+
+def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the broker stands still, events stay with their source; then all of them arrive."""
+    monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
+    taken = 0
+
+    def source() -> Iterator[events.Event]:
+        nonlocal taken
+        for event in islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 20_000):
+            taken += 1
+            yield event
+            if taken == 1_000:
+                at_one_thousand.set()
+                begin_again.wait(10)
+
+    at_one_thousand, begin_again = threading.Event(), threading.Event()
+    reports: list[producer.ProduceReport] = []
+    worker = threading.Thread(target=lambda: reports.append(producer.send(made.kafka, source())))
+    worker.start()
+    assert at_one_thousand.wait(30)
+    with frozen_kafka():
+        begin_again.set()
+        time.sleep(2)
+        assert 2_000 <= taken <= 3_001
+    worker.join(60)
+
+    assert reports[0].delivered == reports[0].sent == 20_000
+    assert topics.count(made.kafka) == 20_000
 
 
-@pytest.mark.parametrize("rate", [800, 4_000])
+def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full queue holds nobody up; what nobody acknowledged is counted as failed."""
+    monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
+    monkeypatch.setattr(producer, "_FLUSH_S", 1.0)
+    stop = threading.Event()
+    stopped_s: list[float] = []
+
+    def press() -> None:
+        stopped_s.append(time.monotonic())
+        stop.set()
+
+    pace = producer.Pace(100, rng=Random(1))
+
+    def freeze(report: producer.ProduceReport) -> None:
+        if not freezing:
+            freezing.append(True)
+            kafka.enter_context(frozen_kafka())
+            pace.events_per_second = math.inf
+            threading.Timer(1.5, press).start()
+
+    freezing: list[bool] = []
+    with ExitStack() as kafka, pytest.raises(DeliveryError, match=r"of [\d,]+ events were not ack"):
+        producer.produce(made.kafka, live_crowd(), pace=pace, stop=stop, on_second=freeze)
+    assert time.monotonic() - stopped_s[0] < 8
+
+
+def test_a_topic_that_is_missing_is_made(fresh: Settings) -> None:
+    """With three partitions."""
+    producer.send(fresh.kafka, islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 100))
+    assert [each.partition for each in topics.partitions(fresh.kafka)] == [0, 1, 2]
+    assert topics.count(fresh.kafka) == 100
+
+
+def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
+    """Interrupted in the middle: one line that counts, and everything sent is there."""
+
+    def press(report: producer.ProduceReport) -> None:
+        raise KeyboardInterrupt
+
+    pace = producer.Pace(1_000, rng=Random(1))
+    with pytest.raises(Interrupted, match=r"stopped by interrupt; ([\d,]+) of \1 events"):
+        producer.produce(made.kafka, live_crowd(), pace=pace, on_second=press)
+    assert topics.count(made.kafka) > 500
+
+
+@pytest.mark.parametrize("asked", [{"num_events": 0}, {"num_events": -5}, {"duration_s": -1.0}])
+def test_asking_for_nothing_is_refused(made: Settings, asked: dict[str, Any]) -> None:
+    """A report of 0 events would look like success."""
+    with pytest.raises(ConfigError, match="ask for"):
+        producer.produce(made.kafka, live_crowd(), pace=producer.Pace(20, rng=Random(1)), **asked)
+
+
+@pytest.mark.parametrize("rate", [800, 2_000])
 def test_the_mean_rate_is_kept(made: Settings, rate: float) -> None:
     """4,000 events take their time within twice the promised 5 %."""
     pace = producer.Pace(rate, rng=Random(4))

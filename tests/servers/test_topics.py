@@ -83,6 +83,16 @@ def test_deleting_leaves_names_that_can_be_made_again_at_once(made: Settings) ->
     assert topics.count(made.kafka) == 0
 
 
+def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
+    """About as many as asked for, shared evenly between the partitions."""
+    producer.send(made.kafka, islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 3_000))
+    topics.start_at_newest(made.kafka, 600)
+
+    assert topics.consumer_lag(made.kafka) == {0: 200, 1: 200, 2: 200}
+    topics.start_at_newest(made.kafka, 1_000_000)
+    assert sum(topics.consumer_lag(made.kafka).values()) == 3_000
+
+
 def test_a_key_stays_in_one_partition(made: Settings) -> None:
     """One reader's messages lie in one partition, in the order of their events."""
     crowd = Simulator(seed=Random(3).randrange(100), start_ms=MONDAY_MS)

@@ -1,0 +1,163 @@
+"""Questions to Kafka's admin API: asked with patience, and a no is one clear error.
+
+Nothing here joins a consumer group, so no question can cause a rebalance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from clickstream.errors import ConfigError, ServerError, command
+from clickstream.settings import KafkaSettings
+
+_Key = TypeVar("_Key")
+
+
+class Refused(ServerError):
+    """Kafka answered, and said no."""
+
+    code: int
+
+
+class Admin:
+    """Asks one Kafka; an answer that does not come within `timeout_s` is a `ServerError`."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._client = AdminClient(settings.client_config())
+
+    def ask(
+        self, doing: str, request: Callable[[AdminClient], dict[_Key, Future[Any]]]
+    ) -> dict[_Key, Any]:
+        """Send a request and give its answers; the first no is raised.
+
+        A broker that is still appointing a coordinator or a leader is asked again.
+
+        Raises:
+            Refused: Kafka said no; `code` is librdkafka's.
+            ServerError: Kafka did not answer.
+        """
+        deadline_s = time.monotonic() + self._settings.timeout_s
+        while True:
+            try:
+                futures = request(self._client)
+                return {key: self._result(doing, future) for key, future in futures.items()}
+            except Refused as refused:
+                if refused.code not in _SOON or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(0.1)
+
+    def partitions_by_topic(self) -> dict[str, list[int]]:
+        """Name the topics that exist, each with its partitions in order.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
+        try:
+            found = self._client.list_topics(timeout=self._settings.timeout_s).topics
+        except KafkaException as error:
+            raise ServerError(no_answer(self._settings, "listing topics")) from error
+        return {name: sorted(topic.partitions) for name, topic in found.items()}
+
+    def partitions(self, topic: str) -> list[int]:
+        """Give the partitions of a topic, in order.
+
+        Raises:
+            ConfigError: no such topic; the message lists those that exist.
+            ServerError: Kafka did not answer.
+        """
+        found = self.partitions_by_topic()
+        if topic not in found:
+            others = ", ".join(sorted(name for name in found if not name.startswith("__")))
+            msg = (
+                f"no topic {topic!r} on {self._settings.bootstrap_servers}; there is: "
+                f"{others or 'none'}; {command('produce')} makes it"
+            )
+            raise ConfigError(msg)
+        return found[topic]
+
+    def offsets(self, topic: str, spec: OffsetSpec) -> dict[int, int]:
+        """Give the first or the end offset of every partition of a topic.
+
+        Raises:
+            ConfigError: no such topic.
+            ServerError: Kafka did not answer.
+        """
+        wanted = {TopicPartition(topic, i): spec for i in self.partitions(topic)}
+        answers = self.ask(
+            f"asking offsets of {topic!r}", lambda client: client.list_offsets(wanted)
+        )
+        return {asked.partition: answer.offset for asked, answer in answers.items()}
+
+    def committed(self, topic: str, group_id: str) -> dict[int, int]:
+        """Give the offsets that a group committed; partitions it never committed are left out.
+
+        Raises:
+            ConfigError: no such topic.
+            ServerError: Kafka did not answer.
+        """
+        wanted = [TopicPartition(topic, i) for i in self.partitions(topic)]
+        request = ConsumerGroupTopicPartitions(group_id, wanted)
+        try:
+            answers = self.ask(
+                f"asking offsets of group {group_id!r}",
+                lambda client: client.list_consumer_group_offsets([request]),
+            )
+        except Refused as refused:
+            if refused.code == KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            raise
+        found = answers[group_id].topic_partitions
+        return {each.partition: each.offset for each in found if each.offset >= 0}
+
+    def _result(self, doing: str, future: Future[Any]) -> Any:
+        try:
+            return future.result(timeout=self._settings.timeout_s)
+        except TimeoutError as error:
+            raise ServerError(no_answer(self._settings, doing)) from error
+        except KafkaException as exception:
+            cause: KafkaError = exception.args[0]
+            if cause.code() in _UNREACHABLE:
+                raise ServerError(no_answer(self._settings, doing)) from exception
+            refused = Refused(f"{doing}: Kafka answered {cause.str()!r}; see {command('check')}")
+            refused.code = cause.code()
+            raise refused from exception
+
+
+def no_answer(settings: KafkaSettings, doing: str) -> str:
+    """Say in one line that Kafka did not answer, and what to do."""
+    return (
+        f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
+        f"{settings.timeout_s:g} s; see {command('status')}, start it with {command('up')}"
+    )
+
+
+_SOON = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
+_UNREACHABLE = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._RESOLVE,
+    }
+)
