@@ -8,14 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from typing import Any, TypeVar
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from clickstream.errors import ConfigError, ServerError, command
@@ -108,18 +104,36 @@ class Admin:
             ServerError: Kafka did not answer.
         """
         wanted = [TopicPartition(topic, i) for i in self.partitions(topic)]
-        request = ConsumerGroupTopicPartitions(group_id, wanted)
-        try:
-            answers = self.ask(
-                f"asking offsets of group {group_id!r}",
-                lambda client: client.list_consumer_group_offsets([request]),
-            )
-        except Refused as refused:
-            if refused.code == KafkaError.GROUP_ID_NOT_FOUND:
-                return {}
-            raise
-        found = answers[group_id].topic_partitions
+        doing = f"asking offsets of group {group_id!r}"
+        found = self._as_group(
+            group_id, doing, lambda group: group.committed(wanted, self._settings.timeout_s)
+        )
         return {each.partition: each.offset for each in found if each.offset >= 0}
+
+    def commit(self, topic: str, group_id: str, offsets: dict[int, int]) -> None:
+        """Set the offsets of a group that nobody reads as.
+
+        Raises:
+            ServerError: Kafka did not answer, or somebody is reading as the group.
+        """
+        wanted = [TopicPartition(topic, i, offset) for i, offset in offsets.items()]
+        doing = f"setting the offsets of group {group_id!r}"
+        self._as_group(
+            group_id, doing, lambda group: group.commit(offsets=wanted, asynchronous=False)
+        )
+
+    def _as_group(self, group_id: str, doing: str, ask: Callable[[Consumer], Any]) -> Any:
+        """Ask in the name of a group, without joining it.
+
+        Not by the admin client: its requests about a group's offsets end the process where
+        the broker has not appointed the group's coordinator yet (librdkafka issue 5040).
+        """
+        config = {"group.id": group_id, "enable.auto.commit": False}
+        with closing(Consumer(self._settings.client_config() | config)) as group:
+            try:
+                return ask(group)
+            except KafkaException as exception:
+                raise self._told(doing, exception) from exception
 
     def _result(self, doing: str, future: Future[Any]) -> Any:
         try:
@@ -127,12 +141,15 @@ class Admin:
         except TimeoutError as error:
             raise ServerError(no_answer(self._settings, doing)) from error
         except KafkaException as exception:
-            cause: KafkaError = exception.args[0]
-            if cause.code() in _UNREACHABLE:
-                raise ServerError(no_answer(self._settings, doing)) from exception
-            refused = Refused(f"{doing}: Kafka answered {cause.str()!r}; see {command('check')}")
-            refused.code = cause.code()
-            raise refused from exception
+            raise self._told(doing, exception) from exception
+
+    def _told(self, doing: str, exception: KafkaException) -> ServerError:
+        cause: KafkaError = exception.args[0]
+        if cause.code() in _UNREACHABLE:
+            return ServerError(no_answer(self._settings, doing))
+        refused = Refused(f"{doing}: Kafka answered {cause.str()!r}; see {command('check')}")
+        refused.code = cause.code()
+        return refused
 
 
 def no_answer(settings: KafkaSettings, doing: str) -> str:

@@ -10,13 +10,14 @@ Source of the colours: Okabe and Ito 2008, "Color Universal Design".
 from __future__ import annotations
 
 import os
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from clickstream.errors import ConfigError
 from clickstream.specs import (
     DEVICE_CATEGORY,
     DEVICE_CATEGORY_TABLE,
@@ -38,6 +39,7 @@ SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
 TEXT_PX: Final = 18
 HEIGHT_PX: Final = 560
 
+_AXIS: Final = {"automargin": True, "gridcolor": GRID, "title": {"standoff": 14}}
 TEMPLATE: Final = go.layout.Template(
     layout={
         "font": {"family": "Helvetica, Arial, sans-serif", "size": TEXT_PX, "color": INK},
@@ -49,8 +51,8 @@ TEMPLATE: Final = go.layout.Template(
         "colorway": COLOURS,
         "showlegend": False,
         "hoverlabel": {"font": {"size": TEXT_PX}},
-        "xaxis": {"automargin": True, "gridcolor": GRID, "linecolor": INK, "ticks": "outside"},
-        "yaxis": {"automargin": True, "gridcolor": GRID, "zeroline": False, "tickformat": ",d"},
+        "xaxis": _AXIS | {"linecolor": INK, "ticks": "outside"},
+        "yaxis": _AXIS | {"zeroline": False, "tickformat": ",d", "ticklabelstandoff": 8},
     }
 )
 
@@ -59,16 +61,24 @@ def draw(answer: Any, *, tz: tzinfo | str | None = None) -> dict[str, go.Figure]
     """Draw every visualization of an answer (`queries.Answer`), by its name.
 
     Args:
-        answer: has `frames`, `since` and `until`.
-        tz: zone of the time axis; by default this machine's.
+        answer: has `frames`, `since`, `until`, `bucket_s` and `count_error`.
+        tz: zone of the times; by default this machine's. Its offset at the end of the window
+            holds for all of it, so that no hour comes twice when the clocks go back.
+
+    Raises:
+        ConfigError: no such zone.
     """
-    zone = _zone(tz)
-    window = f"{_clock(answer.since, zone)} to {_clock(answer.until, zone)}, {_name(zone)}"
+    zone = _fixed(tz, answer.until)
+    clock = "%a %d %b " + _clock(with_seconds=answer.until - answer.since < timedelta(minutes=10))
+    since, until = (f"{at.astimezone(zone):{clock}}" for at in (answer.since, answer.until))
+    window = f"{since} to {until}, {zone}"
     frames = answer.frames
     return {
         EVENT_TYPE.name: pie(EVENT_TYPE, frames[EVENT_TYPE.name], window),
-        VOLUME.name: line(VOLUME, frames[VOLUME.name], window, tz=zone),
-        TOP_USERS.name: bar(TOP_USERS, frames[TOP_USERS.name], window),
+        VOLUME.name: line(VOLUME, frames[VOLUME.name], window, bucket_s=answer.bucket_s, zone=zone),
+        TOP_USERS.name: bar(
+            TOP_USERS, frames[TOP_USERS.name], window, count_error=answer.count_error
+        ),
         DEVICE_CATEGORY.name: heatmap(DEVICE_CATEGORY, frames[DEVICE_CATEGORY.name], window),
         DEVICE_CATEGORY_TABLE.name: table(
             DEVICE_CATEGORY_TABLE, frames[DEVICE_CATEGORY_TABLE.name], window
@@ -85,7 +95,7 @@ def pie(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     top = frame.loc[frame["count"].idxmax()]
     places = {value: place for place, value in enumerate(spec.values[0])}
     slots = [places.get(value, 0) % len(COLOURS) for value in frame[name]]
-    title = f"{top[name]} is {top['count'] / total:.0%} of {total:,} events"
+    title = f"{top[name]} is {top['count'] / total:.0%} of {_events(total)}"
     figure = _figure(title, window)
     figure.add_pie(
         labels=[
@@ -119,45 +129,64 @@ def pie(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
 
 
 def line(
-    spec: Spec, frame: pd.DataFrame, window: str = "", *, tz: tzinfo | str | None = None
+    spec: Spec, frame: pd.DataFrame, window: str = "", *, bucket_s: int, zone: timezone = UTC
 ) -> go.Figure:
     """Draw counts over time: columns `timestamp` (aware) and `count`, a point a bucket."""
-    if int(frame["count"].sum()) == 0:
+    total = int(frame["count"].sum())
+    if total == 0:
         return _empty(spec, window)
-    zone = _zone(tz)
-    times = frame["timestamp"].dt.tz_convert(zone)
-    peak = frame["count"].idxmax()
-    width = _width(frame["timestamp"])
-    title = (
-        f"{int(frame['count'].sum()):,} events; most, {frame['count'][peak]:,} in {width}, at "
-        f"{times[peak]:%a %H:%M}"
-    )
-    figure = _figure(title, window)
+    # Naive local times: plotly draws aware ones in UTC.
+    times = frame["timestamp"].dt.tz_convert(zone).dt.tz_localize(None)
+    most, peak = int(frame["count"].max()), times[frame["count"].idxmax()]
+    width, span_s = _width(bucket_s), bucket_s * len(frame)
+    at = f"{peak:%a {_clock(with_seconds=bucket_s < 60)}}"
+    figure = _figure(f"{_events(total)}, at most {most:,} in {width} ({at})", window)
     figure.add_scatter(
-        # Naive local times: plotly draws aware ones in UTC.
-        x=times.dt.tz_localize(None),
+        x=times,
         y=frame["count"],
         mode="lines+markers" if len(frame) <= 60 else "lines",
         line={"color": COLOURS[0], "width": 4},
         marker={"size": 9},
+        cliponaxis=False,
         fill="tozeroy",
         fillcolor="rgba(0, 114, 178, 0.15)",
-        hovertemplate="%{x|%a %d %b %H:%M:%S}: %{y:,} events<extra></extra>",
+        hovertemplate="%{x|%a %d %b %H:%M:%S}, events: %{y:,}<extra></extra>",
     )
-    figure.update_xaxes(title=f"time ({_name(zone)})", nticks=8)
-    figure.update_yaxes(title=f"events in {width}", rangemode="tozero")
+    # A second line names the day, where there is more than one, at its first tick.
+    ticks = _clock(with_seconds=span_s < 600) + ("\n%a %d" if span_s > 86_400 else "")
+    # Left to itself plotly shows a second or so around a bucket that is alone.
+    end = max(times.iloc[-1], times.iloc[0] + timedelta(seconds=bucket_s))
+    figure.update_xaxes(
+        title=f"time ({zone})",
+        range=[times.iloc[0], end],
+        tickformat=ticks,
+        tickangle=0,
+        nticks=9,
+    )
+    figure.update_yaxes(
+        title=f"events in {width}",
+        range=[0, most * 1.08],
+        nticks=6,
+        # Left to itself plotly steps by halves here, and none of these is a count.
+        dtick=1 if most < 6 else None,
+    )
     return figure
 
 
-def bar(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
-    """Draw a ranking: columns `spec.fields[0]` and `count`, a bar a row, most on top."""
+def bar(spec: Spec, frame: pd.DataFrame, window: str = "", *, count_error: int = 0) -> go.Figure:
+    """Draw a ranking: columns `spec.fields[0]` and `count`, a bar a row, most on top.
+
+    A count may miss up to `count_error` events; where it may, the chart says so.
+    """
     if frame.empty:
         return _empty(spec, window)
     name = spec.fields[0]
     first, last = frame.iloc[0], frame.iloc[-1]
-    title = f"{first[name]} leads with {first['count']:,} events"
+    title = f"{first[name]} leads with {_events(first['count'])}"
     if len(frame) > 1:
         title += f"; number {len(frame)} has {last['count']:,}"
+    if count_error:
+        window = f"a count may miss up to {_events(count_error)}; {window}"
     figure = _figure(title, window)
     figure.add_bar(
         x=frame["count"],
@@ -165,17 +194,18 @@ def bar(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
         orientation="h",
         text=[f"{count:,}" for count in frame["count"]],
         textposition="outside",
+        constraintext="none",  # or plotly shrinks it to the height of its bar
         textfont={"size": TEXT_PX, "color": INK},
         cliponaxis=False,
         marker={"color": COLOURS[0]},
-        hovertemplate="%{y}: %{x:,} events<extra></extra>",
+        hovertemplate="%{y}, events: %{x:,}<extra></extra>",
     )
-    figure.update_yaxes(autorange="reversed", type="category", dtick=1, ticksuffix="  ")
-    figure.update_xaxes(
-        title="events", range=[0, float(frame["count"].max()) * 1.12], tickformat=",d"
-    )
-    # 26 pixels a bar keep labels of 18 apart; up to 16 bars fit the usual height.
-    figure.update_layout(height=max(HEIGHT_PX, 150 + 26 * len(frame)))
+    # Room for six, so that one or two do not become blocks.
+    places = [max(len(frame), 6) - 0.5, -0.5]
+    figure.update_yaxes(range=places, type="category", dtick=1)
+    # Every bar has its number, so there is no axis, and room for 20 in the usual height.
+    figure.update_xaxes(visible=False, range=[0, int(first["count"]) * 1.12])
+    figure.update_layout(height=max(HEIGHT_PX, 120 + 22 * len(frame)))
     return figure
 
 
@@ -186,7 +216,7 @@ def heatmap(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     rows, columns = spec.fields
     grid = _pivot(spec, frame)
     top = frame.loc[frame["count"].idxmax()]
-    title = f"Most reading: {top[columns]} on {top[rows]}, {top['count']:,} events"
+    title = f"Most reading: {top[columns]} on {top[rows]}, {_events(top['count'])}"
     figure = _figure(title, window)
     most = int(grid.to_numpy().max())
     figure.add_heatmap(
@@ -200,7 +230,7 @@ def heatmap(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
         showscale=False,
         xgap=4,
         ygap=4,
-        hovertemplate="%{y}, %{x}: %{z:,} events<extra></extra>",
+        hovertemplate="%{y}, %{x}, events: %{z:,}<extra></extra>",
     )
     for row in grid.index:
         for column in grid.columns:
@@ -213,8 +243,7 @@ def heatmap(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
                 font={"size": 22, "color": ink_on(shade(count / most))},
             )
     figure.update_xaxes(side="bottom", showgrid=False, ticks="", title=columns)
-    named = {"text": rows, "standoff": 20}
-    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", title=named)
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", title=rows)
     return figure
 
 
@@ -235,9 +264,10 @@ def table(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
         for column in grid.columns
     ]
     total = int(frame["count"].sum())
-    figure = _figure(f"{total:,} events about an article, by device and section", window)
+    figure = _figure(f"{_events(total)} about an article, by device and section", window)
     stripes = [PAPER if row % 2 else SCALE[0] for row in range(len(grid))]
     figure.add_table(
+        columnwidth=[max(8, len(column)) for column in ("", *grid.columns)],
         header={
             "values": ["", *(f"<b>{name}</b>" for name in grid.columns)],
             "align": ["left", *["right"] * len(grid.columns)],
@@ -326,35 +356,39 @@ def _pivot(spec: Spec, frame: pd.DataFrame) -> pd.DataFrame:
     return grid.reindex(index=order[0], columns=order[1]).fillna(0).astype("int64")
 
 
-def _width(times: pd.Series[Any]) -> str:
-    if len(times) < 2:
-        return "one bucket"
-    seconds = int((times.iloc[1] - times.iloc[0]).total_seconds())
-    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds % length == 0:
-            count = seconds // length
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds} second{'s' if seconds > 1 else ''}"
+def _events(count: int) -> str:
+    return f"{count:,} event{'' if count == 1 else 's'}"
 
 
-def _zone(tz: tzinfo | str | None) -> tzinfo:
-    if isinstance(tz, str):
-        return ZoneInfo(tz)
-    if tz is not None:
+def _width(seconds: int) -> str:
+    units = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+    unit, length = next(each for each in units if seconds % each[1] == 0)
+    count = seconds // length
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def _clock(*, with_seconds: bool) -> str:
+    return "%H:%M:%S" if with_seconds else "%H:%M"
+
+
+def _fixed(tz: tzinfo | str | None, at: datetime) -> timezone:
+    """Give the zone's offset at a moment, named after both."""
+    zone = _zone(tz)
+    offset = at.astimezone(zone).utcoffset() or timedelta(0)
+    name = getattr(zone, "key", "UTC").removeprefix("Etc/")
+    return timezone(offset) if name == "UTC" else timezone(offset, f"{name}, {timezone(offset)}")
+
+
+def _zone(tz: tzinfo | str | None) -> tzinfo | None:
+    """Find the zone; None is this machine's where it has an offset but no name."""
+    if isinstance(tz, tzinfo):
         return tz
-    if name := os.environ.get("TZ"):
-        return ZoneInfo(name.removeprefix(":"))
-    link = os.path.realpath("/etc/localtime")
-    if "zoneinfo/" in link:
-        return ZoneInfo(link.split("zoneinfo/")[1])
-    local = datetime.now().astimezone().tzinfo
-    assert local is not None  # astimezone always sets one
-    return local
-
-
-def _name(zone: tzinfo) -> str:
-    return str(zone).removeprefix("Etc/")
-
-
-def _clock(moment: datetime, zone: tzinfo) -> str:
-    return f"{moment.astimezone(zone):%a %d %b %H:%M}"
+    link = os.path.realpath("/etc/localtime").rpartition("zoneinfo/")[2]
+    name = tz or os.environ.get("TZ", "").removeprefix(":") or link
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        if tz is None:
+            return None
+        msg = f"no time zone {tz!r}; name one such as Europe/Berlin, or UTC"
+        raise ConfigError(msg) from error

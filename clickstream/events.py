@@ -9,12 +9,12 @@ This module does not decide which events happen (`simulator.py`) nor where they 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
-from clickstream.errors import EventError
+from clickstream.errors import ConfigError, EventError
 
 EventType = Literal["register", "login", "page_view", "like", "comment", "share", "logout"]
 DeviceType = Literal["mobile", "desktop", "tablet"]
@@ -93,26 +93,42 @@ def decode(data: bytes) -> Event:
         raise EventError(msg) from error
 
 
-def mapping() -> dict[str, Any]:
-    """Derive the index mapping from `Event`: `dynamic: strict`, every field of one word.
+def mapping(model: type[msgspec.Struct] = Event) -> dict[str, Any]:
+    """Derive the index mapping from the model: `dynamic: strict`, every field of one word.
 
-    A field whose annotation carries a mapping uses that; an `int` becomes `integer`; every
-    other field is text of a kind and becomes `keyword`.
+    A field whose annotation carries a mapping uses that; otherwise text is a `keyword`, and
+    whole numbers, fractions and truth values have types of their own.
+
+    Raises:
+        ConfigError: a field is of a type that has no mapping; the message names it.
     """
-    properties = {
-        name: _field_mapping(hint)
-        for name, hint in get_type_hints(Event, include_extras=True).items()
-    }
+    fields = inspect.type_info(model).fields  # type: ignore[attr-defined]
+    properties = {field.name: _field_mapping(field.name, field.type) for field in fields}
     return {"dynamic": "strict", "properties": properties}
 
 
-def _field_mapping(hint: Any) -> dict[str, Any]:
-    parts = [part for part in (get_args(hint) or (hint,)) if part is not type(None)]
-    for part in (hint, *parts):
-        for meta in getattr(part, "__metadata__", ()):
-            if isinstance(meta, Meta) and meta.extra and "mapping" in meta.extra:
-                return dict(meta.extra["mapping"])
-    return {"type": "integer"} if int in parts else {"type": "keyword"}
+_MAPPED: Final[dict[type[inspect.Type], str]] = {
+    inspect.StrType: "keyword",
+    inspect.LiteralType: "keyword",
+    inspect.IntType: "integer",
+    inspect.FloatType: "double",
+    inspect.BoolType: "boolean",
+}
+
+
+def _field_mapping(name: str, kind: inspect.Type) -> dict[str, Any]:
+    match kind:
+        case inspect.Metadata(extra={"mapping": found}):
+            return dict(found)
+        case inspect.Metadata(type=inner) | inspect.UnionType(types=(inner, inspect.NoneType())):
+            return _field_mapping(name, inner)
+    if type(kind) not in _MAPPED:
+        msg = f"field {name!r} of an event: {kind} has no mapping; give it one with Meta(extra=…)"
+        raise ConfigError(msg)
+    return {"type": _MAPPED[type(kind)]}
+
+
+mapping()  # a field that cannot be mapped is told when it is written, not when it is indexed
 
 
 def id_ms(event_id: str) -> int:

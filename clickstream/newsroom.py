@@ -54,11 +54,12 @@ _PLACES: Final = (
 )  # fmt: skip
 
 # Three parts, each drawn by itself: 12 x 12 x 16 headlines a category, told apart at a glance.
+# Within a category all subjects are one or all are many, and the actions agree with that.
 _HEADLINES: Final[dict[Category, tuple[str, tuple[str, ...], tuple[str, ...]]]] = {
     "politics": (
         "{subject} {action} in {place}",
         (
-            "Council", "Mayor", "Opposition", "Finance minister", "Young voters", "Coalition",
+            "Council", "Mayor", "Opposition", "Finance minister", "Youth parliament", "Coalition",
             "Transport committee", "Regional court", "Farmers' party", "Border agency",
             "Housing board", "Electoral office",
         ),
@@ -86,8 +87,8 @@ _HEADLINES: Final[dict[Category, tuple[str, tuple[str, ...], tuple[str, ...]]]] 
     "sports": (
         "{place} {subject} {action}",
         (
-            "rowers", "strikers", "goalkeeper", "cyclists", "hockey side", "sprinters",
-            "rugby women", "swimmers", "chess team", "climbers", "marathon winner", "coach",
+            "rowers", "strikers", "goalkeepers", "cyclists", "hockey players", "sprinters",
+            "rugby women", "swimmers", "chess players", "climbers", "marathon runners", "fencers",
         ),
         (
             "reach the final", "stun the champions", "win in extra time",
@@ -99,9 +100,9 @@ _HEADLINES: Final[dict[Category, tuple[str, tuple[str, ...], tuple[str, ...]]]] 
     "health": (
         "{subject} {action}, {place} study finds",
         (
-            "Short walks", "Afternoon naps", "Cold showers", "Rye bread", "Choir singing",
-            "Less screen time", "Garden work", "School breakfasts", "Night shifts",
-            "Stair climbing", "Green tea", "Quiet wards",
+            "Short walks", "Afternoon naps", "Cold showers", "Rye sandwiches", "Choir evenings",
+            "Screen-free days", "Garden hours", "School breakfasts", "Early nights",
+            "Steep stairs", "Herbal teas", "Quiet wards",
         ),
         (
             "lower blood pressure", "help memory", "improve sleep", "ease back pain",
@@ -217,7 +218,10 @@ class Newsroom:
         return shelf
 
     def take_published(self, until_ms: int) -> list[Article]:
-        """Give, once each and oldest first, the articles published since the start."""
+        """Give, once each and oldest first, the articles published since the start.
+
+        What has left the shelf before it was taken is not among them.
+        """
         self._publish_until(until_ms)
         taken = []
         while self._upcoming and self._upcoming[0].published_ms <= until_ms:
@@ -232,6 +236,10 @@ class Newsroom:
                 self._by_category[article.category].append((since, article.appeal, article))
                 self._upcoming.append(article)
             self._next_hour += 1
+        # Where nobody takes what is published it leaves with the shelf.
+        oldest_ms = self._next_hour * HOUR_MS - SHELF_DAYS * DAY_MS
+        while self._upcoming and self._upcoming[0].published_ms < oldest_ms:
+            self._upcoming.popleft()
 
 
 _DECAY: Final = [

@@ -14,6 +14,7 @@ import pandas as pd
 from opensearchpy import OpenSearch
 
 from clickstream.errors import ConfigError, ServerError
+from clickstream.events import CATEGORIES, DEVICE_TYPES
 from clickstream.index import answering
 from clickstream.specs import DEVICE_CATEGORY, SPECS, TOP_USERS, VOLUME, Spec
 
@@ -38,12 +39,13 @@ class Answer:
     """By the name of its visualization:
 
     - `event-types`: `event_type` (str), `count` (int), in the model's order, without zeros
-    - `volume`: `timestamp` (UTC, start of the bucket), `count`; every bucket, zeros, too
+    - `volume`: `timestamp` (UTC, start of the bucket), `count`; every bucket from `since`
+      on, zeros, too
     - `top-users`: `user_id`, `count`, most first
     - `device-category`, `device-category-table`: `device_type`, `article_category`, `count`,
       one row per pair in the model's order, zeros, too
 
-    Nothing found: the same columns and types, no rows (the two grids: zeros).
+    Nothing found: the same columns and types, no rows (`volume` and the two grids: zeros).
     """
     total: int
     """Events that fit the question."""
@@ -96,36 +98,47 @@ def ask(
         client: where to ask.
         index_name: index or data stream.
         since: events at or after this; by default from the oldest on, which is looked up
-            first.
-        until: events before this; by default up to the newest.
-        bucket_s: width of a bucket of `volume`; by default the narrowest that makes at most
-            100 of them.
+            first, and from the start of its bucket.
+        until: events before this; by default up to the newest, or for an hour where that
+            came before `since`.
+        bucket_s: width of a bucket of `volume`, the first of which begins at `since`; by
+            default the narrowest that makes at most 100 of them, wherever they begin.
         top: readers in `top-users`.
         category: only events about articles of this category.
         device: only events on this kind of device.
 
     Raises:
-        ConfigError: no such index, a window that ends before it begins, too many buckets.
+        ConfigError: no such index, a time without a zone, a window that ends before it
+            begins, too many buckets, an unknown category or device; the message names it.
         ServerError: OpenSearch did not answer, or not for all of the index.
     """
+    for name, moment in (("since", since), ("until", until)):
+        _check(moment is None or _has_zone(moment), name, moment, "it takes a datetime with a zone")
+    _check(_is_count(top), "top", top, _COUNT)
+    _check(bucket_s is None or _is_count(bucket_s), "bucket_s", bucket_s, _COUNT)
+    _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
+    _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
+    is_looked_up = since is None
     since, until = _window(client, index_name, since, until)
     span_s = (until - since).total_seconds()
-    if span_s <= 0 or top < 1:
+    if span_s <= 0:
         msg = (
-            f"asking for the top {top} from {since:%Y-%m-%d %H:%M:%S} to "
-            f"{until:%Y-%m-%d %H:%M:%S}: the window must end after it begins, and top be 1 or more"
+            f"asking from {since:%Y-%m-%d %H:%M:%S} to {until:%Y-%m-%d %H:%M:%S}: "
+            "the window must end after it begins"
         )
         raise ConfigError(msg)
     if bucket_s is None:
-        bucket_s = next((b for b in BUCKETS_S if span_s / b < MOST_BUCKETS), BUCKETS_S[-1])
-    if bucket_s < 1 or span_s / bucket_s > 10_000:
+        bucket_s = next((b for b in BUCKETS_S if span_s / b <= MOST_BUCKETS - 1), BUCKETS_S[-1])
+    if span_s / bucket_s > 10_000:
         msg = f"asking for buckets of {bucket_s} s over {span_s:,.0f} s: at most 10,000, please"
         raise ConfigError(msg)
+    if is_looked_up:
+        since -= timedelta(milliseconds=_millis(since) % (1000 * bucket_s))
     asked = {
         "size": 0,
         "track_total_hits": True,
         "query": {"bool": {"filter": _filters(since, until, category, device)}},
-        "aggs": {spec.name: _aggregation(spec, since, until, bucket_s, top) for spec in SPECS[:4]},
+        "aggs": {spec.name: _aggregation(spec, since, bucket_s, top) for spec in SPECS[:4]},
     }
     with answering(f"asking index {index_name!r}"):
         found = client.search(index=index_name, body=asked)
@@ -138,7 +151,7 @@ def ask(
     return Answer(
         frames={
             event_types.name: _ordered(event_types, answers[event_types.name]["buckets"]),
-            volume.name: _over_time(answers[volume.name]["buckets"]),
+            volume.name: _over_time(answers[volume.name]["buckets"], since, until, bucket_s),
             top_users.name: _counts("user_id", answers[top_users.name]["buckets"]),
             DEVICE_CATEGORY.name: grid,
             table.name: grid.copy(),
@@ -153,6 +166,29 @@ def ask(
 
 
 _TIME: Final = {"field": "timestamp"}
+_QUIET: Final = timedelta(hours=1)
+"""How long a window is whose other end lies beyond all events."""
+
+
+def _check(is_right: bool, name: str, value: object, wanted: str) -> None:
+    if not is_right:
+        msg = f"asking with {name}={value!r}: {wanted}"
+        raise ConfigError(msg)
+
+
+_COUNT: Final = "it takes a whole number, 1 or more"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _has_zone(moment: object) -> bool:
+    return isinstance(moment, datetime) and moment.utcoffset() is not None
+
+
+def _one_of(values: tuple[str, ...]) -> str:
+    return f"there is {', '.join(values)}"
 
 
 def _moment(answer: dict[str, Any]) -> datetime | None:
@@ -167,13 +203,16 @@ def _window(
         body = {"size": 0, "aggs": {"oldest": {"min": _TIME}, "newest": {"max": _TIME}}}
         with answering(f"asking index {index_name!r}"):
             found = client.search(index=index_name, body=body)["aggregations"]
-        now = datetime.now(UTC)
         if until is None:
             last = _moment(found["newest"])
             # `until` is exclusive; times are whole milliseconds.
-            until = now if last is None else last + timedelta(milliseconds=1)
+            until = datetime.now(UTC) if last is None else last + timedelta(milliseconds=1)
+            if since is not None and until <= since:
+                until = since + _QUIET
         if since is None:
-            since = _moment(found["oldest"]) or until - timedelta(hours=1)
+            since = _moment(found["oldest"])
+            if since is None or since >= until:
+                since = until - _QUIET
     return since, until
 
 
@@ -193,15 +232,12 @@ def _filters(
     return filters
 
 
-def _aggregation(
-    spec: Spec, since: datetime, until: datetime, bucket_s: int, top: int
-) -> dict[str, Any]:
+def _aggregation(spec: Spec, since: datetime, bucket_s: int, top: int) -> dict[str, Any]:
     if spec is VOLUME:
-        bounds = {"min": _millis(since), "max": _millis(until) - 1}
-        return {
-            "date_histogram": _TIME
-            | {"fixed_interval": f"{bucket_s}s", "min_doc_count": 0, "extended_bounds": bounds}
-        }
+        # From `since` on: by the clock alone a part of a bucket would look like a fall.
+        offset = f"{_millis(since) % (1000 * bucket_s)}ms"
+        cut = {"fixed_interval": f"{bucket_s}s", "offset": offset, "min_doc_count": 1}
+        return {"date_histogram": _TIME | cut}
     size = top if spec is TOP_USERS else spec.size
     # A shard that hands on many more than asked for leaves no doubt about the first ones.
     terms: dict[str, Any] = {"terms": {"field": spec.fields[0], "size": size}}
@@ -226,12 +262,18 @@ def _ordered(spec: Spec, buckets: list[dict[str, Any]]) -> pd.DataFrame:
     return _counts(spec.fields[0], sorted(buckets, key=lambda bucket: order[bucket["key"]]))
 
 
-def _over_time(buckets: list[dict[str, Any]]) -> pd.DataFrame:
-    starts = pd.to_datetime([bucket["key"] for bucket in buckets], unit="ms", utc=True)
+def _over_time(
+    buckets: list[dict[str, Any]], since: datetime, until: datetime, bucket_s: int
+) -> pd.DataFrame:
+    # Zeros are filled in here: with an offset OpenSearch's own bounds make a bucket too many.
+    found = {bucket["key"]: bucket["doc_count"] for bucket in buckets}
+    starts = range(_millis(since), _millis(until), 1000 * bucket_s)
     return pd.DataFrame(
         {
-            "timestamp": pd.Series(starts, dtype="datetime64[ms, UTC]"),
-            "count": pd.Series([bucket["doc_count"] for bucket in buckets], dtype="int64"),
+            "timestamp": pd.Series(
+                pd.to_datetime(list(starts), unit="ms", utc=True), dtype="datetime64[ms, UTC]"
+            ),
+            "count": pd.Series([found.get(start, 0) for start in starts], dtype="int64"),
         }
     )
 

@@ -148,7 +148,10 @@ def draw(
             table = at_ms // TABLE_MS
             shelf = shelf_at(table)
         cumulative, articles, total = shelf[section]
-        article = articles[bisect(cumulative, chance() * total)]
+        choice = bisect(cumulative, chance() * total)
+        while articles[choice] is article:  # just read, and a shelf has hundreds: draw again
+            choice = bisect(cumulative, chance() * total)
+        article = articles[choice]
         actions.append((at_ms, "page_view", article, referrer))
         turn_ms = at_ms + _READING_MS[int(chance() * _NUM_READING)]
     if reactions:

@@ -19,6 +19,7 @@ from random import Random
 from typing import Final
 
 from clickstream import readers as habits
+from clickstream.errors import ConfigError
 from clickstream.events import Event, format_timestamp
 from clickstream.newsroom import DAY_MS, MINUTE_MS, Newsroom
 from clickstream.sessions import Session, draw, habits_of
@@ -56,6 +57,9 @@ class Simulator:
         readers: size of the crowd; by default as many as make 20 events a second.
         live_from_ms: from this simulated moment on the day has no shape, so that the
             rate is the crowd's natural one; sessions open then go on. Never by default.
+
+    Raises:
+        ConfigError: a start before 1970, or a crowd of nobody.
     """
 
     def __init__(
@@ -66,6 +70,12 @@ class Simulator:
         readers: int | None = None,
         live_from_ms: int | None = None,
     ) -> None:
+        if start_ms < 0:
+            msg = f"simulating from {start_ms} ms: before 1970; start later"
+            raise ConfigError(msg)
+        if readers is not None and readers < 1:
+            msg = f"simulating {readers} readers: it takes at least one"
+            raise ConfigError(msg)
         self.start_ms = start_ms
         self.live_from_ms = _NEVER if live_from_ms is None else live_from_ms
         self._seed = seed
@@ -176,8 +186,6 @@ class Simulator:
             else:
                 heappop(heap)
                 del sessions[who]
-            if seq == 0:
-                session.session_id = f"{session.user_id[7:]}-{at_ms:x}"
             if at_ms - second_ms >= 1000:
                 second_ms, second_text = at_ms - at_ms % 1000, format_timestamp(at_ms)[:20]
             if at_ms - block_ms >= 1 << 16:
@@ -254,6 +262,8 @@ class Simulator:
             session = draw(start_ms, persona, rng, self._shelf, registers=is_first)
             # Starts differ, so nobody registers twice in two runs into one topic.
             session.user_id = f"reader-{_base36(self.start_ms // 1000)}-{number - self._crowd}"
+        # By simulated time, in which no two visits of a reader begin at once.
+        session.session_id = f"{session.user_id[7:]}-{start_ms:x}"
         # Half of the newcomers never come back; everybody else does.
         if number < self._crowd or rng.random() < 0.5:
             end_ms = session.actions[-1][0]
@@ -283,8 +293,9 @@ class Simulator:
         """Map the publication of articles that came out since the last event."""
         speed = (at_ms - last_at_ms) / (now_ms - last_ms) if now_ms > last_ms else 0.0
         for article in self._newsroom.take_published(now_ms):
-            since_ms = max(0, article.published_ms - last_ms)
-            article.published_at = format_timestamp(last_at_ms + int(since_ms * speed))
+            since_ms = article.published_ms - last_ms
+            if since_ms > 0:  # what came out during unstamped events keeps its time
+                article.published_at = format_timestamp(last_at_ms + int(since_ms * speed))
 
 
 @cache

@@ -13,13 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clickstream.admin import Admin, Refused, no_answer
@@ -159,17 +153,8 @@ def start_at_newest(settings: KafkaSettings, most: int) -> None:
     """
     found = partitions(settings)
     share = -(-most // len(found))
-    starts = [
-        TopicPartition(
-            settings.topic, each.partition, max(each.first_offset, each.end_offset - share)
-        )
-        for each in found
-    ]
-    request = ConsumerGroupTopicPartitions(settings.group_id, starts)
-    Admin(settings).ask(
-        f"setting the offsets of group {settings.group_id!r}",
-        lambda client: client.alter_consumer_group_offsets([request]),
-    )
+    starts = {each.partition: max(each.first_offset, each.end_offset - share) for each in found}
+    Admin(settings).commit(settings.topic, settings.group_id, starts)
 
 
 def partitions(settings: KafkaSettings) -> list[Partition]:

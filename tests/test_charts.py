@@ -1,8 +1,10 @@
 """Charts: the numbers of their table, readable from the back of a room."""
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import combinations
+from itertools import combinations, pairwise
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 
 from clickstream import charts
+from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, DEVICE_TYPES
 from clickstream.specs import DEVICE_CATEGORY, DEVICE_CATEGORY_TABLE, EVENT_TYPE, TOP_USERS, VOLUME
 
@@ -37,7 +40,32 @@ def answer(*, empty: bool = False) -> Any:
         DEVICE_CATEGORY.name: grid,
         DEVICE_CATEGORY_TABLE.name: grid.copy(),
     }
-    return SimpleNamespace(frames=frames, since=SINCE, until=SINCE + timedelta(hours=4))
+    return SimpleNamespace(
+        frames=frames,
+        since=SINCE,
+        until=SINCE + timedelta(hours=4),
+        bucket_s=3_600,
+        count_error=0,
+    )
+
+
+def over_time(counts: list[int], *, bucket_s: int, since: datetime = SINCE) -> Any:
+    """The same answer with a volume of these counts, a bucket each."""
+    found = answer()
+    times = [since + timedelta(seconds=bucket_s * i) for i in range(len(counts) + 1)]
+    found.since, found.until, found.bucket_s = times[0], times[-1], bucket_s
+    starts = pd.Series(times[:-1], dtype="datetime64[ms, UTC]")
+    found.frames[VOLUME.name] = pd.DataFrame({"timestamp": starts, "count": counts})
+    return found
+
+
+def ranking(counts: list[int], *, count_error: int = 0) -> Any:
+    """The same answer with a bar of each of these counts."""
+    found = answer()
+    found.count_error = count_error
+    users = [f"reader-{number:04d}" for number in range(len(counts))]
+    found.frames[TOP_USERS.name] = pd.DataFrame({"user_id": users, "count": counts})
+    return found
 
 
 def sizes(value: Any, key: str = "") -> list[float]:
@@ -83,7 +111,7 @@ def test_titles_say_what_is_seen(figures: dict[str, Any]) -> None:
     """Not what is plotted."""
     titles = {name: figure["layout"]["title"]["text"] for name, figure in figures.items()}
     assert "page_view is 92% of 5,420 events" in titles["event-types"]
-    assert "1,015 events; most, 900 in 1 hour, at Mon 13:00" in titles["volume"]
+    assert "1,015 events, at most 900 in 1 hour (Mon 13:00)" in titles["volume"]
     assert "reader-0042 leads with 77 events" in titles["top-users"]
     assert "Most reading: entertainment on tablet" in titles["device-category"]
     assert all("Mon 05 Jan 12:00 to Mon 05 Jan 16:00, UTC" in title for title in titles.values())
@@ -91,12 +119,21 @@ def test_titles_say_what_is_seen(figures: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
-    """18 pixels and more everywhere, and the whole chart within 720."""
-    for figure in charts.draw(answer(empty=empty), tz="UTC").values():
+    """18 pixels and more everywhere, and the whole chart within JupyterLab's share of 720."""
+    busiest = answer(empty=True) if empty else ranking(list(range(120, 100, -1)))
+    figures = charts.draw(busiest, tz="UTC")
+    for figure in figures.values():
         found = sizes(json.loads(figure.to_json()))
         assert min(found, default=charts.TEXT_PX) >= 18
         assert figure.layout.template.layout.font.size >= 18
-        assert (figure.layout.height or charts.HEIGHT_PX) <= 640
+        assert (figure.layout.height or charts.HEIGHT_PX) <= 570
+    if not empty:
+        drawn = figures[TOP_USERS.name]
+        margin = charts.TEMPLATE.layout.margin
+        assert len(drawn.data[0].y) == 20
+        # A line each, and plotly must not shrink the numbers to the bars.
+        assert (drawn.layout.height - margin.t - margin.b) / 20 >= 1.2 * 18
+        assert drawn.data[0].constraintext == "none"
 
 
 def test_text_has_contrast_wherever_it_stands() -> None:
@@ -142,12 +179,140 @@ def test_the_time_axis_is_in_the_presenter_s_zone_and_says_so() -> None:
     """Noon UTC is one o'clock in Berlin in winter."""
     figure = charts.draw(answer(), tz="Europe/Berlin")["volume"]
     assert str(figure.data[0].x[0]).startswith("2026-01-05T13:00")
-    assert figure.layout.xaxis.title.text == "time (Europe/Berlin)"
-    assert "at Mon 14:00" in figure.layout.title.text
+    assert figure.layout.xaxis.title.text == "time (Europe/Berlin, UTC+01:00)"
+    assert "(Mon 14:00)" in figure.layout.title.text
 
     zone = ZoneInfo("Asia/Kolkata")
     half_past = charts.draw(answer(), tz=zone)["volume"]
     assert str(half_past.data[0].x[0]).startswith("2026-01-05T17:30")
+
+
+def test_no_hour_comes_twice_when_the_clocks_go_back() -> None:
+    """One chart has one offset, that of the window's end, and says which."""
+    night = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    figure = charts.draw(over_time([5] * 6, bucket_s=3_600, since=night), tz="Europe/Berlin")[
+        "volume"
+    ]
+    before = charts.draw(over_time([5] * 2, bucket_s=3_600, since=night), tz="Europe/Berlin")[
+        "volume"
+    ]
+    hours = [pd.Timestamp(x) for x in figure.data[0].x]
+
+    assert {after - hour for hour, after in pairwise(hours)} == {timedelta(hours=1)}
+    assert figure.layout.xaxis.title.text == "time (Europe/Berlin, UTC+01:00)"
+    assert "Sat 24 Oct 23:00 to Sun 25 Oct 05:00" in figure.layout.title.text
+    assert before.layout.xaxis.title.text == "time (Europe/Berlin, UTC+02:00)"
+    assert "Sun 25 Oct 00:00 to Sun 25 Oct 02:00" in before.layout.title.text
+
+
+@pytest.fixture
+def clock_zone(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The `TZ` of this process, until the test is over."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("clock_zone", "name"),
+    [
+        ("Asia/Tokyo", "Asia/Tokyo, UTC+09:00"),
+        (":Asia/Tokyo", "Asia/Tokyo, UTC+09:00"),
+        ("Etc/UTC", "UTC"),
+        ("UTC0", "UTC"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "UTC+01:00"),
+        ("<-03>3", "UTC-03:00"),
+    ],
+    indirect=["clock_zone"],
+)
+def test_the_time_axis_is_in_this_machine_s_zone_however_it_is_written(
+    clock_zone: str, name: str
+) -> None:
+    """A rule without a name in the database still has an offset."""
+    figure = charts.draw(answer())["volume"]
+    assert figure.layout.xaxis.title.text == f"time ({name})"
+
+
+@pytest.mark.parametrize("clock_zone", [":/etc/localtime"], indirect=True)
+def test_a_zone_given_as_a_file_is_this_machine_s(clock_zone: str) -> None:
+    """As some desktops set it."""
+    figure = charts.draw(answer())["volume"]
+    offset = SINCE.astimezone().utcoffset() or timedelta(0)
+    assert pd.Timestamp(figure.data[0].x[0]) == pd.Timestamp(SINCE.replace(tzinfo=None)) + offset
+
+
+def test_an_unknown_zone_is_told_by_name() -> None:
+    """In one line."""
+    with pytest.raises(ConfigError, match="no time zone 'Berlin'"):
+        charts.draw(answer(), tz="Berlin")
+
+
+@pytest.mark.parametrize(
+    ("buckets", "bucket_s", "format"),
+    [
+        (50, 10, "%H:%M:%S"),
+        (60, 10, "%H:%M"),
+        (72, 300, "%H:%M"),
+        (96, 900, "%H:%M"),
+        (96, 1_800, "%H:%M\n%a %d"),
+    ],
+)
+def test_ticks_are_few_and_say_no_more_than_the_window_needs(
+    buckets: int, bucket_s: int, format: str
+) -> None:
+    """Level, seconds under ten minutes, and the day on a line of its own over a day."""
+    drawn = charts.draw(over_time([9] * buckets, bucket_s=bucket_s), tz="UTC")["volume"]
+    axis = drawn.layout.xaxis
+
+    assert (axis.tickangle, axis.tickformat) == (0, format)
+    assert axis.nticks <= 9  # of 75 px each, where the chart is 960 px wide
+
+
+@pytest.mark.parametrize(("most", "step"), [(1, 1), (2, 1), (5, 1), (6, None), (900, None)])
+def test_counts_have_whole_ticks(most: int, step: int | None) -> None:
+    """One by one while they are few; from six on plotly's five steps are whole by themselves."""
+    axis = charts.draw(over_time([0, most, 1], bucket_s=60), tz="UTC")["volume"].layout.yaxis
+
+    assert axis.dtick == step
+    assert axis.nticks == 6
+    assert axis.range[0] == 0
+    assert axis.range[1] > most
+
+
+def test_one_event_is_one() -> None:
+    """No title speaks of `1 events`."""
+    one = ranking([1], count_error=1)
+    one.frames |= over_time([1], bucket_s=3_600).frames | {
+        TOP_USERS.name: one.frames[TOP_USERS.name],
+        EVENT_TYPE.name: pd.DataFrame({"event_type": ["login"], "count": [1]}),
+    }
+    for name in (DEVICE_CATEGORY.name, DEVICE_CATEGORY_TABLE.name):
+        one.frames[name]["count"] = [1] + [0] * 14
+    for figure in charts.draw(one, tz="UTC").values():
+        written = figure.to_json()
+        assert "1 event" in written
+        assert "1 events" not in written
+
+
+def test_a_bucket_that_is_alone_has_the_width_that_was_asked_for() -> None:
+    """The axis shows all of it."""
+    figure = charts.draw(over_time([7], bucket_s=3_600), tz="UTC")["volume"]
+    start, end = map(pd.Timestamp, figure.layout.xaxis.range)
+
+    assert "7 events, at most 7 in 1 hour" in figure.layout.title.text
+    assert figure.layout.yaxis.title.text == "events in 1 hour"
+    assert end - start == timedelta(hours=1)
+
+
+def test_counts_that_may_be_short_say_by_how_much() -> None:
+    """Below the title of the bars; exact ones say nothing."""
+    short = charts.draw(ranking([9, 7], count_error=1_234), tz="UTC")["top-users"]
+    exact = charts.draw(ranking([9, 7]), tz="UTC")["top-users"]
+
+    assert "a count may miss up to 1,234 events; Mon 05 Jan" in short.layout.title.text
+    assert "miss" not in exact.layout.title.text
 
 
 def test_an_empty_answer_gives_friendly_charts() -> None:

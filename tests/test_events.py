@@ -1,13 +1,13 @@
 """An event is exact JSON both ways, and the mapping follows from it."""
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 
 from clickstream import events
-from clickstream.errors import EventError
+from clickstream.errors import ConfigError, EventError
 
 LOGIN: dict[str, Any] = {
     "event_id": "019b8b74-187b-7fff-bfff-ffffffffffff",
@@ -79,6 +79,37 @@ def test_every_field_is_in_the_strict_mapping() -> None:
         "doc_values": False,
     }
     assert mapping["properties"]["user_id"] == {"type": "keyword"}
+
+
+def test_a_new_field_is_mapped_by_its_type() -> None:
+    """Text, numbers and truth values each have a type, optional or not, unless one is named."""
+
+    class Model(msgspec.Struct):
+        text: str
+        choice: Literal["a", "b"] | None
+        whole: Annotated[int, msgspec.Meta(ge=0)]
+        share: float | None
+        truth: bool
+        named: Annotated[str, msgspec.Meta(extra={"mapping": {"type": "ip"}})] | None = None
+
+    found = {name: each["type"] for name, each in events.mapping(Model)["properties"].items()}
+
+    assert found == {
+        "text": "keyword",
+        "choice": "keyword",
+        "whole": "integer",
+        "share": "double",
+        "truth": "boolean",
+        "named": "ip",
+    }
+
+
+@pytest.mark.parametrize("kind", [list[str], int | str, bytes])
+def test_a_field_without_a_mapping_is_named(kind: Any) -> None:
+    """Rather than mapped to something it is not."""
+    model = msgspec.defstruct("Model", [("user_id", str), ("scores", kind)])
+    with pytest.raises(ConfigError, match=r"field 'scores' of an event: .* has no mapping"):
+        events.mapping(model)
 
 
 @pytest.mark.parametrize("at_ms", [0, 999, 1_767_571_200_000, 1_767_571_200_123])
