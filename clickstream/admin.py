@@ -18,6 +18,7 @@ from clickstream.errors import ConfigError, ServerError, command
 from clickstream.settings import KafkaSettings
 
 _Key = TypeVar("_Key")
+_Answer = TypeVar("_Answer")
 
 
 class Refused(ServerError):
@@ -44,15 +45,12 @@ class Admin:
             Refused: Kafka said no; `code` is librdkafka's.
             ServerError: Kafka did not answer.
         """
-        deadline_s = time.monotonic() + self._settings.timeout_s
-        while True:
-            try:
-                futures = request(self._client)
-                return {key: self._result(doing, future) for key, future in futures.items()}
-            except Refused as refused:
-                if refused.code not in _SOON or time.monotonic() > deadline_s:
-                    raise
-            time.sleep(0.1)
+
+        def answers() -> dict[_Key, Any]:
+            futures = request(self._client)
+            return {key: self._result(doing, future) for key, future in futures.items()}
+
+        return self._patiently(answers)
 
     def partitions_by_topic(self) -> dict[str, list[int]]:
         """Name the topics that exist, each with its partitions in order.
@@ -130,10 +128,24 @@ class Admin:
         """
         config = {"group.id": group_id, "enable.auto.commit": False}
         with closing(Consumer(self._settings.client_config() | config)) as group:
+
+            def answer() -> Any:
+                try:
+                    return ask(group)
+                except KafkaException as exception:
+                    raise self._told(doing, exception) from exception
+
+            return self._patiently(answer)
+
+    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+        deadline_s = time.monotonic() + self._settings.timeout_s
+        while True:
             try:
-                return ask(group)
-            except KafkaException as exception:
-                raise self._told(doing, exception) from exception
+                return ask()
+            except Refused as refused:
+                if refused.code not in _SOON or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(0.1)
 
     def _result(self, doing: str, future: Future[Any]) -> Any:
         try:
@@ -167,6 +179,9 @@ _SOON = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        # A broker that has just come back.
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
     }
 )
 _UNREACHABLE = frozenset(
