@@ -2,15 +2,20 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
+INSTALL = command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; install Python 3.11 or newer \
+	(Debian and Ubuntu: apt install python3-venv), or name yours: make PYTHON=python3.12 demo" >&2; exit 1; }; \
+	"$(PYTHON)" scripts/install.py
+
 # Test, walk and bench: servers, ports and state of their own, and no word of a target.
 # Only the cache and the mirror are shared. They start from nothing, and whatever happens,
 # their servers are taken down.
-APART = for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
+APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
 	case $$name in CLICKSTREAM_CACHE|CLICKSTREAM_MAVEN_MIRROR|CLICKSTREAM_REQUIRE_BROWSER) ;; \
 	*) unset $$name ;; esac; done; \
-	CLICKSTREAM_STATE=$(CURDIR)/build/$@/state; export CLICKSTREAM_STATE; \
-	CLICKSTREAM_CONF=$(CURDIR)/build/no-conf; export CLICKSTREAM_CONF; \
-	$(BIN)/clickstream down >/dev/null; rm -rf build/$@; mkdir -p build/$@; trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' INT TERM;
+	CLICKSTREAM_STATE="$$PWD/build/state/$@"; export CLICKSTREAM_STATE; \
+	CLICKSTREAM_CONF="$$PWD/build/no-conf"; export CLICKSTREAM_CONF; \
+	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@; \
+	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
 .PHONY: help demo test walk bench prepare up down status reset fresh check lint lock clean venv dev
 
@@ -30,7 +35,7 @@ bench: dev  ## measure what the README promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks
 
 prepare:  ## only fetch: wheels and servers, for a start with the network off
-	@$(PYTHON) scripts/install.py --prepare
+	@$(INSTALL) --prepare
 	@$(BIN)/clickstream prepare
 
 up: venv  ## start the servers
@@ -63,12 +68,25 @@ lock: dev  ## pin everything anew (needs uv)
 		--no-header --no-annotate pyproject.toml --group build --group dev \
 		-c requirements.lock -o requirements-dev.lock
 
+# Where .venv cannot run, what it remembers of processes decides.
 clean:  ## remove .venv and build; your working copy of the notebooks stays
-	@if [ -x $(BIN)/clickstream ]; then $(BIN)/clickstream idle; fi
+	@set -e; if $(BIN)/clickstream --help >/dev/null 2>&1; then \
+		for state in build/state/*/; do [ ! -d "$$state" ] || \
+			CLICKSTREAM_STATE="$$PWD/$$state" $(BIN)/clickstream down >/dev/null; done; \
+		$(BIN)/clickstream idle; \
+	elif [ -e .venv ]; then \
+		echo ".venv does not run here; looking for processes of ours without it" >&2; \
+		for memory in build/state/*/*.json work/.jupyterlab.json \
+			"$${CLICKSTREAM_STATE:-$$HOME/.local/state/clickstream}"/*.json; do \
+			[ -e "$$memory" ] || continue; \
+			pid=$$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' "$$memory"); \
+			if [ "$$pid" ] && kill -0 "$$pid" 2>/dev/null; then \
+				echo "$$memory may still run; kill $$pid, or delete that file if $$pid is another's" >&2; \
+				exit 1; fi; done; fi
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 venv:
-	@$(PYTHON) scripts/install.py
+	@$(INSTALL)
 
 dev:
-	@$(PYTHON) scripts/install.py --dev
+	@$(INSTALL) --dev

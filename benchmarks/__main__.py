@@ -15,6 +15,7 @@ from datetime import date
 
 from benchmarks import index, produce, simulate
 from clickstream import servers
+from clickstream.errors import ClickstreamError
 
 
 @dataclass(frozen=True)
@@ -81,4 +82,7 @@ def main() -> None:
         sys.exit(f"missed: {'; '.join(missed)}")
 
 
-main()
+try:
+    main()
+except ClickstreamError as error:
+    sys.exit(f"bench: {error}")

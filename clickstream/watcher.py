@@ -3,11 +3,12 @@
 Idle means that no client has been connected to either server for so long. It ends by itself
 once both are down, whoever stopped them.
 
-    python -m clickstream.watcher IDLE_SECONDS
+    python -m clickstream.watcher IDLE_SECONDS STATE_FOLDER
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -40,4 +41,5 @@ def _has_client(server: servers.ServerStatus) -> bool:
 
 
 if __name__ == "__main__":
+    os.environ["CLICKSTREAM_STATE"] = sys.argv[2]
     watch(float(sys.argv[1]))

@@ -7,6 +7,7 @@ Standard library alone, and syntax that an old Python reads, so that it is told 
     python3 scripts/install.py --prepare   fetch the wheels into the cache as well
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -16,11 +17,12 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, "complete")
+SERVERS = os.path.join(ROOT, "clickstream", "servers.sha256")
 RUNTIME = "requirements.lock"
 DEV = "requirements-dev.lock"
-# Measured on Linux: the wheels of each lock, and what the servers' list adds up to.
+# Measured on Linux: the wheels of each lock.
 WHEELS_MB = {RUNTIME: 140, DEV: 220}
-SERVERS_MB = 205
 OLDEST = (3, 11)
 
 
@@ -29,7 +31,9 @@ def main():
     lock = DEV if "--dev" in sys.argv else RUNTIME
     check_python()
     if not is_ready(lock):
-        install(lock)
+        with locked(ROOT):
+            if not is_ready(lock):  # another make may have been first
+                install(lock)
     if "--prepare" in sys.argv:
         prepare(lock)
 
@@ -59,19 +63,52 @@ def digest(lock):
 
 
 def stamp(lock):
-    """Name the file that says that .venv holds all of a lock."""
-    return os.path.join(VENV, "complete-%s-%s" % (lock, digest(lock)))
+    """Give what the stamp in .venv says when all of a lock is there, and was put there here."""
+    return "%s\n%s-%s\n" % (ROOT, lock, digest(lock))
+
+
+def stamped():
+    """Read the stamp; nothing where .venv is not there, or its Python is gone."""
+    if not os.path.exists(PYTHON) or not os.path.exists(STAMP):
+        return ""
+    with open(STAMP) as file:
+        return file.read()
+
+
+def write_stamp(text):
+    """Say how far .venv is."""
+    with open(STAMP, "w") as file:
+        file.write(text)
 
 
 def is_ready(lock):
     """Say whether .venv holds the lock; the test set holds the runtime set."""
-    return any(os.path.exists(stamp(each)) for each in {lock, DEV})
+    return stamped() in (stamp(lock), stamp(DEV))
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Let one at a time work in a folder; the other waits, and is told."""
+    import fcntl  # noqa: PLC0415 - Windows, refused by now, has none
+
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another make is at work in %s; waiting for it ..." % folder)
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(opened)
 
 
 def cache():
     """Name the folder that all clones share, as clickstream/fetch.py does."""
     if os.environ.get("CLICKSTREAM_CACHE"):
-        return os.environ["CLICKSTREAM_CACHE"]
+        return os.path.abspath(os.environ["CLICKSTREAM_CACHE"])
     if sys.platform == "darwin":
         return os.path.expanduser("~/Library/Caches/clickstream")
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -79,8 +116,21 @@ def cache():
 
 
 def wheels(lock):
-    """Name the folder of a lock's wheels; it exists only when it is complete."""
-    return os.path.join(cache(), "wheels", "%s-%s" % (lock, digest(lock)))
+    """Name the folder of a lock's wheels for this Python; it exists only when it is complete."""
+    python = PYTHON if os.path.exists(PYTHON) else sys.executable
+    kind = "import sys, sysconfig as s; print(sys.implementation.cache_tag, s.get_platform())"
+    tags = subprocess.check_output([python, "-c", kind]).decode().split()
+    return os.path.join(cache(), "wheels", "-".join([lock, digest(lock)] + tags))
+
+
+def servers_mb():
+    """Say how much `clickstream` will fetch once it runs; 0 when its files are complete."""
+    with open(SERVERS, "rb") as file:
+        listed = file.read()
+    marker = "complete-" + hashlib.sha256(listed).hexdigest()[:16]
+    if os.path.exists(os.path.join(cache(), "servers", marker)):
+        return 0
+    return sum(int(line.split()[1]) for line in listed.splitlines()) // 1000000
 
 
 def say(line):
@@ -90,18 +140,23 @@ def say(line):
 
 def install(lock):
     """Make .venv anew where it is not usable, and install the lock and the kit into it."""
-    local = wheels(lock) if os.path.isdir(wheels(lock)) else None
-    servers = os.path.isdir(os.path.join(cache(), "servers"))
-    if local:
-        say("Installing the Python packages from %s; nothing to fetch." % local)
-    else:
-        say(
-            "First run: fetching about %d MB of Python packages%s; 1 to 5 minutes, once."
-            % (WHEELS_MB[lock], "" if servers else " and %d MB of servers" % SERVERS_MB)
-        )
-    if not os.path.exists(PYTHON) or subprocess.call([PYTHON, "-m", "pip", "--version"], **QUIET):
+    # One that was moved or copied here has its old place in every script.
+    made_here = stamped().startswith(ROOT + "\n")
+    if not made_here or subprocess.call([PYTHON, "-m", "pip", "--version"], **QUIET):
         shutil.rmtree(VENV, ignore_errors=True)
+    local = wheels(lock) if os.path.isdir(wheels(lock)) else None
+    wanted = [] if local else ["about %d MB of Python packages" % WHEELS_MB[lock]]
+    if servers_mb():
+        wanted.append("%d MB of servers" % servers_mb())
+    if local:
+        say("Installing the Python packages from %s." % local)
+    if wanted:
+        say("First run: fetching %s; 1 to 5 minutes, once." % " and ".join(wanted))
+    else:
+        say("There is nothing to fetch.")
+    if not os.path.exists(PYTHON):
         run([sys.executable, "-m", "venv", VENV], "making .venv")
+    write_stamp(ROOT + "\n")
     source = ["--no-index", "--find-links", local] if local else []
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
     say("  packages ...")
@@ -109,22 +164,28 @@ def install(lock):
     say("  the kit itself ...")
     own = ["install", "--no-deps", "--no-build-isolation", "--no-index", "-e", "."]
     run(pip + own, "installing the kit")
-    open(stamp(lock), "w").close()
+    write_stamp(stamp(lock))
     say("  done: .venv is ready.")
 
 
 def prepare(lock):
     """Download every wheel of the lock into the cache."""
     folder = wheels(lock)
-    if os.path.isdir(folder):
-        say("wheels are in %s" % folder)
-        return
-    say("Fetching about %d MB of wheels into %s ..." % (WHEELS_MB[lock], folder))
-    part = folder + ".part"
-    os.makedirs(part, exist_ok=True)
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
-    run(pip + ["--require-hashes", "-r", lock, "-d", part], "fetching wheels")
-    os.replace(part, folder)
+    try:
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        with locked(os.path.dirname(folder)):
+            if not os.path.isdir(folder):
+                say("Fetching about %d MB of wheels into %s ..." % (WHEELS_MB[lock], folder))
+                part = folder + ".part"
+                pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "download"]
+                command = pip + ["--no-deps", "--require-hashes", "-r", lock, "-d", part]
+                run(command, "fetching wheels")
+                os.replace(part, folder)
+    except OSError as error:
+        sys.exit(
+            "keeping wheels in %s: %s; make it writable, or name another folder with "
+            "CLICKSTREAM_CACHE" % (cache(), error.strerror)
+        )
     say("wheels are in %s" % folder)
 
 

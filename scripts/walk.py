@@ -22,6 +22,9 @@ from nbconvert import HTMLExporter
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
+from clickstream import servers
+from clickstream.errors import ClickstreamError
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -128,6 +131,7 @@ def figure(spec: dict[str, Any], name: str) -> str:
 
 def main(folder: Path) -> None:
     """Run and write them all, the one that stops everything last."""
+    servers.up()  # what keeps them from starting is told here in one line, in a kernel in fifty
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         started_s = time.monotonic()
@@ -137,4 +141,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except ClickstreamError as error:
+        sys.exit(f"walk: {error}")

@@ -4,6 +4,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pair in the state folder that `make test` names, or else in one of its own."""
+    """A pair in the state folder that `make test` names, or else in one of its own.
+
+    Any other that is named may be a demo's.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        if "CLICKSTREAM_STATE" not in os.environ:
+        named = Path(os.environ.get("CLICKSTREAM_STATE", "."))
+        if not named.is_relative_to(Path(__file__).parent.parent / "build"):
             patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
         patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
         yield servers.up()

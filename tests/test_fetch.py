@@ -1,8 +1,14 @@
 """The servers' files: whole and checked, whatever the network does on the way."""
 
+import contextlib
 import hashlib
 import http.server
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,6 +41,27 @@ def cut(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
     request.wfile.write(body[: len(body) // 2])
     request.wfile.flush()
     request.connection.close()
+
+
+def hang(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
+    """Send a little, and then nothing for a long time."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body[:10_000])
+    request.wfile.flush()
+    time.sleep(6)
+
+
+def trickle(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
+    """Send all of it, slowly, until nobody listens."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    with contextlib.suppress(OSError):
+        for place in range(0, len(body), 1_000):
+            request.wfile.write(body[place : place + 1_000])
+            time.sleep(0.1)
 
 
 def corrupt(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
@@ -166,6 +193,61 @@ def test_a_file_that_no_mirror_has_is_named(mirror: Mirror) -> None:
         fetch.ensure_server_files()
 
 
+def test_a_file_that_was_lost_is_fetched_again(mirror: Mirror) -> None:
+    """Though everything was there once; what another, killed, call left half done goes."""
+    jar = fetch.ensure_server_files().kafka_jars[0]
+    jar.unlink()
+    (jar.parent / "staging-killed").mkdir()
+
+    assert fetch.missing_bytes() == len(JAR)
+    assert fetch.ensure_server_files().kafka_jars[0].read_bytes() == JAR
+    assert not (jar.parent / "staging-killed").exists()
+
+
+CTRL_C = """
+import sys
+from pathlib import Path
+from clickstream import cli, fetch
+fetch._LIST = Path(sys.argv.pop())
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("trouble", [hang, trickle], ids=lambda trouble: trouble.__name__)
+def test_ctrl_c_ends_a_download(mirror: Mirror, trouble: Answer, tmp_path: Path) -> None:
+    """Within two seconds, in one line, and the file is not there; one that hangs ends, too."""
+    mirror.answers["broker-1.0.jar"] = [trouble]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CTRL_C, "prepare", str(fetch._LIST)],
+        env=os.environ.copy(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not mirror.asked["broker-1.0.jar"]:
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    pressed_s = time.monotonic()
+    _, said = process.communicate(timeout=20)
+
+    assert time.monotonic() - pressed_s < 3
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "clickstream: stopped"
+    assert "Traceback" not in said
+    assert not (tmp_path / "cache" / "servers" / "broker-1.0.jar").exists()
+
+
+def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in our words nor in those of others."""
+    secret = mirror.url.replace("http://", "http://me:hush@")
+    monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secret)
+    del mirror.files["clients-2.0.jar"]
+    with pytest.raises(FetchError, match=mirror.url) as told:
+        fetch.ensure_server_files()
+    assert "hush" not in str(told.value)
+
+
 def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
     """With what to do about it."""
     mirror.stop()
@@ -197,6 +279,15 @@ def test_a_folder_that_cannot_be_written_is_named(
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(FetchError, match="name another folder with CLICKSTREAM_CACHE"):
         fetch.ensure_server_files()
+
+
+def test_the_cache_is_the_same_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative name counts from here, for those too that are started elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLICKSTREAM_CACHE", "cache")
+    assert fetch.cache_dir() == tmp_path / "cache"
 
 
 def test_clearing_the_cache_gives_the_room_back(mirror: Mirror, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """What every make target does first: one line where it cannot, and nothing twice."""
 
+import hashlib
 import importlib.util
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 
@@ -72,22 +75,118 @@ def test_trouble_with_packages_is_one_line_with_the_remedy(
     assert "\n" not in line
 
 
-def test_what_is_installed_is_not_installed_again(
-    install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Until a lock changes; the test set holds the runtime set."""
+@pytest.fixture
+def clone(install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A clone with two locks and nothing installed."""
+    root = tmp_path / "clone"
+    root.mkdir()
     for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
-        (tmp_path / name).write_text(name)
-    monkeypatch.setattr(install, "ROOT", str(tmp_path))
-    monkeypatch.setattr(install, "VENV", str(tmp_path / ".venv"))
-    (tmp_path / ".venv").mkdir()
+        (root / name).write_text(name)
+    stand_in(install, monkeypatch, root)
+    return root
 
+
+def stand_in(install: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """Let the script work in another folder."""
+    monkeypatch.setattr(install, "ROOT", str(root))
+    monkeypatch.setattr(install, "VENV", str(root / ".venv"))
+    monkeypatch.setattr(install, "PYTHON", str(root / ".venv" / "bin" / "python"))
+    monkeypatch.setattr(install, "STAMP", str(root / ".venv" / "complete"))
+
+
+def fill(install: ModuleType, clone: Path, lock: str) -> None:
+    """Leave what an installation leaves."""
+    python = clone / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    if not python.exists():
+        python.symlink_to(sys.executable)
+    install.write_stamp(install.stamp(lock))
+
+
+def test_what_is_installed_is_not_installed_again(install: ModuleType, clone: Path) -> None:
+    """Until a lock changes; the test set holds the runtime set, and not the other way round."""
     assert not install.is_ready(install.RUNTIME)
-    Path(install.stamp(install.DEV)).touch()
+    fill(install, clone, install.RUNTIME)
+    assert install.is_ready(install.RUNTIME)
+    assert not install.is_ready(install.DEV)
+    fill(install, clone, install.DEV)
     assert install.is_ready(install.RUNTIME)
     assert install.is_ready(install.DEV)
-    (tmp_path / "requirements-dev.lock").write_text("another")
+    (clone / "requirements-dev.lock").write_text("another")
     assert not install.is_ready(install.RUNTIME)
+
+
+def test_what_was_installed_elsewhere_is_not_taken_for_ready(
+    install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moved clone has its old place in every script; a Python may be uninstalled."""
+    fill(install, clone, install.DEV)
+    moved = clone.rename(clone.with_name("moved"))
+    stand_in(install, monkeypatch, moved)
+    assert not install.is_ready(install.DEV)
+
+    fill(install, moved, install.DEV)
+    python = moved / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to(moved / "gone")
+    assert not install.is_ready(install.DEV)
+
+
+def test_of_two_at_once_one_waits_for_the_other(install: ModuleType, clone: Path) -> None:
+    """And says so."""
+    with install.locked(str(clone)):
+        script = f"import install; install.locked({str(clone)!r}).__enter__()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], cwd=ROOT / "scripts", stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert "Another make is at work" in process.stdout.readline()
+        assert process.poll() is None
+    assert process.wait(10) == 0
+    process.stdout.close()
+
+
+def test_wheels_are_kept_apart_by_python_and_machine(install: ModuleType, clone: Path) -> None:
+    """One cache serves several."""
+    name = Path(install.wheels(install.DEV)).name
+    assert sys.implementation.cache_tag in name
+    assert sysconfig.get_platform() in name
+
+
+def test_wheels_that_cannot_be_kept_are_told_in_one_line(
+    install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variable that names another folder."""
+    monkeypatch.setenv("CLICKSTREAM_CACHE", str(clone / "pyproject.toml"))
+    with pytest.raises(SystemExit, match=r"keeping wheels in .*; .* CLICKSTREAM_CACHE"):
+        install.prepare(install.DEV)
+
+
+def test_only_servers_that_are_complete_need_no_fetching(
+    install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other versions beside them, or half of them, do not count."""
+    monkeypatch.setenv("CLICKSTREAM_CACHE", str(clone / "cache"))
+    servers = clone / "cache" / "servers"
+    servers.mkdir(parents=True)
+    (servers / "complete-another").touch()
+    assert install.servers_mb() > 100
+    fetched = hashlib.sha256((ROOT / "clickstream" / "servers.sha256").read_bytes())
+    (servers / f"complete-{fetched.hexdigest()[:16]}").touch()
+    assert install.servers_mb() == 0
+
+
+def test_a_python_that_is_not_there_is_told_with_what_to_install() -> None:
+    """Before anything is done."""
+    done = subprocess.run(
+        ["make", "status", "PYTHON=nopython3"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.startswith("no nopython3 here; install Python 3.11 or newer (Debian and")
 
 
 def test_the_cache_is_where_the_kit_itself_looks(

@@ -1,10 +1,25 @@
 """The working copy: filled, never overwritten, renewed with the old one kept."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from clickstream import lab
+from clickstream.errors import ConfigError
+
+RUN = """
+import sys
+from pathlib import Path
+from clickstream import lab
+lab.COPY = Path(sys.argv[1])
+lab.run("00-start-here.ipynb", environment={}, say=lambda line: print(line, flush=True))
+"""
 
 
 @pytest.fixture
@@ -45,4 +60,34 @@ def test_a_jupyterlab_that_is_gone_is_not_running(copy: Path) -> None:
     """What it left behind is no proof of life."""
     copy.mkdir()
     (copy / ".jupyterlab.json").write_text('{"pid": 1, "url": "http://127.0.0.1:9/lab/?token=x"}')
-    assert not lab.is_running()
+    assert lab.how_to_end() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_jupyterlab_ends_with_its_terminal(
+    copy: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Until then a second one is refused, with a way to end it that needs no terminal."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(copy)],
+        env={
+            **{k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")},
+            "CLICKSTREAM_STATE": str(tmp_path / "state"),
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert "http://" in process.stdout.readline()
+    with pytest.raises(ConfigError, match=r"end it with Ctrl-C in its terminal, or `kill") as told:
+        lab.renew()
+    found = re.search(r"kill (\d+)", str(told.value))
+    assert found is not None
+    jupyterlab = psutil.Process(int(found[1]))
+
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert not jupyterlab.is_running()
+    assert lab.how_to_end() is None

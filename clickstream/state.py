@@ -1,0 +1,163 @@
+"""The state folder: what is remembered of a server, and which process is meant.
+
+One folder holds ports, data and logs, so that any process finds what another has started.
+What a server is, and when it is ready, is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+from platformdirs import user_state_path
+
+from clickstream.errors import ServerError, command
+
+_STOP_TIMEOUT_S = 20.0
+_KERNEL = 2
+"""Parent of Linux's own threads, which never have a command line."""
+
+
+def folder() -> Path:
+    """Name the folder of ports, data and logs; `CLICKSTREAM_STATE` moves it."""
+    named = os.environ.get("CLICKSTREAM_STATE")
+    return Path(named).absolute() if named else user_state_path("clickstream")
+
+
+@contextmanager
+def usable() -> Iterator[None]:
+    """Tell in one line what the file system refuses inside the block."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename not in (None, str(folder())) else ""
+        msg = (
+            f"state folder {folder()}: {where}{error.strerror or error}; make it writable, or "
+            "name another with CLICKSTREAM_STATE"
+        )
+        raise ServerError(msg) from error
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """Keep every other process from starting or stopping anything meanwhile."""
+    with usable():
+        folder().mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder() / "lock")
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def memory(name: str) -> dict[str, Any]:
+    """Give what was remembered: ports, version, pid; nothing of what was never started.
+
+    Raises:
+        ServerError: the file, or the folder, cannot be read.
+    """
+    path = folder() / f"{name}.json"
+    with usable():
+        try:
+            return dict(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError) as error:
+            msg = f"{path} is damaged ({error}); delete it, then {command('up')}"
+            raise ServerError(msg) from error
+
+
+def remember(name: str, **facts: Any) -> None:
+    """Add to what is remembered."""
+    path = folder() / f"{name}.json"
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(memory(name) | facts))
+    os.replace(new, path)
+
+
+def port(name: str) -> int:
+    """Give the port where clients connect; 0 where none was ever chosen."""
+    return int(memory(name).get("port", 0))
+
+
+def log_path(name: str) -> Path:
+    """Name the log of the latest start."""
+    return folder() / f"{name}.log"
+
+
+def running(name: str) -> psutil.Process | None:
+    """Find the process, if it is still the one that was started: pids are used again.
+
+    It is ours when its command line names this folder. The time of its start is no proof:
+    it moves when somebody sets the clock.
+    """
+    try:
+        process = psutil.Process(memory(name)["pid"])
+        arguments: list[str] = []
+        with suppress(psutil.ZombieProcess):
+            arguments = process.cmdline()
+        if arguments:
+            return process if any(str(folder()) in each for each in arguments) else None
+        # Dying, the command line goes first; a zombie is gone once the last of its threads is.
+        is_gone = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return None if is_gone or process.ppid() == _KERNEL else process
+    except (KeyError, psutil.Error):
+        return None  # never started, gone, or somebody else's
+
+
+def environment() -> dict[str, str]:
+    """Give what servers get: no options for the user's own Java, and paths in UTF-8."""
+    meant_for_others = ("JAVA_", "JDK_", "_JAVA_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(meant_for_others)}
+    return kept | {"LC_ALL": "C.UTF-8"}
+
+
+def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, with a log of its own, and remember it."""
+    with log_path(name).open("wb") as log:
+        child = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Out of the terminal's and the kernel's reach: their Ctrl-C is not for the servers.
+            start_new_session=True,
+            env=environment(),
+        )
+    _children.append(child)
+    remember(name, pid=child.pid)
+    return child
+
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Kept, because Python warns of a child that it forgets while the child runs."""
+
+
+def stop(name: str) -> bool:
+    """Stop the process and wait until it is gone; say whether it was running."""
+    process = running(name)
+    if process is None:
+        return False
+    for end in (process.terminate, process.kill):
+        with suppress(psutil.NoSuchProcess):  # gone between two looks, which is what was wanted
+            end()
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        # Not psutil's wait: a child of another kernel stays a zombie until that kernel looks.
+        while running(name) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        if not running(name):
+            break
+    for child in _children:  # takes note that one ended, whoever stopped it
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(1 if child.pid == process.pid else 0)
+    return True
