@@ -12,16 +12,17 @@ from clickstream import index, servers, topics
 from clickstream.settings import Settings
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all that needs the pair to one of two workers, and the rest to the other.
+APART = ("test_readme.py", "test_servers.py", "test_simulator.py")
+"""What takes long and needs no shared pair; the README's commands wait more than they compute."""
 
-    The rest begins with the README's commands: they take longest, and wait more than they
-    compute.
-    """
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out to two workers of about equal length, the longest first."""
+    items.sort(key=lambda item: item.path.name not in APART)
     for item in items:
-        if "settings" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("pair"))
+        is_apart = item.path.name in APART or "pair_of_its_own" in item.name
+        item.add_marker(pytest.mark.xdist_group("apart" if is_apart else "pair"))
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from clickstream import lab
 lab.COPY = Path(sys.argv[1])
 lab.run("00-start-here.ipynb", environment={}, say=lambda line: print(line, flush=True))
 """
+expect.set_options(timeout=30_000)
 SCREENSHOTS = Path(__file__).parent.parent.parent / "build" / "screenshots"
 
 

@@ -276,13 +276,17 @@ def test_kill_in_the_middle_loses_nothing_and_doubles_nothing(made: Settings) ->
     sent = send(made, 60_000)
     victim = start_consumer(made)
     assert victim.stdout is not None
+    indexed = acknowledged = 0
     for line in victim.stdout:
-        if int(line) >= 20_000:
-            # Frozen, it can take no answer in: what is on its way stays unanswered.
-            os.kill(victim.pid, signal.SIGSTOP)
+        if (acknowledged := int(line)) < 20_000:
+            continue
+        # Frozen, it can take no answer in: what is on its way stays unanswered.
+        os.kill(victim.pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        indexed = len(stored_ids(made))
+        if indexed > acknowledged:
             break
-    time.sleep(0.5)
-    indexed = len(stored_ids(made))
+        os.kill(victim.pid, signal.SIGCONT)  # nothing was on its way at that moment
     committed = 60_000 - lag(made)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
