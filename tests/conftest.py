@@ -11,7 +11,6 @@ import pytest
 from clickstream import index, servers, topics
 from clickstream.settings import Settings
 
-
 APART = ("test_readme.py", "test_servers.py", "test_simulator.py")
 """What takes long and needs no shared pair; the README's commands wait more than they compute."""
 
