@@ -159,7 +159,7 @@ def _fetch_missing(progress: bool) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     missing = [each for each in _listed() if not _is_kept(each)]
     staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
-    is_interrupted = threading.Event()
+    is_over = threading.Event()
     pool = ThreadPoolExecutor(4)
     with tqdm(
         total=sum(each.size for each in missing),
@@ -170,7 +170,7 @@ def _fetch_missing(progress: bool) -> None:
     ) as bar:
 
         def advance(num_bytes: int = 0) -> None:
-            if is_interrupted.is_set():
+            if is_over.is_set():
                 raise CancelledError
             bar.update(num_bytes)
 
@@ -185,13 +185,14 @@ def _fetch_missing(progress: bool) -> None:
             for each in fetched:
                 each.result()
             _marker().touch()
-        except KeyboardInterrupt:
-            is_interrupted.set()
+        except BaseException:
+            is_over.set()
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            begun = [each for each in fetched if not each.cancelled()]
             # One that hangs in the network is not waited for; the next call clears up after it.
-            if not wait(fetched, timeout=1 if is_interrupted.is_set() else None).not_done:
+            if not wait(begun, timeout=1).not_done:
                 shutil.rmtree(staging, ignore_errors=True)
 
 

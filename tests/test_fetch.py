@@ -1,6 +1,7 @@
 """The servers' files: whole and checked, whatever the network does on the way."""
 
 import contextlib
+import gc
 import hashlib
 import http.server
 import os
@@ -55,10 +56,10 @@ def hang(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
 
 def trickle(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
     """Send all of it, slowly, until nobody listens."""
-    request.send_response(200)
-    request.send_header("Content-Length", str(len(body)))
-    request.end_headers()
     with contextlib.suppress(OSError):
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
         for place in range(0, len(body), 1_000):
             request.wfile.write(body[place : place + 1_000])
             time.sleep(0.1)
@@ -246,6 +247,24 @@ def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.Mon
     with pytest.raises(FetchError, match=mirror.url) as told:
         fetch.ensure_server_files()
     assert "hush" not in str(told.value)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
+    """Files that were not begun are not waited for, however many there are."""
+    sha256 = hashlib.sha256(OTHER).hexdigest()
+    with fetch._LIST.open("a") as listed:
+        for number in range(30):
+            listed.write(f"{sha256} {len(OTHER)} com.example:other-{number}:jar:1.0\n")
+            mirror.files[f"other-{number}-1.0.jar"] = OTHER
+            mirror.files[f"other-{number}-1.0.jar.sha1"] = b""
+            mirror.answers[f"other-{number}-1.0.jar"] = [trickle]
+    del mirror.files["broker-1.0.jar"]
+    started_s = time.monotonic()
+    with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar"):
+        fetch.ensure_server_files()
+    assert time.monotonic() - started_s < 10
+    gc.collect()  # jgo leaves connections that are broken off to be collected
 
 
 def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
