@@ -26,7 +26,7 @@ demo: venv  ## fetch what is missing, start everything, open JupyterLab
 	@$(BIN)/clickstream demo
 
 test: dev  ## lint, fast tests, tests on real servers, every notebook
-	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest -n 2 $(PYTEST)
 
 walk: dev  ## run every notebook and write each as HTML under build/walk/
 	@$(APART) $(BIN)/python scripts/walk.py build/walk
