@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clickstream import fetch, index, servers, state, topics
 from clickstream.errors import ClickstreamError
@@ -22,6 +22,7 @@ class Finding:
     is_good: bool
     found: str
     remedy: str = ""
+    """What to do; empty where all is well."""
 
     def __str__(self) -> str:
         line = f"{'ok ' if self.is_good else 'BAD'}  {self.subject}: {self.found}"
@@ -33,7 +34,7 @@ def run() -> list[Finding]:
 
     Never raises an error of ours: what would be one is a finding.
     """
-    return [
+    findings = [
         Finding("Python", True, platform.python_version()),
         _disk(),
         _files(),
@@ -41,6 +42,7 @@ def run() -> list[Finding]:
         _asking("topic", _topic),
         _asking("index", _index),
     ]
+    return [replace(each, remedy="") if each.is_good else each for each in findings]
 
 
 def _disk() -> Finding:

@@ -39,7 +39,8 @@ PAGE = """<!DOCTYPE html>
 <style>
 body {{ font: 18px/1.5 Helvetica, Arial, sans-serif; color: #1b1f24; background: #fff;
        max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }}
-pre {{ font-size: 16px; line-height: 1.4; overflow-x: auto; padding: .6rem .8rem; }}
+pre {{ font-size: 16px; line-height: 1.4; padding: .6rem .8rem;
+      white-space: pre-wrap; overflow-wrap: anywhere; }}
 .jp-InputArea pre, .input_area pre, .highlight {{ background: #f2f6fa; border-radius: 4px; }}
 blockquote {{ border-left: 4px solid #0b5a94; margin-left: 0; padding-left: 1rem; color: #444; }}
 table {{ border-collapse: collapse; font-size: 16px; }}

@@ -18,7 +18,7 @@ APART = ("test_readme.py", "test_servers.py", "test_simulator.py", "pair_of_its_
 
 
 class TwoShares(LoadScopeScheduling):
-    """Shares the tests out to two workers of about equal length.
+    """Shares the tests out to two workers of about equal length, one of them with the pair.
 
     Not by xdist's own groups: those of 3.8 are not seen by pytest 9.2.
     """

@@ -16,7 +16,6 @@ import pytest
 
 from clickstream import demo, index, nodes, servers, state, topics
 from clickstream.errors import ConfigError, ServerError
-from clickstream.settings import Settings
 
 
 @pytest.fixture
@@ -267,14 +266,6 @@ def test_paths_are_written_as_java_reads_them() -> None:
     assert nodes._property(Path("/data/jürgen/a\\b/😀 =#")) == (
         "/data/j\\u00fcrgen/a\\\\b/\\ud83d\\ude00 =#"
     )
-
-
-def test_only_its_own_kind_answers(settings: Settings) -> None:
-    """Somebody else on a server's port is not taken for it."""
-    port = int(settings.opensearch.url.rpartition(":")[2])
-    assert nodes.NODES["opensearch"].answers(port)
-    assert not nodes.NODES["opensearch"].answers(int(settings.kafka.bootstrap_servers[10:]))
-    assert not nodes.NODES["kafka"].answers(port)
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(
