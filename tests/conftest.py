@@ -13,7 +13,10 @@ from xdist.scheduler import LoadScopeScheduling
 from clickstream import index, servers, topics
 from clickstream.settings import Settings
 
-APART = ("test_readme.py", "test_servers.py", "test_simulator.py", "pair_of_its_own")
+APART = (
+    *("test_readme.py", "test_servers.py", "test_simulator.py", "test_cli.py"),
+    "pair_of_its_own",
+)
 """What takes long and needs no shared pair; the README's commands wait more than they compute."""
 
 
