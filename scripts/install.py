@@ -98,8 +98,8 @@ def locked(folder):
         except BlockingIOError:
             say("Another make is at work in %s; waiting for it ..." % folder)
             fcntl.flock(opened, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks
+        except OSError as error:
+            say("%s has no locks (%s); going on without." % (folder, error.strerror))
         yield
     finally:
         os.close(opened)

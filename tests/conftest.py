@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +68,20 @@ def made(fresh: Settings) -> Settings:
     topics.ensure_topics(fresh.kafka)
     index.ensure_index(index.connect(fresh.opensearch), fresh.opensearch.index)
     return fresh
+
+
+@pytest.fixture
+def frozen() -> Callable[[str], AbstractContextManager[None]]:
+    """Let a server take connections and requests and answer none, for the length of a block."""
+
+    @contextmanager
+    def freeze(name: str) -> Iterator[None]:
+        (pid,) = [server.pid for server in servers.status() if server.name == name]
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    return freeze

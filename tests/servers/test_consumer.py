@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import islice
 from random import Random
 
@@ -22,6 +22,7 @@ from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 
 MONDAY_MS = 1_767_571_200_000
+Freeze = Callable[[str], AbstractContextManager[None]]
 
 
 def send(made: Settings, num_events: int) -> list[str]:
@@ -50,18 +51,6 @@ def topic_ids(made: Settings) -> list[str]:
     """The ids of the events that lie in the topic."""
     found = topics.read(made.kafka)
     return sorted({events.decode(message.value or b"").event_id for message in found})
-
-
-@contextmanager
-def frozen(name: str) -> Iterator[None]:
-    """A server that takes connections and requests and answers none, for a while."""
-    (pid,) = [server.pid for server in servers.status() if server.name == name]
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def lag(made: Settings) -> int:
@@ -304,7 +293,7 @@ def test_kill_in_the_middle_loses_nothing_and_doubles_nothing(made: Settings) ->
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_stop_the_command_cleanly_even_while_opensearch_hangs(
-    settings: Settings, made: Settings, number: signal.Signals
+    settings: Settings, made: Settings, number: signal.Signals, frozen: Freeze
 ) -> None:
     """`clickstream consume` ends soon, exit code 0, with its report and no traceback."""
     topics.ensure_topics(settings.kafka)
@@ -354,7 +343,9 @@ def test_an_interrupt_leaves_everything_acknowledged_committed(made: Settings) -
     assert stored_ids(made) == sent
 
 
-def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(made: Settings) -> None:
+def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(
+    made: Settings, frozen: Freeze
+) -> None:
     """One line when it took nothing for so long; a stop meanwhile is quick; nothing is lost."""
     sent = send(made, 10_000)
     with frozen("opensearch"):

@@ -1,25 +1,24 @@
 """Events → messages: every delivery counted, the rate kept and changed, on a real broker."""
 
 import math
-import os
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from itertools import islice, pairwise
 from random import Random
 from typing import Any
 
 import pytest
 
-from clickstream import events, producer, servers, topics
+from clickstream import events, producer, topics
 from clickstream.errors import ConfigError, DeliveryError, Interrupted
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 
 MONDAY_MS = 1_767_571_200_000
+Freeze = Callable[[str], AbstractContextManager[None]]
 
 
 def live_crowd() -> Simulator:
@@ -44,20 +43,8 @@ def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
     assert sorted(e.event_id for e in read_events(made)) == sorted(e.event_id for e in sent)
 
 
-@contextmanager
-def frozen_kafka() -> Iterator[None]:
-    """A broker that takes connections and answers nobody, for a while."""
-    (pid,) = [server.pid for server in servers.status() if server.name == "kafka"]
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
-    made: Settings, monkeypatch: pytest.MonkeyPatch
+    made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
 ) -> None:
     """While the broker stands still, events stay with their source; then all of them arrive."""
     monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
@@ -77,7 +64,7 @@ def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
     worker = threading.Thread(target=lambda: reports.append(producer.send(made.kafka, source())))
     worker.start()
     assert at_one_thousand.wait(30)
-    with frozen_kafka():
+    with frozen("kafka"):
         begin_again.set()
         time.sleep(2)
         assert 2_000 <= taken <= 3_001
@@ -88,7 +75,7 @@ def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
 
 
 def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
-    made: Settings, monkeypatch: pytest.MonkeyPatch
+    made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
 ) -> None:
     """A full queue holds nobody up; what nobody acknowledged is counted as failed."""
     monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
@@ -105,7 +92,7 @@ def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
     def freeze(report: producer.ProduceReport) -> None:
         if not freezing:
             freezing.append(True)
-            kafka.enter_context(frozen_kafka())
+            kafka.enter_context(frozen("kafka"))
             pace.events_per_second = math.inf
             threading.Timer(1.5, press).start()
 
