@@ -9,6 +9,7 @@ from random import Random
 from clickstream import producer, topics
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
+from clickstream.stage import Stage
 
 
 def measure(settings: Settings, rate: float, *, num_events: int = 4_000) -> float:
@@ -19,7 +20,7 @@ def measure(settings: Settings, rate: float, *, num_events: int = 4_000) -> floa
     try:
         report = producer.produce(
             kafka,
-            Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms),
+            Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms)),
             pace=producer.Pace(rate, rng=Random(1)),
             num_events=num_events,
         )

@@ -1,22 +1,16 @@
-"""DataFrame → figure: one pure function a kind of chart, and one template for all.
-
-Made for the back of a room: text of 18 pixels and more, dark on light, the whole chart in
-560 pixels. Colours are Okabe and Ito's without the pale yellow, told apart by people who see
-fewer colours, and never alone: labels stand beside, patterns and symbols lie on.
-
-Source of the colours: Okabe and Ito 2008, "Color Universal Design".
-"""
+"""DataFrame → figure: one pure function a kind of chart, in the look of `look.py`."""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from clickstream import look
 from clickstream.errors import ConfigError
 from clickstream.specs import (
     DEVICE_CATEGORY,
@@ -25,35 +19,6 @@ from clickstream.specs import (
     TOP_USERS,
     VOLUME,
     Spec,
-)
-
-INK: Final = "#1b1f24"
-PAPER: Final = "#ffffff"
-BLACK: Final = "#000000"
-GRID: Final = "#d5dae0"
-COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
-"""On slices and lines; text on or beside them is `INK` or `PAPER`, whichever reads better."""
-PATTERNS: Final = ("", "/", ".", "x", "-", "\\", "|")
-SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
-"""Of the heatmap, light to dark."""
-TEXT_PX: Final = 18
-HEIGHT_PX: Final = 560
-
-_AXIS: Final = {"automargin": True, "gridcolor": GRID, "title": {"standoff": 14}}
-TEMPLATE: Final = go.layout.Template(
-    layout={
-        "font": {"family": "Helvetica, Arial, sans-serif", "size": TEXT_PX, "color": INK},
-        "title": {"font": {"size": 24}, "x": 0, "xref": "container", "pad": {"l": 16}},
-        "paper_bgcolor": PAPER,
-        "plot_bgcolor": PAPER,
-        "height": HEIGHT_PX,
-        "margin": {"l": 24, "r": 24, "t": 96, "b": 24},
-        "colorway": COLOURS,
-        "showlegend": False,
-        "hoverlabel": {"font": {"size": TEXT_PX}},
-        "xaxis": _AXIS | {"linecolor": INK, "ticks": "outside"},
-        "yaxis": _AXIS | {"zeroline": False, "tickformat": ",d", "ticklabelstandoff": 8},
-    }
 )
 
 
@@ -94,9 +59,9 @@ def pie(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     name = spec.fields[0]
     top = frame.loc[frame["count"].idxmax()]
     places = {value: place for place, value in enumerate(spec.values[0])}
-    slots = [places.get(value, 0) % len(COLOURS) for value in frame[name]]
+    slots = [places.get(value, 0) for value in frame[name]]
     title = f"{top[name]} is {top['count'] / total:.0%} of {_events(total)}"
-    figure = _figure(title, window)
+    figure = look.figure(title, window)
     figure.add_pie(
         labels=[
             f"<b>{value}</b>   {count:,} · {count / total:.1%}"
@@ -110,13 +75,17 @@ def pie(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
         textinfo="none",
         # The pattern is the second cue.
         marker={
-            "colors": [COLOURS[slot] for slot in slots],
+            "colors": [look.colour(slot) for slot in slots],
             "pattern": {
-                "shape": [PATTERNS[slot] for slot in slots],
-                "fgcolor": PAPER,
+                # A colour that comes again has another pattern.
+                "shape": [
+                    look.PATTERNS[(slot + slot // len(look.COLOURS)) % len(look.PATTERNS)]
+                    for slot in slots
+                ],
+                "fgcolor": look.PAPER,
                 "fillmode": "overlay",
             },
-            "line": {"color": PAPER, "width": 2},
+            "line": {"color": look.PAPER, "width": 2},
         },
         domain={"x": [0.0, 0.52]},
         hovertemplate="%{label}<extra></extra>",
@@ -140,12 +109,12 @@ def line(
     most, peak = int(frame["count"].max()), times[frame["count"].idxmax()]
     width, span_s = _width(bucket_s), bucket_s * len(frame)
     at = f"{peak:%a {_clock(with_seconds=bucket_s < 60)}}"
-    figure = _figure(f"{_events(total)}, at most {most:,} in {width} ({at})", window)
+    figure = look.figure(f"{_events(total)}, at most {most:,} in {width} ({at})", window)
     figure.add_scatter(
         x=times,
         y=frame["count"],
         mode="lines+markers" if len(frame) <= 60 else "lines",
-        line={"color": COLOURS[0], "width": 4},
+        line={"color": look.COLOURS[0], "width": 4},
         marker={"size": 9},
         cliponaxis=False,
         fill="tozeroy",
@@ -187,7 +156,7 @@ def bar(spec: Spec, frame: pd.DataFrame, window: str = "", *, count_error: int =
         title += f"; number {len(frame)} has {last['count']:,}"
     if count_error:
         window = f"a count may miss up to {_events(count_error)}; {window}"
-    figure = _figure(title, window)
+    figure = look.figure(title, window)
     figure.add_bar(
         x=frame["count"],
         y=frame[name],
@@ -195,9 +164,9 @@ def bar(spec: Spec, frame: pd.DataFrame, window: str = "", *, count_error: int =
         text=[f"{count:,}" for count in frame["count"]],
         textposition="outside",
         constraintext="none",  # or plotly shrinks it to the height of its bar
-        textfont={"size": TEXT_PX, "color": INK},
+        textfont={"size": look.TEXT_PX, "color": look.INK},
         cliponaxis=False,
-        marker={"color": COLOURS[0]},
+        marker={"color": look.COLOURS[0]},
         hovertemplate="%{y}, events: %{x:,}<extra></extra>",
     )
     # Room for six, so that one or two do not become blocks.
@@ -205,7 +174,7 @@ def bar(spec: Spec, frame: pd.DataFrame, window: str = "", *, count_error: int =
     figure.update_yaxes(range=places, type="category", dtick=1)
     # Every bar has its number, so there is no axis, and room for 20 in the usual height.
     figure.update_xaxes(visible=False, range=[0, int(first["count"]) * 1.12])
-    figure.update_layout(height=max(HEIGHT_PX, 120 + 22 * len(frame)))
+    figure.update_layout(height=max(look.HEIGHT_PX, 120 + 22 * len(frame)))
     return figure
 
 
@@ -217,13 +186,13 @@ def heatmap(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     grid = _pivot(spec, frame)
     top = frame.loc[frame["count"].idxmax()]
     title = f"Most reading: {top[columns]} on {top[rows]}, {_events(top['count'])}"
-    figure = _figure(title, window)
+    figure = look.figure(title, window)
     most = int(grid.to_numpy().max())
     figure.add_heatmap(
         z=grid.to_numpy(),
         x=list(grid.columns),
         y=list(grid.index),
-        colorscale=list(SCALE),
+        colorscale=list(look.SCALE),
         # Both ends: plotly takes no notice of one alone, and the text's ink follows the shade.
         zmin=0,
         zmax=most,
@@ -240,7 +209,7 @@ def heatmap(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
                 y=row,
                 text=f"<b>{count:,}</b>",
                 showarrow=False,
-                font={"size": 22, "color": ink_on(shade(count / most))},
+                font={"size": 22, "color": look.ink_on(look.shade(count / most))},
             )
     figure.update_xaxes(side="bottom", showgrid=False, ticks="", title=columns)
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", title=rows)
@@ -264,22 +233,22 @@ def table(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
         for column in grid.columns
     ]
     total = int(frame["count"].sum())
-    figure = _figure(f"{_events(total)} about an article, by device and section", window)
-    stripes = [PAPER if row % 2 else SCALE[0] for row in range(len(grid))]
+    figure = look.figure(f"{_events(total)} about an article, by device and section", window)
+    stripes = [look.PAPER if row % 2 else look.SCALE[0] for row in range(len(grid))]
     figure.add_table(
         columnwidth=[max(8, len(column)) for column in ("", *grid.columns)],
         header={
             "values": ["", *(f"<b>{name}</b>" for name in grid.columns)],
             "align": ["left", *["right"] * len(grid.columns)],
-            "fill": {"color": SCALE[4]},
-            "font": {"color": PAPER, "size": TEXT_PX},
+            "fill": {"color": look.SCALE[4]},
+            "font": {"color": look.PAPER, "size": look.TEXT_PX},
             "height": 44,
         },
         cells={
             "values": [names, *columns],
             "align": ["left", *["right"] * len(grid.columns)],
             "fill": {"color": [stripes]},
-            "font": {"color": INK, "size": 20},
+            "font": {"color": look.INK, "size": 20},
             "height": 44,
         },
     )
@@ -287,54 +256,8 @@ def table(spec: Spec, frame: pd.DataFrame, window: str = "") -> go.Figure:
     return figure
 
 
-def shade(share: float) -> tuple[int, int, int]:
-    """Give the heatmap's colour for a share of the highest count, as red, green, blue."""
-    steps = [tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in SCALE]
-    place = share * (len(steps) - 1)
-    low = min(int(place), len(steps) - 2)
-    part = place - low
-    red, green, blue = (
-        round(a + (b - a) * part) for a, b in zip(steps[low], steps[low + 1], strict=True)
-    )
-    return red, green, blue
-
-
-def ink_on(colour: tuple[int, int, int]) -> str:
-    """Choose black or white text, whichever has more contrast: 4.58 at least, on any colour."""
-    dark, light = (contrast(_rgb(text), colour) for text in (BLACK, PAPER))
-    return BLACK if dark >= light else PAPER
-
-
-def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
-    """Work out the contrast of two colours, 1 to 21.
-
-    Source: WCAG 2.2, definitions of contrast ratio and relative luminance.
-    """
-    lower, higher = sorted((_luminance(one), _luminance(other)))
-    return (higher + 0.05) / (lower + 0.05)
-
-
-def _luminance(colour: tuple[int, int, int]) -> float:
-    linear = [
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-        for part in (channel / 255 for channel in colour)
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def _figure(title: str, window: str) -> go.Figure:
-    text = f"<b>{title}</b>"
-    if window:
-        text += f'<br><span style="font-size:{TEXT_PX}px">{window}</span>'
-    return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}})
-
-
 def _empty(spec: Spec, window: str) -> go.Figure:
-    figure = _figure(f"{spec.title}: nothing yet", window)
+    figure = look.figure(f"{spec.title}: nothing yet", window)
     figure.add_annotation(
         text="No events fit this question. Produce some, or widen the window.",
         xref="paper",

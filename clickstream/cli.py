@@ -1,21 +1,15 @@
 """The same verbs in a terminal: `clickstream COMMAND`, each with `--help`.
 
-Exit code 0, or a one-line error with the remedy on stderr and 1 (2 for a wrong option).
-Reports go to stdout, progress and logs to stderr, so that output can be piped.
+What they have in common is in `terminal.py`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice
@@ -24,7 +18,6 @@ from random import Random
 from typing import Annotated, Any
 
 import typer
-from typer.exceptions import TyperException
 
 from clickstream import (
     charts,
@@ -35,18 +28,22 @@ from clickstream import (
     fetch,
     lab,
     producer,
+    properties,
+    scenarios,
     servers,
 )
-from clickstream.errors import ClickstreamError, ConfigError, command
+from clickstream.errors import ConfigError, command
 from clickstream.simulator import Simulator
+from clickstream.stage import Number, Stage
+from clickstream.terminal import log_to_stderr, run, say, stopping
 
 SIMULATION_START = "2026-01-05T00:00:00Z"
 """Where `simulate` begins by default, so that a seed alone fixes every byte: a Monday."""
 MOST_DAYS = 36_525
 """A hundred years: more is a mistake, and a time has four digits for its year."""
-WITHOUT_TARGET = {"down", "idle", "simulate", "cache", "fresh", "prepare"}
+WITHOUT_TARGET = {"down", "idle", "scenarios", "simulate", "cache", "fresh", "prepare"}
 """Commands that talk to no target, or may be needed whatever is configured."""
-_CTRL_C = 130
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,66 +87,16 @@ Yes = Annotated[bool, typer.Option("--yes", help="Really do it.")]
 
 
 def main() -> None:
-    """Run the command line, and turn an error of ours or a mistyped word into one line."""
-    try:
-        code = app(prog_name="clickstream", standalone_mode=False)
-    except TyperException as error:
-        if said := error.format_message().rstrip("."):  # nothing where the help was shown
-            where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
-            typer.echo(f"clickstream: {said}; see `{where} --help`", err=True)
-        sys.exit(error.exit_code)
-    except ClickstreamError as error:
-        sys.exit(f"clickstream: {error}")
-    except OSError as error:
-        # Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # `| head` had enough
-            sys.exit(1)
-        sys.exit(f"clickstream: {error}; mend that, or name another place")
-    if code == _CTRL_C:  # as typer says it
-        _say("clickstream: stopped")
-        with suppress(OSError):
-            sys.stdout.flush()
-        # Python itself would wait for a download that hangs.
-        os._exit(code)
-    sys.exit(code)
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    """Run `clickstream`."""
+    run(app)
 
 
 def _target(group: str | None = None) -> demo.Demo:
     """Find the running pair, and say which it is."""
     settings = servers.find()
     kit = demo.Demo(settings.for_group(group) if group else settings)
-    _say(repr(kit))
+    say(repr(kit))
     return kit
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    for noisy in ("opensearch", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set, for the length of the block."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _start_ms(start: str) -> int:
@@ -169,19 +116,19 @@ def _start_ms(start: str) -> int:
 @app.command("demo")
 def demo_() -> None:
     """Start the servers, prove them by a round trip, and open JupyterLab (`make demo`)."""
-    kit = demo.Demo(servers.up(progress=_say))
-    _say(repr(kit))
-    _say(str(kit.round_trip()))
-    lab.run("00-start-here.ipynb", environment={}, say=_say)
-    _say("Kafka and OpenSearch are still up, with all their data:")
-    _say("  make status   shows them")
-    _say("  make down     stops them (data stays; `make reset` empties topic and index)")
+    kit = demo.Demo(servers.up(progress=say))
+    say(repr(kit))
+    say(str(kit.round_trip()))
+    lab.run("00-start-here.ipynb", environment={}, say=say)
+    say("Kafka and OpenSearch are still up, with all their data:")
+    say("  make status   shows them")
+    say("  make down     stops them (data stays; `make reset` empties topic and index)")
 
 
 @app.command()
 def up() -> None:
     """Start Kafka and OpenSearch where they are not up yet; fetch them the first time."""
-    settings = servers.up(progress=_say)
+    settings = servers.up(progress=say)
     typer.echo(f"Kafka on {settings.kafka.bootstrap_servers}")
     typer.echo(f"OpenSearch on {settings.opensearch.url}")
 
@@ -263,8 +210,14 @@ def simulate(
     users: Annotated[int | None, typer.Option(min=1, help="Readers in the crowd.")] = None,
     days: Annotated[float | None, typer.Option(help="Simulated days.")] = None,
     num_events: Annotated[int | None, typer.Option("--events", min=0)] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Measure the readers instead; some 20 s.")
+    ] = False,
 ) -> None:
     """Write events as NDJSON to stdout; needs no server."""
+    if report:
+        _report(seed, start, {"--users": users, "--days": days, "--events": num_events})
+        return
     if days is None and num_events is None:
         days = 1.0
     if days is not None and not 0 <= days <= MOST_DAYS:
@@ -280,6 +233,28 @@ def simulate(
     out.flush()
 
 
+def _report(seed: int, start: str, others: dict[str, float | None]) -> None:
+    for option, value in others.items():
+        if value is not None:
+            msg = f"{option} {value:g} beside --report: it measures two weeks of a fixed crowd"
+            raise ConfigError(msg)
+    found = properties.measure(seed, start_ms=_start_ms(start))
+    typer.echo(str(found))
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("scenarios")
+def scenarios_() -> None:
+    """List what can be triggered with `produce --scenario`, and what to watch for."""
+    for name, scenario in scenarios.SCENARIOS.items():
+        typer.echo(f"{name}: {scenario.what}")
+        typer.echo(f"    watch {scenario.watch}")
+        for key, kind in scenario.keys.items():
+            default = f"{kind.default:g}" if isinstance(kind, Number) else kind.default
+            typer.echo(f"    {key}={default}  {kind.what}; {kind.valid}")
+
+
 @app.command()
 def produce(
     rate: Annotated[str, typer.Option(help="Events per second, or max.")] = "20",
@@ -287,21 +262,29 @@ def produce(
     duration: Annotated[float | None, typer.Option(min=0, help="Seconds.")] = None,
     seed: Annotated[int, typer.Option(help="Chooses the readers and what they do.")] = 1,
     start: Annotated[str | None, typer.Option(help="ISO 8601; by default now.")] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME[:key=value,…], as often as you like; see `scenarios`."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Let readers act and send their events to the topic, until interrupted."""
+    plays = [scenarios.make(text) for text in scenario or []]
     settings = _target().settings
-    _log_to_stderr(verbose)
+    log_to_stderr(verbose)
     now_ms = int(time.time() * 1000)
     start_ms = now_ms if start is None else _start_ms(start)
     if start_ms > now_ms:
         msg = f"--start {start} is in the future; no event may be"
         raise ConfigError(msg)
     pace = producer.Pace(_rate(rate), rng=Random(seed))
-    with _stopping() as stop:
+    stage = Stage(Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms))
+    for play in plays:
+        stage.start(play)
+    with stopping() as stop:
         report = producer.produce(
             settings.kafka,
-            Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms),
+            stage,
             pace=pace,
             num_events=num_events,
             duration_s=duration,
@@ -328,9 +311,9 @@ def consume(
 ) -> None:
     """Index the topic's messages, until interrupted."""
     kit = _target(group)
-    _log_to_stderr(verbose)
+    log_to_stderr(verbose)
     kit.ensure()
-    with _stopping() as stop:
+    with stopping() as stop:
         report = consumer.index_topic(kit.settings, until_caught_up=until_caught_up, stop=stop)
     typer.echo(str(report))
 
@@ -351,7 +334,7 @@ def charts_(
     kit = _target()
     since, until = kit.history_window() or (None, None)  # live events have another scale
     answer = kit.ask(since=since, until=until)
-    _say(str(answer))
+    say(str(answer))
     figures = charts.draw(answer)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -20,8 +20,10 @@ from typing import Any
 from clickstream import charts, consumer, history, index, producer, queries, servers, topics
 from clickstream.bulks import IndexReport
 from clickstream.errors import ConfigError, ServerError, command
+from clickstream.scenarios import make
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
+from clickstream.stage import Stage
 
 PATIENCE_S = 10.0
 """So long a cell waits for an OpenSearch that takes nothing: a cell must end."""
@@ -162,6 +164,7 @@ class Demo:
         events_per_second: float = 20.0,
         duration_s: float | None = None,
         seed: int = 1,
+        scenarios: Iterable[str] = (),
         stop: threading.Event | None = None,
         on_second: Callable[[producer.ProduceReport], Any] | None = None,
     ) -> producer.ProduceReport:
@@ -175,24 +178,31 @@ class Demo:
             events_per_second: 0.2 to 5,000; `math.inf` for as fast as Kafka takes.
             duration_s: stop after so many seconds.
             seed: chooses the crowd and what it does.
+            scenarios: play from the first event on, each `NAME` or `NAME:key=value,…`, until
+                they are over or this is; what they add comes on top of number and rate.
             stop: set it to stop.
             on_second: called about once a second with the report so far, as with `print`.
 
         Raises:
-            ConfigError: neither a number nor a duration nor a way to stop was given.
+            ConfigError: neither a number nor a duration nor a way to stop was given; no such
+                scenario, or a wrong key.
             DeliveryError, Interrupted, ServerError: as `producer.produce`.
         """
         if num_events is None and duration_s is None and stop is None:
             msg = "produce for ever: a cell must end; give num_events or duration_s"
             raise ConfigError(msg)
+        plays = [make(text) for text in scenarios]
         now_ms = int(time.time() * 1000)
         pace = producer.Pace(events_per_second, rng=Random(now_ms))
         # Out of the dictionary while it acts: one that is interrupted cannot go on.
         crowd = self._crowds.pop(seed, None)
         crowd = crowd or Simulator(seed=seed, start_ms=now_ms, live_from_ms=now_ms)
+        stage = Stage(crowd)
+        for scenario in plays:
+            stage.start(scenario)
         report = producer.produce(
             self.settings.kafka,
-            crowd,
+            stage,
             pace=pace,
             num_events=num_events,
             duration_s=duration_s,

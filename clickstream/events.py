@@ -9,21 +9,25 @@ This module does not decide which events happen (`simulator.py`) nor where they 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta, inspect
 
 from clickstream.errors import ConfigError, EventError
+from clickstream.sections import SECTIONS
 
 EventType = Literal["register", "login", "page_view", "like", "comment", "share", "logout"]
 DeviceType = Literal["mobile", "desktop", "tablet"]
-Category = Literal["politics", "tech", "sports", "health", "entertainment"]
 ReferrerType = Literal["internal", "search", "direct", "social"]
+if TYPE_CHECKING:
+    Category = str
+else:
+    Category = Literal[tuple(SECTIONS)]  # so that the typed check knows every section
 
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 DEVICE_TYPES: Final[tuple[DeviceType, ...]] = get_args(DeviceType)
-CATEGORIES: Final[tuple[Category, ...]] = get_args(Category)
+CATEGORIES: Final[tuple[Category, ...]] = tuple(SECTIONS)
 
 DATE: Final = {"type": "date", "format": "strict_date_optional_time||epoch_millis"}
 

@@ -23,7 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from clickstream import events, topics
 from clickstream.errors import ConfigError, DeliveryError, Interrupted, command
 from clickstream.settings import KafkaSettings
-from clickstream.simulator import Simulator
+from clickstream.stage import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class ProduceReport:
 
 def produce(
     settings: KafkaSettings,
-    crowd: Simulator,
+    stage: Stage,
     *,
     pace: Pace,
     num_events: int | None = None,
@@ -153,9 +153,10 @@ def produce(
 
     Args:
         settings: where to; a topic that is missing is made.
-        crowd: where the events come from.
+        stage: where the events come from. What its scenarios add comes on top of the pace;
+            at the end all of them are ended.
         pace: when each is due; set `pace.events_per_second` while running to change it.
-        num_events: stop after so many.
+        num_events: stop after so many of the crowd's own, scenarios aside.
         until_ms: stop before the first event of this simulated time (ms since 1970).
         duration_s: stop after so many seconds.
         stop: set it to stop within 0.2 s, and 10 s more where Kafka does not answer.
@@ -174,15 +175,17 @@ def produce(
         msg = f"produce for {duration_s:g} seconds: ask for more than 0"
         raise ConfigError(msg)
     stop = stop or threading.Event()
+    crowd = stage.crowd
     client = _Client(settings)
     started_s = time.monotonic()
     next_log_s = started_s + _LOG_EVERY_S
     report = client.report
     is_live = crowd.start_ms >= crowd.live_from_ms
+    num_steps = 0
     was_interrupted = False
     pace.begin()
     try:
-        while not stop.is_set() and (num_events is None or report.sent < num_events):
+        while not stop.is_set() and num_steps != num_events:
             now_s = time.monotonic()
             if now_s >= next_log_s:
                 next_log_s = now_s + _LOG_EVERY_S
@@ -199,6 +202,8 @@ def produce(
                 continue
             wait_s = pace.wait_s()
             if wait_s > 0:
+                if is_live and stage.running:
+                    client.send_all(stage.added(int(time.time() * 1000)))
                 client.serve()
                 stop.wait(min(max(wait_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
                 continue
@@ -207,11 +212,10 @@ def produce(
             if not is_live and crowd.peek_ms() >= now_ms:
                 is_live = True
                 pace.events_per_second = crowd.natural_rate
-            if is_live:
-                due_ms = now_ms + min(0, round(wait_s * 1000))
-                client.send(crowd.take(due_ms))
-            else:
-                client.send(crowd.take())
+            due_ms = now_ms + min(0, round(wait_s * 1000)) if is_live else None
+            client.send_all(stage.step(due_ms))
+            num_steps += 1
+        client.send_all(stage.close())
     except KeyboardInterrupt:
         was_interrupted = True
     finally:
@@ -289,6 +293,10 @@ class _Client:
             self.serve()
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("sent %s", value.decode())
+
+    def send_all(self, batch: Iterable[events.Event]) -> None:
+        for event in batch:
+            self.send(event)
 
     def serve(self, wait_s: float = 0) -> None:
         """Take in delivery reports, and wait for one as long as that."""

@@ -23,6 +23,12 @@ from clickstream.events import (
     EventType,
     ReferrerType,
 )
+from clickstream.sections import SECTIONS
+
+REACTIONS: Final = tuple(
+    name for name in EVENT_TYPES if name not in ("register", "login", "page_view", "logout")
+)
+"""What is done to an article while it is read."""
 
 Row = dict[EventType, float]
 """Probability of each next event; what is left over ends the session without a word."""
@@ -32,95 +38,65 @@ Row = dict[EventType, float]
 class Persona:
     """One kind of reader."""
 
-    share: float
-    """Of all readers."""
+    weight: float
+    """How many readers are of this kind, relative to the others."""
     visits_per_day: float
-    """The median; readers of one kind differ by `VISITS_SIGMA`."""
+    """The median; readers of one kind differ by `VISITS_SIGMA`. Who stays longer comes less
+    often, so that a reader of one kind makes about as many events as one of another."""
     rows: dict[EventType, Row]
     devices: dict[DeviceType, float]
     """Relative weights, before what the section adds."""
     tastes: dict[Category, float]
+    """How much more than the average reader it reads of a section; 1 where nothing is said."""
 
 
-def _rows(
-    *, on: float, like: float, comment: float, share: float, logout: float
-) -> dict[EventType, Row]:
+def rows(*, on: float, logout: float, **reactions: float) -> dict[EventType, Row]:
     """Write the rows of a persona: after a page it goes on, reacts, logs out, or just leaves."""
-    after_reaction: Row = {"page_view": min(0.94 - logout, on + 0.12), "logout": logout}
-    return {
+    after = {"page_view": min(0.94 - logout, on + 0.12), "logout": logout}
+    found: dict[str, dict[str, float]] = {
         "login": {"page_view": 0.96, "logout": 0.01},
-        "page_view": {
-            "page_view": on,
-            "like": like,
-            "comment": comment,
-            "share": share,
-            "logout": logout,
-        },
-        "like": after_reaction | {"comment": 0.03, "share": 0.02},
-        "comment": after_reaction,
-        "share": after_reaction,
+        "page_view": {"page_view": on, **reactions, "logout": logout},
+        **dict.fromkeys(reactions, after),
+        "like": after | {"comment": 0.03, "share": 0.02},
     }
+    return found  # type: ignore[return-value]  # `check` looks the names over
 
 
 PERSONAS: Final[dict[str, Persona]] = {
     "skimmer": Persona(
-        share=0.38,
-        visits_per_day=3.2,
-        rows=_rows(on=0.66, like=0.045, comment=0.008, share=0.012, logout=0.06),
-        devices={"mobile": 0.72, "desktop": 0.14, "tablet": 0.14},
-        tastes={
-            "politics": 0.14,
-            "tech": 0.12,
-            "sports": 0.28,
-            "health": 0.12,
-            "entertainment": 0.34,
-        },
+        weight=0.38,
+        visits_per_day=1.8,
+        rows=rows(on=0.66, logout=0.06, like=0.045, comment=0.008, share=0.012),
+        devices={"mobile": 0.69, "desktop": 0.19, "tablet": 0.12},
+        tastes={"politics": 0.5, "tech": 0.7, "sports": 1.3, "health": 0.9, "entertainment": 1.5},
     ),
     "office": Persona(
-        share=0.27,
-        visits_per_day=3.0,
-        rows=_rows(on=0.70, like=0.025, comment=0.012, share=0.02, logout=0.10),
-        devices={"mobile": 0.20, "desktop": 0.72, "tablet": 0.08},
-        tastes={
-            "politics": 0.33,
-            "tech": 0.33,
-            "sports": 0.14,
-            "health": 0.10,
-            "entertainment": 0.10,
-        },
+        weight=0.27,
+        visits_per_day=1.55,
+        rows=rows(on=0.70, logout=0.10, like=0.025, comment=0.012, share=0.02),
+        devices={"mobile": 0.17, "desktop": 0.75, "tablet": 0.08},
+        tastes={"politics": 1.3, "tech": 2.1, "sports": 0.65, "health": 0.7, "entertainment": 0.45},
     ),
     "evening": Persona(
-        share=0.23,
-        visits_per_day=2.2,
-        rows=_rows(on=0.73, like=0.04, comment=0.015, share=0.02, logout=0.07),
-        devices={"mobile": 0.34, "desktop": 0.14, "tablet": 0.52},
-        tastes={
-            "politics": 0.14,
-            "tech": 0.10,
-            "sports": 0.18,
-            "health": 0.28,
-            "entertainment": 0.30,
-        },
+        weight=0.23,
+        visits_per_day=1.3,
+        rows=rows(on=0.73, logout=0.07, like=0.04, comment=0.015, share=0.02),
+        devices={"mobile": 0.36, "desktop": 0.18, "tablet": 0.46},
+        tastes={"politics": 0.55, "tech": 0.65, "sports": 0.8, "health": 2.0, "entertainment": 1.3},
     ),
     "commentator": Persona(
-        share=0.12,
-        visits_per_day=3.4,
-        rows=_rows(on=0.66, like=0.07, comment=0.085, share=0.045, logout=0.05),
-        devices={"mobile": 0.50, "desktop": 0.38, "tablet": 0.12},
-        tastes={
-            "politics": 0.40,
-            "tech": 0.16,
-            "sports": 0.26,
-            "health": 0.08,
-            "entertainment": 0.10,
-        },
+        weight=0.12,
+        visits_per_day=1.1,
+        rows=rows(on=0.66, logout=0.05, like=0.07, comment=0.085, share=0.045),
+        devices={"mobile": 0.46, "desktop": 0.43, "tablet": 0.11},
+        tastes={"politics": 1.6, "sports": 1.2, "health": 0.55, "entertainment": 0.45},
     ),
 }
 
-VISITS_SIGMA: Final = 1.2
-"""Spread of the lognormal visits a day: with it a fifth of the readers make about two thirds
-of the events."""
-MOST_VISITS_PER_DAY: Final = 60.0
+VISITS_SIGMA: Final = 1.12
+"""Spread of the lognormal visits a day: with it, and with newcomers who rarely come, a fifth
+of the readers make about two thirds of the events."""
+MOST_VISITS_PER_DAY: Final = 150.0
 
 BOUNCE: Final = (0.15, 7.0, 0.6)
 READ: Final = (58.0, 0.85)
@@ -156,15 +132,18 @@ STAY_IN_SECTION: Final = 0.35
 REFERRERS: Final[dict[ReferrerType, float]] = {"search": 0.394, "direct": 0.392, "social": 0.214}
 """Of a session's first view; later ones are internal, but for `OUTSIDE_AGAIN`. Source: the
 shares of Adressa's January 2017, renormalised: internal 62, search 15, direct 15, social 8 %."""
-OUTSIDE_AGAIN: Final = 0.10
+OUTSIDE_AGAIN: Final = 0.18
 SHARE_CHANNELS: Final = {"messenger": 0.42, "social": 0.33, "email": 0.15, "link": 0.10}
 
 NEWCOMER_SHARE: Final = 0.02
 """Visits of people who were never there before, as a share of all visits."""
 
+STAY_SHARE: Final = 0.5
+"""Of the newcomers, who become readers; the others never come back."""
+
 CURVE: Final = (
-    0.36, 0.26, 0.21, 0.19, 0.19, 0.30, 0.62, 0.98, 1.22, 1.36, 1.46, 1.58,
-    1.66, 1.52, 1.38, 1.30, 1.26, 1.28, 1.36, 1.48, 1.52, 1.30, 0.92, 0.60,
+    0.36, 0.28, 0.25, 0.20, 0.18, 0.28, 0.62, 0.98, 1.21, 1.34, 1.44, 1.58,
+    1.66, 1.50, 1.35, 1.27, 1.22, 1.24, 1.33, 1.46, 1.50, 1.28, 0.90, 0.57,
 )  # fmt: skip
 """Visits by hour of the UTC day, 1 on average: a midday peak, an evening bump, a night."""
 WEEKEND: Final = {"mobile": 1.35, "desktop": 0.60, "tablet": 1.25}
@@ -172,14 +151,25 @@ EVENING: Final = {"mobile": 1.15, "desktop": 0.75, "tablet": 1.35}
 """How devices' weights shift on Saturday and Sunday, and from 19 to 23 o'clock."""
 
 
+def tastes_of(persona: Persona) -> list[float]:
+    """Give relative weights of what a persona reads, in the order of `CATEGORIES`."""
+    return [SECTIONS[name].weight * persona.tastes.get(name, 1.0) for name in CATEGORIES]
+
+
 def persona_of(seed: int, number: int) -> str:
     """Name the persona of a reader."""
-    return _NAMES[_index(_SHARES, _chance(seed, number, 1))]
+    return _NAMES[_index(_WEIGHTS, _chance(seed, number, 1))]
 
 
 def visits_per_day(seed: int, number: int) -> float:
-    """Say how often a reader comes, on average over days."""
-    sigmas = _NORMAL.inv_cdf(min(max(_chance(seed, number, 2), 1e-9), 1 - 1e-9))
+    """Say how often a reader comes, on average over days.
+
+    Readers of following numbers lie evenly over the spread, so that a crowd of any size has
+    its few who come most, and no crowd has two of them too many. Source: the additive
+    recurrence of the golden ratio, a sequence of low discrepancy.
+    """
+    place = (_chance(seed, 0, 2) + number * _GOLDEN) % 1
+    sigmas = _NORMAL.inv_cdf(min(max(place, 1e-9), 1 - 1e-9))
     median = PERSONAS[persona_of(seed, number)].visits_per_day
     return float(min(MOST_VISITS_PER_DAY, median * math.exp(VISITS_SIGMA * sigmas)))
 
@@ -195,6 +185,22 @@ def expected_events(persona: Persona) -> float:
             for following, p in persona.rows.get(event_type, {}).items():
                 after[following] = after.get(following, 0.0) + probability * p
         reached = after
+    return total
+
+
+def reaction_rate(persona: Persona, reaction: str) -> float:
+    """Work out how likely a page view is to be reacted to like this, once or more often."""
+    waiting: dict[EventType, float] = {"page_view": 1.0}
+    total = 0.0
+    while sum(waiting.values()) > 1e-9:
+        after: dict[EventType, float] = {}
+        for event_type, probability in waiting.items():
+            for following, p in persona.rows[event_type].items():
+                if following == reaction:
+                    total += probability * p
+                elif following in REACTIONS:
+                    after[following] = after.get(following, 0.0) + probability * p
+        waiting = after
     return total
 
 
@@ -218,6 +224,7 @@ def _chance(seed: int, number: int, salt: int) -> float:
 
 _64: Final = (1 << 64) - 1
 _NORMAL: Final = NormalDist()
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 
 def check(personas: dict[str, Persona]) -> None:
@@ -233,14 +240,27 @@ def check(personas: dict[str, Persona]) -> None:
             if min(row.values()) < 0 or sum(row.values()) > 1:
                 msg = f"{where}: its probabilities add up to {sum(row.values()):.3f}, at most 1"
                 raise ConfigError(msg)
+            if event_type in ("register", "logout") or "login" in row:
+                msg = f"{where}: a session opens with login and ends with logout, once each"
+                raise ConfigError(msg)
             if missing := set(row) - set(persona.rows) - {"logout"}:
                 msg = f"{where}: leads to {', '.join(sorted(missing))}, which has no row"
                 raise ConfigError(msg)
         _check_names(f"persona {name!r}, devices", persona.devices, DEVICE_TYPES)
         _check_names(f"persona {name!r}, tastes", persona.tastes, CATEGORIES)
-    if abs(sum(persona.share for persona in personas.values()) - 1) > 1e-9:
-        msg = "personas: their shares do not add up to 1"
-        raise ConfigError(msg)
+        weights = {
+            "weight": persona.weight,
+            "visits_per_day": persona.visits_per_day,
+            **{f"devices, {device}": weight for device, weight in persona.devices.items()},
+            **{f"tastes, {section}": taste for section, taste in persona.tastes.items()},
+        }
+        for what, weight in weights.items():
+            if not 0 < weight < math.inf:
+                msg = f"persona {name!r}, {what}: {weight:g}; it takes more than 0"
+                raise ConfigError(msg)
+        if missing_devices := set(DEVICE_TYPES) - set(persona.devices):
+            msg = f"persona {name!r}, devices: nothing said of {', '.join(sorted(missing_devices))}"
+            raise ConfigError(msg)
 
 
 def _check_names(where: str, found: Iterable[str], valid: tuple[str, ...]) -> None:
@@ -252,4 +272,4 @@ def _check_names(where: str, found: Iterable[str], valid: tuple[str, ...]) -> No
 
 check(PERSONAS)
 _NAMES: Final = list(PERSONAS)
-_SHARES: Final = cumulative([persona.share for persona in PERSONAS.values()])
+_WEIGHTS: Final = cumulative([persona.weight for persona in PERSONAS.values()])

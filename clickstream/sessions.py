@@ -15,7 +15,7 @@ from random import Random
 from typing import Final
 
 from clickstream import readers
-from clickstream.events import CATEGORIES, DEVICE_TYPES, DeviceType, EventType
+from clickstream.events import DEVICE_TYPES, DeviceType, Event, EventType
 from clickstream.newsroom import DAY_MS, HOUR_MS, TABLE_MS, Article, Shelf
 
 _THURSDAY: Final = 3  # the weekday of 1 January 1970
@@ -29,14 +29,63 @@ Action = tuple[int, EventType, Article | None, str | None]
 class Session:
     """An open session: who, where, and what is still to come."""
 
-    __slots__ = ("actions", "device_type", "id_suffix", "next", "session_id", "user_id")
+    __slots__ = (
+        "actions", "device_type", "id_suffix", "is_silent", "label", "next", "session_id",
+        "user_id",
+    )  # fmt: skip
 
     def __init__(self, device_type: DeviceType, actions: list[Action], id_suffix: str) -> None:
         self.device_type = device_type
         self.actions = actions
         self.id_suffix = id_suffix
         self.next = 0
+        """The place in `actions`, and so the `session_seq`, of the next event."""
         self.user_id = self.session_id = ""
+        self.label: tuple[str, str | None] | None = None
+        """`scenario` and `variant` of its events from now on."""
+        self.is_silent = False
+        """Whether what is still to come is never seen."""
+
+    def step(self, event_id: str, timestamp: str) -> Event:
+        """Make the next event, and step on.
+
+        Args:
+            event_id: its beginning; the session and the number in it are added.
+            timestamp: event time.
+        """
+        seq = self.next
+        self.next = seq + 1
+        _, event_type, article, detail = self.actions[seq]
+        event_id = f"{event_id}{self.id_suffix}{_SEQ[seq]}"
+        if article is None:
+            event = Event(
+                event_id=event_id,
+                event_type=event_type,
+                timestamp=timestamp,
+                user_id=self.user_id,
+                session_id=self.session_id,
+                session_seq=seq,
+                device_type=self.device_type,
+            )
+        else:
+            event = Event(
+                event_id=event_id,
+                event_type=event_type,
+                timestamp=timestamp,
+                user_id=self.user_id,
+                session_id=self.session_id,
+                session_seq=seq,
+                device_type=self.device_type,
+                article_id=article.article_id,
+                article_category=article.category,
+                article_title=article.title,
+                article_published_at=article.published_at,
+                referrer_type=detail if event_type == "page_view" else None,  # type: ignore[arg-type]
+                share_channel=detail if event_type == "share" else None,
+            )
+        if self.label is not None:
+            event.scenario, event.variant = self.label
+        return event
 
 
 class Habits:
@@ -47,7 +96,7 @@ class Habits:
             event_type: (list(accumulate(row.values())), list(row))
             for event_type, row in persona.rows.items()
         }
-        tastes = [persona.tastes[name] for name in CATEGORIES]
+        tastes = readers.tastes_of(persona)
         stay = readers.STAY_IN_SECTION
         # By the section just read; the last one is for a session's first view.
         self.sections = [
@@ -126,7 +175,7 @@ def draw(
         if choice == len(names):
             break  # left without a word
         event_type = names[choice]
-        if event_type != "page_view" and event_type in _REACTIONS:
+        if event_type in _REACTIONS:
             channel = None
             if event_type == "share":
                 channel = _CHANNELS[bisect(_CHANNEL_CHANCES, chance())]
@@ -176,7 +225,8 @@ def _spread(
     ]
 
 
-_REACTIONS: Final = frozenset({"like", "comment", "share"})
+_SEQ: Final = [f"{number:03x}" for number in range(1 << 12)]
+_REACTIONS: Final = frozenset(readers.REACTIONS)
 _READING_MS: Final = readers.READING_MS
 _NUM_READING: Final = len(readers.READING_MS)
 _OUTSIDE_AGAIN: Final = readers.OUTSIDE_AGAIN

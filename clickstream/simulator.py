@@ -16,12 +16,12 @@ from functools import cache, lru_cache
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import pairwise
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from clickstream import readers as habits
 from clickstream.errors import ConfigError
 from clickstream.events import Event, format_timestamp
-from clickstream.newsroom import DAY_MS, MINUTE_MS, Newsroom
+from clickstream.newsroom import DAY_MS, MINUTE_MS, TABLE_MS, Newsroom, Shelf
 from clickstream.sessions import Session, draw, habits_of
 
 # When, who and the how-manieth visit in one number, which is compared faster than three.
@@ -46,6 +46,19 @@ _NEVER: Final = 1 << 62
 def crowd_for(rate: float) -> int:
     """Say how many readers make `rate` events a second, on average over days."""
     return max(1, round(rate / _rate_per_reader()))
+
+
+class Scene(Protocol):
+    """The hook: what may change a session's doings; see `stage.py`."""
+
+    def meet(self, session: Session) -> None:
+        """Look at a session before its next event: label it, silence it, change what follows."""
+
+
+class Added(tuple):  # type: ignore[type-arg]
+    """An `Action` that a scene put among a session's own; gone when that is over."""
+
+    by: Scene
 
 
 class Simulator:
@@ -78,9 +91,9 @@ class Simulator:
             raise ConfigError(msg)
         self.start_ms = start_ms
         self.live_from_ms = _NEVER if live_from_ms is None else live_from_ms
-        self._seed = seed
+        self.seed = seed
         self._key = (seed << 48 | start_ms) << _WHO_BITS  # then who: a visit's own chance
-        self._crowd = crowd_for(20.0) if readers is None else readers
+        self.readers = crowd_for(20.0) if readers is None else readers
         self._rng = Random()
         self._reseed = super(Random, self._rng).seed  # without the checks of any type
         self._newsroom = Newsroom(seed=seed, start_ms=start_ms)
@@ -93,16 +106,17 @@ class Simulator:
         self._heap: list[int] = []
         self._filled_ms = start_ms - start_ms % _SLOT_MS
         self._later: dict[int, list[int]] = {}
-        personas = [habits.persona_of(seed, n) for n in range(self._crowd)]
-        visits_per_day = [habits.visits_per_day(seed, n) for n in range(self._crowd)]
+        personas = [habits.persona_of(seed, n) for n in range(self.readers)]
+        visits_per_day = [habits.visits_per_day(seed, n) for n in range(self.readers)]
         self._habits = [habits_of(persona) for persona in personas]
         self._cycles_ms = [DAY_MS / visits for visits in visits_per_day]
         self._newcomer_gap_ms = DAY_MS / (sum(visits_per_day) * habits.NEWCOMER_SHARE / 2)
         for n, cycle_ms in enumerate(self._cycles_ms):
-            rng = Random(self._key | n << _VISIT_BITS)
-            self._plan(self._open_hour(start_ms, cycle_ms, rng), (n << _VISIT_BITS) + 1)
+            self._reseed(self._key | n << _VISIT_BITS)
+            first_ms = self._open_hour(start_ms, cycle_ms, self._rng)
+            self._plan(first_ms, (n << _VISIT_BITS) + 1)
         # Newcomers stand in line as one, numbered as the crowd's next reader.
-        self._newcomer = self._crowd << _VISIT_BITS
+        self._newcomer = self.readers << _VISIT_BITS
         self._newcomers = 0
         rng = Random(self._key | self._newcomer)
         self._plan(self._open_hour(start_ms, self._newcomer_gap_ms, rng), self._newcomer)
@@ -115,7 +129,13 @@ class Simulator:
             / 86_400
         )
         """Events a second that the crowd makes where the day has no shape, on average."""
+        self._turned_away: set[int] = set()
+        self.scenes: list[Scene] = []
+        """What looks at every session before its next event; the stage's to change."""
+        self.took_added = False
+        """Whether the last event taken is one that a scene put into a session."""
         self._stamp_ms: int | None = None
+        self._now_ms = start_ms
         self._walk = self._merge()
 
     def peek_ms(self) -> int:
@@ -123,8 +143,8 @@ class Simulator:
         self._fill()
         return self._heap[0] >> _WHO_BITS
 
-    def take(self, at_ms: int | None = None) -> Event:
-        """Give the next event, and step on.
+    def take(self, at_ms: int | None = None) -> Event | None:
+        """Give the next event, and step on; None is one that a scene has silenced.
 
         Args:
             at_ms: event time to stamp it with, in place of the simulated one. From the
@@ -141,23 +161,36 @@ class Simulator:
         Args:
             until_ms: stop before the first event of this simulated time (ms since 1970).
         """
-        return self._walk if until_ms is None else self._events_until(until_ms)
+        return filter(None, self._walk if until_ms is None else self._walk_until(until_ms))
 
-    def _events_until(self, until_ms: int) -> Iterator[Event]:
+    def _walk_until(self, until_ms: int) -> Iterator[Event | None]:
         while self.peek_ms() < until_ms:
             yield next(self._walk)
 
-    def _merge(self) -> Iterator[Event]:
-        """Give everybody's events in the order of their time.
+    def number_of(self, user_id: str) -> int:
+        """Give the number of one of the crowd's readers; newcomers' follow on the crowd's own."""
+        place, _, newcomer = user_id.removeprefix("reader-").partition("-")
+        return self.readers + int(newcomer) if newcomer else int(place)
+
+    def open_sessions(self) -> list[Session]:
+        """Give the sessions that have begun and not ended."""
+        return list(self._sessions.values())
+
+    def shelf(self) -> Shelf:
+        """Give what can be read at the moment of the last event."""
+        return self._shelf(self._now_ms // TABLE_MS)
+
+    def _merge(self) -> Iterator[Event | None]:
+        """Give everybody's events in the order of their time; None for a silent session's.
 
         A generator, for what lives from one event to the next is then local, and fast.
         """
-        heap, sessions = self._heap, self._sessions
+        heap, sessions, scenes = self._heap, self._sessions, self.scenes
         last_ms = last_at_ms = self.start_ms  # the last event, simulated and as stamped
         filled = -1
-        # What the texts of a second, and of 2^16 ms, have in common is formatted once.
-        second_ms = block_ms = 0
-        second_text = block_text = ""
+        # What the texts of a minute, and of 2^16 ms, have in common is formatted once.
+        minute_ms = block_ms = 0
+        minute_text = block_text = ""
         while True:
             if not heap or heap[0] >= filled:
                 filled = self._fill()
@@ -178,46 +211,37 @@ class Simulator:
                 self._stamp_articles(last_ms, now_ms, last_at_ms, at_ms)
             last_ms, last_at_ms = now_ms, at_ms
 
-            seq, actions = session.next, session.actions
-            _, event_type, article, detail = actions[seq]
-            following = session.next = seq + 1
-            if following < len(actions):
-                heapreplace(heap, actions[following][0] << _WHO_BITS | who)
-            else:
-                heappop(heap)
-                del sessions[who]
-            if at_ms - second_ms >= 1000:
-                second_ms, second_text = at_ms - at_ms % 1000, format_timestamp(at_ms)[:20]
+            self._now_ms = now_ms
+            action = session.actions[session.next]
+            self.took_added = is_added = type(action) is Added
+            if is_added and action.by not in scenes:  # type: ignore[attr-defined]
+                del session.actions[session.next]
+                self._go_on(session, who)
+                continue
+            for scene in scenes:
+                scene.meet(session)
+            if at_ms - minute_ms >= MINUTE_MS:
+                minute_ms, minute_text = at_ms - at_ms % MINUTE_MS, format_timestamp(at_ms)[:17]
             if at_ms - block_ms >= 1 << 16:
                 block_ms, block_text = at_ms & ~0xFFFF, f"{at_ms >> 16:08x}-"
-            event_id = f"{block_text}{_HEX[at_ms - block_ms]}{session.id_suffix}{_SEQ[seq]}"
-            timestamp = second_text + _MILLISECONDS[at_ms - second_ms]
-            if article is None:
-                yield Event(
-                    event_id=event_id,
-                    event_type=event_type,
-                    timestamp=timestamp,
-                    user_id=session.user_id,
-                    session_id=session.session_id,
-                    session_seq=seq,
-                    device_type=session.device_type,
-                )
-            else:
-                yield Event(
-                    event_id=event_id,
-                    event_type=event_type,
-                    timestamp=timestamp,
-                    user_id=session.user_id,
-                    session_id=session.session_id,
-                    session_seq=seq,
-                    device_type=session.device_type,
-                    article_id=article.article_id,
-                    article_category=article.category,
-                    article_title=article.title,
-                    article_published_at=article.published_at,
-                    referrer_type=detail if event_type == "page_view" else None,  # type: ignore[arg-type]
-                    share_channel=detail if event_type == "share" else None,
-                )
+            event = session.step(
+                block_text + _HEX[at_ms - block_ms], minute_text + _MILLISECONDS[at_ms - minute_ms]
+            )
+            self._go_on(session, who)
+            if not session.is_silent:
+                yield event
+                continue
+            if event.event_type == "register":
+                self._turned_away.add(who >> _VISIT_BITS)
+            yield None
+
+    def _go_on(self, session: Session, who: int) -> None:
+        """Put the session's next event, if it has one, in the place of its last."""
+        if session.next < len(session.actions):
+            heapreplace(self._heap, session.actions[session.next][0] << _WHO_BITS | who)
+        else:
+            heappop(self._heap)
+            del self._sessions[who]
 
     def _plan(self, at_ms: int, who: int) -> None:
         entry = at_ms << _WHO_BITS | who
@@ -251,21 +275,22 @@ class Simulator:
         """Draw the visit of this number, and plan the reader's next."""
         number, rng = who >> _VISIT_BITS, self._rng
         self._reseed(self._key | who)
-        if number < self._crowd:
+        if number < self.readers:
             persona, cycle_ms = self._habits[number], self._cycles_ms[number]
             session = draw(start_ms, persona, rng, self._shelf, registers=False)
             session.user_id = f"reader-{number:04d}"
         else:
-            persona = habits_of(habits.persona_of(self._seed, number))
-            cycle_ms = DAY_MS / habits.visits_per_day(self._seed, number)
+            persona = habits_of(habits.persona_of(self.seed, number))
+            cycle_ms = DAY_MS / habits.visits_per_day(self.seed, number)
             is_first = who & _VISIT == 1
             session = draw(start_ms, persona, rng, self._shelf, registers=is_first)
+            # Who could not register is no reader.
+            session.is_silent = number in self._turned_away
             # Starts differ, so nobody registers twice in two runs into one topic.
-            session.user_id = f"reader-{_base36(self.start_ms // 1000)}-{number - self._crowd}"
+            session.user_id = f"reader-{base36(self.start_ms // 1000)}-{number - self.readers}"
         # By simulated time, in which no two visits of a reader begin at once.
         session.session_id = f"{session.user_id[7:]}-{start_ms:x}"
-        # Half of the newcomers never come back; everybody else does.
-        if number < self._crowd or rng.random() < 0.5:
+        if number < self.readers or rng.random() < habits.STAY_SHARE:
             end_ms = session.actions[-1][0]
             stay_ms = persona.expected_ms * (_CROWDED if end_ms < self.live_from_ms else 1.0)
             gap_ms = max(60_000.0, cycle_ms - stay_ms)
@@ -310,11 +335,12 @@ def _rate_per_reader() -> float:
 
 
 _HEX: Final = [f"{number:04x}" for number in range(1 << 16)]
-_SEQ: Final = [f"{number:03x}" for number in range(1 << 12)]
-_MILLISECONDS: Final = [f"{number:03d}Z" for number in range(1000)]
+_MILLISECONDS: Final = [f"{ms // 1000:02d}.{ms % 1000:03d}Z" for ms in range(MINUTE_MS)]
+"""Of a minute."""
 
 
-def _base36(number: int) -> str:
+def base36(number: int) -> str:
+    """Write a number in digits and lower-case letters, shorter than in digits alone."""
     digits = ""
     while number:
         number, digit = divmod(number, 36)

@@ -38,7 +38,7 @@ DEVICE_CATEGORY: Final = Spec(
     "heatmap",
     "Which device reads what",
     ("device_type", "article_category"),
-    10,
+    len(CATEGORIES),
     (DEVICE_TYPES, CATEGORIES),
 )
 DEVICE_CATEGORY_TABLE: Final = Spec(

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from clickstream import charts
+from clickstream import charts, look
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, DEVICE_TYPES
 from clickstream.specs import DEVICE_CATEGORY, DEVICE_CATEGORY_TABLE, EVENT_TYPE, TOP_USERS, VOLUME
@@ -124,12 +124,12 @@ def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
     figures = charts.draw(busiest, tz="UTC")
     for figure in figures.values():
         found = sizes(json.loads(figure.to_json()))
-        assert min(found, default=charts.TEXT_PX) >= 18
+        assert min(found, default=look.TEXT_PX) >= 18
         assert figure.layout.template.layout.font.size >= 18
-        assert (figure.layout.height or charts.HEIGHT_PX) <= 570
+        assert (figure.layout.height or look.HEIGHT_PX) <= 570
     if not empty:
         drawn = figures[TOP_USERS.name]
-        margin = charts.TEMPLATE.layout.margin
+        margin = look.TEMPLATE.layout.margin
         assert len(drawn.data[0].y) == 20
         # A line each, and plotly must not shrink the numbers to the bars.
         assert (drawn.layout.height - margin.t - margin.b) / 20 >= 1.2 * 18
@@ -138,13 +138,13 @@ def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
 
 def test_text_has_contrast_wherever_it_stands() -> None:
     """4.5 to 1 and more, on paper and on every shade of the heatmap."""
-    assert charts.contrast((27, 31, 36), (255, 255, 255)) > 15
-    assert charts.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert look.contrast((27, 31, 36), (255, 255, 255)) > 15
+    assert look.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
     for percent in range(101):
-        colour = charts.shade(percent / 100)
-        ink = charts.ink_on(colour)
+        colour = look.shade(percent / 100)
+        ink = look.ink_on(colour)
         rgb = tuple(int(ink[i : i + 2], 16) for i in (1, 3, 5))
-        assert charts.contrast(rgb, colour) >= 4.5, percent  # type: ignore[arg-type]
+        assert look.contrast(rgb, colour) >= 4.5, percent  # type: ignore[arg-type]
 
 
 def test_slices_have_a_second_cue() -> None:
@@ -170,7 +170,7 @@ def deficient(colour: str, kind: str) -> tuple[float, ...]:
 @pytest.mark.parametrize("kind", ["protan", "deutan"])
 def test_colours_differ_for_people_who_see_fewer(kind: str) -> None:
     """Every two colours of the wheel stay apart."""
-    seen = [deficient(colour, kind) for colour in charts.COLOURS]
+    seen = [deficient(colour, kind) for colour in look.COLOURS]
     for one, other in combinations(seen, 2):
         assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 0.04
 

@@ -3,7 +3,6 @@
 import pickle
 from itertools import pairwise
 
-from clickstream import newsroom as site
 from clickstream.events import CATEGORIES, parse_timestamp
 from clickstream.newsroom import (
     DAY_MS,
@@ -14,6 +13,7 @@ from clickstream.newsroom import (
     Newsroom,
     published_in_hour,
 )
+from clickstream.sections import SECTIONS
 
 MONDAY_MS = 1_767_571_200_000
 MONDAY_TABLE = MONDAY_MS // TABLE_MS
@@ -60,14 +60,14 @@ def test_an_article_has_an_id_of_its_own_that_a_reader_can_read() -> None:
 def test_headlines_agree_in_number() -> None:
     """Whatever subject is drawn, its action's verb fits: one wins, many win."""
     many, one = {"rugby women"}, {"Cult series", "Self-driving bus"}  # against their last letter
-    for category, (_, subjects, actions) in site._HEADLINES.items():
+    for category, section in SECTIONS.items():
         are_many = {
             subject in many or (subject.endswith("s") and subject not in one)
-            for subject in subjects
+            for subject in section.subjects
         }
         act_as_many = {
             not verb.endswith("s") or verb.endswith("ss")
-            for verb in (action.split()[0] for action in actions)
+            for verb in (action.split()[0] for action in section.actions)
         }
         assert len(are_many) == 1, category
         assert act_as_many == are_many, category

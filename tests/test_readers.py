@@ -15,7 +15,7 @@ def test_personas_have_their_shares() -> None:
     """Of 50,000 readers, each within a point."""
     found = Counter(readers.persona_of(4, number) for number in range(50_000))
     for name, persona in PERSONAS.items():
-        assert found[name] / 50_000 == pytest.approx(persona.share, abs=0.01)
+        assert found[name] / 50_000 == pytest.approx(persona.weight, abs=0.01)
 
 
 def test_a_reader_is_the_same_for_the_same_seed() -> None:
@@ -54,7 +54,7 @@ def test_a_longer_row_makes_longer_sessions() -> None:
 
 
 def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
-    """A misspelt event, a row over 1, a way into nothing, shares that do not add up."""
+    """A misspelt event, a row over 1, a way into nothing or into a second login, a weight of 0."""
     skimmer = PERSONAS["skimmer"]
 
     def with_row(name: str, row: dict[str, float]) -> dict[str, readers.Persona]:
@@ -67,5 +67,15 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
         readers.check(with_row("like", {"page_view": 0.7, "logout": 0.5}))
     with pytest.raises(ConfigError, match="leads to register, which has no row"):
         readers.check(with_row("like", {"register": 0.5}))
-    with pytest.raises(ConfigError, match="shares do not add up"):
-        readers.check({**PERSONAS, "skimmer": replace(skimmer, share=0.9)})
+    with pytest.raises(ConfigError, match=r"row 'like': a session opens with login"):
+        readers.check(with_row("like", {"login": 0.5}))
+    for changed, said in (
+        ({"weight": 0.0}, "weight: 0; it takes more than 0"),
+        ({"visits_per_day": float("nan")}, "visits_per_day: nan"),
+        ({"devices": {"mobile": 1.0, "tablet": 1.0}}, "devices: nothing said of desktop"),
+        ({"devices": {**skimmer.devices, "watch": 1.0}}, "unknown 'watch'"),
+        ({"tastes": {"gossip": 2.0}}, "unknown 'gossip'"),
+        ({"tastes": {"tech": -1.0}}, "tastes, tech: -1"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            readers.check({**PERSONAS, "skimmer": replace(skimmer, **changed)})

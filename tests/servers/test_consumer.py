@@ -20,6 +20,7 @@ from clickstream.bulks import IndexReport
 from clickstream.errors import BulkError, ConfigError, Interrupted, ServerError
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
+from clickstream.stage import Stage
 
 MONDAY_MS = 1_767_571_200_000
 Freeze = Callable[[str], AbstractContextManager[None]]
@@ -155,7 +156,7 @@ def test_caught_up_comes_while_others_go_on_producing(made: Settings) -> None:
     crowd = Simulator(seed=4, start_ms=now_ms, live_from_ms=now_ms)
     pace = producer.Pace(500, rng=Random(1))
     worker = threading.Thread(
-        target=lambda: producer.produce(made.kafka, crowd, pace=pace, stop=stop)
+        target=lambda: producer.produce(made.kafka, Stage(crowd), pace=pace, stop=stop)
     )
     worker.start()
     try:

@@ -16,15 +16,16 @@ from clickstream import events, producer, topics
 from clickstream.errors import ConfigError, DeliveryError, Interrupted
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
+from clickstream.stage import Stage
 
 MONDAY_MS = 1_767_571_200_000
 Freeze = Callable[[str], AbstractContextManager[None]]
 
 
-def live_crowd() -> Simulator:
+def live() -> Stage:
     """A crowd that acts now."""
     now_ms = int(time.time() * 1000)
-    return Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms)
+    return Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
 
 
 def read_events(made: Settings) -> list[events.Event]:
@@ -98,7 +99,7 @@ def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
 
     freezing: list[bool] = []
     with ExitStack() as kafka, pytest.raises(DeliveryError, match=r"of [\d,]+ events were not ack"):
-        producer.produce(made.kafka, live_crowd(), pace=pace, stop=stop, on_second=freeze)
+        producer.produce(made.kafka, live(), pace=pace, stop=stop, on_second=freeze)
     assert time.monotonic() - stopped_s[0] < 8
 
 
@@ -117,7 +118,7 @@ def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
 
     pace = producer.Pace(1_000, rng=Random(1))
     with pytest.raises(Interrupted, match=r"stopped by interrupt; ([\d,]+) of \1 events"):
-        producer.produce(made.kafka, live_crowd(), pace=pace, on_second=press)
+        producer.produce(made.kafka, live(), pace=pace, on_second=press)
     assert topics.count(made.kafka) > 500
 
 
@@ -125,14 +126,14 @@ def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
 def test_asking_for_nothing_is_refused(made: Settings, asked: dict[str, Any]) -> None:
     """A report of 0 events would look like success."""
     with pytest.raises(ConfigError, match="ask for"):
-        producer.produce(made.kafka, live_crowd(), pace=producer.Pace(20, rng=Random(1)), **asked)
+        producer.produce(made.kafka, live(), pace=producer.Pace(20, rng=Random(1)), **asked)
 
 
 @pytest.mark.parametrize("rate", [800, 2_000])
 def test_the_mean_rate_is_kept(made: Settings, rate: float) -> None:
     """4,000 events take their time within twice the promised 5 %."""
     pace = producer.Pace(rate, rng=Random(4))
-    report = producer.produce(made.kafka, live_crowd(), pace=pace, num_events=4_000)
+    report = producer.produce(made.kafka, live(), pace=pace, num_events=4_000)
 
     assert report.events_per_second == pytest.approx(rate, rel=0.10)
 
@@ -140,7 +141,7 @@ def test_the_mean_rate_is_kept(made: Settings, rate: float) -> None:
 def test_a_slow_rate_is_kept_within_three_sigma(made: Settings) -> None:
     """At 20 events/s for six seconds the count is 120 within 3√n."""
     pace = producer.Pace(20, rng=Random(5))
-    report = producer.produce(made.kafka, live_crowd(), pace=pace, duration_s=6)
+    report = producer.produce(made.kafka, live(), pace=pace, duration_s=6)
 
     assert abs(report.sent - 120) <= 3 * math.sqrt(120)
 
@@ -148,7 +149,7 @@ def test_a_slow_rate_is_kept_within_three_sigma(made: Settings) -> None:
 def test_events_are_spread_over_each_second(made: Settings) -> None:
     """Tenths of a second look like chance, not like one batch a second."""
     pace = producer.Pace(400, rng=Random(6))
-    producer.produce(made.kafka, live_crowd(), pace=pace, duration_s=4)
+    producer.produce(made.kafka, live(), pace=pace, duration_s=4)
 
     tenths = Counter(event.timestamp[:21] for event in read_events(made))
     counts = sorted(tenths.values())[1:-1]  # first and last tenth are not whole
@@ -169,9 +170,7 @@ def test_the_rate_changes_while_running(made: Settings) -> None:
         if len(counts) == 4:
             stop.set()
 
-    producer.produce(
-        made.kafka, live_crowd(), pace=pace, stop=stop, on_second=faster_after_a_second
-    )
+    producer.produce(made.kafka, live(), pace=pace, stop=stop, on_second=faster_after_a_second)
 
     assert counts[0] <= 3
     seconds = [after - before for before, after in pairwise(counts)]
@@ -182,7 +181,7 @@ def test_no_event_is_in_the_future_and_time_never_goes_back(made: Settings) -> N
     """Every event carries the moment it was due, whatever the rate."""
     pace = producer.Pace(math.inf, rng=Random(8))
     before = events.format_timestamp(int(time.time() * 1000))
-    producer.produce(made.kafka, live_crowd(), pace=pace, num_events=3_000)
+    producer.produce(made.kafka, live(), pace=pace, num_events=3_000)
     after = events.format_timestamp(int(time.time() * 1000))
 
     found = read_events(made)
@@ -199,7 +198,7 @@ def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(made: Set
     now_ms = int(time.time() * 1000)
     crowd = Simulator(seed=1, start_ms=now_ms - 120_000, live_from_ms=now_ms)
     pace = producer.Pace(math.inf, rng=Random(9))
-    producer.produce(made.kafka, crowd, pace=pace, duration_s=4)
+    producer.produce(made.kafka, Stage(crowd), pace=pace, duration_s=4)
 
     found = read_events(made)
     assert pace.events_per_second == crowd.natural_rate

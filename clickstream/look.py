@@ -1,0 +1,100 @@
+"""How charts look: one template, its colours, and text that is read on any of them.
+
+Made for the back of a room: text of 18 pixels and more, dark on light, the whole chart in
+560 pixels. Colours are Okabe and Ito's without the pale yellow, told apart by people who see
+fewer colours, and never alone: labels stand beside, patterns and symbols lie on.
+
+Source of the colours: Okabe and Ito 2008, "Color Universal Design".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import plotly.graph_objects as go
+
+INK: Final = "#1b1f24"
+PAPER: Final = "#ffffff"
+BLACK: Final = "#000000"
+GRID: Final = "#d5dae0"
+COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
+"""On slices and lines; text on or beside them is `INK` or `PAPER`, whichever reads better."""
+PATTERNS: Final = ("", "/", ".", "x", "-", "\\", "|")
+SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
+"""Of the heatmap, light to dark."""
+TEXT_PX: Final = 18
+HEIGHT_PX: Final = 560
+
+_AXIS: Final = {"automargin": True, "gridcolor": GRID, "title": {"standoff": 14}}
+TEMPLATE: Final = go.layout.Template(
+    layout={
+        "font": {"family": "Helvetica, Arial, sans-serif", "size": TEXT_PX, "color": INK},
+        "title": {"font": {"size": 24}, "x": 0, "xref": "container", "pad": {"l": 16}},
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+        "height": HEIGHT_PX,
+        "margin": {"l": 24, "r": 24, "t": 96, "b": 24},
+        "colorway": COLOURS,
+        "showlegend": False,
+        "hoverlabel": {"font": {"size": TEXT_PX}},
+        "xaxis": _AXIS | {"linecolor": INK, "ticks": "outside"},
+        "yaxis": _AXIS | {"zeroline": False, "tickformat": ",d", "ticklabelstandoff": 8},
+    }
+)
+
+
+def colour(place: int) -> str:
+    """Give the colour of a place; after the last one they come again, with another `pattern`."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def pattern(place: int) -> str:
+    """Give the pattern that lies on it, the second cue."""
+    return PATTERNS[(place + place // len(COLOURS)) % len(PATTERNS)]
+
+
+def shade(share: float) -> tuple[int, int, int]:
+    """Give the heatmap's colour for a share of the highest count, as red, green, blue."""
+    steps = [tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in SCALE]
+    place = share * (len(steps) - 1)
+    low = min(int(place), len(steps) - 2)
+    part = place - low
+    red, green, blue = (
+        round(a + (b - a) * part) for a, b in zip(steps[low], steps[low + 1], strict=True)
+    )
+    return red, green, blue
+
+
+def ink_on(colour: tuple[int, int, int]) -> str:
+    """Choose black or white text, whichever has more contrast: 4.58 at least, on any colour."""
+    dark, light = (contrast(_rgb(text), colour) for text in (BLACK, PAPER))
+    return BLACK if dark >= light else PAPER
+
+
+def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    """Work out the contrast of two colours, 1 to 21.
+
+    Source: WCAG 2.2, definitions of contrast ratio and relative luminance.
+    """
+    lower, higher = sorted((_luminance(one), _luminance(other)))
+    return (higher + 0.05) / (lower + 0.05)
+
+
+def _luminance(colour: tuple[int, int, int]) -> float:
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (channel / 255 for channel in colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def figure(title: str, subtitle: str = "") -> go.Figure:
+    """Begin a chart: its title says what is seen, the line below it of what."""
+    text = f"<b>{title}</b>"
+    if subtitle:
+        text += f'<br><span style="font-size:{TEXT_PX}px">{subtitle}</span>'
+    return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}})

@@ -1,0 +1,376 @@
+"""What a presenter can trigger, by name: `make("bot:per_minute=90")`, then `Stage.start`.
+
+Each follows from the crowd's seed and the moment it begins. Those that add (breaking news, bot,
+comment storm, the copies of dirty data) leave the crowd's own events as they are. Those that
+take away (device outage, logout wave) silence sessions, and an A/B test changes those of one
+arm; the readers' later sessions are the same again. What is added, or changed, carries the
+scenario's name in `scenario`; what was taken away can carry nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from copy import copy
+from functools import lru_cache
+from heapq import heappop, heappush
+from itertools import pairwise
+from typing import ClassVar, Final
+
+from clickstream import newsroom, readers
+from clickstream.errors import ConfigError, command
+from clickstream.events import DEVICE_TYPES, Event, id_ms
+from clickstream.newsroom import Article, Shelf
+from clickstream.sessions import Action, Habits, Session, draw
+from clickstream.simulator import Added, Simulator, base36
+from clickstream.stage import Choice, Number, Scenario
+
+DAY_S: Final = 86_400.0
+
+
+def make(text: str) -> Scenario:
+    """Make a scenario from `NAME` or `NAME:key=value,key=value`; what is not named has its default.
+
+    Raises:
+        ConfigError: no such scenario or key, or a value that is none; the message says what is.
+    """
+    name, _, rest = text.partition(":")
+    kind = SCENARIOS.get(name)
+    if kind is None:
+        there = ", ".join(SCENARIOS)
+        msg = f"scenario {name!r}: there is {there}; {command('scenarios')} tells what they do"
+        raise ConfigError(msg)
+    values: dict[str, str | float] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or key in values:
+            msg = f"scenario {text!r}: {part!r} is to be key=value, each key once"
+            raise ConfigError(msg)
+        values[key] = value
+    return kind(**values)
+
+
+class _Rush(Scenario):
+    """Readers who come for one article: so many for each event of the crowd."""
+
+    persona: ClassVar[readers.Persona]
+    hot: ClassVar[float] = 0.8
+    """How often a view is of the article, unless it has just been read."""
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Choose the article."""
+        super().begin(crowd, at_ms)
+        self._habits = Habits(self.persona)
+        self._article = self._choose()
+        self._cold: Shelf | None = None
+
+    def _choose(self) -> Article:
+        raise NotImplementedError
+
+    def see(self, event: Event) -> Event | None:
+        """Let readers come: all at once, and ever fewer in the end."""
+        at_ms = id_ms(event.event_id)
+        expected = self._surplus(at_ms) / self._habits.expected_events
+        for _ in range(int(expected + self._rng.random())):
+            start_ms = at_ms + int(1000 * self._rng.random())
+            session = draw(start_ms, self._habits, self._rng, self._shelf, registers=False)
+            tag = base36(self._begin_ms // 1000)
+            self._name(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
+            self._add(session)
+        return event
+
+    def _surplus(self, at_ms: int) -> float:
+        """Say how many events to add for each of the crowd's: up, high, and down by halves."""
+        seconds, length = (at_ms - self._begin_ms) / 1000, self._number("seconds")
+        surplus = self._number("peak") - 1
+        if seconds < _RAMP_S:
+            return surplus * max(0.0, seconds) / _RAMP_S
+        return surplus * math.exp2(-max(0.0, (seconds - 0.4 * length) / (length / 6)))
+
+    def _shelf(self, _table: int) -> Shelf:
+        cold = self._crowd.shelf()
+        if cold is not self._cold:
+            self._cold, self._warm = cold, []
+            for cumulative, articles, total in cold:
+                all_of_it = total / (1 - self.hot)
+                self._warm.append(([*cumulative, all_of_it], [*articles, self._article], all_of_it))
+        return self._warm
+
+
+_RAMP_S: Final = 10.0
+
+
+class BreakingNews(_Rush):
+    """One article takes most views, and traffic is a multiple of normal."""
+
+    name = "breaking-news"
+    what = "one new article draws a crowd; up within 10 s, then slowly down again"
+    watch = "volume rises to the peak; one article has a third of the views and more"
+    keys: ClassVar = {
+        "peak": Number(5, 2, 10, "traffic at its height, in multiples of normal"),
+        "seconds": Number(180, 10, DAY_S, "until it is over"),
+    }
+    persona = readers.Persona(
+        weight=1.0,
+        visits_per_day=1.0,
+        rows=readers.rows(on=0.32, logout=0.05, like=0.04, comment=0.03, share=0.07),
+        devices={"mobile": 0.74, "desktop": 0.20, "tablet": 0.06},
+        tastes={},
+    )
+
+    def _choose(self) -> Article:
+        return newsroom.breaking(self._rng, self._begin_ms)
+
+
+class CommentStorm(_Rush):
+    """The article that is read most now sets readers off against each other."""
+
+    name = "comment-storm"
+    what = "readers quarrel under the article that is read most at the moment"
+    watch = "event types: comments swell; volume rises"
+    keys: ClassVar = {
+        "peak": Number(3, 1.2, 10, "traffic at its height, in multiples of normal"),
+        "seconds": Number(120, 10, DAY_S, "until it is over"),
+    }
+    persona = readers.Persona(
+        weight=1.0,
+        visits_per_day=1.0,
+        rows=readers.rows(on=0.10, logout=0.03, like=0.04, comment=0.72, share=0.02)
+        | {"comment": {"comment": 0.62, "page_view": 0.10, "logout": 0.04}},
+        devices={"mobile": 0.55, "desktop": 0.35, "tablet": 0.10},
+        tastes={},
+    )
+
+    def _choose(self) -> Article:
+        shelf = self._crowd.shelf()
+        shares = [
+            ((upper - lower) / total, section, place)
+            for section, (cumulative, _, total) in enumerate(shelf)
+            for place, (lower, upper) in enumerate(pairwise([0.0, *cumulative]))
+        ]
+        _, section, place = max(shares)
+        return shelf[section][1][place]
+
+
+class Bot(Scenario):
+    """One user who reads as fast and as evenly as no human does."""
+
+    name = "bot"
+    what = "one user opens page after page at an even pace, day and night"
+    watch = "top users: reader-bot takes the lead; its gaps are all alike"
+    keys: ClassVar = {
+        "per_minute": Number(120, 60, 6_000, "actions a minute"),
+        "seconds": Number(120, 1, DAY_S, "until it is over"),
+    }
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Log in at once."""
+        super().begin(crowd, at_ms)
+        self._next_ms = at_ms
+
+    def added(self, until_ms: float) -> list[Event]:
+        """Give its events; it logs in anew now and then."""
+        while self._next_ms <= until_ms:
+            self._log_in()
+        return super().added(until_ms)
+
+    def _log_in(self) -> None:
+        articles = [article for _, section, _ in self._crowd.shelf() for article in section]
+        actions: list[Action] = [(self._next_ms, "login", None, None)]
+        at_ms, gap_ms = float(self._next_ms), 60_000 / self._number("per_minute")
+        for _ in range(_BOT_PAGES):
+            at_ms += gap_ms * self._rng.uniform(0.97, 1.03)
+            actions.append((int(at_ms), "page_view", self._rng.choice(articles), "internal"))
+        self._next_ms = int(at_ms + gap_ms)
+        bits = f"{self._rng.getrandbits(60):015x}"
+        session = Session("desktop", actions, f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}")
+        self._name(session, "reader-bot")
+        self._add(session)
+
+
+_BOT_PAGES: Final = 500
+"""In a session: far below the 4,096 events that an event's id has room for."""
+
+
+class DeviceOutage(Scenario):
+    """The app of one kind of device is down."""
+
+    name = "device-outage"
+    what = "nothing arrives from one kind of device; who was on it has to come again"
+    watch = "volume falls by the device's share; device × category: its row stands still"
+    keys: ClassVar = {
+        "device": Choice("mobile", DEVICE_TYPES, "which kind"),
+        "seconds": Number(60, 1, DAY_S, "until it is over"),
+    }
+
+    def meet(self, session: Session) -> None:
+        """Silence it, if it is on that device, to its end."""
+        if session.device_type == self.values["device"]:
+            session.is_silent = True
+
+
+class LogoutWave(Scenario):
+    """Everybody is logged out."""
+
+    name = "logout-wave"
+    what = "open sessions are logged out within seconds, as by a bad deployment"
+    watch = "event types: a burst of logout; volume falls, and recovers as readers come again"
+    keys: ClassVar = {
+        "share": Number(1, 0.01, 1, "of the open sessions"),
+        "seconds": Number(5, 1, 60, "within which they are logged out"),
+    }
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Silence the sessions, and give each its logout."""
+        super().begin(crowd, at_ms)
+        for session in crowd.open_sessions():
+            if session.is_silent or self._rng.random() >= self._number("share"):
+                continue
+            session.is_silent = True
+            moment_ms = at_ms + int(self._rng.random() * 1000 * self._number("seconds"))
+            leaving = copy(session)
+            leaving.actions = [
+                *session.actions[: session.next],
+                (moment_ms, "logout", None, None),
+            ]
+            leaving.is_silent = False
+            self._add(leaving)
+
+    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+        """Log out at once whoever is left."""
+        late = [(min(at_ms, due_ms), number, session) for due_ms, number, session in self._visits]
+        self._visits = sorted(late)
+        return self.added(math.inf)
+
+
+class ABTest(Scenario):
+    """Half of the readers get another page, and react to it more, or less, often."""
+
+    name = "ab-test"
+    what = "every reader is in arm A or B for good; B reacts more often by the lift"
+    watch = "the events' variant: reactions for each page view, by arm"
+    keys: ClassVar = {
+        "lift": Number(0.3, -1, 5, "how much more often in B: 0.3 is by 30 %, 0 not at all"),
+        "event": Choice("like", readers.REACTIONS, "what is done more often"),
+        "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
+    }
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Work out how often to add a reaction, by persona."""
+        super().begin(crowd, at_ms)
+        self._event = str(self.values["event"])
+        lift = self._number("lift")
+        self._chances = {}
+        for name, persona in readers.PERSONAS.items():
+            usual = readers.reaction_rate(persona, self._event)
+            # Of the views that would not have had it, so many do.
+            self._chances[name] = min(1.0, lift * usual / (1 - usual)) if usual < 1 else 0.0
+        self._arm = lru_cache(maxsize=100_000)(self._arm_of)
+
+    def _arm_of(self, user_id: str) -> tuple[str, float]:
+        digest = hashlib.blake2b(f"{self._crowd.seed}/{user_id}".encode(), digest_size=1).digest()
+        if digest[0] % 2:
+            return "A", 0.0
+        number = self._crowd.number_of(user_id)
+        return "B", self._chances[readers.persona_of(self._crowd.seed, number)]
+
+    def meet(self, session: Session) -> None:
+        """Label it; in arm B, change what is done with the page viewed next."""
+        arm, chance = self._arm(session.user_id)
+        session.label = (self.name, arm)
+        actions, place = session.actions, session.next
+        at_ms, event_type, article, _ = actions[place]
+        if event_type != "page_view" or not chance:
+            return
+        end = place + 1
+        while end < len(actions) and actions[end][1] in readers.REACTIONS:
+            end += 1
+        found = [i for i in range(place + 1, end) if actions[i][1] == self._event]
+        if chance > 0 and not found and self._rng.random() < chance:
+            left_ms = actions[end][0] if end < len(actions) else at_ms + _LAST_PAGE_MS
+            moment_ms = at_ms + int(self._rng.random() * (left_ms - at_ms))
+            channel = self._rng.choice(list(readers.SHARE_CHANNELS))
+            extra = Added((moment_ms, self._event, article, channel))
+            extra.by = self
+            after = sum(actions[i][0] <= moment_ms for i in range(place + 1, end))
+            actions.insert(place + 1 + after, extra)
+        elif found and self._rng.random() < -self._number("lift"):
+            for i in reversed(found):
+                del actions[i]
+
+    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+        """Take the labels off; reactions still to come go with the scene."""
+        for session in crowd.open_sessions():
+            session.label = None
+        return []
+
+
+_LAST_PAGE_MS: Final = 30_000
+"""Within this a reaction is added to a view that nothing follows."""
+
+
+class DirtyData(Scenario):
+    """Messages as bad as in real life."""
+
+    name = "dirty-data"
+    what = "some events come late, some twice, and some broken copies come beside them"
+    watch = "late: out of order in the topic; duplicates: counted as replayed, never stored twice; "
+    watch += "malformed: dead letters"
+    keys: ClassVar = {
+        "late": Number(0.05, 0, 1, "share of events held back"),
+        "duplicate": Number(0.05, 0, 1, "share of events sent twice"),
+        "malformed": Number(0.01, 0, 1, "share of events beside which a broken copy is sent"),
+        "delay": Number(5, 0.1, 3_600, "seconds that late events are held back"),
+        "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
+    }
+
+    def __init__(self, **values: str | float) -> None:
+        dials = ("late", "duplicate", "malformed")
+        if any(dial in values for dial in dials):  # who turns one leaves the others at nothing
+            values = {"late": 0.0, "duplicate": 0.0, "malformed": 0.0, **values}
+        super().__init__(**values)
+        self._held: list[tuple[int, int, Event]] = []
+        self._num_held = 0
+
+    def see(self, event: Event) -> Event | None:
+        """Hold it back, or send a copy a moment later, as the dials say."""
+        at_ms, chance = id_ms(event.event_id), self._rng.random
+        if chance() < self._number("duplicate"):
+            self._hold(at_ms + 1_000, copy(event), "duplicate")
+        if chance() < self._number("malformed"):
+            broken = copy(event)
+            broken.event_id = f"{event.event_id[:14]}{self._rng.getrandbits(88):022x}"
+            field, value = self._rng.choice(_BROKEN)
+            setattr(broken, field, value)
+            self._hold(at_ms + 1_000, broken, "malformed")
+        if chance() < self._number("late"):
+            self._hold(at_ms + int(1000 * self._number("delay")), event, "late")
+            return None
+        return event
+
+    def _hold(self, until_ms: int, event: Event, variant: str) -> None:
+        event.scenario, event.variant = self.name, variant
+        self._num_held += 1
+        heappush(self._held, (until_ms, self._num_held, event))
+
+    def added(self, until_ms: float) -> list[Event]:
+        """Give what has been held back long enough."""
+        events = []
+        while self._held and self._held[0][0] <= until_ms:
+            events.append(heappop(self._held)[2])
+        return events
+
+    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+        """Give all that is held: nothing is lost."""
+        return self.added(math.inf)
+
+
+_BROKEN: Final = (
+    ("timestamp", "yesterday"), ("device_type", "fridge"), ("session_seq", "three"), ("user_id", 7),
+)  # fmt: skip
+"""What the typed check of the consumer refuses."""
+
+SCENARIOS: Final[dict[str, type[Scenario]]] = {
+    kind.name: kind
+    for kind in (BreakingNews, Bot, ABTest, DeviceOutage, CommentStorm, LogoutWave, DirtyData)
+}

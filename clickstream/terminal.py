@@ -1,0 +1,79 @@
+"""How a command behaves in a terminal: errors in one line, logs on stderr, Ctrl-C that stops.
+
+Exit code 0, or a one-line error with the remedy on stderr and 1 (2 for a wrong option).
+Reports go to stdout, progress and logs to stderr, so that output can be piped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import typer
+from typer.exceptions import TyperException
+
+from clickstream.errors import ClickstreamError
+
+_CTRL_C = 130
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line, and turn an error of ours or a mistyped word into one line."""
+    try:
+        code = app(prog_name="clickstream", standalone_mode=False)
+    except TyperException as error:
+        if said := error.format_message().rstrip("."):  # nothing where the help was shown
+            where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
+            typer.echo(f"clickstream: {said}; see `{where} --help`", err=True)
+        sys.exit(error.exit_code)
+    except ClickstreamError as error:
+        sys.exit(f"clickstream: {error}")
+    except OSError as error:
+        # Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # `| head` had enough
+            sys.exit(1)
+        sys.exit(f"clickstream: {error}; mend that, or name another place")
+    if code == _CTRL_C:  # as typer says it
+        say("clickstream: stopped")
+        with suppress(OSError):
+            sys.stdout.flush()
+        # Python itself would wait for a download that hangs.
+        os._exit(code)
+    sys.exit(code)
+
+
+def say(line: str) -> None:
+    """Write a line of progress to stderr."""
+    typer.echo(line, err=True)
+
+
+def log_to_stderr(verbose: bool) -> None:
+    """Let the library's log be seen: a line a batch, or one a message."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("opensearch", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Give an event that SIGINT and SIGTERM set, for the length of the block."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
