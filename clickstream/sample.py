@@ -50,13 +50,13 @@ class Sample:
     `end_ms`, `views`."""
 
 
-def draw(seed: int, *, start_ms: int) -> Sample:
-    """Simulate two weeks from a start on.
+def draw(seed: int, *, start_ms: int, events: int = EVENTS) -> Sample:
+    """Simulate two weeks from a start on, with a crowd that makes about so many events.
 
     Raises:
         ConfigError: a start before 1970.
     """
-    crowd = crowd_for(EVENTS * 1000 / (DAYS * DAY_MS))
+    crowd = crowd_for(events * 1000 / (DAYS * DAY_MS))
     simulator = Simulator(seed=seed, start_ms=start_ms, readers=crowd)
     end_ms = start_ms + DAYS * DAY_MS
     columns: list[list[Any]] = [[] for _ in _COLUMNS]
@@ -64,23 +64,23 @@ def draw(seed: int, *, start_ms: int) -> Sample:
     while chunk := list(islice(rows, 10_000)):  # one by one takes twice as long
         for column, values in zip(columns, zip(*chunk, strict=True), strict=True):
             column.extend(values)
-    events = pd.DataFrame(
+    table = pd.DataFrame(
         {
             name: pd.Series(columns.pop(0), dtype=None if name == "session_seq" else "category")
             for name in _COLUMNS
         }
     )
     for text, number in (("timestamp", "at_ms"), ("article_published_at", "published_ms")):
-        moments = pd.to_datetime(pd.Series(events[text].cat.categories), utc=True, format="ISO8601")
+        moments = pd.to_datetime(pd.Series(table[text].cat.categories), utc=True, format="ISO8601")
         known = moments.astype("int64") // (10**6 if moments.dt.unit == "ns" else 10**3)
-        events[number] = events[text].cat.codes.map(known).astype("float64")
-    begun = events[events["session_seq"] == 0]
-    by_session = events.groupby("session_id", observed=True)
+        table[number] = table[text].cat.codes.map(known).astype("float64")
+    begun = table[table["session_seq"] == 0]
+    by_session = table.groupby("session_id", observed=True)
     sessions = begun.set_index("session_id")[["user_id", "at_ms"]].rename(
         columns={"at_ms": "begin_ms"}
     )
     sessions["number"] = [simulator.number_of(str(user)) for user in sessions["user_id"]]
     sessions["end_ms"] = by_session["at_ms"].last()
-    views = events[events["event_type"] == "page_view"]
+    views = table[table["event_type"] == "page_view"]
     sessions["views"] = views.groupby("session_id", observed=False).size()
-    return Sample(seed, crowd, simulator.natural_rate, start_ms, end_ms, events, views, sessions)
+    return Sample(seed, crowd, simulator.natural_rate, start_ms, end_ms, table, views, sessions)

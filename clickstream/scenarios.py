@@ -305,8 +305,9 @@ class ABTest(Scenario):
         return []
 
 
-_LAST_PAGE_MS: Final = 30_000
-"""Within this a reaction is added to a view that nothing follows."""
+_LAST_PAGE_MS: Final = 900
+"""Within this a reaction is added to a view that nothing follows: the reader's next visit may
+begin a second after it."""
 
 
 class DirtyData(Scenario):

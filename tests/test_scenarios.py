@@ -1,0 +1,499 @@
+"""What a presenter triggers: each does what it says, carries its name, leaves the rest alone."""
+
+import math
+import statistics
+import threading
+from collections import Counter, defaultdict
+from itertools import groupby, pairwise
+
+import pytest
+from scipy import stats
+
+from clickstream import events, readers, scenarios
+from clickstream.errors import ConfigError, EventError
+from clickstream.events import Event, id_ms
+from clickstream.simulator import Simulator, crowd_for
+from clickstream.stage import Stage
+
+NOON_MS = events.parse_timestamp("2026-01-05T11:00:00.000Z")
+BEGIN_MS = NOON_MS + 180_000
+"""Where scenarios begin: the crowd is at home on the site by then."""
+
+
+def stage(*, rate: float = 20.0, seed: int = 1) -> Stage:
+    """A crowd that starts at eleven."""
+    return Stage(Simulator(seed=seed, start_ms=NOON_MS, readers=crowd_for(rate)))
+
+
+def play(*texts: str, minutes: float = 10, rate: float = 20.0, seed: int = 1) -> list[Event]:
+    """So many minutes from eleven on, with scenarios from three minutes past."""
+    on = stage(rate=rate, seed=seed)
+    found = list(on.events(until_ms=BEGIN_MS))
+    for text in texts:
+        on.start(scenarios.make(text))
+    found += on.events(until_ms=NOON_MS + int(minutes * 60_000))
+    return found + on.close()
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[Event]:
+    """The same ten minutes without a scenario."""
+    return play()
+
+
+def at_ms(event: Event) -> int:
+    """Event time."""
+    return id_ms(event.event_id)
+
+
+def lines(found: list[Event]) -> list[bytes]:
+    """Every byte of them."""
+    return [events.encode(event) for event in found]
+
+
+def labelled(found: list[Event], name: str) -> list[Event]:
+    """Those that carry a scenario's name."""
+    return [event for event in found if event.scenario == name]
+
+
+def within(found: list[Event], since_s: float, until_s: float) -> list[Event]:
+    """Those of some seconds, counted from where the scenario begins."""
+    return [e for e in found if since_s * 1000 <= at_ms(e) - BEGIN_MS < until_s * 1000]
+
+
+ADDING = ("breaking-news", "bot", "comment-storm")
+
+
+@pytest.mark.parametrize("name", ADDING)
+def test_what_adds_leaves_the_crowd_s_own_events_as_they_are(name: str, alone: list[Event]) -> None:
+    """To the byte and in their order; what is added carries the name."""
+    found = play(name)
+
+    assert lines([event for event in found if event.scenario is None]) == lines(alone)
+    assert len(labelled(found, name)) == len(found) - len(alone) > 200
+
+
+def test_dirty_data_leaves_all_but_the_late_events_as_they_are(alone: list[Event]) -> None:
+    """The copies come beside; what is late is the same event, but for its label."""
+    found = play("dirty-data")
+    late = {event.event_id for event in found if event.variant == "late"}
+
+    untouched = [event for event in alone if event.event_id not in late]
+    assert lines([event for event in found if event.scenario is None]) == lines(untouched)
+    by_id = {event.event_id: event for event in alone}
+    for event in found:
+        if event.variant == "late":
+            event.scenario = event.variant = None
+            assert event == by_id[event.event_id]
+
+
+@pytest.mark.parametrize("name", [*ADDING, "device-outage", "logout-wave", "ab-test"])
+def test_the_laws_of_a_session_hold_whatever_plays(name: str) -> None:
+    """Login first, nothing after logout, numbers without gaps, reactions after a view; in order."""
+    found = play(f"{name}:lift=1.5" if name == "ab-test" else name)
+
+    assert all(a.timestamp <= b.timestamp for a, b in pairwise(found))
+    assert len({event.event_id for event in found}) == len(found)
+    sessions: dict[str, list[Event]] = defaultdict(list)
+    for event in found:
+        sessions[event.session_id].append(event)
+        if event.article_published_at is not None:
+            assert event.article_published_at <= event.timestamp
+    for session in sessions.values():
+        kinds = [event.event_type for event in session]
+        assert kinds[0] in ("login", "register")
+        assert "logout" not in kinds[:-1]
+        assert [event.session_seq for event in session] == list(range(len(session)))
+        assert len({(event.user_id, event.device_type) for event in session}) == 1
+        seen = set()
+        for event in session:
+            if event.event_type == "page_view":
+                seen.add(event.article_id)
+            assert event.article_id is None or event.article_id in seen
+    spans = sorted((s[0].user_id, at_ms(s[0]), at_ms(s[-1])) for s in sessions.values())
+    for (who, _, end), (other, begin, _) in pairwise(spans):
+        assert who != other or begin >= end
+
+
+def test_breaking_news_takes_a_third_of_the_views_and_multiplies_traffic(
+    alone: list[Event],
+) -> None:
+    """Within ten seconds it is seen; in the end it is gone. One article, out when it begins."""
+    found = play("breaking-news")
+
+    height, usual = within(found, 20, 80), within(alone, 20, 80)
+    assert 2 < len(height) / len(usual) < 10
+    views = Counter(e.article_id for e in height if e.event_type == "page_view")
+    (article_id, most), *_ = views.most_common(1)
+    assert most / views.total() >= 0.3
+    whole = Counter(e.article_id for e in within(found, 0, 120) if e.event_type == "page_view")
+    assert whole[article_id] / whole.total() >= 0.3
+
+    assert len(within(found, 5, 10)) > 1.5 * len(within(alone, 5, 10))
+    fading = [len(labelled(within(found, s, s + 30), "breaking-news")) for s in range(60, 180, 30)]
+    assert fading == sorted(fading, reverse=True)
+    assert within(found, 181, 400) == within(alone, 181, 400)
+    first = next(event for event in found if event.article_id == article_id)
+    assert first.article_title is not None
+    assert first.article_title.startswith("Breaking: ")
+    assert BEGIN_MS <= events.parse_timestamp(first.article_published_at or "") <= at_ms(first)
+
+
+@pytest.mark.parametrize("peak", [2, 10])
+def test_breaking_news_is_as_high_as_was_asked(peak: int, alone: list[Event]) -> None:
+    """Within a quarter, a minute after its start."""
+    height = within(play(f"breaking-news:peak={peak},seconds=300"), 60, 110)
+    assert len(height) / len(within(alone, 60, 110)) == pytest.approx(peak, rel=0.25)
+
+
+def test_a_bot_reads_fast_and_evenly() -> None:
+    """As many actions a minute as asked, whose gaps hardly differ; nobody else is like that."""
+    found = play("bot:per_minute=90,seconds=240", minutes=7.5)
+    bot = labelled(found, "bot")
+
+    assert {event.user_id for event in bot} == {"reader-bot"}
+    assert len(within(bot, 0, 60)) == pytest.approx(90, abs=3)
+    gaps = [at_ms(b) - at_ms(a) for a, b in pairwise(bot)]
+    assert statistics.stdev(gaps) < 0.05 * statistics.mean(gaps)
+    assert max(at_ms(event) for event in bot) < BEGIN_MS + 240_000
+    assert len({event.article_id for event in bot}) > 100
+
+
+def test_a_comment_storm_is_about_one_article_that_was_there_already(alone: list[Event]) -> None:
+    """Comments swell to a multiple; nearly all of the added ones are about it."""
+    found = play("comment-storm")
+    comments = [e for e in within(found, 10, 60) if e.event_type == "comment"]
+    usual = [e for e in within(alone, 10, 60) if e.event_type == "comment"]
+
+    assert len(comments) > 5 * len(usual)
+    added = Counter(e.article_id for e in labelled(comments, "comment-storm"))
+    (article_id, most), *_ = added.most_common(1)
+    assert most / added.total() > 0.75
+    assert article_id in {event.article_id for event in alone if at_ms(event) < BEGIN_MS}
+
+
+def test_an_outage_silences_one_device_and_nobody_else(alone: list[Event]) -> None:
+    """Nothing of it comes; sessions that begin after it are what they would have been."""
+    found = play("device-outage:device=tablet,seconds=120")
+
+    silent = within(found, 0, 120)
+    assert "tablet" not in {event.device_type for event in silent}
+    assert "tablet" in {event.device_type for event in within(alone, 0, 120)}
+    others = [event for event in alone if event.device_type != "tablet"]
+    assert [event for event in found if event.device_type != "tablet"] == others
+    begun = {e.session_id for e in within(alone, 120, 420) if e.session_seq == 0}
+    assert [e for e in found if e.session_id in begun] == [
+        e for e in alone if e.session_id in begun
+    ]
+    hit = {e.session_id for e in within(alone, 0, 120) if e.device_type == "tablet"}
+    assert hit
+    assert [e for e in within(found, 120, 420) if e.session_id in hit] == []
+
+
+def test_who_could_not_register_during_an_outage_is_no_reader_later() -> None:
+    """A newcomer's first session opens with `register`, always."""
+    on = Stage(Simulator(seed=4, start_ms=NOON_MS, readers=300))
+    on.start(scenarios.make("device-outage:seconds=86400"))
+    found = list(on.events(until_ms=NOON_MS + 3 * 86_400_000))
+    first: dict[str, str] = {}
+    for event in found:
+        first.setdefault(event.user_id, event.event_type)
+    newcomers = [kind for who, kind in first.items() if who.count("-") == 2]
+
+    assert set(newcomers) == {"register"}
+    again = [e for e in found if e.device_type == "mobile" and at_ms(e) > NOON_MS + 86_400_000]
+    assert again
+
+
+def test_a_logout_wave_logs_everybody_out_within_seconds(alone: list[Event]) -> None:
+    """Every open session ends with a labelled logout; later sessions are what they would be."""
+    found = play("logout-wave:seconds=4")
+    wave = labelled(found, "logout-wave")
+
+    assert {event.event_type for event in wave} == {"logout"}
+    assert all(BEGIN_MS <= at_ms(event) < BEGIN_MS + 5_500 for event in wave)
+    begun_before = {e.session_id for e in alone if at_ms(e) < BEGIN_MS}
+    still_open = {e.session_id for e in alone if at_ms(e) >= BEGIN_MS} & begun_before
+    # Some would have gone on only after the ten minutes.
+    assert still_open <= {event.session_id for event in wave} <= begun_before
+    assert len(still_open) > 100
+    rest = [e for e in alone if e.session_id not in still_open or at_ms(e) < BEGIN_MS]
+    assert [event for event in found if event.scenario is None] == rest
+
+
+def test_a_logout_wave_may_take_some_of_them() -> None:
+    """As many as the share says."""
+    waves = [len(labelled(play(f"logout-wave:share={s}"), "logout-wave")) for s in (0.25, 1)]
+    assert waves[0] / waves[1] == pytest.approx(0.25, abs=0.08)
+
+
+def by_arm(found: list[Event]) -> dict[str, dict[str, list[int]]]:
+    """Views and likes of every reader, by arm."""
+    counts: dict[str, dict[str, list[int]]] = {"A": {}, "B": {}}
+    for event in found:
+        if event.variant is not None and event.event_type in ("page_view", "like"):
+            one = counts[event.variant].setdefault(event.user_id, [0, 0])
+            one[event.event_type == "like"] += 1
+    return counts
+
+
+def likes_per_view(arm: dict[str, list[int]]) -> tuple[float, float]:
+    """The rate and its variance, readers being the units (the delta method for a ratio)."""
+    views, likes = sum(v for v, _ in arm.values()), sum(n for _, n in arm.values())
+    rate, number = likes / views, len(arm)
+    spread = statistics.fmean((n - rate * v) ** 2 for v, n in arm.values())
+    return rate, spread / (number * (views / number) ** 2)
+
+
+def ab_test(seed: int, lift: float) -> tuple[float, float]:
+    """The lift found in a day, and the p-value of there being none."""
+    on = Stage(Simulator(seed=seed, start_ms=NOON_MS, readers=crowd_for(0.8)))
+    on.start(scenarios.make(f"ab-test:lift={lift}"))
+    counts = by_arm(list(on.events(until_ms=NOON_MS + 86_400_000)))
+    (a, var_a), (b, var_b) = (likes_per_view(counts[arm]) for arm in "AB")
+    z = (b - a) / math.sqrt(var_a + var_b)
+    return b / a - 1, 2 * float(stats.norm.sf(abs(z)))
+
+
+def test_an_ab_test_shows_the_lift_that_was_set() -> None:
+    """Up or down, at p < 0.01, within two fifths of it."""
+    for seed, lift in ((1, 0.5), (2, -0.5)):
+        found, p = ab_test(seed, lift)
+        assert p < 0.01
+        assert found == pytest.approx(lift, rel=0.4)
+
+
+def test_an_ab_test_without_a_lift_finds_none() -> None:
+    """On 20 seeds the p-values are uniform."""
+    found = [ab_test(seed, 0)[1] for seed in range(20, 40)]
+    assert stats.kstest(found, "uniform").pvalue > 0.001
+
+
+def test_an_ab_test_touches_arm_b_alone_and_every_reader_has_one_arm(
+    alone: list[Event],
+) -> None:
+    """A's events are the same but for the label; B's too, but for reactions and their numbers."""
+    on = stage()
+    found = list(on.events(until_ms=BEGIN_MS))
+    on.start(scenarios.make("ab-test:lift=2"))
+    found += on.events(until_ms=BEGIN_MS + 240_000)
+    on.stop("ab-test")
+    found += on.events(until_ms=NOON_MS + 600_000)
+
+    arms: dict[str, set[str]] = defaultdict(set)
+    for event in labelled(found, "ab-test"):
+        assert event.variant is not None
+        arms[event.user_id].add(event.variant)
+    assert {len(arm) for arm in arms.values()} == {1}
+    assert Counter(next(iter(arm)) for arm in arms.values())["A"] / len(arms) == pytest.approx(
+        0.5, abs=0.05
+    )
+    assert within(found, 240, 1_000)[0].scenario is None
+    assert labelled(within(found, 241, 1_000), "ab-test") == []
+
+    def bare(event: Event, *, numbered: bool) -> bytes:
+        bytes_ = events.encode(event)
+        copied = events.decode(bytes_)
+        copied.scenario = copied.variant = None
+        if not numbered:
+            copied.event_id, copied.session_seq = "0" * 36, 0
+        return events.encode(copied)
+
+    in_b = {who for who, arm in arms.items() if arm == {"B"}}
+    assert [bare(e, numbered=True) for e in found if e.user_id not in in_b] == lines(
+        [e for e in alone if e.user_id not in in_b]
+    )
+    b, b_alone = (
+        Counter(bare(e, numbered=False) for e in each if e.user_id in in_b)
+        for each in (found, alone)
+    )
+    assert not b_alone - b
+    assert {events.decode(line).event_type for line in b - b_alone} == {"like"}
+    assert [e for e in found if at_ms(e) > BEGIN_MS + 240_000 and e.session_seq == 0] == [
+        e for e in alone if at_ms(e) > BEGIN_MS + 240_000 and e.session_seq == 0
+    ]
+
+
+@pytest.mark.parametrize("dial", ["late", "duplicate", "malformed"])
+def test_dirty_data_is_as_dirty_as_its_dial_says(dial: str) -> None:
+    """Within half a point; the other dials are off, and so is all of it by default."""
+    found = play(f"dirty-data:{dial}=0.05", minutes=20)
+    after = [event for event in found if at_ms(event) >= BEGIN_MS]
+    dirty = Counter(event.variant for event in after)
+
+    assert set(dirty) == {None, dial}
+    own = dirty[None] + (dirty[dial] if dial == "late" else 0)
+    assert dirty[dial] / own == pytest.approx(0.05, abs=0.005)
+
+
+def test_late_events_come_late_and_none_is_lost_by_a_stop() -> None:
+    """Held back as long as the delay says; what is held when it ends comes at once."""
+    on = stage()
+    list(on.events(until_ms=BEGIN_MS))
+    on.start(scenarios.make("dirty-data:late=1,delay=3"))
+    held: list[Event] = []
+    while on.crowd.peek_ms() < BEGIN_MS + 60_000:
+        now_ms = on.crowd.peek_ms()
+        for event in on.step():
+            assert 3_000 <= now_ms - at_ms(event) < 4_000
+            held.append(event)
+    on.stop("dirty-data")
+    held += on.added(on.crowd.peek_ms())
+    own = list(stage().events(until_ms=BEGIN_MS + 60_000))
+    assert sorted(e.event_id for e in held) == sorted(
+        e.event_id for e in own if at_ms(e) >= BEGIN_MS
+    )
+
+
+def test_duplicates_have_the_same_id_and_broken_copies_one_of_their_own() -> None:
+    """The first is stored once; the second is refused by the typed check."""
+    found = play("dirty-data:duplicate=0.05,malformed=0.05")
+    ids = {event.event_id for event in found if event.scenario is None}
+    twice = [event for event in found if event.variant == "duplicate"]
+    broken = [event for event in found if event.variant == "malformed"]
+
+    assert len({event.event_id for event in twice}) == len(twice)
+    assert {event.event_id for event in twice} <= ids
+    assert {event.event_id for event in broken}.isdisjoint(ids)
+    assert {len(event.event_id) for event in broken} == {36}
+    for event in broken:
+        with pytest.raises(EventError, match="not an event"):
+            events.decode(events.encode(event))
+
+
+def test_several_play_at_once_and_each_stops_by_itself_or_when_told() -> None:
+    """What they add is told apart; the crowd's own stays what it is."""
+    on = stage()
+    found = list(on.events(until_ms=BEGIN_MS))
+    on.start(scenarios.make("bot"))
+    on.start(scenarios.make("breaking-news:seconds=30"))
+    assert on.running == ("bot", "breaking-news")
+    found += on.events(until_ms=BEGIN_MS + 60_000)
+    assert on.running == ("bot",)
+    on.stop("bot")
+    on.stop("nothing-of-that-name")
+    assert on.running == ()
+    found += on.events(until_ms=BEGIN_MS + 120_000)
+
+    names = {name: labelled(found, name) for name in ("bot", "breaking-news")}
+    assert max(at_ms(event) for event in names["breaking-news"]) <= BEGIN_MS + 30_000
+    assert max(at_ms(event) for event in names["bot"]) <= BEGIN_MS + 61_000
+    own = [event for event in found if event.scenario is None]
+    assert own == list(stage().events(until_ms=BEGIN_MS + 120_000))
+
+
+def test_starting_one_again_replaces_it() -> None:
+    """It is not doubled: the second bot is the only one."""
+    on = stage()
+    list(on.events(until_ms=BEGIN_MS))
+    on.start(scenarios.make("bot:per_minute=600"))
+    list(on.events(until_ms=BEGIN_MS + 30_000))
+    on.start(scenarios.make("bot:per_minute=60"))
+    found = labelled(list(on.events(until_ms=BEGIN_MS + 60_000)), "bot")
+    assert 28 <= len(found) <= 33
+
+
+def test_a_scenario_may_be_started_and_stopped_while_another_thread_takes_events() -> None:
+    """It plays from the next event on, and is gone after the next one."""
+    on = stage()
+    seen: list[Event] = []
+    is_over = threading.Event()
+
+    def take() -> None:
+        while not is_over.is_set():
+            seen.extend(on.step())
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    try:
+        for _ in range(20):
+            on.start(scenarios.make("bot:per_minute=6000"))
+            before = len(seen)
+            while not labelled(seen[before:], "bot"):
+                assert taker.is_alive()
+            on.stop("bot")
+            before = len(seen)
+            while len(seen) < before + 200:
+                assert taker.is_alive()
+            assert labelled(seen[-100:], "bot") == []
+    finally:
+        is_over.set()
+        taker.join()
+
+
+def test_the_same_seed_and_moment_play_the_same() -> None:
+    """Byte for byte, several at once."""
+    texts = ("breaking-news", "bot", "ab-test:lift=1", "dirty-data")
+    assert lines(play(*texts, minutes=5)) == lines(play(*texts, minutes=5))
+
+
+def test_live_scenarios_run_by_the_clock_however_fast_the_crowd_does() -> None:
+    """At 25 times the speed the bot has the same pace, and nothing comes from the future."""
+    on = stage(rate=20)
+    now_ms, seen = NOON_MS, list[Event]()
+    on.start(scenarios.make("bot:per_minute=120"))
+    for step in range(30_000):  # a minute at 500 events a second
+        now_ms = NOON_MS + 2 * step
+        for event in on.step(now_ms):
+            assert at_ms(event) <= now_ms
+            seen.append(event)
+    assert all(a.timestamp <= b.timestamp for a, b in pairwise(seen))
+    assert len(labelled(seen, "bot")) == pytest.approx(120, abs=3)
+    assert len(seen) - len(labelled(seen, "bot")) == 30_000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("bots", "there is breaking-news, bot, ab-test"),
+        ("bot:rate=9", "unknown key 'rate'; there is per_minute, seconds"),
+        ("bot:per_minute=59", "per_minute=59: it takes a number from 60 to 6,000"),
+        ("bot:per_minute=nan", "per_minute=nan: it takes a number"),
+        ("bot:per_minute=fast", "per_minute=fast: it takes a number"),
+        ("bot:per_minute", "'per_minute' is to be key=value"),
+        ("bot:seconds=5,seconds=6", "'seconds=6' is to be key=value, each key once"),
+        ("breaking-news:peak=11", "peak=11: it takes a number from 2 to 10"),
+        ("device-outage:device=watch", "device=watch: it takes one of mobile, desktop, tablet"),
+        ("dirty-data:late=1.2", "late=1.2: it takes a number from 0 to 1"),
+        ("dirty-data:late=-0.1", "late=-0.1: it takes a number from 0 to 1"),
+        ("ab-test:event=page_view", "event=page_view: it takes one of like, comment, share"),
+        ("logout-wave:share=0", "share=0: it takes a number from 0.01 to 1"),
+    ],
+)
+def test_an_impossible_setting_is_refused_by_name(text: str, said: str) -> None:
+    """The error names the key, the value and what is valid; nothing is clamped."""
+    with pytest.raises(ConfigError, match=said.replace("(", "\\(")):
+        scenarios.make(text)
+
+
+def test_every_scenario_says_what_it_does_and_where_it_is_seen() -> None:
+    """And its defaults are valid."""
+    for name, kind in scenarios.SCENARIOS.items():
+        assert kind.name == name
+        assert kind.what
+        assert kind.watch
+        assert "seconds" in kind.keys
+        for key in kind.keys.values():
+            assert key.what
+            assert key.read(key.default) is not None
+
+
+def test_the_rate_of_a_reaction_follows_from_the_rows() -> None:
+    """Views with at least one like, worked out and counted, persona by persona."""
+    crowd = Simulator(seed=9, start_ms=NOON_MS, readers=crowd_for(3.0))
+    views: Counter[str] = Counter()
+    liked: Counter[str] = Counter()
+    found = sorted(crowd.events(until_ms=NOON_MS + 86_400_000), key=lambda e: e.session_id)
+    for _, session in groupby(found, key=lambda event: event.session_id):
+        is_liked = True
+        for event in session:
+            name = readers.persona_of(9, crowd.number_of(event.user_id))
+            if event.event_type == "page_view":
+                views[name] += 1
+                is_liked = False
+            elif event.event_type == "like" and not is_liked:
+                liked[name] += 1
+                is_liked = True
+    for name, persona in readers.PERSONAS.items():
+        rate = readers.reaction_rate(persona, "like")
+        assert liked[name] / views[name] == pytest.approx(rate, rel=0.1)
