@@ -41,6 +41,8 @@ _CROWDED: Final = sum(share**2 for share in _CURVE) * len(_CURVE) / sum(_CURVE) 
 """How much likelier than at any minute it is that a visit would begin during a visit: who is
 on the site cannot come to it, and that is mostly so when most come."""
 _NEVER: Final = 1 << 62
+_SEAM_MS: Final = 3_600_000
+"""How long before it goes live a day's shape begins to fade, so that there is no cliff."""
 
 
 def crowd_for(rate: float) -> int:
@@ -69,7 +71,8 @@ class Simulator:
         start_ms: where the simulated clock starts (ms since 1970).
         readers: size of the crowd; by default as many as make 20 events a second.
         live_from_ms: from this simulated moment on the day has no shape, so that the
-            rate is the crowd's natural one; sessions open then go on. Never by default.
+            rate is the crowd's natural one; sessions open then go on. In the hour before,
+            the day loses its shape little by little. Never by default.
 
     Raises:
         ConfigError: a start before 1970, or a crowd of nobody.
@@ -307,10 +310,10 @@ class Simulator:
         at_ms, gap_ms = float(after_ms), mean_gap_ms / _PEAK
         while True:
             at_ms -= math.log(1.0 - rng.random()) * gap_ms
-            if at_ms >= self.live_from_ms:
-                share = 1.0 / _PEAK
-            else:
-                share = _CURVE[int(at_ms / MINUTE_MS) % len(_CURVE)]
+            share = _CURVE[int(at_ms / MINUTE_MS) % len(_CURVE)]
+            if (early_ms := self.live_from_ms - at_ms) < _SEAM_MS:
+                part = max(0.0, early_ms / _SEAM_MS)
+                share = part * share + (1 - part) / _PEAK
             if rng.random() < share:
                 return int(at_ms)
 

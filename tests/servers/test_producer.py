@@ -14,8 +14,9 @@ import pytest
 
 from clickstream import events, producer, topics
 from clickstream.errors import ConfigError, DeliveryError, Interrupted
+from clickstream.sessions import Session
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
+from clickstream.simulator import Simulator, crowd_for
 from clickstream.stage import Stage
 
 MONDAY_MS = 1_767_571_200_000
@@ -146,16 +147,57 @@ def test_a_slow_rate_is_kept_within_three_sigma(made: Settings) -> None:
     assert abs(report.sent - 120) <= 3 * math.sqrt(120)
 
 
-def test_events_are_spread_over_each_second(made: Settings) -> None:
-    """Tenths of a second look like chance, not like one batch a second."""
-    pace = producer.Pace(400, rng=Random(6))
-    producer.produce(made.kafka, live(), pace=pace, duration_s=4)
+def test_events_are_spread_as_chance_spreads_them(made: Settings) -> None:
+    """Counts of equal spans are as dispersed as a Poisson process makes them, 0.8 to 1.3."""
+    pace = producer.Pace(1_000, rng=Random(6))
+    producer.produce(made.kafka, live(), pace=pace, duration_s=8)
 
-    tenths = Counter(event.timestamp[:21] for event in read_events(made))
-    counts = sorted(tenths.values())[1:-1]  # first and last tenth are not whole
+    spans = Counter(events.id_ms(event.event_id) // 20 for event in read_events(made))
+    counts = [spans[span] for span in range(min(spans) + 1, max(spans))]  # the ends are not whole
     mean = sum(counts) / len(counts)
     dispersion = sum((n - mean) ** 2 for n in counts) / len(counts) / mean
-    assert 0.4 < dispersion < 2.0
+    assert len(counts) > 300
+    assert 0.8 < dispersion < 1.3
+
+
+def test_the_slider_goes_from_20_to_5000_and_back_with_every_session_kept(made: Settings) -> None:
+    """Each turn acts within a second; nobody is logged out, and nobody begins anew, by it."""
+    pace = producer.Pace(20, rng=Random(12))
+    stop = threading.Event()
+    stage = live()
+    turns: list[int] = []
+    kept: list[tuple[Session, int]] = []
+
+    def turn(report: producer.ProduceReport) -> None:
+        turns.append(int(time.time() * 1000))
+        if len(turns) == 3:
+            kept.extend((session, session.next) for session in stage.crowd.open_sessions())
+            pace.events_per_second = 5_000
+        elif len(turns) == 5:
+            pace.events_per_second = 20
+        elif len(turns) == 9:
+            stop.set()
+
+    producer.produce(made.kafka, stage, pace=pace, stop=stop, on_second=turn)
+
+    found = read_events(made)
+    at_ms = [events.id_ms(event.event_id) for event in found]
+
+    def per_second(since_ms: int, until_ms: int) -> float:
+        return sum(since_ms <= at < until_ms for at in at_ms) / (until_ms - since_ms) * 1000
+
+    up_ms, down_ms = turns[2], turns[4]
+    assert per_second(up_ms + 500, up_ms + 1_000) == pytest.approx(5_000, rel=0.25)
+    assert per_second(down_ms + 500, down_ms + 3_500) == pytest.approx(20, abs=3 * math.sqrt(20))
+    by_session: dict[str, list[int]] = {}
+    for event in found:
+        by_session.setdefault(event.session_id, []).append(event.session_seq)
+    assert all(seqs == list(range(len(seqs))) for seqs in by_session.values())
+    still_open = {id(session) for session in stage.crowd.open_sessions()}
+    assert len(kept) > 20
+    assert any(session.next > before for session, before in kept)
+    for session, _ in kept:
+        assert session.next == len(session.actions) or id(session) in still_open
 
 
 def test_the_rate_changes_while_running(made: Settings) -> None:
@@ -207,6 +249,23 @@ def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(made: Set
     times = [events.parse_timestamp(event.timestamp) for event in found]
     live = [at for at in times if at >= now_ms]
     assert max(after - before for before, after in pairwise(live)) < 2_000
+
+
+def test_a_day_is_played_in_a_moment_from_a_past_start(made: Settings) -> None:
+    """A crowd that starts a day ago catches up with now, with every hour of the day in it."""
+    now_ms = int(time.time() * 1000)
+    crowd = Simulator(
+        seed=2, start_ms=now_ms - 86_400_000, readers=crowd_for(0.5), live_from_ms=now_ms
+    )
+    pace = producer.Pace(math.inf, rng=Random(13))
+    producer.produce(made.kafka, Stage(crowd), pace=pace, duration_s=10)
+
+    found = read_events(made)
+    hours = Counter(event.timestamp[:13] for event in found)
+    assert len(hours) >= 24
+    assert pace.events_per_second == crowd.natural_rate  # now is reached
+    assert len(found) == pytest.approx(86_400 * 0.5, rel=0.2)
+    assert len({event.event_id for event in found}) == len(found)
 
 
 @pytest.mark.parametrize("rate", [0, 0.1, -1, 5_001, math.nan])

@@ -1,0 +1,181 @@
+"""What CONTRIBUTING promises of a change: one edit, and everything else follows.
+
+Each test edits a copy of the library as a contributor would, and looks at it from outside.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Copy = Callable[..., Path]
+
+LOOK = """
+import json
+from collections import Counter
+from itertools import islice
+
+from clickstream import events, readers, sample, specs, transitions
+from clickstream.newsroom import DAY_MS
+from clickstream.simulator import Simulator
+
+MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
+crowd = Simulator(seed=1, start_ms=MONDAY_MS, readers=3_000)
+made = list(islice(crowd.events(), 40_000))
+for event in made:
+    assert events.decode(events.encode(event)) == event
+personas = Counter(readers.persona_of(1, number) for number in range(3_000))
+drawn = sample.draw(1, start_ms=MONDAY_MS, events=20_000)
+table = transitions.count(drawn)
+print(json.dumps({
+    "types": Counter(event.event_type for event in made),
+    "categories": Counter(event.article_category for event in made if event.article_category),
+    "titles": [e.article_title for e in made if e.article_category == "travel"][:3],
+    "personas": personas,
+    "pie": specs.EVENT_TYPE.values[0],
+    "heatmap": specs.DEVICE_CATEGORY.values[1],
+    "states": sorted(set(table["state"])),
+    "expected": sorted(set(table.loc[table["expected"] > 0, "following"])),
+    "worst": min(transitions.p_values(table).values()),
+    "mapping": sorted(events.mapping()["properties"]),
+}))
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    """Copies the library, with one text of one module replaced."""
+
+    def edit(module: str, before: str, after: str) -> Path:
+        shutil.copytree(
+            ROOT / "clickstream",
+            tmp_path / "clickstream",
+            ignore=shutil.ignore_patterns("__pycache__"),
+            dirs_exist_ok=True,
+        )
+        path = tmp_path / "clickstream" / f"{module}.py"
+        text = path.read_text()
+        assert text.count(before) == 1, before
+        path.write_text(text.replace(before, after))
+        return tmp_path
+
+    return edit
+
+
+def run(folder: Path, code: str = LOOK) -> "subprocess.CompletedProcess[str]":
+    """Run code on the copy."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def look(folder: Path) -> dict[str, Any]:
+    """What the copy makes."""
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def blocks(heading: str) -> list[str]:
+    """The Python blocks of a section of the README."""
+    section = (ROOT / "README.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```py\n(.*?)```", section, re.DOTALL)
+
+
+HEADING = "Change the readers"
+
+
+def test_a_category_is_one_entry(copy: Copy) -> None:
+    """The README's own: published, read, typed and charted; nothing else is edited."""
+    entry = next(block for block in blocks(HEADING) if "Section(" in block)
+    before = '}  # fmt: skip\n"""By category'
+    found = look(copy("sections", before, entry + before))
+
+    assert found["categories"]["travel"] > 0.05 * sum(found["categories"].values())
+    assert found["heatmap"][-1] == "travel"
+    assert all(title for title in found["titles"])
+
+
+def test_a_persona_is_one_entry(copy: Copy) -> None:
+    """The README's own: a share of the crowd, walking by its own rows."""
+    entry = next(block for block in blocks(HEADING) if "Persona(" in block)
+    before = "}\n\nVISITS_SIGMA"
+    found = look(copy("readers", before, entry + before))
+
+    assert found["personas"]["insomniac"] == pytest.approx(3_000 * 0.2 / 1.2, rel=0.2)
+    assert found["worst"] > 1e-6
+
+
+def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
+    """The README's own: typed check, mapping, charts and report follow."""
+    word = '"like", "comment", "share", "logout"]'
+    folder = copy("events", word, word.replace('"share"', '"share", "save"'))
+    path = folder / "clickstream" / "readers.py"
+    path.write_text(path.read_text().replace("share=0.02)", "share=0.02, save=0.05)"))
+    found = look(folder)
+
+    assert found["types"]["save"] > 100
+    assert "save" in found["pie"]
+    assert "save" in found["states"]
+    assert "save" in found["expected"]
+    assert found["worst"] > 1e-6
+    shown = (ROOT / "README.md").read_text()
+    assert '"share", "save"' in shown
+    assert "save=0.05" in shown
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after", "said"),
+    [
+        (
+            "readers",
+            'office": Persona(\n        weight=0.27',
+            'office": Persona(\n        weight=-1',
+            "persona 'office', weight: -1; it takes more than 0",
+        ),
+        (
+            "readers",
+            "on=0.70, logout=0.10",
+            "on=0.95, logout=0.10",
+            "persona 'office', row 'page_view': its probabilities add up to 1.1",
+        ),
+        (
+            "readers",
+            "on=0.70, logout=0.10",
+            "on=0.70, logout=0.10, bookmark=0.1",
+            "persona 'office', row 'page_view': unknown 'bookmark'",
+        ),
+        (
+            "sections",
+            "Section]] = {",
+            'Section]] = {"Tech!": Section(1, "{subject}", ("Firm",), ("wins",)),',
+            "section 'Tech!': it goes into ids",
+        ),
+        (
+            "sections",
+            "Section]] = {",
+            'Section]] = {"weather": Section(1, "{wind}", ("Rain",), ("falls",)),',
+            "section 'weather': pattern '{wind}'",
+        ),
+        ("sections", "weight=0.16", "weight=0", "section 'tech': a weight of 0"),
+        ("readers", '"tech": 2.1', '"technology": 2.1', "unknown 'technology'"),
+    ],
+)
+def test_a_wrong_entry_is_an_error_on_load_that_names_it(
+    copy: Copy, module: str, before: str, after: str, said: str
+) -> None:
+    """Whoever starts anything sees the entry and what is valid."""
+    done = run(copy(module, before, after), "import clickstream.simulator")
+
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("clickstream.errors.ConfigError: ")
+    assert said in last
