@@ -49,6 +49,11 @@ def rows() -> Iterator[Row]:
         True,
         f"{ratios.simulated_per_second:,.0f} of {ratios.encoded_per_second:,.0f} events/s",
     )
+    memory_mb = simulate.memory_mb()
+    yield Row("memory of a process with 100,000 readers, MB", memory_mb, 300, False, "")
+    number, seconds = simulate.history_s()
+    name = "seven days of a million events, simulated and encoded, s"
+    yield Row(name, seconds, 60, False, f"{number:,} events")
     settings = servers.up()
     for rate, seconds in ((50, 80), (500, 8), (5_000, 0.8)):
         found = produce.measure(settings, rate)

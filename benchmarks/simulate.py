@@ -1,7 +1,9 @@
-"""How much of msgspec's own speed is left once events are simulated, too."""
+"""How much of msgspec's own speed is left once events are simulated, too; and in what memory."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -48,3 +50,42 @@ def _round(crowd: Simulator) -> tuple[float, float]:
     encoded_s = time.perf_counter() - started_s
     assert len(made) == NUM_EVENTS
     return simulated_s, encoded_s
+
+
+HISTORY = """
+import time
+from clickstream import events
+from clickstream.newsroom import DAY_MS
+from clickstream.simulator import Simulator, crowd_for
+started_s = time.perf_counter()
+crowd = Simulator(seed=1, start_ms=0, readers=crowd_for(1_000_000 / 7 / 86_400))
+made = sum(1 for event in crowd.events(until_ms=7 * DAY_MS) if events.encode(event))
+print(made, time.perf_counter() - started_s)
+"""
+MEMORY = """
+import resource, sys
+from itertools import islice
+from clickstream.simulator import Simulator
+crowd = Simulator(seed=1, start_ms=0, readers=100_000)
+for event in islice(crowd.events(), 1_000_000):
+    pass
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(most / (1e6 if sys.platform == "darwin" else 1024))
+"""
+
+
+def history_s() -> tuple[int, float]:
+    """Simulate and encode seven days of a million events: how many, and in how many seconds."""
+    number, seconds = _alone(HISTORY)
+    return int(number), seconds
+
+
+def memory_mb() -> float:
+    """Give the most memory of a process that simulates 100,000 readers for a million events."""
+    return _alone(MEMORY)[0]
+
+
+def _alone(code: str) -> list[float]:
+    """Run code in a process of its own, and give the numbers it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [float(word) for word in done.stdout.split()]

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ from clickstream import (
     properties,
     scenarios,
     servers,
+    specs,
 )
 from clickstream.errors import ConfigError, command
 from clickstream.simulator import Simulator
@@ -269,7 +270,7 @@ def produce(
     verbose: Verbose = False,
 ) -> None:
     """Let readers act and send their events to the topic, until interrupted."""
-    plays = [scenarios.make(text) for text in scenario or []]
+    plays = scenarios.make_all(scenario or [])
     settings = _target().settings
     log_to_stderr(verbose)
     now_ms = int(time.time() * 1000)
@@ -329,15 +330,23 @@ def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) ->
 @app.command("charts")
 def charts_(
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("build/charts"),
+    live: Annotated[
+        bool, typer.Option("--live", help="Of the last 15 minutes, and not of the history.")
+    ] = False,
 ) -> None:
     """Write the charts of the index as HTML files that open without a network."""
     kit = _target()
     since, until = kit.history_window() or (None, None)  # live events have another scale
+    if live:
+        until = datetime.now(UTC)
+        since = until - timedelta(minutes=15)
     answer = kit.ask(since=since, until=until)
     say(str(answer))
     figures = charts.draw(answer)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for name in [spec.name for spec in specs.SPECS if spec.name not in figures]:
+            (out / f"{name}.html").unlink(missing_ok=True)  # of an earlier answer
         for name, figure in figures.items():
             figure.write_html(out / f"{name}.html", include_plotlyjs=True)
             typer.echo(str(out / f"{name}.html"))

@@ -20,7 +20,7 @@ from typing import Any
 from clickstream import charts, consumer, history, index, producer, queries, servers, topics
 from clickstream.bulks import IndexReport
 from clickstream.errors import ConfigError, ServerError, command
-from clickstream.scenarios import make
+from clickstream.scenarios import make_all
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
@@ -191,7 +191,7 @@ class Demo:
         if num_events is None and duration_s is None and stop is None:
             msg = "produce for ever: a cell must end; give num_events or duration_s"
             raise ConfigError(msg)
-        plays = [make(text) for text in scenarios]
+        plays = make_all(scenarios)
         now_ms = int(time.time() * 1000)
         pace = producer.Pace(events_per_second, rng=Random(now_ms))
         # Out of the dictionary while it acts: one that is interrupted cannot go on.

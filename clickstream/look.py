@@ -97,4 +97,5 @@ def figure(title: str, subtitle: str = "") -> go.Figure:
     text = f"<b>{title}</b>"
     if subtitle:
         text += f'<br><span style="font-size:{TEXT_PX}px">{subtitle}</span>'
-    return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}})
+    # Of a template's height JupyterLab takes no notice.
+    return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}, "height": HEIGHT_PX})

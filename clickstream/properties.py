@@ -86,8 +86,10 @@ class Report:
 
     def _repr_html_(self) -> str:
         head, *rows = [[escape(cell) for cell in row] for row in self._rows()]
-        lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-        lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
+        left = ' style="text-align: left"'
+        lines = ["<tr>" + "".join(f"<th{left}>{cell}</th>" for cell in head) + "</tr>"]
+        for row in rows:
+            lines.append("<tr>" + "".join(f"<td{left}>{cell}</td>" for cell in row) + "</tr>")
         return f"<table>{''.join(lines)}</table><p>{escape(self._summary())}</p>"
 
 

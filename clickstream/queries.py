@@ -6,6 +6,7 @@ the one shard the kit's index has; where they are not, the answer says by how mu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,7 +17,17 @@ from opensearchpy import OpenSearch
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES
 from clickstream.index import answering
-from clickstream.specs import DEVICE_CATEGORY, SPECS, TOP_USERS, VOLUME, Spec
+from clickstream.specs import (
+    AB_TEST,
+    DEVICE_CATEGORY,
+    DEVICE_CATEGORY_TABLE,
+    EVENT_TYPE,
+    LABELS,
+    TOP_USERS,
+    VOLUME,
+    VOLUME_SCENARIOS,
+    Spec,
+)
 
 MOST_BUCKETS: Final = 100
 BUCKETS_S: Final = (1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86_400)
@@ -39,13 +50,21 @@ class Answer:
     """By the name of its visualization:
 
     - `event-types`: `event_type` (str), `count` (int), in the model's order, without zeros
-    - `volume`: `timestamp` (UTC, start of the bucket), `count`; every bucket from `since`
-      on, zeros, too
-    - `top-users`: `user_id`, `count`, most first
+    - `volume`: `timestamp` (UTC, start of the bucket), `count` of all events; every bucket
+      from `since` on, zeros, too
+    - `volume-scenarios`: `timestamp`, `scenario` (str), `count` of what that scenario added,
+      which is a part of `volume`'s; for each that added anything in the window every bucket,
+      zeros, too; the scenarios in the order of `specs.ON_TOP`. Events that an A/B test or
+      dirty data only label are not in it.
+    - `top-users`: `user_id`, `count`, `scenario` (str), most first; the scenario is that
+      which added most of the reader's events, or empty
     - `device-category`, `device-category-table`: `device_type`, `article_category`, `count`,
       one row per pair in the model's order, zeros, too
+    - `ab-test`: `variant` (str), `event_type`, `count` of the events of an A/B test; for each
+      arm, by name, every type in the model's order, zeros, too
 
-    Nothing found: the same columns and types, no rows (`volume` and the two grids: zeros).
+    A value that the model does not have comes after those it has, by name. Nothing found:
+    the same columns and types, no rows (`volume` and the two grids of devices: zeros).
     """
     total: int
     """Events that fit the question."""
@@ -138,7 +157,7 @@ def ask(
         "size": 0,
         "track_total_hits": True,
         "query": {"bool": {"filter": _filters(since, until, category, device)}},
-        "aggs": {spec.name: _aggregation(spec, since, bucket_s, top) for spec in SPECS[:4]},
+        "aggs": {spec.name: _aggregation(spec, since, bucket_s, top) for spec in _ASKED},
     }
     with answering(f"asking index {index_name!r}"):
         found = client.search(index=index_name, body=asked)
@@ -146,25 +165,29 @@ def ask(
         msg = f"asking index {index_name!r}: only a part of it answered; ask again"
         raise ServerError(msg)
     answers = found["aggregations"]
-    grid = _grid(DEVICE_CATEGORY, answers[DEVICE_CATEGORY.name]["buckets"])
-    event_types, volume, top_users, _, table = SPECS
+    grid = _grid(DEVICE_CATEGORY, answers[DEVICE_CATEGORY.name])
+    starts = range(_millis(since), _millis(until), 1000 * bucket_s)
     return Answer(
         frames={
-            event_types.name: _ordered(event_types, answers[event_types.name]["buckets"]),
-            volume.name: _over_time(answers[volume.name]["buckets"], since, until, bucket_s),
-            top_users.name: _counts("user_id", answers[top_users.name]["buckets"]),
+            EVENT_TYPE.name: _ordered(EVENT_TYPE, answers[EVENT_TYPE.name]["buckets"]),
+            VOLUME.name: _over_time(answers[VOLUME.name]["buckets"], starts),
+            VOLUME_SCENARIOS: _added(answers[VOLUME.name]["buckets"], starts),
+            TOP_USERS.name: _users(answers[TOP_USERS.name]["buckets"]),
             DEVICE_CATEGORY.name: grid,
-            table.name: grid.copy(),
+            DEVICE_CATEGORY_TABLE.name: grid.copy(),
+            AB_TEST.name: _grid(AB_TEST, answers[AB_TEST.name]),
         },
         total=found["hits"]["total"]["value"],
         took_ms=found["took"],
-        count_error=answers[top_users.name]["doc_count_error_upper_bound"],
+        count_error=answers[TOP_USERS.name]["doc_count_error_upper_bound"],
         since=since,
         until=until,
         bucket_s=bucket_s,
     )
 
 
+_ASKED: Final = (EVENT_TYPE, VOLUME, TOP_USERS, DEVICE_CATEGORY, AB_TEST)
+"""The table shows what the heatmap does."""
 _TIME: Final = {"field": "timestamp"}
 _QUIET: Final = timedelta(hours=1)
 """How long a window is whose other end lies beyond all events."""
@@ -233,63 +256,97 @@ def _filters(
 
 
 def _aggregation(spec: Spec, since: datetime, bucket_s: int, top: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    if len(spec.fields) > 1:
+        # Which scenario has most of a reader's events is enough.
+        size = 1 if spec is TOP_USERS else spec.size
+        inner = {spec.fields[1]: {"terms": {"field": spec.fields[1], "size": size}}}
+        if spec.fields[1] == "scenario":
+            inner["scenario"]["terms"]["exclude"] = list(LABELS)
     if spec is VOLUME:
         # From `since` on: by the clock alone a part of a bucket would look like a fall.
         offset = f"{_millis(since) % (1000 * bucket_s)}ms"
         cut = {"fixed_interval": f"{bucket_s}s", "offset": offset, "min_doc_count": 1}
-        return {"date_histogram": _TIME | cut}
+        return {"date_histogram": _TIME | cut, "aggs": inner}
     size = top if spec is TOP_USERS else spec.size
     # A shard that hands on many more than asked for leaves no doubt about the first ones.
-    terms: dict[str, Any] = {"terms": {"field": spec.fields[0], "size": size}}
-    terms["terms"]["shard_size"] = max(1_000, 10 * size)
-    if len(spec.fields) > 1:
-        inner = {"terms": {"field": spec.fields[1], "size": spec.size}}
-        terms["aggs"] = {spec.fields[1]: inner}
-    return terms
+    terms = {"field": spec.fields[0], "size": size, "shard_size": max(1_000, 10 * size)}
+    asked: dict[str, Any] = {"terms": terms, "aggs": inner}
+    if spec.only is None:
+        return asked
+    field, value = spec.only
+    return {"filter": {"term": {field: value}}, "aggs": {spec.fields[0]: asked}}
 
 
-def _counts(name: str, buckets: list[dict[str, Any]]) -> pd.DataFrame:
+def _counts(**columns: Any) -> pd.DataFrame:
+    """Make a frame whose types are the same when there is nothing in it."""
+    types = {"timestamp": "datetime64[ms, UTC]", "count": "int64"}
     return pd.DataFrame(
-        {
-            name: pd.Series([bucket["key"] for bucket in buckets], dtype="str"),
-            "count": pd.Series([bucket["doc_count"] for bucket in buckets], dtype="int64"),
-        }
+        {name: pd.Series(rows, dtype=types.get(name, "str")) for name, rows in columns.items()}
     )
 
 
 def _ordered(spec: Spec, buckets: list[dict[str, Any]]) -> pd.DataFrame:
-    order = {value: place for place, value in enumerate(spec.values[0])}
-    return _counts(spec.fields[0], sorted(buckets, key=lambda bucket: order[bucket["key"]]))
+    found = {bucket["key"]: bucket["doc_count"] for bucket in buckets}
+    names = [name for name in spec.order(0, found) if name in found]
+    return _counts(**{spec.fields[0]: names, "count": [found[name] for name in names]})
 
 
-def _over_time(
-    buckets: list[dict[str, Any]], since: datetime, until: datetime, bucket_s: int
-) -> pd.DataFrame:
+def _over_time(buckets: list[dict[str, Any]], starts: range) -> pd.DataFrame:
     # Zeros are filled in here: with an offset OpenSearch's own bounds make a bucket too many.
     found = {bucket["key"]: bucket["doc_count"] for bucket in buckets}
-    starts = range(_millis(since), _millis(until), 1000 * bucket_s)
-    return pd.DataFrame(
-        {
-            "timestamp": pd.Series(
-                pd.to_datetime(list(starts), unit="ms", utc=True), dtype="datetime64[ms, UTC]"
-            ),
-            "count": pd.Series([found.get(start, 0) for start in starts], dtype="int64"),
-        }
+    return _counts(timestamp=_moments(starts), count=[found.get(start, 0) for start in starts])
+
+
+def _added(buckets: list[dict[str, Any]], starts: range) -> pd.DataFrame:
+    found = {
+        (scenario["key"], bucket["key"]): scenario["doc_count"]
+        for bucket in buckets
+        for scenario in bucket["scenario"]["buckets"]
+    }
+    there = {name for name, _ in found}
+    names = [name for name in VOLUME.order(1, there) if name in there]
+    pairs = [(name, start) for name in names for start in starts]
+    return _counts(
+        timestamp=_moments(start for _, start in pairs),
+        scenario=[name for name, _ in pairs],
+        count=[found.get(pair, 0) for pair in pairs],
     )
 
 
-def _grid(spec: Spec, buckets: list[dict[str, Any]]) -> pd.DataFrame:
+def _moments(starts: Iterable[int]) -> Any:
+    return pd.to_datetime(list(starts), unit="ms", utc=True)
+
+
+def _users(buckets: list[dict[str, Any]]) -> pd.DataFrame:
+    scenarios = []
+    for bucket in buckets:
+        most = bucket["scenario"]["buckets"]
+        is_added = bool(most) and 2 * most[0]["doc_count"] > bucket["doc_count"]
+        scenarios.append(most[0]["key"] if is_added else "")
+    return _counts(
+        user_id=[bucket["key"] for bucket in buckets],
+        count=[bucket["doc_count"] for bucket in buckets],
+        scenario=scenarios,
+    )
+
+
+def _grid(spec: Spec, answer: dict[str, Any]) -> pd.DataFrame:
     rows, columns = spec.fields
     found = {
         (row["key"], column["key"]): column["doc_count"]
-        for row in buckets
+        for row in (answer if spec.only is None else answer[rows])["buckets"]
         for column in row[columns]["buckets"]
     }
-    pairs = [(row, column) for row in spec.values[0] for column in spec.values[1]]
-    return pd.DataFrame(
-        {
-            rows: pd.Series([row for row, _ in pairs], dtype="str"),
-            columns: pd.Series([column for _, column in pairs], dtype="str"),
-            "count": pd.Series([found.get(pair, 0) for pair in pairs], dtype="int64"),
+    pairs = [
+        (row, column)
+        for row in spec.order(0, {row for row, _ in found})
+        for column in spec.order(1, {column for _, column in found})
+    ]
+    return _counts(
+        **{
+            rows: [row for row, _ in pairs],
+            columns: [column for _, column in pairs],
+            "count": [found.get(pair, 0) for pair in pairs],
         }
     )

@@ -58,9 +58,7 @@ class Scene(Protocol):
 
 
 class Added(tuple):  # type: ignore[type-arg]
-    """An `Action` that a scene put among a session's own; gone when that is over."""
-
-    by: Scene
+    """An `Action` that a scene put among a session's own."""
 
 
 class Simulator:
@@ -136,7 +134,7 @@ class Simulator:
         self.scenes: list[Scene] = []
         """What looks at every session before its next event; the stage's to change."""
         self.took_added = False
-        """Whether the last event taken is one that a scene put into a session."""
+        """Whether the last event taken, while there are scenes, is one that they put there."""
         self._stamp_ms: int | None = None
         self._now_ms = start_ms
         self._walk = self._merge()
@@ -215,14 +213,10 @@ class Simulator:
             last_ms, last_at_ms = now_ms, at_ms
 
             self._now_ms = now_ms
-            action = session.actions[session.next]
-            self.took_added = is_added = type(action) is Added
-            if is_added and action.by not in scenes:  # type: ignore[attr-defined]
-                del session.actions[session.next]
-                self._go_on(session, who)
-                continue
-            for scene in scenes:
-                scene.meet(session)
+            if scenes:
+                for scene in scenes:
+                    scene.meet(session)
+                self.took_added = type(session.actions[session.next]) is Added
             if at_ms - minute_ms >= MINUTE_MS:
                 minute_ms, minute_text = at_ms - at_ms % MINUTE_MS, format_timestamp(at_ms)[:17]
             if at_ms - block_ms >= 1 << 16:
@@ -230,21 +224,17 @@ class Simulator:
             event = session.step(
                 block_text + _HEX[at_ms - block_ms], minute_text + _MILLISECONDS[at_ms - minute_ms]
             )
-            self._go_on(session, who)
+            if session.next < len(session.actions):
+                heapreplace(heap, session.actions[session.next][0] << _WHO_BITS | who)
+            else:
+                heappop(heap)
+                del sessions[who]
             if not session.is_silent:
                 yield event
                 continue
             if event.event_type == "register":
                 self._turned_away.add(who >> _VISIT_BITS)
             yield None
-
-    def _go_on(self, session: Session, who: int) -> None:
-        """Put the session's next event, if it has one, in the place of its last."""
-        if session.next < len(session.actions):
-            heapreplace(self._heap, session.actions[session.next][0] << _WHO_BITS | who)
-        else:
-            heappop(self._heap)
-            del self._sessions[who]
 
     def _plan(self, at_ms: int, who: int) -> None:
         entry = at_ms << _WHO_BITS | who

@@ -5,6 +5,7 @@ Queries build the search from these, charts draw its answer; a chart's one defin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,7 +18,7 @@ class Spec:
 
     name: str
     """Its key in an answer, and the name of its file."""
-    kind: Literal["pie", "line", "bar", "heatmap", "table"]
+    kind: Literal["pie", "line", "bar", "heatmap", "table", "rates"]
     title: str
     """What is shown; a drawn chart says what is seen instead."""
     fields: tuple[str, ...]
@@ -25,20 +26,55 @@ class Spec:
     size: int
     """At most so many values of a field; for `top-users` the default of a dial."""
     values: tuple[tuple[str, ...], ...] = ()
-    """The values of each field in their fixed order; empty means by count, most first."""
+    """The values of each field in their fixed order; see `order`."""
+    only: tuple[str, str] | None = None
+    """A field and the value that an event must have there to be counted."""
 
+    def order(self, place: int, found: Iterable[str] = ()) -> list[str]:
+        """List the values of a field as they are shown: the fixed ones, then others by name.
+
+        Others are those of an index that is older, or newer, than the event model.
+        """
+        known = self.values[place] if self.values else ()
+        return [*known, *sorted(set(found) - set(known))]
+
+
+ON_TOP: Final = ("breaking-news", "bot", "comment-storm", "logout-wave")
+"""Scenarios whose events come beside the crowd's own. The place is the colour, so that it
+stays when another one starts or stops; one that is not listed comes after these."""
+
+LABELS: Final = ("ab-test", "dirty-data")
+"""Scenarios that mark the crowd's own events: these count as normal traffic.
+
+That holds for duplicates, too: an index has one of the two, and a broken copy not at all.
+"""
+
+_ROOM: Final = 50
+"""More values than such a field has, so that none is left out, whichever are added."""
 
 EVENT_TYPE: Final = Spec(
-    "event-types", "pie", "What readers do", ("event_type",), len(EVENT_TYPES), (EVENT_TYPES,)
+    "event-types", "pie", "What readers do", ("event_type",), _ROOM, (EVENT_TYPES,)
 )
-VOLUME: Final = Spec("volume", "line", "Events over time", ("timestamp",), 100)
-TOP_USERS: Final = Spec("top-users", "bar", "The most active readers", ("user_id",), 10)
+VOLUME: Final = Spec(
+    "volume",
+    "line",
+    "Events over time",
+    ("timestamp", "scenario"),
+    # With the most buckets there may be, 10,000, that is within OpenSearch's limit of 65,535.
+    5,
+    ((), ON_TOP),
+)
+VOLUME_SCENARIOS: Final = "volume-scenarios"
+"""The frame that has, of `VOLUME`, what scenarios add."""
+TOP_USERS: Final = Spec(
+    "top-users", "bar", "The most active readers", ("user_id", "scenario"), 10, ((), ON_TOP)
+)
 DEVICE_CATEGORY: Final = Spec(
     "device-category",
     "heatmap",
     "Which device reads what",
     ("device_type", "article_category"),
-    len(CATEGORIES),
+    _ROOM,
     (DEVICE_TYPES, CATEGORIES),
 )
 DEVICE_CATEGORY_TABLE: Final = Spec(
@@ -49,5 +85,15 @@ DEVICE_CATEGORY_TABLE: Final = Spec(
     DEVICE_CATEGORY.size,
     DEVICE_CATEGORY.values,
 )
+AB_TEST: Final = Spec(
+    "ab-test",
+    "rates",
+    "What the arms of the A/B test do",
+    ("variant", "event_type"),
+    _ROOM,
+    ((), EVENT_TYPES),
+    # Dirty data has variants, too, and these are no arms.
+    only=("scenario", "ab-test"),
+)
 
-SPECS: Final = (EVENT_TYPE, VOLUME, TOP_USERS, DEVICE_CATEGORY, DEVICE_CATEGORY_TABLE)
+SPECS: Final = (EVENT_TYPE, VOLUME, TOP_USERS, DEVICE_CATEGORY, DEVICE_CATEGORY_TABLE, AB_TEST)

@@ -184,7 +184,7 @@ class Stage:
                 event = scenario.see(event) if event else None
             if event is not None:
                 events.append(event)
-            if not self.crowd.took_added:
+            if not (self._playing and self.crowd.took_added):
                 return events
 
     def events(self, *, until_ms: int | None = None) -> Iterator[Event]:

@@ -33,13 +33,17 @@ def count(sample: Sample) -> pd.DataFrame:
     events = events[events["session_id"].isin(closed.index)]
     numbers = closed["number"].reindex(events["session_id"].astype(str)).to_numpy()
     names = {n: readers.persona_of(sample.seed, int(n)) for n in closed["number"].unique()}
-    found = pd.DataFrame(
-        {
-            "persona": pd.Series(numbers).map(names).to_numpy(),
-            "state": events["event_type"].astype(str).to_numpy(),
-            "following": following[events.index].to_numpy(),
-        }
-    ).value_counts().sort_index()
+    found = (
+        pd.DataFrame(
+            {
+                "persona": pd.Series(numbers).map(names).to_numpy(),
+                "state": events["event_type"].astype(str).to_numpy(),
+                "following": following[events.index].to_numpy(),
+            }
+        )
+        .value_counts()
+        .sort_index()
+    )
     totals = found.groupby(level=["persona", "state"]).sum()
     rows = []
     for (persona, state), total in totals.items():

@@ -47,8 +47,10 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "producer": (6, {"confluent_kafka"}),
     "lab": (6, set()),
     "history": (7, set()),
+    "rehearsal": (7, {"pandas"}),
     "properties": (7, {"pandas", "scipy"}),
     "demo": (8, set()),
+    "portraits": (8, {"pandas", "plotly"}),
     "cli": (9, {"typer"}),
     "__main__": (10, set()),
 }

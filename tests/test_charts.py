@@ -14,8 +14,18 @@ import pytest
 
 from clickstream import charts, look
 from clickstream.errors import ConfigError
-from clickstream.events import CATEGORIES, DEVICE_TYPES
-from clickstream.specs import DEVICE_CATEGORY, DEVICE_CATEGORY_TABLE, EVENT_TYPE, TOP_USERS, VOLUME
+from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES
+from clickstream.readers import REACTIONS
+from clickstream.specs import (
+    AB_TEST,
+    DEVICE_CATEGORY,
+    DEVICE_CATEGORY_TABLE,
+    EVENT_TYPE,
+    ON_TOP,
+    TOP_USERS,
+    VOLUME,
+    VOLUME_SCENARIOS,
+)
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -35,10 +45,12 @@ def answer(*, empty: bool = False) -> Any:
         ).iloc[: 0 if empty else 3],
         VOLUME.name: pd.DataFrame({"timestamp": times, "count": [5, 900, 40, 70][: len(times)]}),
         TOP_USERS.name: pd.DataFrame(
-            {"user_id": ["reader-0042", "reader-0007"], "count": [77, 31]}
+            {"user_id": ["reader-0042", "reader-0007"], "count": [77, 31], "scenario": ""}
         ).iloc[: 0 if empty else 2],
+        VOLUME_SCENARIOS: pd.DataFrame({"timestamp": times[:0], "scenario": [], "count": []}),
         DEVICE_CATEGORY.name: grid,
         DEVICE_CATEGORY_TABLE.name: grid.copy(),
+        AB_TEST.name: pd.DataFrame({"variant": [], "event_type": [], "count": []}),
     }
     return SimpleNamespace(
         frames=frames,
@@ -64,7 +76,34 @@ def ranking(counts: list[int], *, count_error: int = 0) -> Any:
     found = answer()
     found.count_error = count_error
     users = [f"reader-{number:04d}" for number in range(len(counts))]
-    found.frames[TOP_USERS.name] = pd.DataFrame({"user_id": users, "count": counts})
+    found.frames[TOP_USERS.name] = pd.DataFrame({"user_id": users, "count": counts, "scenario": ""})
+    return found
+
+
+def played(**added: list[int]) -> Any:
+    """The same answer, with what scenarios (`_` for `-`) added in each of the four hours."""
+    found = answer()
+    times = found.frames[VOLUME.name]["timestamp"]
+    parts = [
+        pd.DataFrame({"timestamp": times, "scenario": name.replace("_", "-"), "count": counts})
+        for name, counts in added.items()
+    ]
+    found.frames[VOLUME_SCENARIOS] = pd.concat(parts)
+    return found
+
+
+def arms(**counts: list[int]) -> Any:
+    """The same answer, with an A/B test: views and likes, then comments of each arm, by name."""
+    found = answer()
+    rows = [
+        (arm, event_type, dict(zip(("page_view", "like", "comment"), of_arm, strict=False)))
+        for arm, of_arm in counts.items()
+        for event_type in EVENT_TYPES
+    ]
+    found.frames[AB_TEST.name] = pd.DataFrame(
+        [(arm, event_type, given.get(event_type, 0)) for arm, event_type, given in rows],
+        columns=["variant", "event_type", "count"],
+    )
     return found
 
 
@@ -79,7 +118,7 @@ def sizes(value: Any, key: str = "") -> list[float]:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """All five, as the JSON that plotly.js gets."""
+    """All five that are always there, as the JSON that plotly.js gets."""
     drawn = charts.draw(answer(), tz="UTC")
     return {name: json.loads(figure.to_json()) for name, figure in drawn.items()}
 
@@ -121,6 +160,9 @@ def test_titles_say_what_is_seen(figures: dict[str, Any]) -> None:
 def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
     """18 pixels and more everywhere, and the whole chart within JupyterLab's share of 720."""
     busiest = answer(empty=True) if empty else ranking(list(range(120, 100, -1)))
+    if not empty:
+        busiest.frames[VOLUME_SCENARIOS] = played(bot=[0, 5, 5, 0]).frames[VOLUME_SCENARIOS]
+        busiest.frames[AB_TEST.name] = arms(A=[100, 5], B=[100, 7]).frames[AB_TEST.name]
     figures = charts.draw(busiest, tz="UTC")
     for figure in figures.values():
         found = sizes(json.loads(figure.to_json()))
@@ -321,3 +363,160 @@ def test_an_empty_answer_gives_friendly_charts() -> None:
         assert "nothing yet" in figure.layout.title.text
         assert "Produce some" in figure.layout.annotations[0].text
         assert len(figure.data) == 0
+
+
+def test_without_a_scenario_volume_is_one_line() -> None:
+    """No legend, no second trace, and nothing in the way of the chart."""
+    figure = charts.draw(answer(), tz="UTC")["volume"]
+
+    assert len(figure.data) == 1
+    assert figure.data[0].stackgroup is None
+    assert figure.layout.showlegend is None
+    assert figure.layout.margin.t is None
+
+
+def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
+    """All parts add up to the count of all events, and the title says whose they are."""
+    added = {"breaking_news": [0, 700, 10, 0], "logout_wave": [0, 0, 20, 0]}
+    drawn = charts.draw(played(**added), tz="UTC")
+    figure = drawn["volume"]
+
+    assert [trace.name for trace in figure.data] == [
+        "normal traffic",
+        "breaking-news",
+        "logout-wave",
+    ]
+    assert [list(trace.y) for trace in figure.data] == [[5, 200, 10, 70], *added.values()]
+    assert {trace.stackgroup for trace in figure.data} == {"all"}
+    assert figure.layout.showlegend
+    assert figure.layout.yaxis.range[1] > 900
+    assert "1,015 events, 730 of them by 2 scenarios" in figure.layout.title.text
+    alone = charts.draw(played(bot=[0, 1, 2, 0]), tz="UTC")["volume"]
+    assert "1,015 events, 3 of them by bot" in alone.layout.title.text
+    for name in ("event-types", "top-users", "device-category", "device-category-table"):
+        assert "with 2 scenarios; Mon 05 Jan" in drawn[name].layout.title.text
+
+
+def test_a_scenario_keeps_its_colour_whatever_plays_beside_it() -> None:
+    """Each has one of its own, and a pattern; one that is new here comes after the known ones."""
+    four = {name.replace("-", "_"): [1, 1, 1, 1] for name in (*ON_TOP, "flood")}
+    together = charts.draw(played(**four), tz="UTC")["volume"].data[1:]
+    looks = {each.name: each.fillpattern for each in together}
+    alone = charts.draw(played(logout_wave=[1, 1, 1, 1]), tz="UTC")["volume"].data[1]
+
+    assert list(looks) == [*ON_TOP, "flood"]
+    assert len({each.bgcolor for each in looks.values()} | {look.COLOURS[0]}) == 6
+    assert len({each.shape for each in looks.values()} | {""}) == 6
+    assert alone.fillpattern == looks["logout-wave"]
+
+
+def test_a_bar_that_a_scenario_made_is_set_off_and_named() -> None:
+    """In the colour that the scenario has in `volume`, with room for its name."""
+    found = ranking([361, 12, 11])
+    found.frames[TOP_USERS.name].loc[0, ["user_id", "scenario"]] = ["reader-bot", "bot"]
+    drawn = charts.draw(found, tz="UTC")["top-users"]
+    bars, plain = drawn.data[0], charts.draw(ranking([361, 12, 11]), tz="UTC")["top-users"]
+    beside = charts.draw(played(bot=[0, 1, 1, 0]), tz="UTC")["volume"].data[1]
+
+    assert "reader-bot leads with 361 events" in drawn.layout.title.text
+    assert list(bars.text) == ["361, bot", "12", "11"]
+    assert bars.marker.color[0] == beside.fillpattern.bgcolor != bars.marker.color[1]
+    assert bars.marker.pattern.shape[0] == beside.fillpattern.shape != bars.marker.pattern.shape[1]
+    assert drawn.layout.xaxis.range[1] > plain.layout.xaxis.range[1]
+    assert set(plain.data[0].marker.color) == {look.COLOURS[0]}
+
+
+def test_without_an_ab_test_there_is_no_chart_of_one() -> None:
+    """It is the last of six when there is, so that the others keep their places."""
+    names = list(charts.draw(answer(), tz="UTC"))
+
+    assert len(names) == 5
+    assert list(charts.draw(arms(A=[10, 1], B=[10, 1]), tz="UTC")) == [*names, "ab-test"]
+
+
+def test_reactions_are_counted_by_page_view_and_arm() -> None:
+    """A beside B, with their counts; the title says in what they differ most surely."""
+    figure = charts.draw(arms(A=[10_000, 470, 200], B=[20_000, 1_220, 430]), tz="UTC")["ab-test"]
+    arm_a, arm_b = figure.data
+
+    assert "B has 6.1 likes in 100 views, A 4.7<" in figure.layout.title.text
+    assert "views: A 10,000, B 20,000; Mon 05 Jan 12:00" in figure.layout.title.text
+    assert tuple(arm_a.x) == REACTIONS
+    assert list(arm_a.y) == [4.7, 2.0, 0]
+    assert list(arm_b.y) == [6.1, 2.15, 0]
+    assert list(arm_b.text) == ["<b>B</b> 6.1", "<b>B</b> 2.1", "<b>B</b> 0.0"]
+    assert list(arm_b.customdata) == [1_220, 430, 0]
+    assert "in 20,000 views" in arm_b.hovertemplate
+    assert arm_a.marker.color != arm_b.marker.color
+    assert arm_a.marker.pattern.shape != arm_b.marker.pattern.shape
+
+
+@pytest.mark.parametrize(
+    ("counts", "title"),
+    [
+        ({"A": [100, 4], "B": [100, 7]}, "B has 7.0 likes in 100 views, A 4.0: may be chance"),
+        ({"A": [100, 0], "B": [100, 0]}, "A has 0.0 likes in 100 views, B 0.0: may be chance"),
+        ({"A": [9_000, 400], "B": [9_000, 200]}, "A has 4.4 likes in 100 views, B 2.2<"),
+        ({"A": [9_000, 400, 90], "B": [9_000, 420, 270]}, "B has 3.0 comments in 100 views, A 1"),
+        ({"A": [1, 1], "B": [0, 3]}, "A has 100.0 likes in 100 views<"),
+        (
+            {"A": [9_000, 9], "B": [9_000, 90], "C": [9_000, 900]},
+            "C has 10.0 likes in 100 views, A",
+        ),
+        ({"A": [0, 1], "B": [0, 0]}, "What the arms of the A/B test do: nothing yet"),
+    ],
+    ids=str,
+)
+def test_a_difference_that_may_be_chance_is_called_so(
+    counts: dict[str, list[int]], title: str
+) -> None:
+    """Few views prove nothing; an arm without one has no rate."""
+    figure = charts.draw(arms(**counts), tz="UTC")["ab-test"]
+    assert title in figure.layout.title.text
+
+
+def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> None:
+    """With a colour and a pattern of their own, and in the totals."""
+    found = answer()
+    found.frames[EVENT_TYPE.name] = pd.DataFrame(
+        {"event_type": [*EVENT_TYPES, "clap", "vote"], "count": 10}
+    )
+    grid = found.frames[DEVICE_CATEGORY.name]
+    grid.loc[len(grid)] = ["watch", "weather", 7_000]
+    found.frames[DEVICE_CATEGORY_TABLE.name] = grid
+    figures = charts.draw(found, tz="UTC")
+    marker, heatmap = figures["event-types"].data[0].marker, figures["device-category"].data[0]
+    looks = list(zip(marker.colors, marker.pattern.shape, strict=True))
+
+    assert len(set(looks)) == len(looks) == len(EVENT_TYPES) + 2
+    assert "Most reading: weather on watch" in figures["device-category"].layout.title.text
+    assert (tuple(heatmap.y), tuple(heatmap.x)) == (
+        (*DEVICE_TYPES, "watch"),
+        (*CATEGORIES, "weather"),
+    )
+    assert heatmap.z[-1][-1] == heatmap.zmax == 7_000
+    cells = figures["device-category-table"].data[0].cells["values"]
+    assert cells[-1][-1] == f"<b>{grid['count'].sum():,}</b>"
+
+
+def test_many_sections_stand_below_each_other() -> None:
+    """Beside each other their names and numbers would be cut; all of it fits the usual height."""
+    found = answer()
+    sections = [f"section-{letter}" for letter in "abcde"]
+    pairs = [(device, name) for device in DEVICE_TYPES for name in (*CATEGORIES, *sections)]
+    grid = pd.DataFrame(pairs, columns=list(DEVICE_CATEGORY.fields))
+    grid["count"] = range(len(grid))
+    for name in (DEVICE_CATEGORY.name, DEVICE_CATEGORY_TABLE.name):
+        found.frames[name] = grid
+    figures = charts.draw(found, tz="UTC")
+    figure, table = figures[DEVICE_CATEGORY.name], figures[DEVICE_CATEGORY_TABLE.name]
+
+    assert tuple(figure.data[0].y) == (*CATEGORIES, *sections)
+    assert tuple(figure.data[0].x) == DEVICE_TYPES
+    assert figure.layout.yaxis.title.text == "article_category"
+    assert figure.layout.xaxis.title.text == "device_type"
+    assert len(table.data[0].header["values"]) == 1 + len(DEVICE_TYPES) + 1
+    assert len(table.data[0].cells["values"][0]) == len(CATEGORIES) + len(sections) + 1
+    assert table.layout.height <= 570
+    assert table.data[0].columnwidth[0] >= len("entertainment")
+    assert table.data[0].cells.font.size >= 18

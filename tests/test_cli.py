@@ -7,11 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from clickstream import events
+from clickstream import events, scenarios
 
 
 @pytest.fixture
@@ -49,6 +50,10 @@ def clickstream(environment: dict[str, str], *arguments: str) -> subprocess.Comp
         (["simulate", "--start", "1969-12-31"], "between 1971 and 9899"),
         (["simulate", "--start", "9999-12-31"], "between 1971 and 9899"),
         (["simulate", "--days", "inf"], "--days inf: 0 to 36,525 can be simulated"),
+        (["simulate", "--report", "--days", "3"], "--days 3 beside --report"),
+        (["produce", "--scenario", "bots"], "scenario 'bots': there is breaking-news, bot"),
+        (["produce", "--scenario", "bot:per_minute=5"], "per_minute=5: it takes a number from 60"),
+        (["produce", "--scenario", "bot", "--scenario", "bot"], "'bot' is named twice"),
         (["simulate", "--days", "nan"], "--days nan: 0 to 36,525 can be simulated"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -89,8 +94,8 @@ def test_every_command_explains_itself(nowhere: dict[str, str]) -> None:
     """The list of commands, and a page for each."""
     listed = clickstream(nowhere, "--help").stdout
     for command in (
-        "demo", "up", "down", "status", "prepare", "cache", "fresh", "simulate", "produce",
-        "consume", "peek", "charts", "reset", "check",
+        "demo", "up", "down", "status", "prepare", "cache", "fresh", "simulate", "scenarios",
+        "produce", "consume", "peek", "charts", "reset", "check",
     ):  # fmt: skip
         assert f" {command} " in listed
     for page in (["produce"], ["cache", "clear"]):
@@ -110,6 +115,31 @@ def test_simulate_writes_events_a_line_each(nowhere: dict[str, str]) -> None:
     assert len(sums) == 1
     moved = clickstream(nowhere, "simulate", "--events", "1", "--start", "2025-06-01T10:00:00Z")
     assert json.loads(moved.stdout)["timestamp"].startswith("2025-06-01T1")
+
+
+@pytest.mark.timeout(180)
+def test_simulate_reports_how_its_readers_behave(nowhere: dict[str, str]) -> None:
+    """A line a property, and 0 when all hold, in less than a minute (30 s are promised)."""
+    started_s = time.monotonic()
+    done = clickstream(nowhere, "simulate", "--report", "--seed", "31337")
+    assert done.returncode == 0, done.stdout
+    assert time.monotonic() - started_s < 60
+    *lines, _, summary = done.stdout.splitlines()
+    assert lines[0].split() == ["property", "target", "measured", "source", "of", "the", "target"]
+    assert len(lines) > 30
+    assert all(" holds " in line for line in lines[1:])
+    assert summary.startswith("seed 31337: ")
+
+
+def test_scenarios_lists_every_one_with_its_keys(nowhere: dict[str, str]) -> None:
+    """What it does, what to watch for, and each key with its default and what is valid."""
+    done = clickstream(nowhere, "scenarios")
+    assert done.returncode == 0
+    for name, kind in scenarios.SCENARIOS.items():
+        assert f"{name}: {kind.what}\n    watch {kind.watch}\n" in done.stdout
+        for key in kind.keys.values():
+            assert f"{key.what}; {key.valid}\n" in done.stdout
+    assert "    per_minute=120  actions a minute; a number from 60 to 6,000\n" in done.stdout
 
 
 def test_simulate_stops_at_the_number_of_days(nowhere: dict[str, str]) -> None:

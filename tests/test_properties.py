@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from clickstream import events, newsroom, properties, readers, sample, transitio
 from clickstream.errors import ConfigError
 from clickstream.sample import Sample
 
+README = Path(__file__).parent.parent / "README.md"
 MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
 
 
@@ -27,6 +29,8 @@ def test_every_property_holds(seed: int, start: str) -> None:
     assert 900_000 < report.events < 1_100_000
     names = [found.name for found in report.properties]
     assert len(names) == len(set(names)) > 30
+    if seed == 1:  # the README's own
+        assert f"```\n{report}\n```" in README.read_text()
 
 
 @pytest.mark.timeout(300)

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import charts, consumer, events, index, producer, queries, topics
+from clickstream import charts, consumer, events, index, producer, queries, scenarios, topics
 from clickstream.errors import ConfigError, ServerError
-from clickstream.events import CATEGORIES, DEVICE_TYPES
+from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
 from clickstream.settings import OpenSearchSettings, Settings
 from clickstream.simulator import Simulator
+from clickstream.specs import ON_TOP
+from clickstream.stage import Stage
 
 MONDAY_MS = 1_767_571_200_000
 MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
@@ -43,6 +45,47 @@ def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
     finally:
         topics.delete_topics(own.kafka)
         index.delete_index(client, own.opensearch.index)
+
+
+@pytest.fixture(scope="module")
+def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
+    """Ten minutes in which every scenario plays, as `site`."""
+    own = settings.in_namespace("test-queries-played")
+    client = index.connect(own.opensearch)
+    start_ms = MONDAY_MS + 9 * 3_600_000
+    try:
+        topics.ensure_topics(own.kafka)
+        index.ensure_index(client, own.opensearch.index)
+        stage = Stage(Simulator(seed=14, start_ms=start_ms, readers=60_000))
+        sent: list[Event] = []
+        for minute, names in enumerate(PLAYED):
+            sent += stage.events(until_ms=start_ms + 60_000 * minute)
+            for name in names:
+                stage.start(scenarios.make(name))
+        sent += stage.close()
+        producer.send(own.kafka, sent)
+        consumer.index_topic(own, until_caught_up=True)
+        index.refresh(client, own.opensearch.index)
+        found = [events.decode(message.value or b"") for message in topics.read(own.kafka)]
+        table = pd.DataFrame([msgspec.structs.asdict(event) for event in found])
+        table["timestamp"] = pd.to_datetime(table["timestamp"])
+        yield client, own.opensearch.index, table.drop_duplicates("event_id")
+    finally:
+        topics.delete_topics(own.kafka)
+        index.delete_index(client, own.opensearch.index)
+
+
+PLAYED = (
+    *(
+        (),
+        ("ab-test:lift=1",),
+        ("dirty-data:late=0.1,duplicate=0.1",),
+        ("bot:seconds=300",),
+    ),
+    *(("breaking-news:seconds=120",), ("comment-storm:seconds=90",), ("device-outage",)),
+    *((), ("logout-wave",), ()),
+)
+"""What begins in which minute."""
 
 
 def recount(table: pd.DataFrame, field: str) -> dict[Any, int]:
@@ -128,6 +171,141 @@ def test_every_figure_equals_a_recount(
         assert row == [*counts, sum(counts)]
     assert rows[-1] == [*map(sum, zip(*rows[:-1], strict=True))]
     assert rows[-1][-1] == len(about)
+
+
+@pytest.mark.parametrize("bucket_s", [10, 60, 777])
+def test_what_scenarios_add_equals_a_recount(
+    played: tuple[OpenSearch, str, pd.DataFrame], bucket_s: int
+) -> None:
+    """By bucket and scenario, as a part of all events; what is only labelled is not in it."""
+    client, name, table = played
+    answer = queries.ask(client, name, bucket_s=bucket_s)
+    volume, added = answer.frames["volume"], answer.frames["volume-scenarios"]
+    bucket = (table["timestamp"] - answer.since) // timedelta(seconds=bucket_s)
+    drawn = charts.draw(answer, tz="UTC")["volume"].data
+
+    assert set(recount(table, "scenario")) == {*ON_TOP, "ab-test", "dirty-data"}
+    assert volume["count"].sum() == answer.total == len(table)
+    assert list(added["scenario"].unique()) == list(ON_TOP)
+    assert [trace.name for trace in drawn] == ["normal traffic", *ON_TOP]
+    for trace in drawn[1:]:
+        own = added[added["scenario"] == trace.name]
+        counts = bucket[table["scenario"] == trace.name].value_counts()
+        assert list(own["timestamp"]) == list(volume["timestamp"])
+        assert list(own["count"]) == [counts.get(i, 0) for i in range(len(volume))]
+        assert list(trace.y) == list(own["count"])
+    assert list(sum(pd.Series(trace.y) for trace in drawn)) == list(volume["count"])
+    assert (volume["count"] >= added.groupby("timestamp")["count"].sum().to_numpy()).all()
+
+
+def test_a_reader_whom_a_scenario_made_is_known_by_it(
+    played: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """By which most of his events are; who is in an arm of a test is a reader like others."""
+    client, name, table = played
+    top = queries.ask(client, name, top=40_000).frames["top-users"]
+    found = dict(zip(top["user_id"], top["scenario"], strict=True))
+    on_top = table["scenario"].where(table["scenario"].isin(ON_TOP), "")
+    shares = pd.crosstab(table["user_id"], on_top, normalize="index")
+
+    assert top.iloc[0]["user_id"] == "reader-bot"
+    assert {"", "bot", "breaking-news", "comment-storm"} <= set(found.values()) <= {"", *ON_TOP}
+    for user, share in shares.iterrows():
+        assert share.max() <= 0.5 or found[user] == share.idxmax(), user
+        assert share.max() > 0.5 or found[user] == ""
+
+
+def test_an_ab_test_equals_a_recount(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
+    """Dirty data's variants are no arms; likes doubled in B are seen after minutes."""
+    client, name, table = played
+    answer = queries.ask(client, name)
+    grid = answer.frames["ab-test"]
+    test = table[table["scenario"] == "ab-test"]
+    pairs = test.groupby(["variant", "event_type"]).size().to_dict()
+    figure = charts.draw(answer, tz="UTC")["ab-test"]
+
+    assert {"late", "duplicate"} < set(table["variant"].dropna())
+    assert list(grid["variant"]) == ["A"] * len(EVENT_TYPES) + ["B"] * len(EVENT_TYPES)
+    assert list(grid["event_type"]) == [*EVENT_TYPES] * 2
+    assert list(grid["count"]) == [
+        pairs.get((arm, event_type), 0) for arm in "AB" for event_type in EVENT_TYPES
+    ]
+    assert re.search(r"B has \d\.\d likes in 100 views, A \d\.\d<", figure.layout.title.text)
+
+
+def test_before_any_scenario_the_answer_has_its_shape_without_rows(
+    played: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """Same columns and types as with all of them."""
+    client, name, table = played
+    busy = queries.ask(client, name).frames
+    quiet = queries.ask(client, name, until=table["timestamp"].min() + timedelta(seconds=50))
+
+    assert quiet.total > 100
+    for key in ("volume-scenarios", "ab-test"):
+        assert quiet.frames[key].empty
+        assert quiet.frames[key].dtypes.to_dict() == busy[key].dtypes.to_dict()
+    assert set(quiet.frames["top-users"]["scenario"]) == {""}
+    assert "ab-test" not in charts.draw(quiet, tz="UTC")
+    assert len(charts.draw(quiet, tz="UTC")["volume"].data) == 1
+
+
+def test_all_the_answers_are_one_search(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
+    """OpenSearch itself counts them; with both ends given none is needed to look for these."""
+    client, name, table = played
+    since = table["timestamp"].min()
+
+    def searches() -> int:
+        found = client.indices.stats(index=name, metric="search")
+        return int(found["_all"]["primaries"]["search"]["query_total"])
+
+    before = searches()
+    queries.ask(client, name, since=since, until=since + timedelta(minutes=7, seconds=3))
+    assert searches() == before + 1
+
+
+def test_the_most_buckets_of_all_scenarios_are_within_opensearch_s_limit(made: Settings) -> None:
+    """Ten thousand buckets, and in each of them as many scenarios as there is room for."""
+    crowd = Simulator(seed=3, start_ms=MONDAY_MS, readers=1_000)
+    client, name = index.connect(made.opensearch), made.opensearch.index
+    pattern = msgspec.structs.asdict(next(crowd.events()))
+    names = [*ON_TOP, "flood"]
+    body: list[dict[str, Any]] = []
+    for second in range(10_000):
+        for number, scenario in enumerate(names):
+            own = {"event_id": f"{second}-{number}", "scenario": scenario}
+            own["timestamp"] = events.format_timestamp(MONDAY_MS + 1_000 * second)
+            document = {key: value for key, value in (pattern | own).items() if value is not None}
+            body += [{"create": {"_id": own["event_id"]}}, document]
+    assert not client.bulk(index=name, body=body, refresh=True, timeout=60)["errors"]
+    window = {"since": MONDAY, "until": MONDAY + timedelta(seconds=10_000)}
+    added = queries.ask(client, name, bucket_s=1, **window).frames["volume-scenarios"]
+
+    assert list(added["scenario"].unique()) == names
+    assert (added["count"] == 1).all()
+    assert len(added) == 50_000
+
+
+def test_values_that_the_model_does_not_have_are_counted_too(made: Settings) -> None:
+    """An index that another version of the kit filled is shown whole, and is no error."""
+    client, name = index.connect(made.opensearch), made.opensearch.index
+    sent = list(islice(Simulator(seed=5, start_ms=MONDAY_MS, readers=1_000).events(), 200))
+    new = [event for event in sent if event.event_type == "page_view"][:20]
+    for event in new:
+        event.event_type, event.device_type = "clap", "watch"  # type: ignore[assignment]
+        event.article_category = "weather"
+    body: list[dict[str, Any]] = []
+    for event in sent:
+        body += [{"create": {"_id": event.event_id}}, msgspec.to_builtins(event)]
+    assert not client.bulk(index=name, body=body, refresh=True)["errors"]
+    answer = queries.ask(client, name)
+    kinds, grid = answer.frames["event-types"], answer.frames["device-category"]
+
+    assert list(kinds.iloc[-1]) == ["clap", len(new)]
+    assert kinds["count"].sum() == answer.total == len(sent)
+    assert list(grid.iloc[-1]) == ["watch", "weather", len(new)]
+    assert len(grid) == (len(DEVICE_TYPES) + 1) * (len(CATEGORIES) + 1)
+    charts.draw(answer, tz="UTC")
 
 
 def test_no_bucket_is_a_part_of_one_where_the_window_holds_whole_ones(
