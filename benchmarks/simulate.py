@@ -63,14 +63,13 @@ made = sum(1 for event in crowd.events(until_ms=7 * DAY_MS) if events.encode(eve
 print(made, time.perf_counter() - started_s)
 """
 MEMORY = """
-import resource, sys
+import psutil
 from itertools import islice
 from clickstream.simulator import Simulator
 crowd = Simulator(seed=1, start_ms=0, readers=100_000)
 for event in islice(crowd.events(), 1_000_000):
     pass
-most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(most / (1e6 if sys.platform == "darwin" else 1024))
+print(psutil.Process().memory_info().rss / 1e6)
 """
 
 
@@ -81,7 +80,7 @@ def history_s() -> tuple[int, float]:
 
 
 def memory_mb() -> float:
-    """Give the most memory of a process that simulates 100,000 readers for a million events."""
+    """Give the resident memory of a process after a million events of 100,000 readers."""
     return _alone(MEMORY)[0]
 
 
