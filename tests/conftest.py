@@ -22,19 +22,26 @@ APART = (
 """What takes long and needs no shared pair; the README's commands wait more than they compute."""
 
 
-class TwoShares(LoadScopeScheduling):
-    """Shares the tests out to two workers of about equal length, one of them with the pair.
+RECKONING = ("tests/test_properties.py", "tests/test_scenarios.py", "tests/test_change.py")
+"""What only computes: for whichever worker is through first, and away from what is timed."""
+
+
+class Shares(LoadScopeScheduling):
+    """Shares the tests out to two workers, one of them with the pair.
 
     Not by xdist's own groups: those of 3.8 are not seen by pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(RECKONING):
+            return "reckoning"
         return "apart" if any(name in nodeid for name in APART) else "pair"
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoShares:
-    """Let xdist use it."""
-    return TwoShares(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
+    """Let xdist use it, the shares in the order in which they are found."""
+    config.option.loadscopereorder = False
+    return Shares(config, log)
 
 
 @pytest.fixture(scope="session")
