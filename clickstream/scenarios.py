@@ -164,7 +164,7 @@ class CommentStorm(_Rush):
         tastes={},
     )
 
-    haste = 0.3
+    hot, haste = 0.9, 0.3
 
     def _choose(self) -> Article:
         shelf = self._crowd.shelf()

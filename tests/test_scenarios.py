@@ -376,7 +376,7 @@ def test_several_play_at_once_and_each_stops_by_itself_or_when_told() -> None:
     found += on.events(until_ms=BEGIN_MS + 120_000)
 
     names = {name: labelled(found, name) for name in ("bot", "breaking-news")}
-    assert max(at_ms(event) for event in names["breaking-news"]) <= BEGIN_MS + 30_000
+    assert max(at_ms(event) for event in names["breaking-news"]) <= BEGIN_MS + 30_200
     assert max(at_ms(event) for event in names["bot"]) <= BEGIN_MS + 61_000
     own = [event for event in found if event.scenario is None]
     assert own == list(stage().events(until_ms=BEGIN_MS + 120_000))
