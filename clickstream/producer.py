@@ -185,39 +185,41 @@ def produce(
     was_interrupted = False
     pace.begin()
     try:
-        while not stop.is_set() and num_steps != num_events:
-            now_s = time.monotonic()
-            if now_s >= next_log_s:
-                next_log_s = now_s + _LOG_EVERY_S
-                report.seconds = now_s - started_s
-                _log(report)
-                if on_second is not None:
-                    on_second(report)
-            if duration_s is not None and now_s - started_s >= duration_s:
-                break
-            if until_ms is not None and crowd.peek_ms() >= until_ms:
-                break
-            if not client.has_room():
-                client.serve(_LONGEST_WAIT_S)
-                continue
-            wait_s = pace.wait_s()
-            if wait_s > 0:
-                if is_live and stage.running:
-                    client.send_all(stage.added(int(time.time() * 1000)))
-                client.serve()
-                stop.wait(min(max(wait_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
-                continue
-            pace.step()
-            now_ms = int(time.time() * 1000)
-            if not is_live and crowd.peek_ms() >= now_ms:
-                is_live = True
-                pace.events_per_second = crowd.natural_rate
-            due_ms = now_ms + min(0, round(wait_s * 1000)) if is_live else None
-            client.send_all(stage.step(due_ms))
-            num_steps += 1
-        client.send_all(stage.close())
-    except KeyboardInterrupt:
-        was_interrupted = True
+        try:
+            while not stop.is_set() and num_steps != num_events:
+                now_s = time.monotonic()
+                if now_s >= next_log_s:
+                    next_log_s = now_s + _LOG_EVERY_S
+                    report.seconds = now_s - started_s
+                    _log(report)
+                    if on_second is not None:
+                        on_second(report)
+                if duration_s is not None and now_s - started_s >= duration_s:
+                    break
+                if until_ms is not None and crowd.peek_ms() >= until_ms:
+                    break
+                if not client.has_room():
+                    client.serve(_LONGEST_WAIT_S)
+                    continue
+                wait_s = pace.wait_s()
+                if wait_s > 0:
+                    if is_live and stage.running:
+                        client.send_all(stage.added(int(time.time() * 1000)), stop.is_set)
+                    client.serve()
+                    stop.wait(min(max(wait_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
+                    continue
+                pace.step()
+                now_ms = int(time.time() * 1000)
+                if not is_live and crowd.peek_ms() >= now_ms:
+                    is_live = True
+                    pace.events_per_second = crowd.natural_rate
+                due_ms = now_ms + min(0, round(wait_s * 1000)) if is_live else None
+                client.send_all(stage.step(due_ms), stop.is_set)
+                num_steps += 1
+        except KeyboardInterrupt:
+            was_interrupted = True
+        closing_s = time.monotonic() + _FLUSH_S
+        client.send_all(stage.close(), lambda: time.monotonic() > closing_s)
     finally:
         client.finish(started_s)
     return _unless(was_interrupted, report)
@@ -235,10 +237,7 @@ def send(settings: KafkaSettings, batch: Iterable[events.Event]) -> ProduceRepor
     started_s = time.monotonic()
     was_interrupted = False
     try:
-        for event in batch:
-            while not client.has_room():
-                client.serve(_LONGEST_WAIT_S)
-            client.send(event)
+        client.send_all(batch, lambda: False)
     except KeyboardInterrupt:
         was_interrupted = True
     finally:
@@ -294,8 +293,11 @@ class _Client:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("sent %s", value.decode())
 
-    def send_all(self, batch: Iterable[events.Event]) -> None:
+    def send_all(self, batch: Iterable[events.Event], is_over: Callable[[], bool]) -> None:
+        """Send them, and wait for room where there is none, until told that it is over."""
         for event in batch:
+            while not self.has_room() and not is_over():
+                self.serve(_LONGEST_WAIT_S)
             self.send(event)
 
     def serve(self, wait_s: float = 0) -> None:

@@ -7,6 +7,7 @@ simulated one, and live the clock's. What can play is in `scenarios.py`.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from clickstream.errors import ConfigError
 from clickstream.events import Event, format_timestamp
 from clickstream.sessions import Session
 from clickstream.simulator import Simulator
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -234,9 +237,11 @@ class Stage:
         for scenario in [each for each in self._playing if each not in wanted]:
             self._playing.remove(scenario)
             events += scenario.end(self.crowd, at_ms)
+            logger.info("ended scenario=%r", scenario)
         for scenario in [each for each in wanted if each not in self._playing]:
             scenario.begin(self.crowd, at_ms)
             self._playing.append(scenario)
+            logger.info("began scenario=%r", scenario)
         self.crowd.scenes[:] = self._playing
         return events
 
