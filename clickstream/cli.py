@@ -28,7 +28,6 @@ from clickstream import (
     fetch,
     lab,
     producer,
-    properties,
     scenarios,
     servers,
     specs,
@@ -239,6 +238,8 @@ def _report(seed: int, start: str, others: dict[str, float | None]) -> None:
         if value is not None:
             msg = f"{option} {value:g} beside --report: it measures two weeks of a fixed crowd"
             raise ConfigError(msg)
+    from clickstream import properties  # noqa: PLC0415 - scipy takes a second to load
+
     found = properties.measure(seed, start_ms=_start_ms(start))
     typer.echo(str(found))
     if not found.holds:
@@ -338,8 +339,11 @@ def charts_(
     kit = _target()
     since, until = kit.history_window() or (None, None)  # live events have another scale
     if live:
-        until = datetime.now(UTC)
+        # Up to a full bucket: a part of one would look like a fall.
+        until = datetime.fromtimestamp(time.time() // 10 * 10, UTC)
         since = until - timedelta(minutes=15)
+        volume = kit.ask(since=since, until=until).frames[specs.VOLUME.name]
+        since = volume["timestamp"][volume["count"] > 0].min() if volume["count"].any() else since
     answer = kit.ask(since=since, until=until)
     say(str(answer))
     figures = charts.draw(answer)

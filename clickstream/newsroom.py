@@ -8,6 +8,7 @@ who reads what is for `readers.py` and `simulator.py`.
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate
@@ -97,9 +98,9 @@ def _article(rng: Random, minute_ms: int) -> Article:
 def breaking(rng: Random, at_ms: int) -> Article:
     """Write an article that nobody saw coming, published at this event time."""
     article = _article(rng, at_ms - at_ms % MINUTE_MS)
-    article.article_id += "-breaking"
+    article.article_id += f"-{at_ms % MINUTE_MS:05d}"  # there may be two in a minute
     article.title = f"Breaking: {article.title}"
-    article.published_at = format_timestamp(at_ms)
+    article.published_ms, article.published_at = at_ms, format_timestamp(at_ms)
     return article
 
 
@@ -182,24 +183,35 @@ def check(sections: dict[str, Section]) -> None:
     Raises:
         ConfigError: an entry is wrong; the message names it.
     """
+    if not sections:
+        msg = "sections: there is none; a site takes at least one"
+        raise ConfigError(msg)
     for name, section in sections.items():
         where = f"section {name!r}"
         if not (name.isascii() and name.isalpha() and name.islower()):
             msg = f"{where}: it goes into ids and charts; name it in one word of a to z"
             raise ConfigError(msg)
-        if not 0 < section.weight < math.inf:
-            msg = f"{where}: a weight of {section.weight:g}; it takes more than 0"
+        if not (isinstance(section.weight, int | float) and 0 < section.weight < math.inf):
+            msg = f"{where}: a weight of {section.weight}; it takes a number over 0"
             raise ConfigError(msg)
-        if not (section.subjects and section.actions):
-            msg = f"{where}: it has no subjects, or no actions, for a headline"
+        for what, parts in (("subjects", section.subjects), ("actions", section.actions)):
+            if not (isinstance(parts, tuple) and parts and all(parts)):
+                msg = f"{where}, {what}: {parts!r}; it takes a tuple of texts"
+                raise ConfigError(msg)
+        if sorted(re.findall(r"{.*?}", section.pattern)) != ["{action}", "{place}", "{subject}"]:
+            pattern = "{subject}, {action} and {place}, once each"
+            msg = f"{where}: pattern {section.pattern!r}; it takes {pattern}"
             raise ConfigError(msg)
-        try:
-            section.pattern.format(subject="", action="", place="")
-        except (LookupError, ValueError) as error:
+    least = sum(section.weight for section in sections.values()) / MOST_SECTIONS
+    for name, section in sections.items():
+        if section.weight < 0.999 * least:
             msg = (
-                f"{where}: pattern {section.pattern!r}; it knows {{subject}}, {{action}}, {{place}}"
+                f"section {name!r}: a weight of {section.weight:g} is less than a "
+                f"{MOST_SECTIONS}th of all, {least:g}, and there would be nothing to read in it"
             )
-            raise ConfigError(msg) from error
+            raise ConfigError(msg)
 
+
+MOST_SECTIONS: Final = 50
 
 check(SECTIONS)

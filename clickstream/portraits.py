@@ -19,7 +19,7 @@ from clickstream.readers import REACTIONS
 from clickstream.rehearsal import LEAD_MS
 
 _BAR_MS: Final = 10_000
-_HALVES: Final = ("Monday to Friday", "Saturday and Sunday")
+_HALVES: Final = ("on weekdays", "at the weekend")
 _APART: Final = 26
 """Hours from the beginning of one half of the picture to that of the other."""
 
@@ -168,16 +168,16 @@ def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
     )
     missing = 0 if name == "dirty-data" else without.sum() - crowd.sum()
     ratio = (crowd + own).rolling(3).sum() / without.rolling(3).sum()
-    title = f"{name}: {own.sum():,} events more, at its height {ratio.max():.1f} × the usual"
+    title = f"{name}: {own.sum():,} more, at its height {ratio.max():.1f} × the usual"
     below = f"{text} from {_moment(start_ms + LEAD_MS):%H:%M} on"
     if missing > 0:
-        change = f"{own.sum():,} events more, then {missing:,} fewer"
-        change = change if own.sum() else f"{missing:,} events fewer"
+        change = (
+            f"{own.sum():,} more, then {missing:,} fewer" if own.sum() else f"{missing:,} fewer"
+        )
         title = f"{name}: {change}, down to {ratio.min():.1f} × the usual"
     elif name == "dirty-data":
-        title = f"{name}: {own.sum():,} of {len(played):,} events are late, twice or broken"
         kinds = played["variant"].value_counts().items()
-        below = ", ".join(f"{number:,} {kind}" for kind, number in kinds) + f"; {below}"
+        title = f"{name}: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds)
     figure = look.figure(title, below)
     x = [_moment(bar + _BAR_MS // 2) for bar in bars]
     figure.add_bar(x=x, y=crowd, name="the crowd", **_bars(0))

@@ -186,7 +186,7 @@ def produce(
     pace.begin()
     try:
         try:
-            while not stop.is_set() and num_steps != num_events:
+            while not stop.is_set() and (num_steps != num_events or stage.took_added):
                 now_s = time.monotonic()
                 if now_s >= next_log_s:
                     next_log_s = now_s + _LOG_EVERY_S
@@ -201,21 +201,24 @@ def produce(
                 if not client.has_room():
                     client.serve(_LONGEST_WAIT_S)
                     continue
-                wait_s = pace.wait_s()
+                # What a scenario put between takes none of the crowd's turns.
+                wait_s = 0.0 if stage.took_added else pace.wait_s()
                 if wait_s > 0:
                     if is_live and stage.running:
                         client.send_all(stage.added(int(time.time() * 1000)), stop.is_set)
                     client.serve()
                     stop.wait(min(max(wait_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
                     continue
-                pace.step()
+                if not stage.took_added:
+                    pace.step()
+                    num_steps += 1
                 now_ms = int(time.time() * 1000)
                 if not is_live and crowd.peek_ms() >= now_ms:
                     is_live = True
                     pace.events_per_second = crowd.natural_rate
+                    logger.info("reached now, goes on at rate=%.1f", crowd.natural_rate)
                 due_ms = now_ms + min(0, round(wait_s * 1000)) if is_live else None
                 client.send_all(stage.step(due_ms), stop.is_set)
-                num_steps += 1
         except KeyboardInterrupt:
             was_interrupted = True
         closing_s = time.monotonic() + _FLUSH_S

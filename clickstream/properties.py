@@ -3,7 +3,7 @@
 The sample is two weeks of one seed's history, about a million events, looked at from outside:
 what is measured is in the events alone, but for a reader's persona and pace, which follow
 from seed and `user_id` (`readers.py`). Statistics of time are promised for history, and for
-live traffic at speed 1, where the crowd's clock is the clock.
+live traffic at the crowd's natural rate, where its clock is the clock.
 
 Sources, by the short names the report uses:
 
@@ -71,8 +71,8 @@ class Report:
         held = sum(found.holds for found in self.properties)
         return (
             f"seed {self.seed}: {self.events:,} events of {self.readers:,} readers in {DAYS} "
-            f"days; {held} of {len(self.properties)} properties hold. Times of day and paces are "
-            "those of history, and of live traffic at speed 1."
+            f"days; {held} of {len(self.properties)} properties hold. Statistics of time are those "
+            "of history, and of live traffic at the crowd's natural rate."
         )
 
     def __str__(self) -> str:
@@ -126,7 +126,7 @@ def _laws(sample: Sample) -> Iterator[Property]:
     may_open = kinds.isin(("login", "register"))
     follows_register = ~opens & (kinds_before == "register")
     misplaced = (opens != may_open) & ~follows_register | follows_register & (kinds != "login")
-    yield _law("sessions open with login", misplaced.sum())
+    yield _law("sessions open with login, newcomers' with register", misplaced.sum())
     gaps = (events["session_seq"] != steps) | (kinds_before == "logout")
     yield _law("no gap in a session, nothing after logout", gaps.sum())
     strays = ~opens & (events["device_type"].astype(str) != before["device_type"].astype(str))
@@ -305,7 +305,7 @@ _REFERRERS: Final = {"internal": 0.623, "search": 0.149, "direct": 0.148, "socia
 def _growth(sample: Sample) -> Iterator[Property]:
     """How many are new, and how many of them come back: counts within three deviations."""
     visits = sum(readers.visits_per_day(sample.seed, number) for number in range(sample.crowd))
-    expected = visits * readers.NEWCOMER_SHARE / 2 * DAYS
+    expected = visits * readers.NEWCOMERS_PER_VISIT * DAYS
     newcomers = sample.sessions[sample.sessions["number"] >= sample.crowd]
     by_reader = newcomers.groupby("number")
     yield _within_three("new readers in two weeks", len(by_reader), expected, expected)

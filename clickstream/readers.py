@@ -57,8 +57,10 @@ def rows(*, on: float, logout: float, **reactions: float) -> dict[EventType, Row
         "login": {"page_view": 0.96, "logout": 0.01},
         "page_view": {"page_view": on, **reactions, "logout": logout},
         **dict.fromkeys(reactions, after),
-        "like": after | {"comment": 0.03, "share": 0.02},
     }
+    if "like" in reactions:
+        further = {"comment": 0.03, "share": 0.02}
+        found["like"] = after | {kind: p for kind, p in further.items() if kind in reactions}
     return found  # type: ignore[return-value]  # `check` looks the names over
 
 
@@ -136,10 +138,12 @@ OUTSIDE_AGAIN: Final = 0.18
 SHARE_CHANNELS: Final = {"messenger": 0.42, "social": 0.33, "email": 0.15, "link": 0.10}
 
 NEWCOMER_SHARE: Final = 0.02
-"""Visits of people who were never there before, as a share of all visits."""
+"""Visits of newcomers, beside those of the crowd."""
 
 STAY_SHARE: Final = 0.5
-"""Of the newcomers, who become readers; the others never come back."""
+"""How likely a newcomer is to come again, after every visit."""
+NEWCOMERS_PER_VISIT: Final = NEWCOMER_SHARE * (1 - STAY_SHARE)
+"""How many register, for each visit of the crowd: a newcomer makes 1 / (1 - STAY_SHARE) visits."""
 
 CURVE: Final = (
     0.36, 0.28, 0.25, 0.20, 0.18, 0.28, 0.62, 0.98, 1.21, 1.34, 1.44, 1.58,
@@ -154,6 +158,16 @@ EVENING: Final = {"mobile": 1.15, "desktop": 0.75, "tablet": 1.35}
 def tastes_of(persona: Persona) -> list[float]:
     """Give relative weights of what a persona reads, in the order of `CATEGORIES`."""
     return [SECTIONS[name].weight * persona.tastes.get(name, 1.0) for name in CATEGORIES]
+
+
+def mean_tastes() -> list[float]:
+    """Give what all readers together read, as shares in the order of `CATEGORIES`."""
+    total = [0.0] * len(CATEGORIES)
+    for persona in PERSONAS.values():
+        tastes = tastes_of(persona)
+        for place, taste in enumerate(tastes):
+            total[place] += persona.weight * taste / sum(tastes)
+    return [share / sum(total) for share in total]
 
 
 def persona_of(seed: int, number: int) -> str:
@@ -174,11 +188,18 @@ def visits_per_day(seed: int, number: int) -> float:
     return float(min(MOST_VISITS_PER_DAY, median * math.exp(VISITS_SIGMA * sigmas)))
 
 
+MOST_EVENTS: Final = 100
+"""On average in a session; a persona with more hardly ever leaves."""
+
+
 def expected_events(persona: Persona) -> float:
-    """Work out the mean number of events of a session, from the transition rows."""
+    """Work out the mean number of events of a session, from the transition rows.
+
+    Where it is over `MOST_EVENTS`, the sum so far.
+    """
     reached: dict[EventType, float] = {"login": 1.0}
     total = 0.0
-    while (mass := sum(reached.values())) > 1e-9:
+    while (mass := sum(reached.values())) > 1e-9 and total <= MOST_EVENTS:
         total += mass
         after: dict[EventType, float] = {}
         for event_type, probability in reached.items():
@@ -233,11 +254,21 @@ def check(personas: dict[str, Persona]) -> None:
     Raises:
         ConfigError: an entry is wrong; the message names it.
     """
+    if not personas:
+        msg = "personas: there is none; a crowd takes at least one"
+        raise ConfigError(msg)
     for name, persona in personas.items():
+        if missing_rows := {"login", "page_view"} - set(persona.rows):
+            msg = f"persona {name!r}: it has no row {', '.join(sorted(missing_rows))}"
+            raise ConfigError(msg)
         for event_type, row in persona.rows.items():
             where = f"persona {name!r}, row {event_type!r}"
             _check_names(where, [event_type, *row], EVENT_TYPES)
-            if min(row.values()) < 0 or sum(row.values()) > 1:
+            for following, p in row.items():
+                if not (isinstance(p, int | float) and 0 <= p <= 1):
+                    msg = f"{where}: {following} has the probability {p}; it takes 0 to 1"
+                    raise ConfigError(msg)
+            if sum(row.values()) > 1:
                 msg = f"{where}: its probabilities add up to {sum(row.values()):.3f}, at most 1"
                 raise ConfigError(msg)
             if event_type in ("register", "logout") or "login" in row:
@@ -246,6 +277,12 @@ def check(personas: dict[str, Persona]) -> None:
             if missing := set(row) - set(persona.rows) - {"logout"}:
                 msg = f"{where}: leads to {', '.join(sorted(missing))}, which has no row"
                 raise ConfigError(msg)
+        if expected_events(persona) > MOST_EVENTS:
+            msg = (
+                f"persona {name!r}: its sessions have over {MOST_EVENTS} events on average; "
+                "let more of them log out, or leave"
+            )
+            raise ConfigError(msg)
         _check_names(f"persona {name!r}, devices", persona.devices, DEVICE_TYPES)
         _check_names(f"persona {name!r}, tastes", persona.tastes, CATEGORIES)
         weights = {
@@ -255,8 +292,8 @@ def check(personas: dict[str, Persona]) -> None:
             **{f"tastes, {section}": taste for section, taste in persona.tastes.items()},
         }
         for what, weight in weights.items():
-            if not 0 < weight < math.inf:
-                msg = f"persona {name!r}, {what}: {weight:g}; it takes more than 0"
+            if not (isinstance(weight, int | float) and 0 < weight < math.inf):
+                msg = f"persona {name!r}, {what}: {weight}; it takes a number over 0"
                 raise ConfigError(msg)
         if missing_devices := set(DEVICE_TYPES) - set(persona.devices):
             msg = f"persona {name!r}, devices: nothing said of {', '.join(sorted(missing_devices))}"

@@ -14,19 +14,16 @@ import math
 from collections.abc import Iterable
 from copy import copy
 from functools import lru_cache
-from heapq import heappop, heappush
-from itertools import pairwise
+from heapq import heapify, heappop, heappush
 from typing import ClassVar, Final
 
-from clickstream import newsroom, readers
+from clickstream import readers
 from clickstream.errors import ConfigError, command
 from clickstream.events import DEVICE_TYPES, Event, id_ms
-from clickstream.newsroom import Article, Shelf
-from clickstream.sessions import Action, Habits, Session, draw
-from clickstream.simulator import Added, Simulator, base36
-from clickstream.stage import Choice, Number, Scenario
-
-DAY_S: Final = 86_400.0
+from clickstream.rush import BreakingNews, CommentStorm
+from clickstream.sessions import Action, Added, Session
+from clickstream.simulator import Simulator
+from clickstream.stage import DAY_S, Choice, Number, Scenario
 
 
 def make(text: str) -> Scenario:
@@ -63,118 +60,6 @@ def make_all(texts: Iterable[str]) -> list[Scenario]:
             msg = f"scenario {play.name!r} is named twice; once is enough, with all its keys"
             raise ConfigError(msg)
     return plays
-
-
-class _Rush(Scenario):
-    """Readers who come for one article: so many for each event of the crowd."""
-
-    persona: ClassVar[readers.Persona]
-    hot: ClassVar[float] = 0.8
-    """How often a view is of the article, unless it has just been read."""
-    haste: ClassVar[float]
-    """Of the time that reading takes otherwise, for a stage has no patience."""
-
-    def begin(self, crowd: Simulator, at_ms: int) -> None:
-        """Choose the article."""
-        super().begin(crowd, at_ms)
-        self._habits = Habits(self.persona)
-        self._article = self._choose()
-        self._cold: Shelf | None = None
-
-    def _choose(self) -> Article:
-        raise NotImplementedError
-
-    def see(self, event: Event) -> Event | None:
-        """Let readers come: all at once, and ever fewer in the end."""
-        at_ms = id_ms(event.event_id)
-        expected = self._surplus(at_ms) / self._habits.expected_events
-        for _ in range(int(expected + self._rng.random())):
-            start_ms = at_ms + int(1000 * self._rng.random())
-            session = draw(start_ms, self._habits, self._rng, self._shelf, registers=False)
-            session.actions = [
-                (start_ms + int(self.haste * (moment_ms - start_ms)), kind, article, detail)
-                for moment_ms, kind, article, detail in session.actions
-            ]
-            tag = base36(self._begin_ms // 1000)
-            self._name(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
-            self._add(session)
-        return event
-
-    def _surplus(self, at_ms: int) -> float:
-        """Say how many events to add for each of the crowd's: up, high, and down by halves."""
-        seconds, length = (at_ms - self._begin_ms) / 1000, self._number("seconds")
-        surplus = self._number("peak") - 1
-        if seconds < _RAMP_S:
-            return surplus * max(0.0, seconds) / _RAMP_S
-        return surplus * math.exp2(-max(0.0, (seconds - 0.4 * length) / (length / 6)))
-
-    def _shelf(self, _table: int) -> Shelf:
-        cold = self._crowd.shelf()
-        if cold is not self._cold:
-            self._cold, self._warm = cold, []
-            for cumulative, articles, total in cold:
-                all_of_it = total / (1 - self.hot)
-                self._warm.append(([*cumulative, all_of_it], [*articles, self._article], all_of_it))
-        return self._warm
-
-
-_RAMP_S: Final = 10.0
-
-
-class BreakingNews(_Rush):
-    """One article takes most views, and traffic is a multiple of normal."""
-
-    name = "breaking-news"
-    what = "one new article draws a crowd; up within 10 s, then slowly down again"
-    watch = "volume: what it adds is set off, and rises to the peak; a third of all views are of it"
-    keys: ClassVar = {
-        "peak": Number(5, 2, 10, "traffic at its height, in multiples of normal"),
-        "seconds": Number(180, 10, DAY_S, "until it is over"),
-    }
-    persona = readers.Persona(
-        weight=1.0,
-        visits_per_day=1.0,
-        rows=readers.rows(on=0.32, logout=0.05, like=0.04, comment=0.03, share=0.07),
-        devices={"mobile": 0.74, "desktop": 0.20, "tablet": 0.06},
-        tastes={},
-    )
-
-    haste = 0.6
-
-    def _choose(self) -> Article:
-        return newsroom.breaking(self._rng, self._begin_ms)
-
-
-class CommentStorm(_Rush):
-    """The article that is read most now sets readers off against each other."""
-
-    name = "comment-storm"
-    what = "readers quarrel under the article that is read most at the moment"
-    watch = "event types: comments swell; volume rises"
-    keys: ClassVar = {
-        "peak": Number(3, 1.2, 10, "traffic at its height, in multiples of normal"),
-        "seconds": Number(120, 10, DAY_S, "until it is over"),
-    }
-    persona = readers.Persona(
-        weight=1.0,
-        visits_per_day=1.0,
-        rows=readers.rows(on=0.10, logout=0.03, like=0.04, comment=0.72, share=0.02)
-        | {"comment": {"comment": 0.62, "page_view": 0.10, "logout": 0.04}},
-        devices={"mobile": 0.55, "desktop": 0.35, "tablet": 0.10},
-        tastes={},
-    )
-
-    hot, haste = 0.9, 0.3
-
-    def _choose(self) -> Article:
-        shelf = self._crowd.shelf()
-        shares = [
-            ((upper - lower) / total, section, place)
-            for section, (cumulative, _, total) in enumerate(shelf)
-            for place, (lower, upper) in enumerate(pairwise([0.0, *cumulative]))
-        ]
-        _, section, place = max(shares)
-        return shelf[section][1][place]
 
 
 class Bot(Scenario):
@@ -220,8 +105,8 @@ _BOT_PAGES: Final = 500
 class DeviceOutage(Scenario):
     """The app of one kind of device is down."""
 
-    name = "device-outage"
-    what = "nothing arrives from one kind of device; who was on it has to come again"
+    name, waits_s = "device-outage", 10.0
+    what = "the crowd falls silent on one kind of device; who was on it has to come again"
     watch = "volume falls by the device's share; device × category: its row stands still"
     keys: ClassVar = {
         "device": Choice("mobile", DEVICE_TYPES, "which kind"),
@@ -237,7 +122,7 @@ class DeviceOutage(Scenario):
 class LogoutWave(Scenario):
     """Everybody is logged out."""
 
-    name = "logout-wave"
+    name, waits_s = "logout-wave", 10.0
     what = "open sessions are logged out within seconds, as by a bad deployment"
     watch = "event types: a burst of logout; volume falls, and recovers as readers come again"
     keys: ClassVar = {
@@ -248,15 +133,37 @@ class LogoutWave(Scenario):
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Silence the sessions, and give each its logout."""
         super().begin(crowd, at_ms)
+        self._leaving: set[str] = set()
+        self._arriving: list[Event] = []
         for session in crowd.open_sessions():
-            if session.is_silent or self._rng.random() >= self._number("share"):
+            is_in = session.next > 0 and session.actions[session.next - 1][1] != "register"
+            if session.is_silent or not is_in or self._rng.random() >= self._number("share"):
                 continue
             session.is_silent = True
             moment_ms = at_ms + int(self._rng.random() * 1000 * self._number("seconds"))
             leaving = copy(session)
             leaving.actions = [*session.actions[: session.next], (moment_ms, "logout", None, None)]
             leaving.is_silent = False
+            self._leaving.add(session.user_id)
             self._add(leaving)
+
+    def see(self, event: Event) -> Event | None:
+        """Let nobody come again before he is out: his logout is brought forward."""
+        if event.session_seq > 0 or event.user_id not in self._leaving:
+            return event
+        now_ms = id_ms(event.event_id)
+        for place, (at_ms, number, session) in enumerate(self._visits):
+            if session.user_id == event.user_id and at_ms > now_ms:
+                self._visits[place] = (now_ms, number, session)
+                heapify(self._visits)
+                self._arriving.append(event)
+                return None
+        return event
+
+    def added(self, until_ms: float) -> list[Event]:
+        """Give the logouts, and after them who came again meanwhile."""
+        arriving, self._arriving = self._arriving, []
+        return super().added(until_ms) + arriving
 
     def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
         """Log out at once whoever is left."""
@@ -313,6 +220,7 @@ class ABTest(Scenario):
             moment_ms = at_ms + int(self._rng.random() * (left_ms - at_ms))
             channel = self._rng.choice(list(readers.SHARE_CHANNELS))
             extra = Added((moment_ms, self._event, article, channel))
+            extra.label = (self.name, arm)
             after = sum(actions[i][0] <= moment_ms for i in range(place + 1, end))
             actions.insert(place + 1 + after, extra)
         elif found and self._rng.random() < -self._number("lift"):
@@ -320,7 +228,7 @@ class ABTest(Scenario):
                 del actions[i]
 
     def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
-        """Take the labels off."""
+        """Take the labels off, but for those of reactions that are still to come."""
         for session in crowd.open_sessions():
             session.label = None
         return []

@@ -26,6 +26,12 @@ Action = tuple[int, EventType, Article | None, str | None]
 """Simulated time, what, on which article, and the referrer or the channel."""
 
 
+class Added(tuple):  # type: ignore[type-arg]
+    """An `Action` that a scene put among a session's own, with the label of its event."""
+
+    label: tuple[str, str | None]
+
+
 class Session:
     """An open session: who, where, and what is still to come."""
 
@@ -55,7 +61,8 @@ class Session:
         """
         seq = self.next
         self.next = seq + 1
-        _, event_type, article, detail = self.actions[seq]
+        action = self.actions[seq]
+        _, event_type, article, detail = action
         event_id = f"{event_id}{self.id_suffix}{_SEQ[seq]}"
         if article is None:
             event = Event(
@@ -85,6 +92,8 @@ class Session:
             )
         if self.label is not None:
             event.scenario, event.variant = self.label
+        elif type(action) is Added:
+            event.scenario, event.variant = action.label
         return event
 
 
@@ -198,7 +207,7 @@ def draw(
             shelf = shelf_at(table)
         cumulative, articles, total = shelf[section]
         choice = bisect(cumulative, chance() * total)
-        while articles[choice] is article:  # just read, and a shelf has hundreds: draw again
+        while articles[choice] is article and len(articles) > 1:  # just read: draw again
             choice = bisect(cumulative, chance() * total)
         article = articles[choice]
         actions.append((at_ms, "page_view", article, referrer))

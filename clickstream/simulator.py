@@ -22,11 +22,11 @@ from clickstream import readers as habits
 from clickstream.errors import ConfigError
 from clickstream.events import Event, format_timestamp
 from clickstream.newsroom import DAY_MS, MINUTE_MS, TABLE_MS, Newsroom, Shelf
-from clickstream.sessions import Session, draw, habits_of
+from clickstream.sessions import Added, Session, draw, habits_of
 
 # When, who and the how-manieth visit in one number, which is compared faster than three.
-_VISIT_BITS: Final = 16
-_WHO_BITS: Final = 48
+_VISIT_BITS: Final = 24
+_WHO_BITS: Final = 56
 _VISIT: Final = (1 << _VISIT_BITS) - 1
 _WHO: Final = (1 << _WHO_BITS) - 1
 _SLOT_MS: Final = 5 * 60_000
@@ -55,10 +55,6 @@ class Scene(Protocol):
 
     def meet(self, session: Session) -> None:
         """Look at a session before its next event: label it, silence it, change what follows."""
-
-
-class Added(tuple):  # type: ignore[type-arg]
-    """An `Action` that a scene put among a session's own."""
 
 
 class Simulator:
@@ -111,7 +107,7 @@ class Simulator:
         visits_per_day = [habits.visits_per_day(seed, n) for n in range(self.readers)]
         self._habits = [habits_of(persona) for persona in personas]
         self._cycles_ms = [DAY_MS / visits for visits in visits_per_day]
-        self._newcomer_gap_ms = DAY_MS / (sum(visits_per_day) * habits.NEWCOMER_SHARE / 2)
+        self._newcomer_gap_ms = DAY_MS / (sum(visits_per_day) * habits.NEWCOMERS_PER_VISIT)
         for n, cycle_ms in enumerate(self._cycles_ms):
             self._reseed(self._key | n << _VISIT_BITS)
             first_ms = self._open_hour(start_ms, cycle_ms, self._rng)

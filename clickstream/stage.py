@@ -24,6 +24,8 @@ from clickstream.simulator import Simulator
 
 logger = logging.getLogger(__name__)
 
+DAY_S: Final = 86_400.0
+
 
 @dataclass(frozen=True)
 class Number:
@@ -81,6 +83,8 @@ class Scenario:
     watch: ClassVar[str]
     """Where it is seen."""
     keys: ClassVar[dict[str, Number | Choice]]
+    waits_s: ClassVar[float] = 0.0
+    """It begins only when the crowd has acted for so long: before that nobody is there."""
 
     def __init__(self, **values: str | float) -> None:
         for key, value in values.items():
@@ -106,7 +110,7 @@ class Scenario:
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Set the scene, at this event time."""
-        self._crowd, self._begin_ms = crowd, at_ms
+        self._crowd, self._begin_ms, self._visits = crowd, at_ms, []
         self.ends_ms = at_ms + 1000 * self._number("seconds")
         self._rng = Random(f"{self.name}/{crowd.seed}/{at_ms}")
 
@@ -171,24 +175,28 @@ class Stage:
         return tuple(self._wanted)
 
     def step(self, at_ms: int | None = None) -> list[Event]:
-        """Let the crowd do its next thing, and give what comes of it, in order.
+        """Let the next thing happen, and give what comes of it, in order.
 
-        That is its one event; before it, what scenarios add until then; and nothing where a
-        scenario takes it away.
+        That is an event of the crowd, or one that a scenario put into a session
+        (`took_added`); before it, what scenarios add until then; and nothing where a scenario
+        takes it away.
 
         Args:
             at_ms: event time to stamp the event with; see `Simulator.take`.
         """
         events = self.added(self.crowd.peek_ms() if at_ms is None else at_ms)
-        while True:
-            stamp_ms = None if at_ms is None else max(at_ms, self._until_ms)
-            event = self.crowd.take(stamp_ms)
-            for scenario in self._playing:
-                event = scenario.see(event) if event else None
-            if event is not None:
+        event = self.crowd.take(None if at_ms is None else max(at_ms, self._until_ms))
+        if event is not None:
+            # All of them see it, whoever keeps it back.
+            seen = [scenario.see(event) for scenario in self._playing]
+            if None not in seen:
                 events.append(event)
-            if not (self._playing and self.crowd.took_added):
-                return events
+        return events
+
+    @property
+    def took_added(self) -> bool:
+        """Whether the last step was none of the crowd's own: it comes on top."""
+        return bool(self._playing) and self.crowd.took_added
 
     def events(self, *, until_ms: int | None = None) -> Iterator[Event]:
         """Give event after event, with what is added.
@@ -236,9 +244,13 @@ class Stage:
         events = []
         for scenario in [each for each in self._playing if each not in wanted]:
             self._playing.remove(scenario)
+            events += scenario.added(min(at_ms, scenario.ends_ms))
             events += scenario.end(self.crowd, at_ms)
             logger.info("ended scenario=%r", scenario)
         for scenario in [each for each in wanted if each not in self._playing]:
+            if at_ms < self.crowd.start_ms + 1000 * scenario.waits_s:
+                self._is_changed = True  # look again
+                continue
             scenario.begin(self.crowd, at_ms)
             self._playing.append(scenario)
             logger.info("began scenario=%r", scenario)

@@ -139,7 +139,7 @@ def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
             "readers",
             'office": Persona(\n        weight=0.27',
             'office": Persona(\n        weight=-1',
-            "persona 'office', weight: -1; it takes more than 0",
+            "persona 'office', weight: -1; it takes a number over 0",
         ),
         (
             "readers",
@@ -179,3 +179,17 @@ def test_a_wrong_entry_is_an_error_on_load_that_names_it(
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("clickstream.errors.ConfigError: ")
     assert said in last
+
+
+def test_a_wrong_entry_is_one_line_in_a_terminal(copy: Copy) -> None:
+    """Whatever command was typed."""
+    folder = copy("sections", "weight=0.16", "weight=0")
+    done = subprocess.run(
+        [sys.executable, "-m", "clickstream", "--version"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "clickstream: section 'tech': a weight of 0; it takes a number over 0\n"

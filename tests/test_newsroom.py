@@ -1,8 +1,13 @@
 """The site: articles published over time, the same for the same seed."""
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
+import pytest
+
+from clickstream import newsroom as site
+from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, parse_timestamp
 from clickstream.newsroom import (
     DAY_MS,
@@ -126,3 +131,33 @@ def test_memory_stays_the_same_over_months() -> None:
 
     sizes = [bytes_after(days) for days in (10, 30, 60, 90)]
     assert max(sizes) < 1.25 * min(sizes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("Tech!", {}, "name it in one word of a to z"),
+        ("tech", {"weight": 0}, "a weight of 0; it takes a number over 0"),
+        ("tech", {"weight": float("nan")}, "a weight of nan"),
+        ("tech", {"weight": "1"}, "a weight of 1; it takes a number"),
+        ("tech", {"weight": 0.01}, "less than a 50th of all"),
+        ("tech", {"subjects": ()}, r"subjects: \(\); it takes a tuple of texts"),
+        ("tech", {"subjects": ("",)}, "subjects: "),
+        ("tech", {"actions": "wins"}, "actions: 'wins'; it takes a tuple of texts"),
+        ("tech", {"pattern": ""}, "it takes {subject}, {action} and {place}, once each"),
+        ("tech", {"pattern": "{subject.x} {action} {place}"}, "pattern "),
+    ],
+)
+def test_a_wrong_section_is_named(name: str, changed: dict[str, object], said: str) -> None:
+    """With what it takes instead."""
+    section = replace(SECTIONS["tech"], **changed)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=said):
+        site.check({**SECTIONS, name: section})
+    with pytest.raises(ConfigError, match="there is none"):
+        site.check({})
+
+
+def test_a_section_may_be_one_of_fifty() -> None:
+    """There is always something to read in it."""
+    names = [a + b for a in "abcdefghij" for b in "klmno"]
+    site.check(dict.fromkeys(names, SECTIONS["tech"]))

@@ -249,7 +249,7 @@ def test_a_preview_shows_every_event_once(usual: pd.DataFrame) -> None:
 
     crowd, labelled = bars(figure)
     assert (sum(crowd.y), sum(labelled.y)) == ((~own).sum(), own.sum())
-    assert title(figure).startswith(f"comment-storm: {own.sum():,} events more, ")
+    assert title(figure).startswith(f"comment-storm: {own.sum():,} more, ")
     assert "comment-storm:peak=5 from 11:02 on" in title(figure)
     assert "without it" not in [trace.name for trace in figure.data]
     starts_ms = [moment_ms(x) - 5_000 for x in labelled.x]

@@ -93,7 +93,9 @@ def shuffled(table: pd.DataFrame, column: str) -> pd.Series:
 
 
 BREAKS: dict[str, Callable[[Sample], Sample]] = {
-    "sessions open with login": lambda s: without(s, s.events.index == s.events.index[0]),
+    "sessions open with login, newcomers' with register": lambda s: without(
+        s, s.events.index == s.events.index[0]
+    ),
     "no gap in a session, nothing after logout": lambda s: without(
         s, (s.events["event_type"] == "page_view") & (s.events["session_seq"] == 2)
     ),

@@ -69,8 +69,24 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
         readers.check(with_row("like", {"register": 0.5}))
     with pytest.raises(ConfigError, match=r"row 'like': a session opens with login"):
         readers.check(with_row("like", {"login": 0.5}))
+    for row, said in (
+        ({"page_view": float("nan")}, "page_view has the probability nan; it takes 0 to 1"),
+        ({"page_view": -0.1}, "page_view has the probability -0.1"),
+        ({"page_view": "0.5"}, "page_view has the probability 0.5"),
+        ({"like": 1.0}, "its sessions have over 100 events"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            readers.check(with_row("like", row))  # type: ignore[arg-type]
+    for_ever = readers.rows(on=1.0, logout=0.0)
+    with pytest.raises(ConfigError, match="its sessions have over 100 events"):
+        readers.check({"reader": replace(skimmer, rows=for_ever)})
+    no_login = {kind: row for kind, row in skimmer.rows.items() if kind != "login"}
+    with pytest.raises(ConfigError, match="it has no row login"):
+        readers.check({"reader": replace(skimmer, rows=no_login)})
+    with pytest.raises(ConfigError, match="there is none"):
+        readers.check({})
     for changed, said in (
-        ({"weight": 0.0}, "weight: 0; it takes more than 0"),
+        ({"weight": 0.0}, "weight: 0.0; it takes a number over 0"),
         ({"visits_per_day": float("nan")}, "visits_per_day: nan"),
         ({"devices": {"mobile": 1.0, "tablet": 1.0}}, "devices: nothing said of desktop"),
         ({"devices": {**skimmer.devices, "watch": 1.0}}, "unknown 'watch'"),
