@@ -36,7 +36,7 @@ class Rush(Scenario):
     def _choose(self) -> Article:
         raise NotImplementedError
 
-    def see(self, event: Event) -> Event | None:
+    def see(self, event: Event) -> None:
         """Let readers come: all at once, and ever fewer in the end."""
         at_ms = id_ms(event.event_id)
         expected = self._surplus(at_ms) / self._habits.expected_events
@@ -50,7 +50,6 @@ class Rush(Scenario):
             tag = base36(self._begin_ms // 1000)
             self._name(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
             self._add(session)
-        return event
 
     def _surplus(self, at_ms: int) -> float:
         """Say how many events to add for each of the crowd's: up, high, and down by halves."""

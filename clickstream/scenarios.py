@@ -147,18 +147,18 @@ class LogoutWave(Scenario):
             self._leaving.add(session.user_id)
             self._add(leaving)
 
-    def see(self, event: Event) -> Event | None:
+    def keeps(self, event: Event) -> bool:
         """Let nobody come again before he is out: his logout is brought forward."""
         if event.session_seq > 0 or event.user_id not in self._leaving:
-            return event
+            return False
         now_ms = id_ms(event.event_id)
         for place, (at_ms, number, session) in enumerate(self._visits):
             if session.user_id == event.user_id and at_ms > now_ms:
                 self._visits[place] = (now_ms, number, session)
                 heapify(self._visits)
                 self._arriving.append(event)
-                return None
-        return event
+                return True
+        return False
 
     def added(self, until_ms: float) -> list[Event]:
         """Give the logouts, and after them who came again meanwhile."""
@@ -262,7 +262,7 @@ class DirtyData(Scenario):
         self._held: list[tuple[int, int, Event]] = []
         self._num_held = 0
 
-    def see(self, event: Event) -> Event | None:
+    def keeps(self, event: Event) -> bool:
         """Hold it back, or send a copy a moment later, as the dials say."""
         at_ms, chance = id_ms(event.event_id), self._rng.random
         if chance() < self._number("duplicate"):
@@ -275,8 +275,8 @@ class DirtyData(Scenario):
             self._hold(at_ms + 1_000, broken, "malformed")
         if chance() < self._number("late"):
             self._hold(at_ms + int(1000 * self._number("delay")), event, "late")
-            return None
-        return event
+            return True
+        return False
 
     def _hold(self, until_ms: int, event: Event, variant: str) -> None:
         event.scenario, event.variant = self.name, variant

@@ -117,9 +117,12 @@ class Scenario:
     def meet(self, session: Session) -> None:
         """Look at a session before its next event: label it, silence it, change what follows."""
 
-    def see(self, event: Event) -> Event | None:
-        """Look at an event of the crowd before it goes out; None keeps it back."""
-        return event
+    def see(self, event: Event) -> None:
+        """Look at an event of the crowd before it goes out."""
+
+    def keeps(self, event: Event) -> bool:
+        """Say whether to keep it back; then it is given by `added` or `end`."""
+        return False
 
     def added(self, until_ms: float) -> list[Event]:
         """Give what is added up to an event time: here, the events of added sessions."""
@@ -186,11 +189,12 @@ class Stage:
         """
         events = self.added(self.crowd.peek_ms() if at_ms is None else at_ms)
         event = self.crowd.take(None if at_ms is None else max(at_ms, self._until_ms))
-        if event is not None:
-            # All of them see it, whoever keeps it back.
-            seen = [scenario.see(event) for scenario in self._playing]
-            if None not in seen:
-                events.append(event)
+        if event is None:
+            return events
+        for scenario in self._playing:
+            scenario.see(event)
+        if not any(scenario.keeps(event) for scenario in self._playing):
+            events.append(event)
         return events
 
     @property

@@ -440,6 +440,20 @@ def test_what_is_held_back_is_seen_by_the_others_all_the_same() -> None:
     assert counts[0] == counts[1] > 1_000
 
 
+def test_what_two_would_keep_back_is_kept_by_one() -> None:
+    """Readers who come again during a wave, all of them late: every event is given once."""
+    on = stage(rate=5)
+    list(on.events(until_ms=BEGIN_MS))
+    on.start(scenarios.make("logout-wave:seconds=60"))
+    on.start(scenarios.make("dirty-data:late=1,delay=1"))
+    now_ms, found = BEGIN_MS, list[Event]()
+    for _ in range(20_000):  # a minute in which the crowd's clock runs fast, so that they do
+        now_ms += 3
+        found += on.step(now_ms)
+    found += on.close()
+    assert len({event.event_id for event in found}) == len(found) > 15_000
+
+
 def test_a_scenario_started_a_second_time_begins_anew() -> None:
     """Nothing of its first time is left to come."""
     on = stage()
