@@ -71,9 +71,9 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
     """Where a page_view came from."""
     share_channel: str | None = None
     scenario: str | None = None
-    """Set on injected traffic alone."""
+    """Set on what a scenario adds or holds back, and on all of a session while an A/B runs."""
     variant: str | None = None
-    """Set while an A/B test runs."""
+    """The arm, while an A/B test runs; of dirty data, in which way it is dirty."""
 
 
 _encoder = msgspec.json.Encoder()
