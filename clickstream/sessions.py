@@ -64,32 +64,24 @@ class Session:
         action = self.actions[seq]
         _, event_type, article, detail = action
         event_id = f"{event_id}{self.id_suffix}{_SEQ[seq]}"
-        if article is None:
-            event = Event(
-                event_id=event_id,
-                event_type=event_type,
-                timestamp=timestamp,
-                user_id=self.user_id,
-                session_id=self.session_id,
-                session_seq=seq,
-                device_type=self.device_type,
-            )
-        else:
-            event = Event(
-                event_id=event_id,
-                event_type=event_type,
-                timestamp=timestamp,
-                user_id=self.user_id,
-                session_id=self.session_id,
-                session_seq=seq,
-                device_type=self.device_type,
-                article_id=article.article_id,
-                article_category=article.category,
-                article_title=article.title,
-                article_published_at=article.published_at,
-                referrer_type=detail if event_type == "page_view" else None,  # type: ignore[arg-type]
-                share_channel=detail if event_type == "share" else None,
-            )
+        event = Event(
+            event_id=event_id,
+            event_type=event_type,
+            timestamp=timestamp,
+            user_id=self.user_id,
+            session_id=self.session_id,
+            session_seq=seq,
+            device_type=self.device_type,
+        )
+        if article is not None:
+            event.article_id = article.article_id
+            event.article_category = article.category
+            event.article_title = article.title
+            event.article_published_at = article.published_at
+            if event_type == "page_view":
+                event.referrer_type = detail  # type: ignore[assignment]
+            elif event_type == "share":
+                event.share_channel = detail
         if self.label is not None:
             event.scenario, event.variant = self.label
         elif type(action) is Added:
