@@ -15,7 +15,7 @@ from itertools import islice
 from statistics import median
 
 from clickstream import consumer, events, index, producer, topics
-from clickstream.bulks import IndexReport
+from clickstream.metrics import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 

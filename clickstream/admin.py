@@ -101,12 +101,25 @@ class Admin:
             ConfigError: no such topic.
             ServerError: Kafka did not answer.
         """
+        found = self._committed(topic, group_id)
+        return {each.partition: each.offset for each in found if each.offset >= 0}
+
+    def metadata(self, topic: str, group_id: str) -> list[str]:
+        """Give what the group's consumers wrote down beside their committed offsets.
+
+        Raises:
+            ConfigError: no such topic.
+            ServerError: Kafka did not answer.
+        """
+        return [each.metadata for each in self._committed(topic, group_id) if each.metadata]
+
+    def _committed(self, topic: str, group_id: str) -> list[TopicPartition]:
         wanted = [TopicPartition(topic, i) for i in self.partitions(topic)]
         doing = f"asking offsets of group {group_id!r}"
-        found = self._as_group(
+        found: list[TopicPartition] = self._as_group(
             group_id, doing, lambda group: group.committed(wanted, self._settings.timeout_s)
         )
-        return {each.partition: each.offset for each in found if each.offset >= 0}
+        return found
 
     def commit(self, topic: str, group_id: str, offsets: dict[int, int]) -> None:
         """Set the offsets of a group that nobody reads as.

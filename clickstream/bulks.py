@@ -7,10 +7,9 @@ event's own id, was there already, or is acknowledged by the dead-letter topic.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -18,62 +17,21 @@ from queue import SimpleQueue
 from confluent_kafka import Message
 
 from clickstream import index
+from clickstream.breaker import Breaker
 from clickstream.dead_letters import DeadLetters, Letter
+from clickstream.errors import BulkError, command
+from clickstream.metrics import BatchReport
 from clickstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 5.0
-"""Full jitter between: the longest wait is what a returned server may stand unused."""
+BULK_BYTES = 10_000_000
+"""The largest request: well below what a server takes at most (100 MB by default)."""
 
 _LEAVE_S = 0.5
+_LATENCIES = 20
+"""So many messages of a batch are measured."""
 _STORED = index.Outcome.STORED
-
-
-@dataclass
-class IndexReport:
-    """What became of the messages read; a message counts once it is settled."""
-
-    index: str
-    stored: int = 0
-    replayed: int = 0
-    """Documents that were there already, under the same id."""
-    dead_lettered: int = 0
-    retried: int = 0
-    """Documents sent again, each time counted."""
-    bulks: int = 0
-    bytes: int = 0
-    """Of the bulk bodies that OpenSearch answered."""
-    seconds: float = 0.0
-
-    def add(self, part: IndexReport) -> None:
-        """Count a part's documents as one's own; the seconds stay, since parts run side by side."""
-        self.stored += part.stored
-        self.replayed += part.replayed
-        self.dead_lettered += part.dead_lettered
-        self.retried += part.retried
-        self.bulks += part.bulks
-        self.bytes += part.bytes
-
-    @property
-    def messages(self) -> int:
-        """Messages settled: stored, replayed or dead-lettered."""
-        return self.stored + self.replayed + self.dead_lettered
-
-    @property
-    def documents_per_second(self) -> float:
-        """Documents acknowledged, stored and replayed, over the whole run."""
-        return (self.stored + self.replayed) / self.seconds if self.seconds else 0.0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.stored:,} documents stored in {self.index}, {self.replayed:,} replayed, "
-            f"{self.dead_lettered:,} dead-lettered, {self.retried:,} retried "
-            f"in {self.seconds:.1f} s ({self.documents_per_second:,.0f} documents/s)"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 @dataclass(frozen=True)
@@ -85,9 +43,46 @@ class Batch:
     """Those of the actions, in order."""
     dead: list[Letter]
 
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory, roughly: its messages' values, once."""
+        return sum(map(len, self.actions)) + sum(len(each[0]) for each in self.dead)
 
-class GivenUp(Exception):
-    """The consumer stops while OpenSearch is away: what was not stored is not committed."""
+
+class FloodGuard:
+    """Stops the consumer where so much is poison that dead letters are no answer to it.
+
+    Most likely it is somebody else's topic, or a producer that has gone wrong: writing it
+    all to another topic would hide that.
+    """
+
+    SHARE, AT_LEAST, WINDOW = 0.05, 100, 2_000
+    """A twentieth of the latest 2,000 messages (whole batches), and a hundred of them."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._batches: deque[tuple[int, int]] = deque()
+
+    def check(self, num_messages: int, dead: list[Letter]) -> None:
+        """Note a batch, before its letters are written.
+
+        Raises:
+            BulkError: it is a flood.
+        """
+        with self._lock:
+            self._batches.append((num_messages, len(dead)))
+            while sum(n for n, _ in self._batches) - self._batches[0][0] >= self.WINDOW:
+                self._batches.popleft()
+            looked_at, poison = map(sum, zip(*self._batches, strict=True))
+        if poison >= max(self.AT_LEAST, self.SHARE * looked_at):
+            msg = (
+                f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can never "
+                f"be documents (last: {dead[-1][2]}); if it is somebody else's topic, name "
+                f"another, or {command('reset --yes')} if it is yours; "
+                f"{command('consume --no-flood-guard')} makes dead letters of them all"
+            )
+            raise BulkError(msg)
 
 
 class BulkSender:
@@ -95,14 +90,20 @@ class BulkSender:
 
     Its threads are daemons, and nobody waits for them: a server that takes a request and
     never answers holds up neither a stop nor the end of the process.
+
+    Args:
+        settings: where to.
+        num_threads: bulks in flight while all is well; one while OpenSearch is in trouble.
+        flood_guard: whether a flood of dead letters is an error.
     """
 
-    def __init__(self, settings: Settings, *, num_threads: int) -> None:
+    def __init__(self, settings: Settings, *, num_threads: int, flood_guard: bool) -> None:
         self._name = settings.opensearch.index
-        self._client = index.connect(settings.opensearch)
+        self._client = index.connect(settings.opensearch, connections=num_threads)
         self._dead_letters = DeadLetters(settings.kafka)
-        self._given_up = threading.Event()
-        self._jobs: SimpleQueue[tuple[Batch, Future[IndexReport]] | None] = SimpleQueue()
+        self._flood_guard = FloodGuard(settings.kafka.topic) if flood_guard else None
+        self._breaker = Breaker()
+        self._jobs: SimpleQueue[tuple[Batch, Future[BatchReport]] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"clickstream-bulk-{n}", daemon=True)
             for n in range(num_threads)
@@ -110,20 +111,20 @@ class BulkSender:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, batch: Batch) -> Future[IndexReport]:
+    def submit(self, batch: Batch) -> Future[BatchReport]:
         """Send a batch as soon as a thread is free: what becomes of it, in numbers.
 
         OpenSearch out of reach, overloaded or read-only is waited for as long as it takes.
-        The future raises `BulkError` where OpenSearch refuses to work with us,
-        `DeliveryError` where the dead-letter topic takes nothing, and `GivenUp` after `close`.
+        The future raises `BulkError` where OpenSearch refuses to work with us or too much is
+        poison, `DeliveryError` where the dead-letter topic refuses, and `GivenUp` after `close`.
         """
-        future: Future[IndexReport] = Future()
+        future: Future[BatchReport] = Future()
         self._jobs.put((batch, future))
         return future
 
     def close(self) -> None:
         """End every wait, and let go: what is still open stays open."""
-        self._given_up.set()
+        self._breaker.give_up()
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -139,62 +140,66 @@ class BulkSender:
             except Exception as error:
                 future.set_exception(error)
 
-    def _send(self, batch: Batch) -> IndexReport:
+    def _send(self, batch: Batch) -> BatchReport:
         started_s = time.monotonic()
-        part = IndexReport(self._name)
+        part = BatchReport()
         dead = list(batch.dead)
         waiting = list(range(len(batch.actions)))
         attempt = 0
         while waiting:
-            answers = self._bulk([batch.actions[i] for i in waiting], part)
-            answered = zip(waiting, answers, strict=True)
-            others = [(i, each) for i, each in answered if each.outcome is not _STORED]
-            part.stored += len(answers) - len(others)
-            rejected: dict[int, str] = {}
-            for i, answer in others:
-                match answer.outcome:
-                    case index.Outcome.REPLAYED:
-                        part.replayed += 1
-                    case index.Outcome.REFUSED:
-                        dead.append((batch.messages[i], answer.error_type, answer.reason))
-                    case index.Outcome.REJECTED:
-                        rejected[i] = f"{answer.error_type} {answer.reason}".strip()
-            # Progress starts the waits anew: only a server that takes nothing is left alone.
-            attempt = attempt + 1 if len(rejected) == len(waiting) else 0
+            with self._breaker.passing():
+                answers = self._bulk([batch.actions[i] for i in waiting], part)
+                answered = zip(waiting, answers, strict=True)
+                others = [(i, each) for i, each in answered if each.outcome is not _STORED]
+                part.stored += len(answers) - len(others)
+                rejected: dict[int, str] = {}
+                for i, answer in others:
+                    match answer.outcome:
+                        case index.Outcome.REPLAYED:
+                            part.replayed += 1
+                        case index.Outcome.REFUSED:
+                            dead.append((batch.messages[i], answer.error_type, answer.reason))
+                        case index.Outcome.REJECTED:
+                            rejected[i] = f"{answer.error_type} {answer.reason}".strip()
+                taken = len(answers) - len(rejected)
+                self._breaker.note(taken=taken, rejected=len(rejected))
+            attempt = attempt + 1
             waiting = list(rejected)
             if waiting:
                 part.retried += len(waiting)
                 (why, _), *_ = Counter(rejected.values()).most_common(1)
                 logger.warning(
                     "bulk rejected, sending again index=%s documents=%d attempt=%d why=%r",
-                    *(part.index, len(waiting), attempt, why),
+                    *(self._name, len(waiting), attempt, why),
                 )
-                self._wait_before_retry(attempt)
+        now_ms = time.time() * 1000
+        if self._flood_guard is not None:
+            self._flood_guard.check(len(batch.messages) + len(batch.dead), dead)
         if dead:
-            self._dead_letters.send(dead, self._given_up)
+            self._dead_letters.send(dead, self._breaker.given_up)
             part.dead_lettered = len(dead)
         part.seconds = time.monotonic() - started_s
+        every = max(1, len(batch.messages) // _LATENCIES)
+        part.latencies_ms = [now_ms - each.timestamp()[1] for each in batch.messages[::every]]
         if logger.isEnabledFor(logging.DEBUG):
             for message in batch.messages:
                 logger.debug("settled offset=%d %s", message.offset(), message.value().decode())
         return part
 
-    def _bulk(self, actions: list[bytes], part: IndexReport) -> list[index.ItemAnswer]:
+    def _bulk(self, actions: list[bytes], part: BatchReport) -> list[index.ItemAnswer]:
         """Send the actions once, in parts where they are too large, and answer for each."""
+        size = sum(map(len, actions))
+        half = len(actions) // 2
+        if size > BULK_BYTES and half:
+            return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         try:
             answers = index.bulk(self._client, self._name, actions)
         except index.Unavailable as error:
             return [index.ItemAnswer(index.Outcome.REJECTED, "", str(error))] * len(actions)
         except index.TooLarge as error:
-            if len(actions) == 1:
+            if not half:
                 return [index.ItemAnswer(index.Outcome.REFUSED, "too_large", str(error))]
-            half = len(actions) // 2
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         part.bulks += 1
-        part.bytes += sum(map(len, actions))
+        part.bytes += size
         return answers
-
-    def _wait_before_retry(self, attempt: int) -> None:
-        longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 20))
-        if self._given_up.wait(random.uniform(0, longest_s)):
-            raise GivenUp

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from itertools import islice
@@ -31,6 +32,7 @@ from clickstream import (
     scenarios,
     servers,
     specs,
+    topics,
 )
 from clickstream.errors import ConfigError, command
 from clickstream.simulator import Simulator
@@ -158,6 +160,12 @@ def status(
     if not as_json:
         typer.echo(repr(kit))
         typer.echo(str(overview or why))
+        if overview is not None:
+            waiting_s = topics.waiting_s(settings.kafka)
+            for i, messages in overview.lag_by_partition.items():
+                typer.echo(f"partition {i}: lag {messages:,}, waiting for {waiting_s[i]:,.1f} s")
+            for member in topics.members(settings.kafka):
+                typer.echo(str(member))
         return
     facts: dict[str, Any] = {
         "target": settings.target,
@@ -166,9 +174,12 @@ def status(
         "topic": settings.kafka.topic,
         "index": settings.opensearch.index,
     }
-    for what in ("messages", "documents", "dead_letters", "lag"):
+    for what in ("messages", "documents", "dead_letters", "lag", "lag_by_partition"):
         facts[what] = getattr(overview, what, None)
-    typer.echo(json.dumps(facts))
+    if overview is not None:
+        facts["waiting_s"] = topics.waiting_s(settings.kafka)
+        facts["consumers"] = [asdict(each) for each in topics.members(settings.kafka)]
+    typer.echo(json.dumps(facts, default=str))
 
 
 @app.command()
@@ -309,6 +320,7 @@ def _rate(rate: str) -> float:
 def consume(
     group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
     until_caught_up: Annotated[bool, typer.Option(help="End when the lag is 0.")] = False,
+    flood_guard: Annotated[bool, typer.Option(help="Stop where poison is a flood.")] = True,
     verbose: Verbose = False,
 ) -> None:
     """Index the topic's messages, until interrupted."""
@@ -316,7 +328,9 @@ def consume(
     log_to_stderr(verbose)
     kit.ensure()
     with stopping() as stop:
-        report = consumer.index_topic(kit.settings, until_caught_up=until_caught_up, stop=stop)
+        report = consumer.index_topic(
+            kit.settings, until_caught_up=until_caught_up, flood_guard=flood_guard, stop=stop
+        )
     typer.echo(str(report))
 
 

@@ -5,8 +5,8 @@ committed offset is stored under its event's own id, or acknowledged by the dead
 topic. A document that is there already is refused by OpenSearch (409) and counted as
 replayed, so going over a topic again doubles nothing.
 
-One thread polls and keeps the ledger; two send bulk requests. What is in memory is
-bounded: two bulks in flight, one next in line, and Kafka's own fetch queue.
+One thread polls and keeps the ledger; three send bulk requests. What is in memory is
+bounded, in messages and in bytes: bulks in flight, one next in line, Kafka's fetch queue.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from clickstream import events, index, topics
-from clickstream.bulks import Batch, BulkSender, IndexReport
-from clickstream.errors import BulkError, EventError, Interrupted, ServerError, command
+from clickstream.bulks import Batch, BulkSender
+from clickstream.errors import EventError, Interrupted, ServerError, command
 from clickstream.ledger import Ledger, Span
-from clickstream.settings import KafkaSettings, Settings
+from clickstream.metrics import BatchReport, IndexReport, Lag
+from clickstream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-BULK_DOCUMENTS = 2_000
-BULKS_IN_FLIGHT = 2
-"""More senders gain nothing against a server on the same two cores, and cost memory."""
+BULK_DOCUMENTS = 4_000
+BULKS_IN_FLIGHT = 3
+"""More gain nothing against a server on the same two cores, and cost memory."""
 
-STRANGERS_LIMIT = 100
-"""So many messages in a row that are no events: the topic is somebody else's."""
+MOST_BYTES = 32_000_000
+"""Of message values handed on and not settled; one poll's worth may come on top."""
 
 _POLL_S = 0.1
 _PAUSE_AFTER_S = 1.0
 _DRAIN_S = 4.0
-_COMMIT_EVERY_MS = 500
 _COLLECT_EVERY = 10_000
 
 
@@ -49,36 +50,66 @@ def index_topic(
     *,
     until_caught_up: bool = False,
     patience_s: float | None = None,
+    flood_guard: bool = True,
     stop: threading.Event | None = None,
     on_bulk: Callable[[IndexReport], None] | None = None,
 ) -> IndexReport:
     """Index the topic's messages as a member of the consumer group, until told to stop.
 
     Delivery is the promise at the head of this module. OpenSearch out of reach, overloaded
-    or read-only is waited for as long as it takes, with growing jittered waits, and only
-    what was rejected is sent again. Topic and index must exist.
+    or read-only is waited for as long as it takes: one request at a time, with growing
+    random waits, and only what was rejected is sent again. So is a Kafka that is away.
+    Topic and index must exist.
 
     Args:
         settings: where from, where to, and as which group.
         until_caught_up: end when the group has committed all that lay in the topic at the
             start; with nobody producing that is a lag of 0.
-        patience_s: give up when OpenSearch has taken nothing for so long; by default never.
+        patience_s: give up when nothing was settled for so long; by default never.
+        flood_guard: stop, and commit nothing more, where a twentieth of the latest 2,000
+            messages, and a hundred at least, can never be documents.
         stop: set it to stop within 5 s, with everything acknowledged committed.
         on_bulk: called after every bulk with the report so far.
 
     Raises:
         ConfigError: no such topic.
-        ServerError: Kafka did not answer, or OpenSearch took nothing for `patience_s`.
-        BulkError: OpenSearch refuses to work with us, or the topic holds no events of ours.
-        DeliveryError: the dead-letter topic takes nothing; the offset stands still.
+        ServerError: Kafka did not answer, its topic is gone, or nothing was settled for
+            `patience_s`.
+        BulkError: OpenSearch refuses to work with us, or too much is poison.
+        DeliveryError: the dead-letter topic refuses letters; the offset stands still.
         Interrupted: by the notebook's stop button; everything acknowledged is committed.
     """
-    caught_up = _CaughtUp(settings.kafka)  # fails early, and clearly, without Kafka or topic
+    caught_up = topics.CaughtUp(settings.kafka)  # fails early, and clearly, without Kafka or topic
     if until_caught_up and caught_up.is_so:
-        return IndexReport(settings.opensearch.index)
+        return IndexReport(index=settings.opensearch.index)
     with _seldom_collecting():
-        indexer = _Indexer(settings, stop or threading.Event(), patience_s, on_bulk)
-        return indexer.run(caught_up if until_caught_up else None)
+        sender = BulkSender(settings, num_threads=BULKS_IN_FLIGHT, flood_guard=flood_guard)
+        try:
+            indexer = _Indexer(settings, sender, stop or threading.Event(), patience_s, on_bulk)
+            return indexer.run(caught_up if until_caught_up else None)
+        finally:
+            sender.close()
+
+
+PROPERTIES = {
+    "auto.offset.reset": "earliest",
+    "allow.auto.create.topics": False,
+    # Only what the ledger says is settled is ever stored, hence committed.
+    "enable.auto.offset.store": False,
+    # A partition may end in a marker of a transaction, which is never delivered.
+    "enable.partition.eof": True,
+    "auto.commit.interval.ms": 500,
+    "partition.assignment.strategy": "cooperative-sticky",
+    # A killed member's partitions come free after six seconds, not 45.
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 2_000,
+    # What Kafka's client reads ahead: enough for two polls. More costs memory, and CPU,
+    # since it is out of the processor's cache again when its turn comes.
+    "queued.min.messages": 10_000,
+    "queued.max.messages.kbytes": 32_768,
+    "fetch.queue.backoff.ms": 20,
+}
+"""librdkafka's own property names, on top of `KafkaSettings.client_config`."""
 
 
 @contextmanager
@@ -101,45 +132,28 @@ class _Indexer:
     def __init__(
         self,
         settings: Settings,
+        sender: BulkSender,
         stop: threading.Event,
         patience_s: float | None,
         on_bulk: Callable[[IndexReport], None] | None,
     ) -> None:
-        self._settings = settings
+        self._topic = settings.kafka.topic
+        self._sender = sender
         self._stop = stop
         self._patience_s = patience_s
         self._on_bulk = on_bulk
         self._ledger = Ledger()
-        self._in_flight: deque[tuple[list[Span], Future[IndexReport]]] = deque()
-        self._strangers = 0
+        self._in_flight: deque[_InFlight] = deque()
+        self._delivered: dict[int, int] = {}
+        self._marks: dict[int, int] = {}
         self._started_s = self._progress_s = time.monotonic()
-        self.report = IndexReport(settings.opensearch.index)
-        self._sender = BulkSender(settings, num_threads=BULKS_IN_FLIGHT)
-        self._consumer = Consumer(
-            settings.kafka.client_config()
-            | {
-                "group.id": settings.kafka.group_id,
-                "auto.offset.reset": "earliest",
-                "allow.auto.create.topics": False,
-                # Only what the ledger says is settled is ever stored, hence committed.
-                "enable.auto.offset.store": False,
-                # A partition may end in a marker of a transaction, which is never delivered.
-                "enable.partition.eof": True,
-                "auto.commit.interval.ms": _COMMIT_EVERY_MS,
-                "partition.assignment.strategy": "cooperative-sticky",
-                # A killed member's partitions come free after six seconds, not 45.
-                "session.timeout.ms": 6_000,
-                "heartbeat.interval.ms": 2_000,
-                "queued.max.messages.kbytes": 32_768,
-                "fetch.queue.backoff.ms": 50,
-            }
-        )
+        self.report = IndexReport(index=settings.opensearch.index)
+        group = {"group.id": settings.kafka.group_id}
+        self._consumer = Consumer(settings.kafka.client_config() | PROPERTIES | group)
 
-    def run(self, caught_up: _CaughtUp | None) -> IndexReport:
+    def run(self, caught_up: topics.CaughtUp | None) -> IndexReport:
         was_interrupted = False
-        self._consumer.subscribe(
-            [self._settings.kafka.topic], on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._consumer.subscribe([self._topic], on_revoke=self._on_revoke, on_lost=self._on_lost)
         try:
             self._loop(caught_up)
         except KeyboardInterrupt:
@@ -151,15 +165,15 @@ class _Indexer:
             raise Interrupted(msg)
         return self.report
 
-    def _loop(self, caught_up: _CaughtUp | None) -> None:
+    def _loop(self, caught_up: topics.CaughtUp | None) -> None:
         while not self._stop.is_set():
             messages = self._consumer.consume(BULK_DOCUMENTS, timeout=_POLL_S)
             batch, spans = self._sort(messages)
             if batch.actions or batch.dead:
-                self._make_room()
+                self._make_room(batch.bytes)
                 if not self._in_flight:
                     self._progress_s = time.monotonic()
-                self._in_flight.append((spans, self._sender.submit(batch)))
+                self._in_flight.append(_InFlight(batch, spans, self._sender.submit(batch)))
             else:
                 for span in spans:
                     span.is_settled = True
@@ -184,6 +198,7 @@ class _Indexer:
         """Sort messages into actions and dead letters, and note them as delivered."""
         batch = Batch([], [], [])
         ends: dict[int, int] = {}
+        oldest_ms: dict[int, int] = {}
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
@@ -191,41 +206,45 @@ class _Indexer:
                 else:
                     self._on_error(error)
                 continue
-            ends[message.partition()] = message.offset() + 1
+            partition, offset = message.partition(), message.offset()
+            if partition not in oldest_ms:
+                oldest_ms[partition] = message.timestamp()[1]
+                self._note_start(partition, offset)
+            ends[partition] = offset + 1
             try:
                 batch.actions.append(_action(message.value()))
             except EventError as error:
-                self._strangers += 1
                 batch.dead.append((message, type(error).__name__, str(error)))
             else:
-                self._strangers = 0
                 batch.messages.append(message)
-            if self._strangers >= STRANGERS_LIMIT:
-                msg = (
-                    f"topic {self._settings.kafka.topic!r}: {STRANGERS_LIMIT} messages in a row "
-                    f"are no events of this kit (last: {batch.dead[-1][2]}); it is somebody "
-                    f"else's topic; name another, or {command('reset --yes')} if it is yours"
-                )
-                raise BulkError(msg)
-        return batch, [self._ledger.deliver(i, end) for i, end in ends.items()]
+        self._delivered |= ends
+        return batch, [self._ledger.deliver(i, end, oldest_ms.get(i, 0)) for i, end in ends.items()]
+
+    def _note_start(self, partition: int, offset: int) -> None:
+        if offset < self._delivered.get(partition, 0):
+            # The topic was deleted and made again: what was taken from the old one and
+            # settles now says nothing about the offsets of the new one.
+            logger.warning("offsets begin anew topic=%s partition=%d", self._topic, partition)
+            self._forget([partition])
+        self._marks.setdefault(partition, offset)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             msg = (
-                f"reading topic {self._settings.kafka.topic!r}: Kafka answered {error.str()!r}; "
+                f"reading topic {self._topic!r}: Kafka answered {error.str()!r}; "
                 f"see {command('status')}, then start the consumer again: nothing is lost"
             )
             raise ServerError(msg)
         logger.warning("kafka reported error=%r, librdkafka retries", error.str())
 
-    def _make_room(self) -> None:
+    def _make_room(self, num_bytes: int) -> None:
         """Wait until one bulk at most stands in line, so that no sender ever waits for one.
 
         Keeps polling if it takes long, to keep the seat in the group.
         """
         waited_from_s = time.monotonic()
         is_paused = False
-        while len(self._in_flight) > BULKS_IN_FLIGHT and not self._stop.is_set():
+        while self._is_full(num_bytes) and not self._stop.is_set():
             self._settle(wait_s=_POLL_S)
             if not is_paused and time.monotonic() - waited_from_s > _PAUSE_AFTER_S:
                 self._consumer.pause(self._consumer.assignment())
@@ -243,41 +262,68 @@ class _Indexer:
         if is_paused:
             self._consumer.resume(self._consumer.assignment())
 
+    def _is_full(self, num_bytes: int) -> bool:
+        if len(self._in_flight) > BULKS_IN_FLIGHT:
+            return True
+        held = sum(each.batch.bytes for each in self._in_flight)
+        return held > 0 and held + num_bytes > MOST_BYTES
+
     def _settle(self, *, wait_s: float) -> None:
         """Take in the answers that have come, in any order, and store what may be committed."""
         if wait_s:
-            wait([future for _, future in self._in_flight], wait_s, FIRST_COMPLETED)
+            wait([each.future for each in self._in_flight], wait_s, FIRST_COMPLETED)
         parts = []
-        for each in [each for each in self._in_flight if each[1].done()]:
+        for each in [each for each in self._in_flight if each.future.done()]:
             self._in_flight.remove(each)
-            spans, future = each
-            parts.append(future.result())
-            for span in spans:
+            parts.append(each.future.result())
+            for span in each.spans:
                 span.is_settled = True
-        if marks := self._ledger.committable():
-            topic = self._settings.kafka.topic
-            stored = [TopicPartition(topic, i, offset) for i, offset in marks.items()]
-            self._consumer.store_offsets(offsets=stored)
         for part in parts:
-            self._count(part)
+            self.report.take(part)
+        if parts:
+            self._progress_s = time.monotonic()
+            self.report.seconds = self._progress_s - self._started_s
+            self.report.in_flight = sum(each.num_messages for each in self._in_flight)
+        if marks := self._ledger.committable():
+            self._marks |= marks
+            self.report.lag = self._lag()
+            told = self.report.as_metadata()
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(self._topic, i, end, told) for i, end in marks.items()]
+            )
+        for part in parts:
+            self._tell(part)
         waited_s = time.monotonic() - self._progress_s
         if self._in_flight and self._patience_s is not None and waited_s > self._patience_s:
             msg = (
-                f"indexing into {self.report.index!r}: OpenSearch has taken nothing for "
+                f"indexing into {self.report.index!r}: nothing was taken for "
                 f"{waited_s:.0f} s ({self.report.messages:,} messages settled before); nothing is "
                 f"lost: see {command('status')}, then run this again"
             )
             raise ServerError(msg)
 
-    def _count(self, part: IndexReport) -> None:
+    def _lag(self) -> dict[int, Lag]:
+        """By partition, from what the latest answers of Kafka said: asking costs nothing."""
+        found, now_ms = {}, time.time() * 1000
+        for i, mark in self._marks.items():
+            _, end = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, i), cached=True
+            )
+            oldest_ms = self._ledger.oldest_ms(i)
+            age_s = 0.0 if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000)
+            found[i] = Lag(max(0, end - mark), age_s)
+        return found
+
+    def _tell(self, part: BatchReport) -> None:
         report = self.report
-        report.add(part)
-        self._progress_s = time.monotonic()
-        report.seconds = self._progress_s - self._started_s
         logger.info(
-            "bulk indexed index=%s stored=%d replayed=%d dead_lettered=%d retried=%d took_s=%.3f",
-            *(part.index, part.stored, part.replayed, part.dead_lettered, part.retried),
-            part.seconds,
+            "bulk indexed index=%s stored=%d replayed=%d dead_lettered=%d retried=%d bytes=%d "
+            "took_s=%.3f in_flight=%d lag=%d lag_s=%.1f p50_ms=%.0f p99_ms=%.0f",
+            *(report.index, part.stored, part.replayed, part.dead_lettered, part.retried),
+            *(part.bytes, part.seconds, report.in_flight),
+            sum(each.messages for each in report.lag.values()),
+            max((each.seconds for each in report.lag.values()), default=0.0),
+            *(report.latency_ms(0.5) or 0.0, report.latency_ms(0.99) or 0.0),
         )
         if self._on_bulk is not None:
             self._on_bulk(report)
@@ -288,11 +334,17 @@ class _Indexer:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._drain(time.monotonic() + _DRAIN_S)
-        self._ledger.forget(each.partition for each in partitions)
+        self._forget(each.partition for each in partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Somebody else has them already: nothing may be committed any more.
-        self._ledger.forget(each.partition for each in partitions)
+        self._forget(each.partition for each in partitions)
+
+    def _forget(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self._ledger.forget(partition)
+            self._delivered.pop(partition, None)
+            self._marks.pop(partition, None)
 
     def _leave(self) -> None:
         """Take in what is answered in time, commit that, and go; the rest stays uncommitted."""
@@ -303,29 +355,20 @@ class _Indexer:
         finally:
             self._in_flight.clear()
             self._consumer.close()  # commits what was stored, and leaves the group
-            self._sender.close()
             self.report.seconds = time.monotonic() - self._started_s
 
 
-class _CaughtUp:
-    """Has the group committed all that lay in the topic when this was made?"""
+@dataclass(frozen=True)
+class _InFlight:
+    """A batch on its way, and the spans that settle with it."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
-        found = topics.partitions(settings)
-        self._goal = {each.partition: each.end_offset for each in found}
-        self.is_so = not any(each.lag for each in found)
-        self._asked_s = time.monotonic()
+    batch: Batch
+    spans: list[Span]
+    future: Future[BatchReport]
 
-    def now(self, *, is_idle: bool) -> bool:
-        """Ask again, if the last answer is old; live traffic keeps a consumer from idling."""
-        if not self.is_so and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
-            self._asked_s = time.monotonic()
-            self.is_so = all(
-                each.end_offset - each.lag >= self._goal.get(each.partition, 0)
-                for each in topics.partitions(self._settings)
-            )
-        return self.is_so
+    @property
+    def num_messages(self) -> int:
+        return len(self.batch.actions) + len(self.batch.dead)
 
 
 def _action(value: bytes | None) -> bytes:

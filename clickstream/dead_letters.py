@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from clickstream.breaker import GivenUp
 from clickstream.errors import DeliveryError
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 
-_ANSWER_S = 30.0
+logger = logging.getLogger(__name__)
+
+_TELL_EVERY_S = 10.0
 
 Letter = tuple[Message, str, str]
 """Message, error type, reason."""
@@ -32,6 +36,7 @@ class DeadLetters:
             | {
                 "enable.idempotence": True,
                 "acks": "all",
+                "message.timeout.ms": 0,
                 # A message of the size that its topic just allows, with our headers on top.
                 "message.max.bytes": DEAD_LETTER_BYTES,
             }
@@ -40,12 +45,15 @@ class DeadLetters:
     def send(self, dead: list[Letter], give_up: threading.Event) -> None:
         """Return once every letter is acknowledged. Any thread may call it.
 
+        A Kafka that does not answer is waited for, as long as it takes.
+
         Args:
             dead: message, error type, reason.
-            give_up: set it to end the wait for acknowledgements early.
+            give_up: set it to end the wait for acknowledgements.
 
         Raises:
-            DeliveryError: one was not acknowledged, so none may be committed.
+            DeliveryError: Kafka refused one, so none may be committed.
+            GivenUp: the wait was ended; none may be committed.
         """
         failures: list[KafkaError] = []
 
@@ -59,15 +67,22 @@ class DeadLetters:
                     self._produce(*letter, on_delivery)
                 except KafkaException as exception:
                     failures.append(exception.args[0])
-            deadline_s = time.monotonic() + _ANSWER_S
-            while (left := self._producer.flush(0.5)) and not give_up.is_set():
-                if time.monotonic() > deadline_s:
-                    break
-        if left or failures:
-            why = failures[0].str() if failures else "no answer in time"
+            tell_s = time.monotonic() + _TELL_EVERY_S
+            while left := self._producer.flush(0.5):
+                if give_up.is_set():
+                    self._producer.purge()
+                    raise GivenUp
+                if time.monotonic() > tell_s:
+                    tell_s += _TELL_EVERY_S
+                    logger.warning(
+                        "kafka does not answer, still waiting topic=%s letters=%d",
+                        *(self._topic, left),
+                    )
+        if failures:
             msg = (
-                f"dead-letter topic {self._topic!r}: {left + len(failures):,} letters were not "
-                f"taken ({why}); their offsets are not committed; mend the topic and consume again"
+                f"dead-letter topic {self._topic!r}: {len(failures):,} of {len(dead):,} letters "
+                f"were refused ({failures[0].str()}); their offsets are not committed, and the "
+                "consumer stands still; mend the topic and consume again: nothing is lost"
             )
             raise DeliveryError(msg)
 

@@ -18,8 +18,8 @@ from random import Random
 from typing import Any
 
 from clickstream import charts, consumer, history, index, producer, queries, servers, topics
-from clickstream.bulks import IndexReport
 from clickstream.errors import ConfigError, ServerError, command
+from clickstream.metrics import IndexReport
 from clickstream.scenarios import make_all
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
@@ -37,12 +37,17 @@ class Overview:
 
     messages: int
     """In the topic."""
-    lag: int
+    lag_by_partition: dict[int, int]
     """Messages the consumer group has still to read."""
     dead_letters: int
     documents: int
     newest: datetime | None
     """Event time of the newest document; None where there is none."""
+
+    @property
+    def lag(self) -> int:
+        """Messages the consumer group has still to read, in all partitions."""
+        return sum(self.lag_by_partition.values())
 
     def __str__(self) -> str:
         age = "nothing indexed yet"
@@ -134,7 +139,7 @@ class Demo:
         newest = queries.newest(self._client, self.settings.opensearch.index)
         return Overview(
             messages=topics.count(kafka),
-            lag=self.lag(),
+            lag_by_partition=topics.consumer_lag(kafka),
             dead_letters=topics.count(kafka, kafka.dead_letter_topic),
             documents=newest.documents,
             newest=newest.timestamp,

@@ -34,15 +34,19 @@ _SETTINGS = {
 }
 
 
-def connect(settings: OpenSearchSettings) -> OpenSearch:
-    """Make a client that tries once: who retries, and how long, is the caller's to say."""
+def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch:
+    """Make a client that tries once: who retries, and how long, is the caller's to say.
+
+    Args:
+        settings: where to.
+        connections: how many threads ask at once.
+    """
     return OpenSearch(
         settings.url,
         timeout=settings.timeout_s,
         max_retries=0,
         retry_on_timeout=False,
-        # Two bulks in flight, and room for a question beside them.
-        pool_maxsize=4,
+        pool_maxsize=connections,
     )
 
 

@@ -12,7 +12,6 @@ No Kafka here; `consumer.py` says what was delivered and settled and commits the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -23,6 +22,8 @@ class Span:
     partition: int
     next_offset: int
     """The offset after the last of them: what may be committed once they are settled."""
+    oldest_ms: int = 0
+    """Kafka's timestamp of the first of them."""
     is_settled: bool = False
 
 
@@ -36,9 +37,9 @@ class Ledger:
     def __init__(self) -> None:
         self._spans: dict[int, deque[Span]] = {}
 
-    def deliver(self, partition: int, next_offset: int) -> Span:
+    def deliver(self, partition: int, next_offset: int, oldest_ms: int = 0) -> Span:
         """Note that every message below `next_offset` has been taken from the partition."""
-        span = Span(partition, next_offset)
+        span = Span(partition, next_offset, oldest_ms)
         self._spans.setdefault(partition, deque()).append(span)
         return span
 
@@ -50,12 +51,11 @@ class Ledger:
                 marks[partition] = spans.popleft().next_offset
         return marks
 
-    def forget(self, partitions: Iterable[int]) -> None:
-        """Drop partitions that were taken away: what still settles there is another's to commit."""
-        for partition in partitions:
-            self._spans.pop(partition, None)
+    def forget(self, partition: int) -> None:
+        """Drop a partition that was taken away: what still settles there is another's to commit."""
+        self._spans.pop(partition, None)
 
-    @property
-    def unsettled(self) -> int:
-        """Count the spans still waiting."""
-        return sum(not span.is_settled for spans in self._spans.values() for span in spans)
+    def oldest_ms(self, partition: int) -> int | None:
+        """Give Kafka's timestamp of the oldest message not known to be settled; None without."""
+        spans = self._spans.get(partition)
+        return spans[0].oldest_ms if spans else None

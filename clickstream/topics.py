@@ -7,7 +7,7 @@ Looking never joins a consumer group, so it cannot cause a rebalance. Writing me
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +16,10 @@ from functools import partial
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from clickstream import metrics
 from clickstream.admin import Admin, Refused, no_answer
 from clickstream.errors import ConfigError, ServerError, command
+from clickstream.metrics import Member
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 
 NUM_PARTITIONS = 3
@@ -183,6 +185,69 @@ def partitions(settings: KafkaSettings) -> list[Partition]:
     ]
 
 
+def waiting_s(settings: KafkaSettings) -> dict[int, float]:
+    """Say for how long the next message that the group will read has lain there, by partition.
+
+    Returns:
+        Seconds by Kafka's timestamp, one key per partition; 0 where nothing waits.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    found = partitions(settings)
+    starts = {each.partition: each.end_offset - each.lag for each in found if each.lag}
+    waiting = dict.fromkeys((each.partition for each in found), 0.0)
+    # Up to the end, for what is next in a partition may lie behind a gap.
+    ends = {each.partition: each.end_offset for each in found}
+    now = datetime.now(UTC)
+    with closing(_read_between(settings, settings.topic, starts, ends)) as messages:
+        for message in messages:
+            if message.partition in starts:
+                del starts[message.partition]
+                age_s = (now - message.timestamp).total_seconds()
+                waiting[message.partition] = max(0.0, age_s)
+            if not starts:
+                break
+    return waiting
+
+
+def members(settings: KafkaSettings) -> list[Member]:
+    """Give the reports that the group's consumers committed beside their offsets, newest first.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    return metrics.members(Admin(settings).metadata(settings.topic, settings.group_id))
+
+
+class CaughtUp:
+    """Has the group committed all that lay in the topic when this was made?
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        found = partitions(settings)
+        self._goal = {each.partition: each.end_offset for each in found}
+        self.is_so = not any(each.lag for each in found)
+        self._asked_s = time.monotonic()
+
+    def now(self, *, is_idle: bool) -> bool:
+        """Ask again, if the last answer is old; live traffic keeps a consumer from idling."""
+        if not self.is_so and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
+            self._asked_s = time.monotonic()
+            self.is_so = all(
+                each.end_offset - each.lag >= self._goal.get(each.partition, 0)
+                for each in partitions(self._settings)
+            )
+        return self.is_so
+
+
 def consumer_lag(settings: KafkaSettings) -> dict[int, int]:
     """Count the messages the consumer group has still to read, by partition.
 
@@ -249,7 +314,7 @@ def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list
 
 def _read_between(
     settings: KafkaSettings, topic: str, starts: dict[int, int], ends: dict[int, int]
-) -> Iterator[TopicMessage]:
+) -> Generator[TopicMessage]:
     config = settings.client_config() | {
         # A group id is mandatory; nothing is ever committed under it.
         "group.id": f"{settings.group_id}-looking",

@@ -20,6 +20,8 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "settings": (1, set()),
     "state": (1, {"psutil"}),
     "fetch": (1, {"jgo"}),
+    "breaker": (1, set()),
+    "metrics": (1, set()),
     "terminal": (1, {"typer"}),
     "look": (1, {"plotly"}),
     "newsroom": (2, set()),

@@ -2,8 +2,9 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from clickstream.ledger import Ledger
+from clickstream.ledger import Ledger, Span
 
 
 def test_nothing_is_committable_before_the_first_span_settles() -> None:
@@ -25,7 +26,6 @@ def test_partitions_do_not_wait_for_one_another() -> None:
     ledger.deliver(1, 7).is_settled = True
 
     assert ledger.committable() == {1: 7}
-    assert ledger.unsettled == 1
 
 
 def test_offsets_that_were_never_delivered_leave_no_hole() -> None:
@@ -42,9 +42,64 @@ def test_a_forgotten_partition_is_never_committed() -> None:
     ledger = Ledger()
     span = ledger.deliver(0, 10)
 
-    ledger.forget([0])
+    ledger.forget(0)
     span.is_settled = True
     assert ledger.committable() == {}
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Deliveries with gaps, answers in any order, partitions taken away and given back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger()
+        self.ends = dict.fromkeys(range(3), 0)
+        self.open: dict[int, list[Span]] = {0: [], 1: [], 2: []}
+        self.spans: list[Span] = []
+
+    @rule(partition=st.integers(0, 2), gap=st.integers(0, 1_000), messages=st.integers(1, 50))
+    def deliver(self, partition: int, gap: int, messages: int) -> None:
+        """A poll brings some messages, perhaps behind a gap."""
+        self.ends[partition] += gap + messages
+        span = self.ledger.deliver(partition, self.ends[partition], oldest_ms=self.ends[partition])
+        self.open[partition].append(span)
+        self.spans.append(span)
+
+    @precondition(lambda self: self.spans)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        """An answer comes, in any order, also for what was taken away meanwhile."""
+        span = data.draw(st.sampled_from(self.spans))
+        self.spans.remove(span)
+        span.is_settled = True
+
+    @rule(partition=st.integers(0, 2), committed=st.integers(0, 100))
+    def revoke(self, partition: int, committed: int) -> None:
+        """The partition goes to another member, and comes back from what that one committed."""
+        self.ledger.forget(partition)
+        self.open[partition] = []
+        self.ends[partition] = min(committed, self.ends[partition])
+
+    @rule()
+    def commit(self) -> None:
+        """What may be committed is the settled beginning of this assignment, and no more."""
+        expected = {}
+        for partition, spans in self.open.items():
+            while spans and spans[0].is_settled:
+                expected[partition] = spans.pop(0).next_offset
+
+        assert self.ledger.committable() == expected
+        assert self.ledger.committable() == {}
+
+    @invariant()
+    def the_oldest_is_the_first_that_is_not_committed(self) -> None:
+        """It is what the lag in seconds is counted from."""
+        for partition, spans in self.open.items():
+            assert self.ledger.oldest_ms(partition) == (spans[0].oldest_ms if spans else None)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.__doc__ = "Whatever comes in whatever order, the mark never passes an open message."
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.data())

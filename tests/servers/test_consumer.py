@@ -16,8 +16,8 @@ import pytest
 from confluent_kafka import Producer
 
 from clickstream import consumer, events, index, producer, servers, topics
-from clickstream.bulks import IndexReport
 from clickstream.errors import BulkError, ConfigError, Interrupted, ServerError
+from clickstream.metrics import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
@@ -351,7 +351,7 @@ def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(
     sent = send(made, 10_000)
     with frozen("opensearch"):
         started_s = time.monotonic()
-        with pytest.raises(ServerError, match=r"taken nothing for \d+ s .*nothing is lost"):
+        with pytest.raises(ServerError, match=r"nothing was taken for \d+ s .*nothing is lost"):
             consumer.index_topic(made, until_caught_up=True, patience_s=1)
         assert time.monotonic() - started_s < 15
         stop = threading.Event()

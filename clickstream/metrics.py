@@ -1,0 +1,182 @@
+"""What a run of the consumer knows about itself: counts, bytes, latency, lag.
+
+It travels in the metadata of the offsets that are committed, so whoever can see the
+consumer group sees it, from another process or another machine, and after the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+_SAMPLES = 2_000
+"""Quantiles are those of so many of the latest latencies."""
+
+
+@dataclass
+class Counts:
+    """What became of messages; one counts once it is settled."""
+
+    stored: int = 0
+    replayed: int = 0
+    """Documents that were there already, under the same id."""
+    dead_lettered: int = 0
+    retried: int = 0
+    """Documents sent again, each time counted."""
+    bulks: int = 0
+    bytes: int = 0
+    """Of the bulk bodies that OpenSearch answered."""
+
+    @property
+    def messages(self) -> int:
+        """Messages settled: stored, replayed or dead-lettered."""
+        return self.stored + self.replayed + self.dead_lettered
+
+    def add(self, part: Counts) -> None:
+        """Count what is a part of this, too."""
+        self.stored += part.stored
+        self.replayed += part.replayed
+        self.dead_lettered += part.dead_lettered
+        self.retried += part.retried
+        self.bulks += part.bulks
+        self.bytes += part.bytes
+
+
+@dataclass
+class BatchReport(Counts):
+    """What became of one batch."""
+
+    seconds: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+    """Of some of its messages, evenly chosen: from Kafka's timestamp to the answer."""
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far the consumer is behind in one partition."""
+
+    messages: int
+    seconds: float
+    """The age of the oldest message taken and not yet settled; 0 where there is none."""
+
+
+@dataclass
+class IndexReport(Counts):
+    """A run of the consumer so far, or at its end."""
+
+    index: str = ""
+    seconds: float = 0.0
+    in_flight: int = 0
+    """Messages handed on and not yet settled."""
+    lag: dict[int, Lag] = field(default_factory=dict)
+    """By partition of this member: as far as it has heard from Kafka."""
+    _latencies_ms: deque[float] = field(
+        default_factory=lambda: deque(maxlen=_SAMPLES), repr=False, compare=False
+    )
+
+    def take(self, batch: BatchReport) -> None:
+        """Count a batch that is settled."""
+        self.add(batch)
+        self._latencies_ms.extend(batch.latencies_ms)
+
+    def latency_ms(self, quantile: float) -> float | None:
+        """Give a quantile (0 to 1) of the time from Kafka's timestamp to OpenSearch's answer.
+
+        Over the latest messages; None where nothing was indexed.
+        """
+        if not self._latencies_ms:
+            return None
+        ordered = sorted(self._latencies_ms)
+        return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
+
+    @property
+    def documents_per_second(self) -> float:
+        """Documents acknowledged, stored and replayed, over the whole run."""
+        return (self.stored + self.replayed) / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stored:,} documents stored in {self.index}, {self.replayed:,} replayed, "
+            f"{self.dead_lettered:,} dead-lettered, {self.retried:,} retried "
+            f"in {self.seconds:.1f} s ({self.documents_per_second:,.0f} documents/s)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+    def as_metadata(self) -> str:
+        """Write it in few bytes, to be committed beside an offset; `members` reads it."""
+        facts = {
+            "consumer": f"{platform.node()}:{os.getpid()}",
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "stored": self.stored,
+            "replayed": self.replayed,
+            "dead_lettered": self.dead_lettered,
+            "retried": self.retried,
+            "bytes": self.bytes,
+            "in_flight": self.in_flight,
+            "p50_ms": _rounded(self.latency_ms(0.5)),
+            "p99_ms": _rounded(self.latency_ms(0.99)),
+        }
+        return json.dumps(facts, separators=(",", ":"))
+
+
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A consumer of the group, as of its latest commit."""
+
+    consumer: str
+    """Machine and process id."""
+    at: datetime
+    stored: int
+    replayed: int
+    dead_lettered: int
+    retried: int
+    bytes: int
+    in_flight: int
+    p50_ms: int | None
+    p99_ms: int | None
+
+    def __str__(self) -> str:
+        age_s = max(0.0, (datetime.now(UTC) - self.at).total_seconds())
+        latency = "nothing indexed"
+        if self.p50_ms is not None:
+            latency = f"Kafka to OpenSearch p50 {self.p50_ms:,} ms, p99 {self.p99_ms:,} ms"
+        return (
+            f"consumer {self.consumer}, as of {age_s:,.0f} s ago: {self.stored:,} stored, "
+            f"{self.replayed:,} replayed, {self.dead_lettered:,} dead-lettered, "
+            f"{self.retried:,} retried, {self.bytes / 1e6:,.1f} MB, "
+            f"{self.in_flight:,} in flight, {latency}"
+        )
+
+
+def members(metadata: Iterable[str]) -> list[Member]:
+    """Read the consumers' reports from the metadata of a group's offsets, the newest first.
+
+    Each consumer stands there once, with its latest; what is no report of ours is left out.
+    """
+    newest: dict[str, Member] = {}
+    for text in metadata:
+        found = _member(text)
+        if found is not None:
+            known = newest.setdefault(found.consumer, found)
+            newest[found.consumer] = max(known, found, key=lambda each: each.at)
+    return sorted(newest.values(), key=lambda each: each.at, reverse=True)
+
+
+def _member(text: str) -> Member | None:
+    try:
+        facts: dict[str, Any] = json.loads(text)
+        return Member(**facts | {"at": datetime.fromisoformat(facts["at"])})
+    except (ValueError, TypeError, KeyError):
+        return None  # offsets committed by something else than this version's consumer
