@@ -321,10 +321,13 @@ def consume(
     group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
     until_caught_up: Annotated[bool, typer.Option(help="End when the lag is 0.")] = False,
     flood_guard: Annotated[bool, typer.Option(help="Stop where poison is a flood.")] = True,
+    topic: Annotated[str | None, typer.Option(hidden=True)] = None,
+    index: Annotated[str | None, typer.Option(hidden=True)] = None,
+    opensearch: Annotated[str | None, typer.Option(hidden=True, help="A proxy's URL.")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Index the topic's messages, until interrupted."""
-    kit = _target(group)
+    kit = demo.Demo(_target(group).settings.named(topic=topic, index=index, opensearch=opensearch))
     log_to_stderr(verbose)
     kit.ensure()
     with stopping() as stop:

@@ -37,7 +37,7 @@ class DeadLetters:
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": 0,
-                # A message of the size that its topic just allows, with our headers on top.
+                # The largest message of its topic, with our headers on top.
                 "message.max.bytes": DEAD_LETTER_BYTES,
             }
         )

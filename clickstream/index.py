@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import NotFoundError, OpenSearch, RequestError, TransportError
+from opensearchpy import NotFoundError, OpenSearch, RequestError, SerializationError, TransportError
 
 from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError, command
@@ -161,19 +161,30 @@ def recall(client: OpenSearch, name: str) -> dict[str, Any]:
     return dict(answer["mappings"].get("_meta", {}))
 
 
-def ids(client: OpenSearch, name: str, *, until_ms: int | None = None) -> list[str]:
+def ids(
+    client: OpenSearch,
+    name: str,
+    *,
+    until_ms: int | None = None,
+    among: Sequence[str] | None = None,
+) -> list[str]:
     """Read the `_id` of every searchable document, in no order; for checks by id.
 
     Args:
         client: where to read.
         name: of the index.
         until_ms: only documents with an event time before this (ms since 1970).
+        among: only documents of these ids, some ten thousand at most.
 
     Raises:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    query = {"match_all": {}} if until_ms is None else {"range": {"timestamp": {"lt": until_ms}}}
+    query: dict[str, Any] = {"match_all": {}}
+    if until_ms is not None:
+        query = {"range": {"timestamp": {"lt": until_ms}}}
+    if among is not None:
+        query = {"ids": {"values": list(among)}}
     found: list[str] = []
     with answering(f"reading the ids of {name!r}"):
         page = client.search(
@@ -226,7 +237,7 @@ def action(event_id: str, document: bytes) -> bytes:
 
 
 class Unavailable(ServerError):
-    """OpenSearch could not be reached or is overloaded; sending again later may help.
+    """OpenSearch could not be reached or understood, or is overloaded; sending again may help.
 
     What became of the documents is unknown, which own ids make harmless.
     """
@@ -260,9 +271,17 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
         raise Unavailable(msg) from error
     except TransportError as error:
         _raise_refusal(name, error)
-    if not response["errors"]:
-        return [_STORED] * len(actions)
-    answers = [_item_answer(name, item["create"]) for item in response["items"]]
+    except SerializationError as error:
+        msg = "OpenSearch's answer cannot be read: it is cut, or somebody else's"
+        raise Unavailable(msg) from error
+    match response:
+        case {"errors": False}:
+            return [_STORED] * len(actions)
+        case {"errors": True, "items": [*items]}:
+            answers = [_item_answer(name, item["create"]) for item in items]
+        case _:
+            msg = "what answered a bulk request is not OpenSearch"
+            raise Unavailable(msg)
     if len(answers) != len(actions):
         msg = (
             f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered; something "

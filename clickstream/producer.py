@@ -248,6 +248,23 @@ def send(settings: KafkaSettings, batch: Iterable[events.Event]) -> ProduceRepor
     return _unless(was_interrupted, client.report)
 
 
+def send_raw(settings: KafkaSettings, batch: Iterable[tuple[str, bytes]]) -> ProduceReport:
+    """Send values as they are, each under its key, whatever they are: not everybody checks.
+
+    Raises:
+        DeliveryError: Kafka did not take all of them.
+        ServerError: Kafka did not answer.
+    """
+    client = _Client(settings)
+    started_s = time.monotonic()
+    try:
+        for key, value in batch:
+            client.put(key, value)
+    finally:
+        client.finish(started_s)
+    return client.report
+
+
 def _unless(was_interrupted: bool, report: ProduceReport) -> ProduceReport:
     if was_interrupted:
         msg = f"stopped by interrupt; {report}; run the cell again to go on"
@@ -282,8 +299,13 @@ class _Client:
 
     def send(self, event: events.Event) -> None:
         value = events.encode(event)
+        self.put(event.user_id, value)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("sent %s", value.decode())
+
+    def put(self, key: str, value: bytes) -> None:
         try:
-            self._producer.produce(self._topic, value, event.user_id, on_delivery=self._on_delivery)
+            self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
         except KafkaException as exception:
             msg = (
                 f"topic {self._topic!r}: Kafka's client took no more events "
@@ -293,8 +315,6 @@ class _Client:
         self.report.sent += 1
         if self.report.sent % 500 == 0:
             self.serve()
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("sent %s", value.decode())
 
     def send_all(self, batch: Iterable[events.Event], is_over: Callable[[], bool]) -> None:
         """Send them, and wait for room where there is none, until told that it is over."""

@@ -118,8 +118,12 @@ def find() -> Settings:
 
 
 def down() -> tuple[str, ...]:
-    """Stop both and keep their data; say which were running. Repeat at will."""
+    """Stop both and keep their data; say which were running. Repeat at will.
+
+    A consumer that a notebook started as a process goes with them.
+    """
     with state.lock():
+        state.stop("consumer")
         with ThreadPoolExecutor(len(NAMES)) as pool:
             stopped = list(pool.map(state.stop, NAMES))
         watcher = state.running("watcher")

@@ -11,8 +11,8 @@ from typing import Any
 
 from clickstream.errors import ConfigError
 
-DEAD_LETTER_BYTES = 2_000_000
-"""The largest dead letter: twice a message's own limit, for the headers that come on top."""
+DEAD_LETTER_BYTES = 10_000_000
+"""The largest dead letter: ten times a message's default limit, for topics that allow more."""
 
 _NAMESPACE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -84,3 +84,15 @@ class Settings:
     def for_group(self, group_id: str) -> Settings:
         """Give the same target and names, read as another consumer group."""
         return replace(self, kafka=replace(self.kafka, group_id=group_id))
+
+    def named(self, *, topic: str | None, index: str | None, opensearch: str | None) -> Settings:
+        """Give the same target with those of topic, index and way to OpenSearch that are given."""
+        return replace(
+            self,
+            kafka=replace(self.kafka, topic=topic or self.kafka.topic),
+            opensearch=replace(
+                self.opensearch,
+                url=opensearch or self.opensearch.url,
+                index=index or self.opensearch.index,
+            ),
+        )

@@ -97,8 +97,8 @@ def log_path(name: str) -> Path:
 def running(name: str) -> psutil.Process | None:
     """Find the process, if it is still the one that was started: pids are used again.
 
-    It is ours when its command line names this folder. The time of its start is no proof:
-    it moves when somebody sets the clock.
+    It is ours when its command line names this folder, or it works in it. The time of its
+    start is no proof: it moves when somebody sets the clock.
     """
     try:
         process = psutil.Process(memory(name)["pid"])
@@ -106,7 +106,9 @@ def running(name: str) -> psutil.Process | None:
         with suppress(psutil.ZombieProcess):
             arguments = process.cmdline()
         if arguments:
-            return process if any(str(folder()) in each for each in arguments) else None
+            is_named = any(str(folder()) in each for each in arguments)
+            is_ours = is_named or Path(process.cwd()) == folder().resolve()
+            return process if is_ours else None
         # Dying, the command line goes first; a zombie is gone once the last of its threads is.
         is_gone = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
         return None if is_gone or process.ppid() == _KERNEL else process
@@ -143,6 +145,18 @@ _children: list[subprocess.Popen[bytes]] = []
 """Kept, because Python warns of a child that it forgets while the child runs."""
 
 
+def kill(name: str) -> int | None:
+    """Kill the process without a warning, and wait until it is gone; its pid, if it was there."""
+    process = running(name)
+    if process is None:
+        return None
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+    _wait_until_gone(name)
+    _take_note(process.pid)
+    return process.pid
+
+
 def stop(name: str) -> bool:
     """Stop the process and wait until it is gone; say whether it was running."""
     process = running(name)
@@ -151,13 +165,21 @@ def stop(name: str) -> bool:
     for end in (process.terminate, process.kill):
         with suppress(psutil.NoSuchProcess):  # gone between two looks, which is what was wanted
             end()
-        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-        # Not psutil's wait: a child of another kernel stays a zombie until that kernel looks.
-        while running(name) and time.monotonic() < deadline_s:
-            time.sleep(0.05)
+        _wait_until_gone(name)
         if not running(name):
             break
-    for child in _children:  # takes note that one ended, whoever stopped it
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(1 if child.pid == process.pid else 0)
+    _take_note(process.pid)
     return True
+
+
+def _wait_until_gone(name: str) -> None:
+    deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+    # Not psutil's wait: a child of another kernel stays a zombie until that kernel looks.
+    while running(name) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+
+
+def _take_note(pid: int) -> None:
+    for child in _children:  # of its end, whoever stopped it
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(1 if child.pid == pid else 0)

@@ -278,19 +278,32 @@ def count(settings: KafkaSettings, topic: str | None = None) -> int:
     return sum(ends[i] - firsts[i] for i in firsts)
 
 
-def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMessage]:
+def read(
+    settings: KafkaSettings,
+    topic: str | None = None,
+    *,
+    starts: dict[int, int] | None = None,
+    ends: dict[int, int] | None = None,
+) -> Iterator[TopicMessage]:
     """Read every message that lies in a topic now, from the beginning, and stop there.
 
     Partitions come mixed, each in its own order. Joins no group and commits nothing.
+
+    Args:
+        settings: where.
+        topic: by default the settings' own.
+        starts: the first offset to read, by partition; by default the first there is.
+        ends: the offset to stop before, by partition; by default the end as it is now.
 
     Raises:
         ConfigError: no such topic.
         ServerError: Kafka did not answer for `timeout_s`.
     """
     admin, topic = Admin(settings), topic or settings.topic
-    ends = admin.offsets(topic, OffsetSpec.latest())
+    ends = ends or admin.offsets(topic, OffsetSpec.latest())
     firsts = admin.offsets(topic, OffsetSpec.earliest())
-    wanted = {i: first for i, first in firsts.items() if ends[i] > first}
+    wanted = {i: max(first, (starts or {}).get(i, 0)) for i, first in firsts.items()}
+    wanted = {i: first for i, first in wanted.items() if ends.get(i, 0) > first}
     yield from _read_between(settings, topic, wanted, ends)
 
 

@@ -44,6 +44,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
     return Shares(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make torture` asks for the long forms."""
+    parser.addoption("--torture", action="store_true", help="the long forms: about an hour")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the long forms their time."""
+    if config.getoption("--torture"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(3_600))
+
+
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether the long forms are asked for."""
+    return bool(request.config.getoption("--torture"))
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A pair in the state folder that `make test` names, or else in one of its own.

@@ -1,7 +1,6 @@
 """Messages → documents on real servers: nothing lost, nothing twice, always checked by id."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,42 +20,9 @@ from clickstream.metrics import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
+from tests.by_id import MONDAY_MS, lag, send, send_raw, stored_ids
 
-MONDAY_MS = 1_767_571_200_000
 Freeze = Callable[[str], AbstractContextManager[None]]
-
-
-def send(made: Settings, num_events: int) -> list[str]:
-    """Send a crowd's first events; their ids."""
-    sent = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), num_events))
-    producer.send(made.kafka, sent)
-    return sorted(event.event_id for event in sent)
-
-
-def send_raw(made: Settings, *values: bytes | None) -> None:
-    """Send values as they are, under one key."""
-    client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
-    for value in values:
-        client.produce(made.kafka.topic, value, "reader-0666", headers={"trace": b"7"})
-    assert client.flush(10) == 0
-
-
-def stored_ids(made: Settings) -> list[str]:
-    """The ids of all documents."""
-    client = index.connect(made.opensearch)
-    index.refresh(client, made.opensearch.index)
-    return sorted(index.ids(client, made.opensearch.index))
-
-
-def topic_ids(made: Settings) -> list[str]:
-    """The ids of the events that lie in the topic."""
-    found = topics.read(made.kafka)
-    return sorted({events.decode(message.value or b"").event_id for message in found})
-
-
-def lag(made: Settings) -> int:
-    """Messages the group has still to read."""
-    return sum(topics.consumer_lag(made.kafka).values())
 
 
 def test_every_event_becomes_one_document(made: Settings) -> None:
@@ -225,71 +191,6 @@ def test_stop_ends_within_five_seconds_with_everything_committed(made: Settings)
     assert second.replayed == 0
     assert first.stored + second.stored == 60_000
     assert stored_ids(made) == sent
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
-    """Poll a condition, and fail when it does not come true in time."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not so within {timeout_s} s"
-        time.sleep(0.02)
-
-
-CONSUME = """
-import sys
-from clickstream import consumer
-from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
-kafka, topic, group, url, name = sys.argv[1:]
-consumer.BULK_DOCUMENTS = 500
-consumer.index_topic(
-    Settings(KafkaSettings(kafka, topic, group), OpenSearchSettings(url, name)),
-    on_bulk=lambda report: print(report.stored, flush=True),
-)
-"""
-
-
-def start_consumer(made: Settings) -> subprocess.Popen[str]:
-    """A consumer in a process of its own, which prints how many it has stored."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-c", CONSUME),
-            *(made.kafka.bootstrap_servers, made.kafka.topic, made.kafka.group_id),
-            *(made.opensearch.url, made.opensearch.index),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_kill_in_the_middle_loses_nothing_and_doubles_nothing(made: Settings) -> None:
-    """Kill -9 with a bulk unanswered; the next consumer finishes, and the ids agree."""
-    sent = send(made, 60_000)
-    victim = start_consumer(made)
-    assert victim.stdout is not None
-    indexed = acknowledged = 0
-    for line in victim.stdout:
-        if (acknowledged := int(line)) < 20_000:
-            continue
-        # Frozen, it can take no answer in: what is on its way stays unanswered.
-        os.kill(victim.pid, signal.SIGSTOP)
-        time.sleep(0.5)
-        indexed = len(stored_ids(made))
-        if indexed > acknowledged:
-            break
-        os.kill(victim.pid, signal.SIGCONT)  # nothing was on its way at that moment
-    committed = 60_000 - lag(made)
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait()
-    acknowledged = max([int(line), *map(int, victim.stdout.read().split())])
-    victim.stdout.close()
-
-    assert 0.2 < indexed / 60_000 < 0.8
-    assert acknowledged < indexed, "no bulk was unanswered"
-    assert committed < indexed
-    report = consumer.index_topic(made, until_caught_up=True)
-    assert report.replayed >= indexed - committed
-    assert stored_ids(made) == topic_ids(made) == sent
-    assert lag(made) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

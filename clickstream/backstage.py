@@ -1,0 +1,184 @@
+"""What a presenter breaks on purpose, in the middle of live traffic, and mends again.
+
+Nothing here blocks a cell: traffic, the watch on the lag and the servers' coming and going
+are threads of this kernel; the consumer is a process of its own (`clickstream consume`), so
+that it can be killed. Made anew, as by a first cell that is run again, it replaces them all.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+import plotly.graph_objects as go
+
+from clickstream import poison, producer, servers, state, topics, workers
+from clickstream.audit import Audit, audit, since
+from clickstream.demo import Demo
+from clickstream.errors import ClickstreamError, ServerError
+from clickstream.faults import FaultProxy
+from clickstream.simulator import Simulator
+from clickstream.stage import Stage
+from clickstream.timeline import Timeline
+
+CONSUMER = "consumer"
+"""Its name in the state folder: found again by another kernel, ended by `clickstream down`."""
+
+_SAMPLE_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.1
+_WORKERS = ("traffic", "watch", "take-down", "bring-up")
+
+
+class Backstage:
+    """The levers of one demo. Where OpenSearch is not ours to stop, a proxy before it is.
+
+    Made once more, as by a cell that is run again, it replaces all that an earlier one started.
+
+    Args:
+        demo: whose topic and index.
+    """
+
+    def __init__(self, demo: Demo) -> None:
+        _end_all()
+        self._settings = demo.settings
+        self._url = self._settings.opensearch.url
+        self._down: Callable[[], object] = partial(servers.stop, "opensearch")
+        self._up: Callable[[], object] = partial(servers.start, "opensearch")
+        if self._settings.target != "local":
+            proxy = FaultProxy(self._url)
+            _proxies.append(proxy)
+            self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
+        self._timeline = Timeline()
+        self._start = since(self._settings)
+        workers.start("watch", self._timeline.record(self._lag, _SAMPLE_EVERY_S))
+
+    def _lag(self) -> int | None:
+        try:
+            return sum(topics.consumer_lag(self._settings.kafka).values())
+        except ServerError:
+            return None  # Kafka is away for a moment: the line stands still meanwhile
+
+    def start_traffic(self, events_per_second: float = 100.0) -> str:
+        """Let readers act from now on, in the background; called again, at the new rate.
+
+        Raises:
+            ConfigError: the rate is out of range.
+        """
+        now_ms = int(time.time() * 1000)
+        pace = producer.Pace(events_per_second, rng=Random(now_ms))
+        stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
+        kafka = self._settings.kafka
+        workers.start("traffic", lambda stop: producer.produce(kafka, stage, pace=pace, stop=stop))
+        return f"readers make {events_per_second:g} events a second, in the background"
+
+    def start_consumer(self) -> str:
+        """Start `clickstream consume` in a process of its own; one that runs is replaced."""
+        kafka, index = self._settings.kafka, self._settings.opensearch.index
+        state.stop(CONSUMER)
+        child = state.spawn(
+            CONSUMER,
+            [
+                *(sys.executable, "-m", "clickstream", "consume", "--group", kafka.group_id),
+                *("--topic", kafka.topic, "--index", index, "--opensearch", self._url),
+            ],
+            state.folder(),
+        )
+        self._timeline.mark("consumer started")
+        return f"`clickstream consume` runs as process {child.pid}"
+
+    def kill_consumer(self) -> str:
+        """Kill -9: it gets no chance to finish, to commit or to say good-bye."""
+        pid = state.kill(CONSUMER)
+        if pid is None:
+            return "no consumer is running"
+        self._timeline.mark("consumer killed")
+        return f"process {pid} is gone, in the middle of its work"
+
+    def take_down(self) -> str:
+        """Stop OpenSearch, in the background."""
+        if workers.is_running("take-down"):
+            return "OpenSearch is on its way down"
+        self._timeline.mark("OpenSearch down")
+        workers.start("take-down", lambda stop: self._down())
+        return "OpenSearch is being stopped; readers and Kafka go on"
+
+    def bring_up(self) -> str:
+        """Start OpenSearch again, in the background; it takes some ten seconds."""
+        if workers.is_running("bring-up"):
+            return "OpenSearch is on its way up"
+        self._timeline.mark("OpenSearch starts")
+        workers.start("bring-up", lambda stop: self._up())
+        return "OpenSearch is being started"
+
+    def send_poison(self) -> producer.ProduceReport:
+        """Send one message of every kind that can never be a document; see `poison.KINDS`."""
+        now_ms = int(time.time() * 1000)
+        crowd = Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms)
+        messages = [
+            (event.user_id, value)
+            for event in [next(crowd.events())]
+            for value in poison.of_every_kind(event)
+        ]
+        self._timeline.mark("poison sent")
+        return producer.send_raw(self._settings.kafka, messages)
+
+    def watch(
+        self, *, above: float = -1, below: float = math.inf, most_s: float = 18.0
+    ) -> go.Figure:
+        """Wait until the lag is there, or for `most_s`, and draw how it went.
+
+        Args:
+            above: wait until more messages than this wait.
+            below: wait until fewer than this do.
+            most_s: a cell must end.
+
+        Raises:
+            ClickstreamError: what ended the traffic, or OpenSearch's start, told once.
+        """
+        deadline_s = time.monotonic() + most_s
+        while time.monotonic() < deadline_s:
+            for name in _WORKERS:
+                workers.is_running(name)  # tells what ended it
+            lag = self._timeline.lag
+            if lag is not None and above < lag < below:
+                break
+            time.sleep(_LOOK_EVERY_S)
+        return self._timeline.figure()
+
+    def audit(self) -> Audit:
+        """Account by id for every message since this was made; waits for the consumer, 15 s.
+
+        Raises:
+            ServerError: a server did not answer, or the consumer did not catch up in time.
+        """
+        return audit(self._settings, self._start)
+
+    def close(self) -> None:
+        """Bring OpenSearch up where it is down, and end traffic, watch and consumer.
+
+        Raises:
+            ClickstreamError: OpenSearch does not start, or what had ended the traffic.
+        """
+        self._up()
+        _end_all()
+
+
+_proxies: list[FaultProxy] = []
+
+
+def _end_all() -> None:
+    failures: list[ClickstreamError] = []
+    for name in _WORKERS:
+        try:
+            workers.stop(name)
+        except ClickstreamError as error:
+            failures.append(error)
+    state.stop(CONSUMER)
+    while _proxies:
+        _proxies.pop().close()
+    if failures:
+        raise failures[0]

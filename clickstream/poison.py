@@ -1,0 +1,37 @@
+"""Messages that can never become documents, one of every kind, made of an event on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from clickstream import events
+from clickstream.events import Event
+
+NO_SUCH_DAY: Final = "2026-02-31T00:00:00.000Z"
+
+
+def _with(event: Event, **changed: Any) -> bytes:
+    return json.dumps(json.loads(events.encode(event)) | changed).encode()
+
+
+KINDS: Final[dict[str, Callable[[Event], bytes]]] = {
+    "no JSON": lambda event: b"{ " + events.encode(event),
+    "cut off": lambda event: events.encode(event)[:-20],
+    "text where a number belongs": lambda event: _with(event, session_seq="seven"),
+    "a field nobody knows": lambda event: _with(event, colour="red"),
+    "a day that does not exist": lambda event: _with(event, timestamp=NO_SUCH_DAY),
+    "not UTF-8": lambda event: b"\xff\xfe" + events.encode(event),
+    # In a bulk body the newline would begin an action of the sender's own.
+    "an order to delete": lambda event: (
+        events.encode(event) + b'\n{"delete":{"_id":"%b"}}' % event.event_id.encode()
+    ),
+    "nothing at all": lambda event: b"",
+}
+"""What is wrong, and how an event becomes that; only OpenSearch finds the day wrong."""
+
+
+def of_every_kind(event: Event) -> list[bytes]:
+    """Give a value of every kind, made of one event."""
+    return [make(event) for make in KINDS.values()]

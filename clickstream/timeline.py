@@ -1,0 +1,99 @@
+"""The lag over time, with what was done to the servers: samples, and their chart."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import plotly.graph_objects as go
+
+from clickstream import look
+
+_SHOWN = timedelta(minutes=3)
+_KEPT = 3_600
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that was done, and when."""
+
+    at: datetime
+    what: str
+
+
+class Timeline:
+    """Samples of the lag, the latest half hour of them, and marks. Any thread may add."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._samples: deque[tuple[datetime, int]] = deque(maxlen=_KEPT)
+        self._marks: list[Mark] = []
+
+    def sample(self, lag: int) -> None:
+        """Note how many messages wait now."""
+        with self._lock:
+            self._samples.append((datetime.now(UTC), lag))
+
+    def mark(self, what: str) -> None:
+        """Note that something is done now."""
+        with self._lock:
+            self._marks.append(Mark(datetime.now(UTC), what))
+
+    @property
+    def lag(self) -> int | None:
+        """The latest sample; None before the first, and where it is older than five seconds."""
+        with self._lock:
+            if not self._samples:
+                return None
+            at, lag = self._samples[-1]
+        return lag if datetime.now(UTC) - at < timedelta(seconds=5) else None
+
+    def record(
+        self, look_at: Callable[[], int | None], every_s: float
+    ) -> Callable[[threading.Event], None]:
+        """Give work for a thread: sample until it is told to stop; None is no sample."""
+
+        def work(stop: threading.Event) -> None:
+            while not stop.wait(every_s):
+                lag = look_at()
+                if lag is not None:
+                    self.sample(lag)
+
+        return work
+
+    def figure(self) -> go.Figure:
+        """Draw the latest three minutes; without a sample, an empty chart that says so."""
+        with self._lock:
+            samples, marks = list(self._samples), list(self._marks)
+        since = datetime.now(UTC) - _SHOWN
+        shown = [(at, lag) for at, lag in samples if at > since]
+        if not shown:
+            return look.figure("Nothing was measured yet", "Run this cell again in a moment")
+        most, now = max(lag for _, lag in shown), shown[-1][1]
+        title = f"{now:,} messages wait" if now else "Nothing waits"
+        figure = look.figure(title, f"Messages that are not indexed yet; {most:,} at the most")
+        figure.add_scatter(
+            x=[at for at, _ in shown],
+            y=[lag for _, lag in shown],
+            mode="lines",
+            line={"width": 4, "color": look.colour(0), "shape": "hv"},
+            fill="tozeroy",
+        )
+        # Names stand above the line, in turns on three heights, so that none covers another.
+        for place, mark in enumerate(each for each in marks if each.at > shown[0][0]):
+            figure.add_vline(mark.at, line={"width": 2, "dash": "dot", "color": look.INK})
+            figure.add_annotation(
+                x=mark.at,
+                y=1.02 + 0.08 * (place % 3),
+                yref="paper",
+                text=mark.what,
+                showarrow=False,
+                xanchor="left",
+                bgcolor=look.PAPER,
+            )
+        figure.update_layout(margin_t=180, yaxis_title="messages", xaxis_title="time, UTC")
+        figure.update_yaxes(rangemode="tozero")
+        return figure

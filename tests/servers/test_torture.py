@@ -1,0 +1,668 @@
+"""The consumer under everything: killed, cut off, lied to, poisoned; always checked by id.
+
+`make test` runs the short forms, `make torture` the long ones of the same tests.
+"""
+
+import json
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+
+import psutil
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from clickstream import bulks, consumer, events, index, producer, servers, topics
+from clickstream.errors import BulkError, DeliveryError, ServerError
+from clickstream.faults import (
+    Answer,
+    CutAnswer,
+    Exchange,
+    FaultProxy,
+    LoseAnswer,
+    Refuse,
+    RejectItems,
+    Reset,
+    Storm,
+)
+from clickstream.metrics import IndexReport
+from clickstream.servers import Name
+from clickstream.settings import Settings
+from clickstream.simulator import Simulator
+from clickstream.stage import Stage
+from tests.by_id import (
+    MONDAY_MS,
+    Consumer,
+    lag,
+    overwritten,
+    send,
+    send_raw,
+    stored,
+    stored_ids,
+    topic_ids,
+    wait_until,
+)
+
+
+def assert_exactly_once(made: Settings, sent: list[str]) -> None:
+    """Nothing lost, nothing twice, nothing overwritten, nothing left to read."""
+    assert stored_ids(made) == sent
+    assert overwritten(made) == 0
+    assert lag(made) == 0
+
+
+def through(made: Settings, proxy: FaultProxy) -> Settings:
+    """The same, with the proxy before OpenSearch."""
+    return replace(made, opensearch=replace(made.opensearch, url=proxy.url))
+
+
+class Running:
+    """A consumer in a thread of this process, with its report."""
+
+    def __init__(self, made: Settings, **options: object) -> None:
+        self.report = IndexReport()
+        self.error: Exception | None = None
+        self.progress_s: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(made, options))
+        self._thread.start()
+
+    def _run(self, made: Settings, options: dict[str, object]) -> None:
+        try:
+            consumer.index_topic(made, stop=self._stop, on_bulk=self._note, **options)  # type: ignore[arg-type]
+        except Exception as error:
+            self.error = error
+
+    def _note(self, report: IndexReport) -> None:
+        self.report = report
+        self.progress_s.append(time.monotonic())
+
+    def settled(self, messages: int, timeout_s: float = 60) -> None:
+        """Wait until so many messages are settled."""
+        wait_until(lambda: self.error is not None or self.report.messages >= messages, timeout_s)
+        assert self.error is None
+
+    def stop(self) -> IndexReport:
+        """End it; its report."""
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+        return self.report
+
+
+@contextmanager
+def running(made: Settings, **options: object) -> Iterator[Running]:
+    """A consumer for the length of the block; whatever happens, it is ended."""
+    worker = Running(made, **options)
+    try:
+        yield worker
+    finally:
+        worker._stop.set()
+        worker._thread.join(30)
+
+
+Start = Callable[[Settings], Consumer]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start consumers in processes of their own; none outlives the test."""
+    started: list[Consumer] = []
+
+    def start_one(made: Settings) -> Consumer:
+        started.append(Consumer(made))
+        return started[-1]
+
+    yield start_one
+    for each in started:
+        if each.process.poll() is None:
+            each.kill()
+
+
+def kill_server(name: Name) -> None:
+    """Kill -9 a server of the test's own pair."""
+    (pid,) = [server.pid for server in servers.status() if server.name == name]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not psutil.pid_exists(pid) or servers.status()[0].pid != pid, 20)
+
+
+def caught_up(made: Settings, timeout_s: float = 60) -> None:
+    """Wait for a lag of 0."""
+    wait_until(lambda: lag(made) == 0, timeout_s)
+
+
+# Processes that die.
+
+
+def test_kills_in_the_middle_lose_nothing_and_double_nothing(
+    made: Settings, is_long: bool, start: Start
+) -> None:
+    """Kill -9 with a bulk unanswered, again and again; the next goes on, and the ids agree."""
+    num_events, kills = (1_000_000, 20) if is_long else (60_000, 2)
+    rng, sent = random.Random(1), send(made, num_events)
+    for _ in range(kills):
+        committed, documents = num_events - lag(made), stored(made)
+        victim = start(made)
+        victim.wait_until_settled(documents - committed + rng.randrange(num_events // kills // 2))
+        found = victim.freeze_with_an_answer_missing(committed)
+        victim.kill()
+
+        assert num_events - found > 0, "it was through already"
+        assert num_events - lag(made) < found, "everything stored was committed"
+    report = consumer.index_topic(made, until_caught_up=True)
+    assert report.replayed > 0
+    assert topic_ids(made) == sent
+    assert_exactly_once(made, sent)
+
+
+def test_a_killed_broker_is_waited_for(made: Settings, is_long: bool) -> None:
+    """Kill -9 of Kafka under load; the consumer lives, goes on, and the ids agree."""
+    num_events, away_s = (1_000_000, 15) if is_long else (100_000, 3)
+    sent = send(made, num_events)
+    with running(made) as worker:
+        worker.settled(num_events // 10)
+        kill_server("kafka")
+        assert worker.report.messages < num_events
+        time.sleep(away_s)
+        servers.start("kafka")
+        back_s = time.monotonic()
+        sent += send(made, 10_000, seed=4)
+        worker.settled(num_events + 10_000, 120)
+        first_s = next(at for at in worker.progress_s if at > back_s)
+        caught_up(made)
+        worker.stop()
+
+    assert first_s - back_s < 20, "twice the promise"
+    assert_exactly_once(made, sorted(sent))
+
+
+@pytest.mark.parametrize("away_s", [60, 360])
+def test_a_killed_opensearch_is_waited_for(
+    made: Settings, is_long: bool, away_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill -9 of OpenSearch, back after a minute, and after longer than Kafka waits for a poll."""
+    num_events = 1_000_000 if is_long else 60_000
+    if not is_long:
+        away_s //= 30
+        # Twelve seconds are past this, as six minutes are past Kafka's own five.
+        monkeypatch.setitem(consumer.PROPERTIES, "max.poll.interval.ms", 6_000 + away_s * 100)
+    sent = send(made, num_events)
+    admin = AdminClient(made.kafka.client_config())
+
+    def member() -> str:
+        found = admin.describe_consumer_groups([made.kafka.group_id])[made.kafka.group_id].result()
+        return str(found.members[0].member_id)
+
+    with running(made) as worker:
+        worker.settled(num_events // 10)
+        before = member()
+        kill_server("opensearch")
+        assert worker.report.messages < num_events
+        time.sleep(away_s)
+        servers.start("opensearch")
+        back_s = time.monotonic()
+        worker.settled(num_events, 120)
+        first_s = next(at for at in worker.progress_s if at > back_s)
+        caught_up(made)
+
+        assert member() == before, "it lost its seat in the group"
+        worker.stop()
+    assert first_s - back_s < 10, "twice the promise"
+    assert worker.report.retried > 0
+    assert_exactly_once(made, sent)
+
+
+@pytest.mark.parametrize("graceful", [True, False])
+def test_members_come_and_go(made: Settings, is_long: bool, start: Start, graceful: bool) -> None:
+    """Who leaves in peace leaves nothing to repeat; who is killed, at most what was in flight."""
+    topics.delete_topics(made.kafka)
+    topics.ensure_topics(made.kafka, num_partitions=6)
+    changes, num_events = (25, 1_000_000) if is_long else (3, 120_000)
+    rng, sent = random.Random(2), send(made, num_events)
+    members, reports = [start(made)], []
+    members[0].wait_until_settled(1)
+    for change in range(changes):
+        if lag(made) < num_events // 4:
+            sent += send(made, num_events // 2, seed=100 + change)
+        members.append(start(made))
+        time.sleep(rng.uniform(0.5, 1.5))  # it joins, and some of the others' become its own
+        leaving = members.pop(rng.randrange(len(members)))
+        assert lag(made) > 0
+        if graceful:
+            reports.append(leaving.stop())
+        else:
+            leaving.kill()
+        if len(members) < 3:
+            members.append(start(made))
+    caught_up(made, 120)
+    reports += [member.stop() for member in members]
+
+    if graceful:
+        assert sum(report["replayed"] for report in reports) == 0
+        assert sum(report["stored"] for report in reports) == len(sent)
+    assert_exactly_once(made, sorted(sent))
+
+
+# OpenSearch in trouble.
+
+
+def test_a_storm_is_weathered_and_only_what_was_rejected_is_sent_again(
+    made: Settings, is_long: bool
+) -> None:
+    """Items rejected, requests refused, connections reset, answers cut; and then peace."""
+    storm_s, num_events = (30, 2_000_000) if is_long else (3, 200_000)
+    sent = send(made, num_events)
+    with FaultProxy(made.opensearch.url) as proxy, running(through(made, proxy)) as worker:
+        worker.settled(1)
+        proxy.fault = RejectItems(share=0.3)
+        time.sleep(storm_s)
+        retried_before = worker.report.retried
+        proxy.fault = Storm(
+            Refuse(429), Refuse(503), Reset(), CutAnswer(), CutAnswer(honest_length=False)
+        )
+        time.sleep(1)
+        proxy.counts.most_at_once = 0
+        time.sleep(storm_s)
+        most_at_once, stormy = proxy.counts.most_at_once, replace(proxy.counts)
+        assert worker.report.messages < num_events, "the storm came too late"
+        proxy.fault = None
+        calm_s = time.monotonic()
+        worker.settled(num_events, 120)
+        first_s = next(at for at in worker.progress_s if at > calm_s)
+        caught_up(made)
+        worker.stop()
+
+    assert retried_before > 0
+    assert stormy.connections_reset > 0
+    assert stormy.answers_cut > 0
+    assert most_at_once == 1
+    assert first_s - calm_s < 10, "twice the promise"
+    assert_exactly_once(made, sent)
+
+
+def test_only_rejected_documents_are_sent_again(made: Settings) -> None:
+    """Of ten thousand documents, each as often as it was rejected, and once more."""
+    sent = send(made, 10_000)
+    with FaultProxy(made.opensearch.url) as proxy:
+        proxy.fault = RejectItems(share=0.3)
+        report = consumer.index_topic(through(made, proxy), until_caught_up=True)
+
+    assert report.retried == proxy.counts.documents_rejected > 2_000
+    assert proxy.counts.documents_passed_on == 10_000
+    assert (report.stored, report.replayed) == (10_000, 0)
+    assert_exactly_once(made, sent)
+
+
+def test_answers_lost_after_storing_double_nothing(
+    made: Settings, is_long: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was stored and not answered is sent again, and recognised."""
+    answers = 200 if is_long else 10
+    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 100)
+    sent = send(made, 200 * answers)
+    with FaultProxy(made.opensearch.url) as proxy:
+        proxy.fault = LoseAnswer(share=0.6)
+        report = consumer.index_topic(through(made, proxy), until_caught_up=True)
+
+    assert proxy.counts.answers_lost >= answers
+    assert report.replayed > 0
+    assert report.messages == len(sent)
+    assert_exactly_once(made, sent)
+
+
+def test_a_read_only_index_is_waited_for(made: Settings, is_long: bool) -> None:
+    """Writes are blocked in the middle and freed again: it goes on by itself."""
+    sent = send(made, 100_000)
+    client = index.connect(made.opensearch)
+
+    def block(*, is_blocked: bool) -> None:
+        body = {"index.blocks.write": is_blocked}
+        client.indices.put_settings(index=made.opensearch.index, body=body)
+
+    with running(made) as worker:
+        worker.settled(10_000)
+        block(is_blocked=True)
+        time.sleep(30 if is_long else 3)
+        assert worker.report.messages < len(sent)
+        block(is_blocked=False)
+        freed_s = time.monotonic()
+        worker.settled(len(sent))
+        first_s = next(at for at in worker.progress_s if at > freed_s)
+        caught_up(made)
+        worker.stop()
+
+    assert first_s - freed_s < 10, "twice the promise"
+    assert_exactly_once(made, sent)
+
+
+# Poison.
+
+
+def poison(event: events.Event, i: int) -> bytes | None:
+    """The i-th broken copy of an event, of all the kinds in turn."""
+    good = json.loads(events.encode(event))
+    victim = event.event_id.encode()
+    kinds: list[Callable[[], bytes | None]] = [
+        lambda: b"{ not json %d" % i,
+        lambda: json.dumps(good | {"session_seq": f"seven-{i}"}).encode(),
+        lambda: json.dumps(good | {"colour": f"red-{i}"}).encode(),
+        lambda: b"\xff\xfe%d" % i,
+        lambda: b"x" * 2_000_000 + b"%d" % i,
+        lambda: b'{"event_id":1}\n{"delete":{"_id":"%b"}}\n%d' % (victim, i),
+        lambda: None,
+        lambda: b"",
+        # Passes the typed check; only OpenSearch knows that there is no 31st of February.
+        lambda: json.dumps(
+            good
+            | {
+                "event_id": f"019b8b74-0000-7000-8000-{i:012d}",
+                "timestamp": "2026-02-31T00:00:00.000Z",
+            }
+        ).encode(),
+    ]
+    return kinds[i % len(kinds)]()
+
+
+def test_each_poisoned_message_is_dead_lettered_once_and_nothing_else_is(
+    made: Settings, is_long: bool
+) -> None:
+    """One in a hundred, of every kind, with all headers; every good event is stored."""
+    num_events = 200_000 if is_long else 9_000
+    allow(made, made.kafka.topic, 3_000_000)
+    crowd = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), num_events))
+    sent = send(made, num_events)
+    broken = [poison(event, i) for i, event in enumerate(crowd[::100])]
+    send_raw(made, *broken)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (num_events, len(broken))
+    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
+    assert sorted((m.value or b"") for m in letters) == sorted(value or b"" for value in broken)
+    places = {
+        (m.headers["clickstream.partition"], m.headers["clickstream.offset"]) for m in letters
+    }
+    assert len(places) == len(letters)
+    for letter in letters:
+        assert letter.key == "reader-0666"
+        assert letter.headers["trace"] == "7"
+        assert letter.headers["clickstream.topic"] == made.kafka.topic
+        assert letter.headers["clickstream.error.type"]
+        assert letter.headers["clickstream.error.reason"]
+    assert_exactly_once(made, sent)
+
+
+def test_a_request_over_the_servers_limit_is_halved_until_it_fits(made: Settings) -> None:
+    """What is too large alone is a dead letter; all the rest is stored."""
+    sent = send(made, 2_000)
+    event = Simulator(seed=9, start_ms=MONDAY_MS).take()
+    assert event is not None
+    event.share_channel = "x" * 60_000
+    send_raw(made, events.encode(event))
+
+    def limit(bulk: Exchange) -> Answer | None:
+        return bulk.forward() if sum(map(len, bulk.actions)) < 50_000 else Answer(413, b"{}")
+
+    with FaultProxy(made.opensearch.url) as proxy:
+        proxy.fault = limit
+        report = consumer.index_topic(through(made, proxy), until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (2_000, 1)
+    (letter,) = topics.read(made.kafka, made.kafka.dead_letter_topic)
+    assert letter.headers["clickstream.error.type"] == "too_large"
+    assert_exactly_once(made, sent)
+
+
+def allow(made: Settings, topic: str, num_bytes: int) -> None:
+    """Set the largest message that a topic takes."""
+    entry = ConfigEntry(
+        "max.message.bytes", str(num_bytes), incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient(made.kafka.client_config())
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result()
+
+
+def test_dead_letters_that_nobody_takes_stop_the_consumer(made: Settings) -> None:
+    """It stands still and says so; when the topic is mended, it goes on, and nothing is lost."""
+    send_raw(made, b"{ not json")
+    sent = send(made, 1_000)
+    allow(made, made.kafka.dead_letter_topic, 60)
+
+    with pytest.raises(DeliveryError, match=r"1 of 1 letters were refused.*stands still"):
+        consumer.index_topic(made, until_caught_up=True)
+    assert lag(made) > 0
+    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 0
+    allow(made, made.kafka.dead_letter_topic, 1_000_000)
+    report = consumer.index_topic(made, until_caught_up=True)
+    assert report.dead_lettered == 1
+    assert report.stored + report.replayed == 1_000
+    assert_exactly_once(made, sent)
+
+
+def test_dead_letters_wait_for_a_broker_that_is_away(made: Settings) -> None:
+    """Kafka gone while a letter is on its way: the consumer lives, and the letter arrives.
+
+    Perhaps twice, for its offset may not have been committed; its place in the topic tells.
+    """
+    sent = send(made, 3_000)
+    in_the_way = threading.Event()
+
+    def kill_first(bulk: Exchange) -> Answer | None:
+        if not in_the_way.is_set():
+            kill_server("kafka")
+            in_the_way.set()
+        return bulk.forward()
+
+    send_raw(made, b"{ not json")
+    with FaultProxy(made.opensearch.url) as proxy:
+        proxy.fault = kill_first
+        with running(through(made, proxy)) as worker:
+            assert in_the_way.wait(30)
+            time.sleep(2)
+            assert worker.error is None
+            servers.start("kafka")
+            worker.settled(3_001)
+            caught_up(made)
+            worker.stop()
+
+    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
+    assert {letter.value for letter in letters} == {b"{ not json"}
+    assert len({letter.headers["clickstream.offset"] for letter in letters}) == 1
+    assert_exactly_once(made, sent)
+
+
+def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: Settings) -> None:
+    """One in ten is too much; with the guard off each is dead-lettered, and nothing is lost."""
+    sent = send(made, 10_000)
+    send_raw(made, *[b"{ not json %d" % i for i in range(1_000)])
+
+    with pytest.raises(BulkError, match=r"can never be documents.*--no-flood-guard"):
+        consumer.index_topic(made, until_caught_up=True)
+    letters = topics.count(made.kafka, made.kafka.dead_letter_topic)
+    assert letters < bulks.FloodGuard.AT_LEAST
+    assert lag(made) > 0
+    consumer.index_topic(made, until_caught_up=True, flood_guard=False)
+    values = [m.value for m in topics.read(made.kafka, made.kafka.dead_letter_topic)]
+    assert len(set(values)) == 1_000
+    assert_exactly_once(made, sent)
+
+
+# Offsets that are not what they seem.
+
+
+def test_gaps_in_the_offsets_leave_no_lag(made: Settings) -> None:
+    """Aborted transactions and a beginning that retention has cut off."""
+    client = Producer(
+        {"bootstrap.servers": made.kafka.bootstrap_servers, "transactional.id": made.kafka.topic}
+    )
+    client.init_transactions(10)
+    crowd = Simulator(seed=3, start_ms=MONDAY_MS).events()
+    kept = []
+    for i in range(6):
+        client.begin_transaction()
+        batch = list(islice(crowd, 200))
+        for event in batch:
+            client.produce(made.kafka.topic, events.encode(event), event.user_id)
+        if i % 2:
+            client.abort_transaction(10)
+        else:
+            client.commit_transaction(10)
+            kept += batch
+    cut = {each.partition: each.end_offset // 4 for each in topics.partitions(made.kafka)}
+    delete_below(made, cut)
+    left = {
+        (message.partition, message.offset): events.decode(message.value or b"").event_id
+        for message in topics.read(made.kafka)
+    }
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert 0 < report.stored == len(left) < len(kept)
+    assert min(offset for _, offset in left) > 0
+    assert_exactly_once(made, sorted(left.values()))
+
+
+def delete_below(made: Settings, offsets: dict[int, int]) -> None:
+    """Cut off the beginning of each partition, as retention does."""
+    wanted = [TopicPartition(made.kafka.topic, i, offset) for i, offset in offsets.items()]
+    admin = AdminClient(made.kafka.client_config())
+    for future in admin.delete_records(wanted).values():
+        future.result()
+
+
+def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None:
+    """Of each key only the newest messages are left; the consumer reads over the gaps."""
+    topics.ensure_topics(fresh.kafka)
+    index.ensure_index(index.connect(fresh.opensearch), fresh.opensearch.index)
+    admin = AdminClient(fresh.kafka.client_config())
+    config = {
+        "cleanup.policy": "compact",
+        "min.cleanable.dirty.ratio": "0.01",
+        "segment.ms": "100",
+        "max.compaction.lag.ms": "100",
+    }
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, fresh.kafka.topic, incremental_configs=entries)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result()
+    for seed in range(4):
+        send(fresh, 2_000, seed=seed)
+        time.sleep(0.3)
+    end = sum(each.end_offset for each in topics.partitions(fresh.kafka))
+    wait_until(lambda: len(list(topics.read(fresh.kafka))) < end * 0.9, 60)
+    consumer.index_topic(fresh, until_caught_up=True)
+
+    assert lag(fresh) == 0
+    assert set(stored_ids(fresh)) >= set(topic_ids(fresh))
+
+
+@pytest.mark.parametrize("pause_s", [0, 3])
+def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(
+    made: Settings, pause_s: int
+) -> None:
+    """With the consumer running all the while, or told that it is gone: all that is new is read."""
+    first = send(made, 3_000)
+    with running(made) as worker:
+        worker.settled(3_000)
+        admin = AdminClient(made.kafka.client_config())
+        admin.delete_topics([made.kafka.topic])[made.kafka.topic].result()
+        wait_until(lambda: made.kafka.topic not in admin.list_topics(timeout=5).topics, 10)
+        time.sleep(pause_s)
+        new = NewTopic(made.kafka.topic, num_partitions=3)
+        admin.create_topics([new])[made.kafka.topic].result()
+        second = send(made, 9_000, seed=4)
+        with_error = worker.error is not None
+        if not with_error:
+            wait_until(lambda: worker.error is not None or stored(made) == 12_000, 60)
+    if worker.error is not None:
+        assert isinstance(worker.error, ServerError)
+        assert "nothing is lost" in str(worker.error)
+        consumer.index_topic(made, until_caught_up=True)
+
+    assert_exactly_once(made, sorted(first + second))
+
+
+# All of it.
+
+
+def test_a_soak_with_one_fault_after_the_other(
+    made: Settings, is_long: bool, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Live traffic and a random fault every few seconds; the ids agree, and memory stays."""
+    caplog.set_level(logging.ERROR)
+    soak_s, every_s, rate = (1_800, 60, 2_000) if is_long else (25, 5, 1_000)
+    rng = random.Random(5)
+    stop = threading.Event()
+    now_ms = int(time.time() * 1000)
+    crowd = Simulator(seed=6, start_ms=now_ms, live_from_ms=now_ms)
+    pace = producer.Pace(rate, rng=random.Random(1))
+    traffic = threading.Thread(
+        target=lambda: producer.produce(made.kafka, Stage(crowd), pace=pace, stop=stop)
+    )
+    with FaultProxy(made.opensearch.url) as proxy:
+        member, victim = start(through(made, proxy)), start(through(made, proxy))
+        watched = psutil.Process(member.process.pid)
+        traffic.start()
+        memory: list[int] = []
+
+        def kill_consumer() -> None:
+            nonlocal victim
+            victim.kill()
+            victim = start(through(made, proxy))
+
+        def storm() -> None:
+            proxy.fault = Storm(Refuse(429), Refuse(503), Reset(), LoseAnswer(), RejectItems())
+            time.sleep(every_s / 2)
+            proxy.fault = None
+
+        def away() -> None:
+            proxy.take_down()
+            time.sleep(every_s / 2)
+            proxy.bring_up()
+
+        def broker() -> None:
+            kill_server("kafka")
+            servers.start("kafka")
+
+        faults = [kill_consumer, storm, away, broker]
+        try:
+            ends_s = time.monotonic() + soak_s
+            struck = 0
+            while time.monotonic() < ends_s:
+                next_s = time.monotonic() + every_s
+                faults[struck % 4 if struck < 4 else rng.randrange(4)]()
+                struck += 1
+                time.sleep(max(0.0, next_s - time.monotonic()))
+                memory.append(watched.memory_info().rss)
+        finally:
+            stop.set()
+            traffic.join(60)
+            caught_up(made, 120)
+            member.stop()
+            victim.stop()
+    later = memory[len(memory) // 3 :]
+
+    assert struck >= 4
+    assert max(later) - min(later) < 60e6
+    assert_exactly_once(made, topic_ids(made))
