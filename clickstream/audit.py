@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from clickstream import events, index, topics
+from clickstream import events, index, letters, topics
 from clickstream.errors import EventError, ServerError, command
 from clickstream.settings import Settings
 
@@ -75,15 +75,18 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float = 15.0
     _wait_for(settings, ends, patience_s)
     ids: dict[Place, str] = {}
     others: set[Place] = set()
-    for message in topics.read(settings.kafka, starts=start, ends=ends):
-        place = message.partition, message.offset
+    for message in topics.read_raw(settings.kafka, starts=start, ends=ends):
+        place = message.partition(), message.offset()
         try:
-            ids[place] = events.decode(message.value or b"").event_id
+            ids[place] = events.decode(message.value() or b"").event_id
         except EventError:
             others.add(place)
-    letters = topics.read(settings.kafka, settings.kafka.dead_letter_topic)
-    sources = {_source(letter, settings.kafka.topic) for letter in letters}
-    buried = {place for place in (*ids, *others) if place in sources}
+    sources = {
+        (source.partition, source.offset)
+        for source in (letter.source for letter in letters.read(settings.kafka))
+        if source is not None and source.topic == settings.kafka.topic
+    }
+    buried = (ids.keys() | others) & sources
     found = Counter(_documents(settings, set(ids.values())))
     stored = {place for place, event_id in ids.items() if event_id in found}
     return Audit(
@@ -111,16 +114,6 @@ def _wait_for(settings: Settings, ends: dict[int, int], patience_s: float) -> No
             )
             raise ServerError(msg)
         time.sleep(_LOOK_EVERY_S)
-
-
-def _source(letter: topics.TopicMessage, topic: str) -> Place | None:
-    headers = letter.headers
-    if headers.get("clickstream.topic") != topic:
-        return None
-    try:
-        return int(headers["clickstream.partition"]), int(headers["clickstream.offset"])
-    except (KeyError, ValueError):
-        return None  # written by somebody else
 
 
 def _documents(settings: Settings, wanted: set[str]) -> list[str]:

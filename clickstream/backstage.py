@@ -118,11 +118,8 @@ class Backstage:
         """Send one message of every kind that can never be a document; see `poison.KINDS`."""
         now_ms = int(time.time() * 1000)
         crowd = Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms)
-        messages = [
-            (event.user_id, value)
-            for event in [next(crowd.events())]
-            for value in poison.of_every_kind(event)
-        ]
+        event = next(crowd.events())
+        messages = [(value, event.user_id, None) for value in poison.of_every_kind(event)]
         self._timeline.mark("poison sent")
         return producer.send_raw(self._settings.kafka, messages)
 

@@ -23,6 +23,7 @@ import typer
 from clickstream import (
     charts,
     checks,
+    cli_letters,
     consumer,
     demo,
     events,
@@ -83,6 +84,7 @@ def _options(
 
 cache_app = typer.Typer(no_args_is_help=True, help="The cache of servers and wheels.")
 app.add_typer(cache_app, name="cache")
+app.add_typer(cli_letters.app, name="dlq")
 
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="One log line a message.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Really do it.")]

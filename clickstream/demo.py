@@ -117,12 +117,7 @@ class Demo:
         return demo
 
     def __repr__(self) -> str:
-        names = self.settings
-        return (
-            f"target {names.target}: Kafka on {names.kafka.bootstrap_servers}, topic "
-            f"{names.kafka.topic}; OpenSearch on {names.opensearch.url}, index "
-            f"{names.opensearch.index}"
-        )
+        return str(self.settings)
 
     def _repr_html_(self) -> str:
         return f"<b>{escape(repr(self))}</b>"

@@ -22,7 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clickstream import events, topics
 from clickstream.errors import ConfigError, DeliveryError, Interrupted, command
-from clickstream.settings import KafkaSettings
+from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 from clickstream.stage import Stage
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,10 @@ _LOG_EVERY_S = 1.0
 _FLUSH_S = 10.0
 _QUEUE_MESSAGES = 90_000
 """Below librdkafka's own limit of 100,000: a full queue is met before it refuses an event."""
+
+Headers = list[tuple[str, bytes | None]]
+Raw = tuple[bytes, str, Headers | None]
+"""Value, key, headers of a message."""
 
 
 class Pace:
@@ -236,33 +240,27 @@ def send(settings: KafkaSettings, batch: Iterable[events.Event]) -> ProduceRepor
         Interrupted: by the notebook's stop button; what was sent has been flushed.
         ServerError: Kafka did not answer.
     """
+    return send_raw(settings, ((events.encode(event), event.user_id, None) for event in batch))
+
+
+def send_raw(settings: KafkaSettings, batch: Iterable[Raw]) -> ProduceReport:
+    """Send values as they are, with keys and headers; what they hold is the caller's to check.
+
+    Raises:
+        DeliveryError, Interrupted, ServerError: as `send`.
+    """
     client = _Client(settings)
     started_s = time.monotonic()
     was_interrupted = False
     try:
-        client.send_all(batch, lambda: False)
+        for value, key, headers in batch:
+            client.wait_for_room(lambda: False)
+            client.send(value, key, headers)
     except KeyboardInterrupt:
         was_interrupted = True
     finally:
         client.finish(started_s)
     return _unless(was_interrupted, client.report)
-
-
-def send_raw(settings: KafkaSettings, batch: Iterable[tuple[str, bytes]]) -> ProduceReport:
-    """Send values as they are, each under its key, whatever they are: not everybody checks.
-
-    Raises:
-        DeliveryError: Kafka did not take all of them.
-        ServerError: Kafka did not answer.
-    """
-    client = _Client(settings)
-    started_s = time.monotonic()
-    try:
-        for key, value in batch:
-            client.put(key, value)
-    finally:
-        client.finish(started_s)
-    return client.report
 
 
 def _unless(was_interrupted: bool, report: ProduceReport) -> ProduceReport:
@@ -286,6 +284,9 @@ class _Client:
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 20,
+                # How large a message may be is the topic's to say: what once lay in it may
+                # come back with a header more.
+                "message.max.bytes": DEAD_LETTER_BYTES,
                 # A broker that is away is waited for, as long as it takes.
                 "message.timeout.ms": 0,
                 # The partition a Java producer would choose for the same key.
@@ -297,15 +298,11 @@ class _Client:
         """Say whether the local queue takes another event; `serve` until it does."""
         return len(self._producer) < _QUEUE_MESSAGES
 
-    def send(self, event: events.Event) -> None:
-        value = events.encode(event)
-        self.put(event.user_id, value)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("sent %s", value.decode())
-
-    def put(self, key: str, value: bytes) -> None:
+    def send(self, value: bytes, key: str, headers: Headers | None = None) -> None:
         try:
-            self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
+            self._producer.produce(
+                self._topic, value, key, headers=headers, on_delivery=self._on_delivery
+            )
         except KafkaException as exception:
             msg = (
                 f"topic {self._topic!r}: Kafka's client took no more events "
@@ -315,13 +312,18 @@ class _Client:
         self.report.sent += 1
         if self.report.sent % 500 == 0:
             self.serve()
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("sent %s", value.decode(errors="backslashreplace"))
 
     def send_all(self, batch: Iterable[events.Event], is_over: Callable[[], bool]) -> None:
         """Send them, and wait for room where there is none, until told that it is over."""
         for event in batch:
-            while not self.has_room() and not is_over():
-                self.serve(_LONGEST_WAIT_S)
-            self.send(event)
+            self.wait_for_room(is_over)
+            self.send(events.encode(event), event.user_id)
+
+    def wait_for_room(self, is_over: Callable[[], bool]) -> None:
+        while not self.has_room() and not is_over():
+            self.serve(_LONGEST_WAIT_S)
 
     def serve(self, wait_s: float = 0) -> None:
         """Take in delivery reports, and wait for one as long as that."""

@@ -59,6 +59,13 @@ class Settings:
     opensearch: OpenSearchSettings
     target: str = "local"
 
+    def __str__(self) -> str:
+        return (
+            f"target {self.target}: Kafka on {self.kafka.bootstrap_servers}, topic "
+            f"{self.kafka.topic}; OpenSearch on {self.opensearch.url}, index "
+            f"{self.opensearch.index}"
+        )
+
     def in_namespace(self, namespace: str) -> Settings:
         """Give the same target with `-namespace` behind topic, index and group names.
 

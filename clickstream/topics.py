@@ -25,6 +25,9 @@ from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 NUM_PARTITIONS = 3
 """Enough to show keys and parallel reading, few enough for a chart on a stage."""
 
+_LAST_MS = 253_402_300_799_000
+"""The last second of the year 9999."""
+
 _GONE_S = 7.0
 """A killed consumer counts as a member of its group for six seconds more."""
 
@@ -203,10 +206,9 @@ def waiting_s(settings: KafkaSettings) -> dict[int, float]:
     now = datetime.now(UTC)
     with closing(_read_between(settings, settings.topic, starts, ends)) as messages:
         for message in messages:
-            if message.partition in starts:
-                del starts[message.partition]
-                age_s = (now - message.timestamp).total_seconds()
-                waiting[message.partition] = max(0.0, age_s)
+            if (i := message.partition()) in starts:
+                del starts[i]
+                waiting[i] = max(0.0, (now - moment(message)).total_seconds())
             if not starts:
                 break
     return waiting
@@ -278,16 +280,26 @@ def count(settings: KafkaSettings, topic: str | None = None) -> int:
     return sum(ends[i] - firsts[i] for i in firsts)
 
 
-def read(
+def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMessage]:
+    """Read every message that lies in a topic now, from the beginning, and stop there.
+
+    Partitions come mixed, each in its own order. Joins no group and commits nothing.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer for `timeout_s`.
+    """
+    return map(_topic_message, read_raw(settings, topic))
+
+
+def read_raw(
     settings: KafkaSettings,
     topic: str | None = None,
     *,
     starts: dict[int, int] | None = None,
     ends: dict[int, int] | None = None,
-) -> Iterator[TopicMessage]:
-    """Read every message that lies in a topic now, from the beginning, and stop there.
-
-    Partitions come mixed, each in its own order. Joins no group and commits nothing.
+) -> Iterator[Message]:
+    """Read as `read`, and give each message as it came: key, value and every header in bytes.
 
     Args:
         settings: where.
@@ -296,8 +308,7 @@ def read(
         ends: the offset to stop before, by partition; by default the end as it is now.
 
     Raises:
-        ConfigError: no such topic.
-        ServerError: Kafka did not answer for `timeout_s`.
+        ConfigError, ServerError: as `read`.
     """
     admin, topic = Admin(settings), topic or settings.topic
     ends = ends or admin.offsets(topic, OffsetSpec.latest())
@@ -321,13 +332,13 @@ def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list
     firsts = admin.offsets(topic, OffsetSpec.earliest())
     ends = admin.offsets(topic, OffsetSpec.latest())
     wanted = {i: max(first, ends[i] - n) for i, first in firsts.items() if ends[i] > first}
-    found = _read_between(settings, topic, wanted, ends)
+    found = map(_topic_message, _read_between(settings, topic, wanted, ends))
     return sorted(found, key=lambda message: message.timestamp)[-n:]
 
 
 def _read_between(
     settings: KafkaSettings, topic: str, starts: dict[int, int], ends: dict[int, int]
-) -> Generator[TopicMessage]:
+) -> Generator[Message]:
     config = settings.client_config() | {
         # A group id is mandatory; nothing is ever committed under it.
         "group.id": f"{settings.group_id}-looking",
@@ -352,21 +363,26 @@ def _read_between(
                     )
                     raise ServerError(msg)
                 if error is None and message.offset() < ends[i]:
-                    yield _topic_message(message)
+                    yield message
                 if error is not None or message.offset() >= ends[i] - 1:
                     open_partitions.discard(i)
             if time.monotonic() > deadline:
                 raise ServerError(no_answer(settings, f"reading topic {topic!r}"))
 
 
+def moment(message: Message) -> datetime:
+    """Give a message's time, as 1970 or 9999 where it says none or one that no calendar has."""
+    _, timestamp_ms = message.timestamp()
+    return datetime.fromtimestamp(min(max(0, timestamp_ms), _LAST_MS) / 1000, UTC)
+
+
 def _topic_message(message: Message) -> TopicMessage:
     key = message.key()
-    _, timestamp_ms = message.timestamp()
     return TopicMessage(
         partition=message.partition(),
         offset=message.offset(),
         key=None if key is None else key.decode("utf-8", "replace"),
-        timestamp=datetime.fromtimestamp(timestamp_ms / 1000, UTC),
+        timestamp=moment(message),
         value=message.value(),
         headers={
             name: (value or b"").decode("utf-8", "replace")

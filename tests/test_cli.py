@@ -44,6 +44,8 @@ def clickstream(environment: dict[str, str], *arguments: str) -> subprocess.Comp
         (["consume"], "Kafka is not up; start both with `.*clickstream up`"),
         (["peek"], "start both with `.*clickstream up`"),
         (["charts"], "start both with `.*clickstream up`"),
+        (["dlq", "list"], "start both with `.*clickstream up`"),
+        (["dlq", "replay"], "start both with `.*clickstream up`"),
         (["reset", "--yes"], "start both with `.*clickstream up`"),
         (["status", "--json"], "start both with `.*clickstream up`"),
         (["simulate", "--start", "yesterday"], "'yesterday' is no ISO 8601 time"),
@@ -76,6 +78,7 @@ def test_a_mistake_is_one_line_with_the_remedy(
         (["produce", "--speed", "9"], "--speed"),
         (["produce", "--events", "none"], "'--events'"),
         (["peek", "-n", "0"], "'-n'"),
+        (["dlq", "lost"], "lost"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -95,10 +98,10 @@ def test_every_command_explains_itself(nowhere: dict[str, str]) -> None:
     listed = clickstream(nowhere, "--help").stdout
     for command in (
         "demo", "up", "down", "status", "prepare", "cache", "fresh", "simulate", "scenarios",
-        "produce", "consume", "peek", "charts", "reset", "check",
+        "produce", "consume", "peek", "charts", "dlq", "reset", "check",
     ):  # fmt: skip
         assert f" {command} " in listed
-    for page in (["produce"], ["cache", "clear"]):
+    for page in (["produce"], ["cache", "clear"], ["dlq", "list"], ["dlq", "replay"]):
         done = clickstream(nowhere, *page, "--help")
         assert done.returncode == 0
         assert f"clickstream {' '.join(page)}" in done.stdout

@@ -120,6 +120,8 @@ def test_the_commands_of_the_readme_run_in_a_fresh_clone(clone: Path) -> None:
         said = run(clone, script)
         if "--until-caught-up" in script:
             assert "documents stored" in said
+        if "dlq replay" in script:
+            assert re.search(r"[1-9]\d* of \d+ dead letters sent back", said)
         if script == "make walk\n":
             assert len(list((clone / "build" / "walk").iterdir())) == 7
         if script.startswith("make status"):

@@ -4,6 +4,7 @@ from itertools import islice
 from random import Random
 
 import pytest
+from confluent_kafka import Producer
 
 from clickstream import producer, topics
 from clickstream.errors import ConfigError, ServerError
@@ -53,6 +54,15 @@ def test_peeking_gives_the_newest_messages_in_order(made: Settings) -> None:
     assert len(newest) == 5
     assert newest == sorted(newest, key=lambda message: message.timestamp)
     assert len(topics.peek(made.kafka, 500)) == 50
+
+
+def test_a_time_that_no_calendar_has_breaks_no_look(made: Settings) -> None:
+    """Kafka takes any from a client; it is shown as 1970."""
+    client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
+    client.produce(made.kafka.topic, b"x", timestamp=-(10**14))
+    assert client.flush(10) == 0
+
+    assert [message.timestamp.year for message in topics.peek(made.kafka)] == [1970]
 
 
 def test_a_missing_topic_is_told_with_those_that_exist(made: Settings) -> None:
