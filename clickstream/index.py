@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import NotFoundError, OpenSearch, RequestError, TransportError
+from opensearchpy import NotFoundError, OpenSearch, RequestError, SerializationError, TransportError
 
 from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError, command
@@ -222,7 +222,7 @@ def action(event_id: str, document: bytes) -> bytes:
 
 
 class Unavailable(ServerError):
-    """OpenSearch could not be reached or is overloaded; sending again later may help.
+    """OpenSearch could not be reached or understood, or is overloaded; sending again may help.
 
     What became of the documents is unknown, which own ids make harmless.
     """
@@ -256,9 +256,18 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
         raise Unavailable(msg) from error
     except TransportError as error:
         _raise_refusal(name, error)
-    if not response["errors"]:
-        return [_STORED] * len(actions)
-    answers = [_item_answer(name, item["create"]) for item in response["items"]]
+    except (SerializationError, AttributeError) as error:
+        # An AttributeError is the client's on an error status whose JSON is no object.
+        msg = "OpenSearch's answer cannot be read: it is cut, or somebody else's"
+        raise Unavailable(msg) from error
+    match response:
+        case {"errors": False}:
+            return [_STORED] * len(actions)
+        case {"errors": True, "items": [*items]}:
+            answers = [_item_answer(name, item["create"]) for item in items]
+        case _:
+            msg = "what answered a bulk request is not OpenSearch"
+            raise Unavailable(msg)
     if len(answers) != len(actions):
         msg = (
             f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered; something "
@@ -272,7 +281,7 @@ def _raise_refusal(name: str, error: TransportError) -> None:
     if error.status_code == 413:
         msg = f"index {name!r}: the bulk request is over the server's limit"
         raise TooLarge(msg) from error
-    if error.status_code in (429, 500, 502, 503, 504) or error.error in _BLOCKS:
+    if error.status_code in (429, 500, 502, 503, 504) or str(error.error) in _BLOCKS:
         msg = f"OpenSearch answered {error.status_code} {error.error}"
         raise Unavailable(msg) from error
     what = f"{error.status_code} {error.error}"

