@@ -79,7 +79,11 @@ class _Sometimes(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RejectItems:
-    """Reject each document with chance `share`, item status 429; forward the others."""
+    """Reject each document with chance `share`, item status 429; forward the others.
+
+    A `filter_path` of the request has to keep `items.*.status`: without it OpenSearch leaves
+    out the items of stored documents, and nobody can tell which is which.
+    """
 
     share: float = 1.0
 
@@ -146,13 +150,14 @@ class CutAnswer(_Sometimes):
 
 @dataclass(frozen=True)
 class Delay:
-    """Forward after a wait, which the proxy's going down ends, with nothing forwarded."""
+    """Forward after a wait; the proxy's going down ends it, with nothing forwarded."""
 
     seconds: float
 
     def __call__(self, bulk: Exchange) -> Answer | None:
-        """Hang up if the proxy goes down meanwhile."""
-        return None if bulk.server.is_closing.wait(self.seconds) else bulk.forward()
+        """Wait first."""
+        bulk.server.is_closing.wait(self.seconds)
+        return bulk.forward()
 
 
 class Storm:
@@ -239,8 +244,9 @@ class FaultProxy:
             self._under_way += 1
             self.counts.bulks += 1
             self.counts.most_at_once = max(self.counts.most_at_once, self._under_way)
+        fault = self.fault  # read once: another thread may set it now
         try:
-            return self.fault(bulk) if self.fault else bulk.forward()
+            return fault(bulk) if fault else bulk.forward()
         finally:
             # Before the client hears of it: its next request is not beside this one.
             with self._lock:

@@ -271,7 +271,8 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
         raise Unavailable(msg) from error
     except TransportError as error:
         _raise_refusal(name, error)
-    except SerializationError as error:
+    except (SerializationError, AttributeError) as error:
+        # An AttributeError is the client's on an error status whose JSON is no object.
         msg = "OpenSearch's answer cannot be read: it is cut, or somebody else's"
         raise Unavailable(msg) from error
     match response:
@@ -295,7 +296,7 @@ def _raise_refusal(name: str, error: TransportError) -> None:
     if error.status_code == 413:
         msg = f"index {name!r}: the bulk request is over the server's limit"
         raise TooLarge(msg) from error
-    if error.status_code in (429, 500, 502, 503, 504) or error.error in _BLOCKS:
+    if error.status_code in (429, 500, 502, 503, 504) or str(error.error) in _BLOCKS:
         msg = f"OpenSearch answered {error.status_code} {error.error}"
         raise Unavailable(msg) from error
     what = f"{error.status_code} {error.error}"
