@@ -30,6 +30,7 @@ CONSUMER = "consumer"
 
 _SAMPLE_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.1
+_WATCH_S = 3.0
 _WORKERS = ("traffic", "watch", "take-down", "bring-up")
 
 
@@ -110,9 +111,23 @@ class Backstage:
         """Start OpenSearch again, in the background; it takes some ten seconds."""
         if workers.is_running("bring-up"):
             return "OpenSearch is on its way up"
-        self._timeline.mark("OpenSearch starts")
         workers.start("bring-up", lambda stop: self._up())
         return "OpenSearch is being started"
+
+    def until_up(self, *, most_s: float = 18.0) -> str:
+        """Wait until OpenSearch answers again, for `most_s` at most, and say so.
+
+        Raises:
+            ClickstreamError: why it does not start.
+        """
+        started_s = time.monotonic()
+        while workers.is_running("bring-up"):
+            if time.monotonic() - started_s > most_s:
+                return "not yet; run this cell again"
+            time.sleep(_LOOK_EVERY_S)
+        self._up()
+        self._timeline.mark("OpenSearch up")
+        return "OpenSearch answers"
 
     def send_poison(self) -> producer.ProduceReport:
         """Send one message of every kind that can never be a document; see `poison.KINDS`."""
@@ -126,7 +141,7 @@ class Backstage:
     def watch(
         self, *, above: float = -1, below: float = math.inf, most_s: float = 18.0
     ) -> go.Figure:
-        """Wait until the lag is there, or for `most_s`, and draw how it went.
+        """Wait for three seconds, and until the lag is there, and draw how it went.
 
         Args:
             above: wait until more messages than this wait.
@@ -136,12 +151,12 @@ class Backstage:
         Raises:
             ClickstreamError: what ended the traffic, or OpenSearch's start, told once.
         """
-        deadline_s = time.monotonic() + most_s
-        while time.monotonic() < deadline_s:
+        started_s = time.monotonic()
+        while (watched_s := time.monotonic() - started_s) < most_s:
             for name in _WORKERS:
                 workers.is_running(name)  # tells what ended it
             lag = self._timeline.lag
-            if lag is not None and above < lag < below:
+            if watched_s > _WATCH_S and lag is not None and above < lag < below:
                 break
             time.sleep(_LOOK_EVERY_S)
         return self._timeline.figure()

@@ -78,7 +78,7 @@ class FloodGuard:
         if poison >= max(self.AT_LEAST, self.SHARE * looked_at):
             msg = (
                 f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can never "
-                f"be documents (last: {dead[-1][2]}); if it is somebody else's topic, name "
+                f"be documents (last: {dead[-1][2]!r}); if it is somebody else's topic, name "
                 f"another, or {command('reset --yes')} if it is yours; "
                 f"{command('consume --no-flood-guard')} makes dead letters of them all"
             )

@@ -29,6 +29,7 @@ from clickstream import (
     events,
     fetch,
     lab,
+    letters,
     producer,
     scenarios,
     servers,
@@ -343,8 +344,8 @@ def consume(
 def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) -> None:
     """Show the newest messages of the topic."""
     for message in _target().peek(n):
-        value = (message.value or b"").decode("utf-8", "replace")
-        typer.echo(f"{message.partition}:{message.offset} {message.key} {value}")
+        key, value = letters.printable(message.key or ""), letters.text(message.value or b"")
+        typer.echo(f"{message.partition}:{message.offset} {key} {value}")
 
 
 @app.command("charts")

@@ -19,7 +19,7 @@ from typing import Any
 
 from clickstream import charts, consumer, history, index, producer, queries, servers, topics
 from clickstream.errors import ConfigError, ServerError, command
-from clickstream.metrics import IndexReport
+from clickstream.metrics import IndexReport, Member
 from clickstream.scenarios import make_all
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
@@ -147,6 +147,10 @@ class Demo:
     def partitions(self) -> list[topics.Partition]:
         """Describe the topic's partitions with the consumer group's offsets."""
         return topics.partitions(self.settings.kafka)
+
+    def members(self) -> list[Member]:
+        """Give what the group's consumers said of themselves at their latest commit."""
+        return topics.members(self.settings.kafka)
 
     def peek(self, n: int = 10) -> list[topics.TopicMessage]:
         """Give the newest `n` messages of the topic, oldest first."""

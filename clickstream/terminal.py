@@ -60,8 +60,9 @@ def log_to_stderr(verbose: bool) -> None:
         format="%(asctime)s %(name)s %(message)s",
         stream=sys.stderr,
     )
+    # Of every failed request these tell the whole traceback; what failed is a line of ours.
     for noisy in ("opensearch", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -1,0 +1,127 @@
+"""The levers of the notebook about breaking things, on real servers."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from clickstream import servers, state, topics, workers
+from clickstream.backstage import CONSUMER, Backstage, _end_all
+from clickstream.demo import Demo
+from clickstream.errors import ServerError
+from clickstream.settings import Settings
+from tests.by_id import wait_until
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(made: Settings) -> Iterator[None]:
+    """Whatever a test breaks is ended and mended, before its topic goes."""
+    yield
+    servers.start("opensearch")
+    _end_all()
+
+
+def assert_all_there(backstage: Backstage) -> None:
+    """Nothing lost, nothing doubled, something there."""
+    wait_until(lambda: backstage.audit().messages > 0, 20)
+    found = backstage.audit()
+    assert (found.lost, found.doubled) == ([], [])
+
+
+@pytest.mark.parametrize("target", ["local", "hosted"])
+def test_opensearch_goes_and_comes_under_live_traffic(made: Settings, target: str) -> None:
+    """No cell blocks; the lag grows and drains. A hosted one stays up, out of reach by a proxy."""
+    backstage = Backstage(Demo(replace(made, target=target)))
+    backstage.start_consumer()
+    backstage.start_traffic(100)
+    assert_all_there(backstage)
+    for lever in (backstage.take_down, backstage.take_down):
+        started_s = time.monotonic()
+        lever()
+        assert time.monotonic() - started_s < 2
+    figure = backstage.watch(above=200)
+    assert max(figure.data[0].y) > 200
+    if target == "hosted":
+        assert {server.state for server in servers.status()} == {"up"}
+    for lever in (backstage.bring_up, backstage.bring_up):
+        started_s = time.monotonic()
+        lever()
+        assert time.monotonic() - started_s < 2
+    wait_until(lambda: backstage.until_up() == "OpenSearch answers", 60)
+    backstage.watch(below=50)
+    assert_all_there(backstage)
+    backstage.close()
+
+    assert state.running(CONSUMER) is None
+    assert not workers.is_running("traffic")
+
+
+def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None:
+    """Started twice there is one; killed, its successor goes on; down ends it, too."""
+    backstage = Backstage(Demo(made))
+    backstage.start_consumer()
+    first = state.running(CONSUMER)
+    backstage.start_consumer()
+    second = state.running(CONSUMER)
+    assert first is not None
+    assert second is not None
+    assert not first.is_running()
+    backstage.start_traffic(100)
+    assert_all_there(backstage)
+    assert "is gone" in backstage.kill_consumer()
+    assert backstage.kill_consumer() == "no consumer is running"
+    backstage.watch(above=100)
+    backstage.start_consumer()
+    assert_all_there(backstage)
+    assert [each.stored > 0 for each in Demo(made).members()]
+    Backstage(Demo(made))  # as a cell that is run again, or another kernel
+
+    assert state.running(CONSUMER) is None
+    assert not workers.is_running("traffic")
+
+
+def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
+    """Each has its place and its cause, and what is good around it is stored."""
+    backstage = Backstage(Demo(made))
+    backstage.start_consumer()
+    backstage.start_traffic(50)
+    report = backstage.send_poison()
+    found = backstage.audit()
+
+    assert found.dead_lettered == report.sent == 8
+    assert (found.lost, found.doubled) == ([], [])
+    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 8
+
+
+def test_what_ended_the_traffic_is_told_where_it_is_looked_at(made: Settings) -> None:
+    """A worker's error is one line in the next cell, not silence."""
+    backstage = Backstage(Demo(made))
+
+    def fail(stop: object) -> None:
+        msg = "the readers went home"
+        raise ServerError(msg)
+
+    workers.start("traffic", fail)._thread.join(5)
+    with pytest.raises(ServerError, match="went home"):
+        backstage.watch(above=10)
+    backstage.watch(above=10, most_s=0.5)
+
+
+def test_the_consumer_says_in_its_log_why_it_waits(made: Settings) -> None:
+    """One line a try, and no traceback, while OpenSearch is away."""
+    backstage = Backstage(Demo(made))
+    backstage.start_consumer()
+    backstage.start_traffic(50)
+    assert_all_there(backstage)
+    backstage.take_down()
+    log = state.log_path(CONSUMER)
+    wait_until(lambda: "bulk rejected, sending again" in log.read_text(), 20)
+
+    assert "Traceback" not in log.read_text()
+    process = state.running(CONSUMER)
+    assert process is not None
+    os.kill(process.pid, signal.SIGTERM)
+    wait_until(lambda: state.running(CONSUMER) is None, 20)

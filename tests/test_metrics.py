@@ -1,0 +1,47 @@
+"""What a consumer says of itself survives the way through a commit's metadata."""
+
+from datetime import UTC, datetime
+
+from clickstream.metrics import BatchReport, IndexReport, members
+
+
+def report() -> IndexReport:
+    """A run with two batches behind it."""
+    made = IndexReport(index="clicks", in_flight=7)
+    made.take(BatchReport(stored=90, replayed=5, bytes=1_000, latencies_ms=[10.0] * 98))
+    made.take(BatchReport(dead_lettered=3, retried=2, bytes=500, latencies_ms=[500.0] * 2))
+    return made
+
+
+def test_counts_add_up_and_quantiles_are_those_of_the_samples() -> None:
+    """A batch is counted once it is taken in."""
+    found = report()
+
+    assert (found.stored, found.replayed, found.dead_lettered, found.retried) == (90, 5, 3, 2)
+    assert (found.messages, found.bytes) == (98, 1_500)
+    assert found.latency_ms(0.5) == 10
+    assert found.latency_ms(0.99) == 500
+    assert IndexReport().latency_ms(0.5) is None
+
+
+def test_a_report_comes_back_from_metadata() -> None:
+    """All numbers are the same, and it fits what a broker takes by default (4,096 bytes)."""
+    text = report().as_metadata()
+    (found,) = members([text])
+
+    assert len(text) < 400
+    assert (found.stored, found.replayed, found.dead_lettered, found.retried) == (90, 5, 3, 2)
+    assert (found.bytes, found.in_flight, found.p50_ms, found.p99_ms) == (1_500, 7, 10, 500)
+    assert (datetime.now(UTC) - found.at).total_seconds() < 5
+    assert "90 stored" in str(found)
+    assert "p99 500 ms" in str(found)
+
+
+def test_each_consumer_stands_there_once_with_its_latest() -> None:
+    """Partitions without news keep what was said before; others' words are left out."""
+    made = IndexReport(index="clicks")
+    earlier = made.as_metadata().replace('"at":"2', '"at":"1')
+    made.take(BatchReport(stored=1))
+    found = members([earlier, made.as_metadata(), "", "somebody else's", '{"at": 1}', "[]"])
+
+    assert [each.stored for each in found] == [1]

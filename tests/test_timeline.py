@@ -1,0 +1,51 @@
+"""The lag over time, drawn with what was done."""
+
+import threading
+import time
+
+from clickstream.timeline import Timeline
+
+
+def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:
+    """The title is the finding; each mark stands at its line, none on another's place."""
+    timeline = Timeline()
+    for lag in (0, 5, 1_234):
+        timeline.sample(lag)
+    for what in ("OpenSearch down", "consumer killed"):
+        timeline.mark(what)
+    figure = timeline.figure()
+
+    assert "1,234 messages wait" in figure.layout.title.text
+    assert list(figure.data[0].y) == [0, 5, 1_234]
+    assert [each.text for each in figure.layout.annotations] == [
+        "OpenSearch down",
+        "consumer killed",
+    ]
+    assert len({each.y for each in figure.layout.annotations}) == 2
+    assert timeline.lag == 1_234
+
+
+def test_without_a_sample_there_is_a_chart_that_says_so() -> None:
+    """The first cell may be run before anything was measured."""
+    timeline = Timeline()
+
+    assert "Nothing was measured yet" in timeline.figure().layout.title.text
+    assert timeline.lag is None
+
+
+def test_recording_leaves_out_what_cannot_be_measured_and_ends_when_told() -> None:
+    """A Kafka that is away for a moment leaves the line as it is."""
+    timeline, answers = Timeline(), iter([7, None, 9])
+    stop = threading.Event()
+
+    def look() -> int | None:
+        found = next(answers, None)
+        if found == 9:
+            stop.set()
+        return found
+
+    started_s = time.monotonic()
+    timeline.record(look, 0.01)(stop)
+
+    assert time.monotonic() - started_s < 5
+    assert list(timeline.figure().data[0].y) == [7, 9]
