@@ -13,13 +13,14 @@ from confluent_kafka import Producer
 from clickstream import consumer, events, index, letters, producer, topics
 from clickstream.errors import EventError
 from clickstream.letters import DeadLetter, Place
+from clickstream.poison import NO_SUCH_DAY
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
+from tests.by_id import MONDAY_MS, send_raw, stored_ids
 
-MONDAY_MS = 1_767_571_200_000
 CROWD = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 220))
 GOOD, OTHERS = CROWD[:200], CROWD[200:]
-NEVER = {"timestamp": "2026-02-31T00:00:00.000Z"}
+NEVER = {"timestamp": NO_SUCH_DAY}
 """Passes the typed check; only OpenSearch knows that there is no 31st of February."""
 
 
@@ -28,25 +29,10 @@ def poison(event: events.Event, **broken: object) -> bytes:
     return json.dumps(json.loads(events.encode(event)) | broken).encode()
 
 
-def send_raw(made: Settings, *values: bytes | None) -> None:
-    """Send values as they are, with a key and a header of their own."""
-    client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
-    for value in values:
-        client.produce(made.kafka.topic, value, "reader-0666", headers={"trace": b"7"})
-    assert client.flush(10) == 0
-
-
 def consume(made: Settings) -> tuple[int, int, int]:
     """Index what was not read yet: how many were stored, replayed, dead-lettered."""
     report = consumer.index_topic(made, until_caught_up=True)
     return report.stored, report.replayed, report.dead_lettered
-
-
-def stored_ids(made: Settings) -> list[str]:
-    """The ids of all documents."""
-    client = index.connect(made.opensearch)
-    index.refresh(client, made.opensearch.index)
-    return sorted(index.ids(client, made.opensearch.index))
 
 
 def ids(sent: list[events.Event]) -> list[str]:
