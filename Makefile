@@ -6,7 +6,7 @@ INSTALL = command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; instal
 	(Debian and Ubuntu: apt install python3-venv), or name yours: make PYTHON=python3.12 demo" >&2; exit 1; }; \
 	"$(PYTHON)" scripts/install.py
 
-# Test, walk and bench: servers, ports and state of their own, and no word of a target.
+# Test, torture, walk and bench: servers, ports and state of their own, and no word of a target.
 # Only the cache and the mirror are shared. They start from nothing, and whatever happens,
 # their servers are taken down.
 APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
@@ -17,7 +17,7 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-.PHONY: help demo test walk bench prepare up down status reset fresh check lint lock clean venv dev
+.PHONY: help demo test torture walk bench prepare up down status reset fresh check lint lock clean venv dev
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ demo: venv  ## fetch what is missing, start everything, open JupyterLab
 
 test: dev  ## lint, fast tests, tests on real servers, every notebook
 	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest -n 2 $(PYTEST)
+
+torture: dev  ## the tests of delivery at full length: kills, outages, storms, a soak; an hour
+	@$(APART) $(BIN)/python -m pytest -v tests/servers/test_torture.py --torture $(PYTEST)
 
 walk: dev  ## run every notebook and write each as HTML under build/walk/
 	@$(APART) $(BIN)/python scripts/walk.py build/walk
