@@ -73,8 +73,10 @@ class Timeline:
         if not shown:
             return look.figure("Nothing was measured yet", "Run this cell again in a moment")
         most, now = max(lag for _, lag in shown), shown[-1][1]
-        title = f"{now:,} messages wait" if now else "Nothing waits"
-        figure = look.figure(title, f"Messages that are not indexed yet; {most:,} at the most")
+        title = f"{now:,} messages wait"
+        if now <= most / 20:
+            title = f"Up to {most:,} messages waited, now {now:,}" if most else "Nothing waits"
+        figure = look.figure(title, "The lag: messages in the topic that are not indexed yet")
         figure.add_scatter(
             x=[at for at, _ in shown],
             y=[lag for _, lag in shown],
@@ -82,18 +84,25 @@ class Timeline:
             line={"width": 4, "color": look.colour(0), "shape": "hv"},
             fill="tozeroy",
         )
-        # Names stand above the line, in turns on three heights, so that none covers another.
+        # Names stand above the plot, in turns on three heights, so that none covers another.
         for place, mark in enumerate(each for each in marks if each.at > shown[0][0]):
-            figure.add_vline(mark.at, line={"width": 2, "dash": "dot", "color": look.INK})
+            top = 1.06 + 0.09 * (place % 3)
+            line = {"width": 2, "dash": "dot", "color": look.INK}
+            figure.add_shape(
+                type="line", x0=mark.at, x1=mark.at, y0=0, y1=top, yref="paper", line=line
+            )
             figure.add_annotation(
                 x=mark.at,
-                y=1.02 + 0.08 * (place % 3),
+                y=top,
                 yref="paper",
                 text=mark.what,
                 showarrow=False,
                 xanchor="left",
+                yanchor="middle",
+                xshift=4,
                 bgcolor=look.PAPER,
             )
-        figure.update_layout(margin_t=180, yaxis_title="messages", xaxis_title="time, UTC")
-        figure.update_yaxes(rangemode="tozero")
+        figure.update_layout(margin_t=200, title_y=0.96, title_yanchor="top")
+        figure.update_xaxes(title="time, UTC")
+        figure.update_yaxes(title="messages", rangemode="tozero")
         return figure

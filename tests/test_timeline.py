@@ -25,6 +25,16 @@ def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:
     assert timeline.lag == 1_234
 
 
+def test_a_lag_that_is_over_is_told_as_over() -> None:
+    """The title of an outage that is over says how bad it was."""
+    timeline = Timeline()
+    timeline.sample(0)
+    assert "Nothing waits" in timeline.figure().layout.title.text
+    for lag in (4_900, 3):
+        timeline.sample(lag)
+    assert "Up to 4,900 messages waited, now 3" in timeline.figure().layout.title.text
+
+
 def test_without_a_sample_there_is_a_chart_that_says_so() -> None:
     """The first cell may be run before anything was measured."""
     timeline = Timeline()

@@ -1,6 +1,7 @@
 """Messages → documents on real servers: nothing lost, nothing twice, always checked by id."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -158,6 +159,39 @@ def test_somebody_elses_topic_is_told_not_dead_lettered(made: Settings) -> None:
         consumer.index_topic(made, until_caught_up=True)
     assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 0
     assert lag(made) == 300
+
+
+def test_a_consumer_is_seen_from_outside(made: Settings) -> None:
+    """Its report lies beside its committed offsets; the lag is told in messages and seconds."""
+    send(made, 5_000)
+    time.sleep(1.2)
+    waiting_s = topics.waiting_s(made.kafka)
+    report = consumer.index_topic(made, until_caught_up=True)
+    (member,) = topics.members(made.kafka)
+
+    assert {i: seconds > 1 for i, seconds in waiting_s.items()} == {0: True, 1: True, 2: True}
+    assert topics.waiting_s(made.kafka) == {0: 0, 1: 0, 2: 0}
+    assert member.stored == report.stored == 5_000
+    assert member.bytes == report.bytes > 5_000 * 200
+    assert member.p50_ms is not None
+    assert 1_000 < member.p50_ms <= (member.p99_ms or 0)
+    assert member.consumer.endswith(f":{os.getpid()}")
+    assert {i: lag.messages for i, lag in report.lag.items()} == {0: 0, 1: 0, 2: 0}
+
+
+def test_lag_and_flight_are_reported_while_it_works(made: Settings) -> None:
+    """After every bulk: what is handed on and what is left, and at the end nothing."""
+    send(made, 30_000)
+    seen: list[tuple[int, int]] = []
+
+    def note(report: IndexReport) -> None:
+        seen.append((report.in_flight, sum(each.messages for each in report.lag.values())))
+
+    consumer.index_topic(made, until_caught_up=True, on_bulk=note)
+
+    assert max(in_flight for in_flight, _ in seen) > consumer.BULK_DOCUMENTS
+    assert max(behind for _, behind in seen) > 5_000
+    assert seen[-1] == (0, 0)
 
 
 def test_a_missing_topic_or_index_is_one_line(fresh: Settings) -> None:
