@@ -12,14 +12,15 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from queue import SimpleQueue
 
 from confluent_kafka import Message
 
-from clickstream import index
+from clickstream import events, index
 from clickstream.breaker import Breaker
 from clickstream.dead_letters import DeadLetters, Letter
-from clickstream.errors import BulkError, command
+from clickstream.errors import BulkError, EventError, command
 from clickstream.metrics import BatchReport
 from clickstream.settings import Settings
 
@@ -34,6 +35,23 @@ _LATENCIES = 20
 _STORED = index.Outcome.STORED
 
 
+def action(value: bytes | None) -> bytes:
+    """Turn a message's value into a bulk action, after a typed check.
+
+    Raises:
+        EventError: the value is no event.
+    """
+    if value is None:
+        msg = "not an event: the message has no value"
+        raise EventError(msg)
+    event = events.decode(value)
+    if b"\n" in value:
+        # Between two fields JSON allows a newline; in a bulk body it would end the document
+        # and let what follows be read as an action.
+        value = events.encode(event)
+    return index.action(event.event_id, value)
+
+
 @dataclass(frozen=True)
 class Batch:
     """What one poll brought: the actions of one bulk, and the dead letters."""
@@ -43,7 +61,7 @@ class Batch:
     """Those of the actions, in order."""
     dead: list[Letter]
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """What it takes in memory, roughly: its messages' values, once."""
         return sum(map(len, self.actions)) + sum(len(each[0]) for each in self.dead)

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from clickstream import events, index, topics
-from clickstream.bulks import Batch, BulkSender
+from clickstream import topics
+from clickstream.bulks import Batch, BulkSender, action
 from clickstream.errors import EventError, Interrupted, ServerError, command
 from clickstream.ledger import Ledger, Span
 from clickstream.metrics import BatchReport, IndexReport, Lag
@@ -212,7 +212,7 @@ class _Indexer:
                 self._note_start(partition, offset)
             ends[partition] = offset + 1
             try:
-                batch.actions.append(_action(message.value()))
+                batch.actions.append(action(message.value()))
             except EventError as error:
                 batch.dead.append((message, type(error).__name__, str(error)))
             else:
@@ -272,9 +272,12 @@ class _Indexer:
         """Take in the answers that have come, in any order, and store what may be committed."""
         if wait_s:
             wait([each.future for each in self._in_flight], wait_s, FIRST_COMPLETED)
-        parts = []
+        parts, failure = [], None
         for each in [each for each in self._in_flight if each.future.done()]:
             self._in_flight.remove(each)
+            if (error := each.future.exception()) is not None:
+                failure = failure or error
+                continue
             parts.append(each.future.result())
             for span in each.spans:
                 span.is_settled = True
@@ -285,14 +288,11 @@ class _Indexer:
             self.report.seconds = self._progress_s - self._started_s
             self.report.in_flight = sum(each.num_messages for each in self._in_flight)
         if marks := self._ledger.committable():
-            self._marks |= marks
-            self.report.lag = self._lag()
-            told = self.report.as_metadata()
-            self._consumer.store_offsets(
-                offsets=[TopicPartition(self._topic, i, end, told) for i, end in marks.items()]
-            )
+            self._store(marks)
         for part in parts:
             self._tell(part)
+        if failure is not None:
+            raise failure
         waited_s = time.monotonic() - self._progress_s
         if self._in_flight and self._patience_s is not None and waited_s > self._patience_s:
             msg = (
@@ -301,6 +301,20 @@ class _Indexer:
                 f"lost: see {command('status')}, then run this again"
             )
             raise ServerError(msg)
+
+    def _store(self, marks: dict[int, int]) -> None:
+        """Let librdkafka commit these, soon, with the report beside them."""
+        self._marks |= marks
+        self.report.lag = self._lag()
+        told = self.report.as_metadata()
+        offsets = [TopicPartition(self._topic, i, end, told) for i, end in marks.items()]
+        try:
+            self._consumer.store_offsets(offsets=offsets)
+        except KafkaException as exception:
+            if exception.args[0].code() != KafkaError._STATE:
+                raise
+            # Taken away this moment: another member goes on from what was committed.
+            logger.warning("not ours any more topic=%s partitions=%s", self._topic, list(marks))
 
     def _lag(self) -> dict[int, Lag]:
         """By partition, from what the latest answers of Kafka said: asking costs nothing."""
@@ -369,20 +383,3 @@ class _InFlight:
     @property
     def num_messages(self) -> int:
         return len(self.batch.actions) + len(self.batch.dead)
-
-
-def _action(value: bytes | None) -> bytes:
-    """Turn a message's value into a bulk action, after a typed check.
-
-    Raises:
-        EventError: the value is no event.
-    """
-    if value is None:
-        msg = "not an event: the message has no value"
-        raise EventError(msg)
-    event = events.decode(value)
-    if b"\n" in value:
-        # Between two fields JSON allows a newline; in a bulk body it would end the document
-        # and let what follows be read as an action.
-        value = events.encode(event)
-    return index.action(event.event_id, value)
