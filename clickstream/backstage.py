@@ -114,7 +114,7 @@ class Backstage:
         workers.start("bring-up", lambda stop: self._up())
         return "OpenSearch is being started"
 
-    def until_up(self, *, most_s: float = 18.0) -> str:
+    def until_up(self, *, most_s: float = 15.0) -> str:
         """Wait until OpenSearch answers again, for `most_s` at most, and say so.
 
         Raises:
@@ -139,7 +139,7 @@ class Backstage:
         return producer.send_raw(self._settings.kafka, messages)
 
     def watch(
-        self, *, above: float = -1, below: float = math.inf, most_s: float = 18.0
+        self, *, above: float = -1, below: float = math.inf, most_s: float = 15.0
     ) -> go.Figure:
         """Wait for three seconds, and until the lag is there, and draw how it went.
 
@@ -162,7 +162,7 @@ class Backstage:
         return self._timeline.figure()
 
     def audit(self) -> Audit:
-        """Account by id for every message since this was made; waits for the consumer, 15 s.
+        """Account by id for every message since this was made; waits for the consumer, 12 s.
 
         Raises:
             ServerError: a server did not answer, or the consumer did not catch up in time.

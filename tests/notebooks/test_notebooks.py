@@ -42,7 +42,7 @@ def tracked() -> list[str]:
 def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
     """Run all cells, each again at once unless it is slow, and then all of them once more.
 
-    No cell may take longer than `MOST_S`.
+    No cell may take longer than `MOST_S`. One that says so is run again, as a reader would.
     """
     path = ROOT / "notebooks" / name
     notebook = nbformat.read(path, as_version=4)
@@ -58,16 +58,24 @@ def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
     with client.setup_kernel(env={**os.environ, "CLICKSTREAM_STATE": state}):
         for place, cell in enumerate(notebook.cells):
             started_s = time.monotonic()
-            client.execute_cell(cell, place)
+            execute(client, cell, place)
             if time.monotonic() - started_s < SLOW_S:
-                client.execute_cell(cell, place)
+                execute(client, cell, place)
         for place, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, place)
+            execute(client, cell, place)
         probe = nbformat.v4.new_code_cell(LEFT_OVER)
         notebook.cells.append(probe)
         client.execute_cell(probe, len(notebook.cells) - 1)
         assert probe.outputs[0]["data"]["text/plain"] == "[]"
     return client
+
+
+def execute(client: NotebookClient, cell: nbformat.NotebookNode, place: int) -> None:
+    """Run a cell, and again while it says that it was too early."""
+    for _ in range(5):
+        client.execute_cell(cell, place)
+        if "run this cell again" not in str(cell.get("outputs", "")):
+            return
 
 
 def outputs_of(client: NotebookClient) -> list[nbformat.NotebookNode]:
