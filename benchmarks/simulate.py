@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
 
+import psutil
+
 from clickstream import events
-from clickstream.simulator import Simulator
+from clickstream.newsroom import DAY_MS
+from clickstream.simulator import Simulator, crowd_for
 
 NUM_EVENTS = 200_000
 ROUNDS = 5
@@ -52,39 +53,17 @@ def _round(crowd: Simulator) -> tuple[float, float]:
     return simulated_s, encoded_s
 
 
-HISTORY = """
-import time
-from clickstream import events
-from clickstream.newsroom import DAY_MS
-from clickstream.simulator import Simulator, crowd_for
-started_s = time.perf_counter()
-crowd = Simulator(seed=1, start_ms=0, readers=crowd_for(1_000_000 / 7 / 86_400))
-made = sum(1 for event in crowd.events(until_ms=7 * DAY_MS) if events.encode(event))
-print(made, time.perf_counter() - started_s)
-"""
-MEMORY = """
-import psutil
-from itertools import islice
-from clickstream.simulator import Simulator
-crowd = Simulator(seed=1, start_ms=0, readers=100_000)
-for event in islice(crowd.events(), 1_000_000):
-    pass
-print(psutil.Process().memory_info().rss / 1e6)
-"""
-
-
 def history_s() -> tuple[int, float]:
     """Simulate and encode seven days of a million events: how many, and in how many seconds."""
-    number, seconds = _alone(HISTORY)
-    return int(number), seconds
+    started_s = time.perf_counter()
+    crowd = Simulator(seed=1, start_ms=0, readers=crowd_for(1_000_000 / 7 / 86_400))
+    made = sum(1 for event in crowd.events(until_ms=7 * DAY_MS) if events.encode(event))
+    return made, time.perf_counter() - started_s
 
 
 def memory_mb() -> float:
-    """Give the resident memory of a process after a million events of 100,000 readers."""
-    return _alone(MEMORY)[0]
-
-
-def _alone(code: str) -> list[float]:
-    """Run code in a process of its own, and give the numbers it prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return [float(word) for word in done.stdout.split()]
+    """Give this process's resident memory after a million events of 100,000 readers."""
+    crowd = Simulator(seed=1, start_ms=0, readers=100_000)
+    for _ in islice(crowd.events(), 1_000_000):
+        pass
+    return float(psutil.Process().memory_info().rss / 1e6)

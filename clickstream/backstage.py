@@ -31,7 +31,10 @@ CONSUMER = "consumer"
 _SAMPLE_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.1
 _WATCH_S = 3.0
-_WORKERS = ("traffic", "watch", "take-down", "bring-up")
+_ENDLESS = ("traffic", "watch")
+"""Workers that go on until they are stopped."""
+_PASSING = ("take-down", "bring-up")
+"""Workers that come to an end by themselves, and cannot be hurried."""
 
 
 class Backstage:
@@ -49,10 +52,12 @@ class Backstage:
         self._url = self._settings.opensearch.url
         self._down: Callable[[], object] = partial(servers.stop, "opensearch")
         self._up: Callable[[], object] = partial(servers.start, "opensearch")
+        self._is_up: Callable[[], bool] = _opensearch_answers
         if self._settings.target != "local":
             proxy = FaultProxy(self._url)
             _proxies.append(proxy)
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
+            self._is_up = lambda: proxy.is_up
         self._timeline = Timeline()
         self._start = since(self._settings)
         workers.start("watch", self._timeline.record(self._lag, _SAMPLE_EVERY_S))
@@ -115,17 +120,18 @@ class Backstage:
         return "OpenSearch is being started"
 
     def until_up(self, *, most_s: float = 15.0) -> str:
-        """Wait until OpenSearch answers again, for `most_s` at most, and say so.
+        """Wait until OpenSearch is up again, for `most_s` at most, and say so.
 
         Raises:
             ClickstreamError: why it does not start.
         """
-        started_s = time.monotonic()
+        deadline_s = time.monotonic() + most_s
         while workers.is_running("bring-up"):
-            if time.monotonic() - started_s > most_s:
+            if time.monotonic() > deadline_s:
                 return "not yet; run this cell again"
             time.sleep(_LOOK_EVERY_S)
-        self._up()
+        if not self._is_up():
+            return "OpenSearch is down, and nobody starts it: bring_up() does"
         self._timeline.mark("OpenSearch up")
         return "OpenSearch answers"
 
@@ -153,7 +159,7 @@ class Backstage:
         """
         started_s = time.monotonic()
         while (watched_s := time.monotonic() - started_s) < most_s:
-            for name in _WORKERS:
+            for name in (*_ENDLESS, *_PASSING):
                 workers.is_running(name)  # tells what ended it
             lag = self._timeline.lag
             if watched_s > _WATCH_S and lag is not None and above < lag < below:
@@ -179,12 +185,16 @@ class Backstage:
         _end_all()
 
 
+def _opensearch_answers() -> bool:
+    return any(each.name == "opensearch" and each.state == "up" for each in servers.status())
+
+
 _proxies: list[FaultProxy] = []
 
 
 def _end_all() -> None:
     failures: list[ClickstreamError] = []
-    for name in _WORKERS:
+    for name in _ENDLESS:
         try:
             workers.stop(name)
         except ClickstreamError as error:

@@ -220,6 +220,11 @@ class FaultProxy:
 
     close = take_down
 
+    @property
+    def is_up(self) -> bool:
+        """Whether its port is open."""
+        return self._door is not None
+
     def bring_up(self) -> None:
         """Open the same port again; repeat at will.
 
