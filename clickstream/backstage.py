@@ -34,7 +34,7 @@ _WATCH_S = 3.0
 _ENDLESS = ("traffic", "watch")
 """Workers that go on until they are stopped."""
 _PASSING = ("take-down", "bring-up")
-"""Workers that come to an end by themselves, and cannot be hurried."""
+"""Workers that come to an end by themselves; a server's start cannot be hurried."""
 
 
 class Backstage:
@@ -194,7 +194,7 @@ _proxies: list[FaultProxy] = []
 
 def _end_all() -> None:
     failures: list[ClickstreamError] = []
-    for name in _ENDLESS:
+    for name in (*_ENDLESS, *(_PASSING if _proxies else ())):
         try:
             workers.stop(name)
         except ClickstreamError as error:

@@ -199,6 +199,7 @@ class FaultProxy:
         self.counts = Counts()
         self._under_way = 0
         self._lock = threading.Lock()
+        self._moving = threading.Lock()
         self._door: _Door | None = _Door(0, self)
         self._port = self._door.server_address[1]
         self.url = f"http://127.0.0.1:{self._port}{upstream.path.rstrip('/')}"
@@ -214,9 +215,10 @@ class FaultProxy:
 
         Promise: then nothing more is forwarded, and no thread and no socket is left.
         """
-        door, self._door = self._door, None
-        if door:
-            door.close()
+        with self._moving:
+            if self._door:
+                self._door.close()
+            self._door = None
 
     close = take_down
 
@@ -232,7 +234,8 @@ class FaultProxy:
             ServerError: somebody else took the port meanwhile.
         """
         try:
-            self._door = self._door or _Door(self._port, self)
+            with self._moving:
+                self._door = self._door or _Door(self._port, self)
         except OSError as error:
             msg = f"the proxy cannot open port {self._port} again: {error}; make a new proxy"
             raise ServerError(msg) from error

@@ -31,6 +31,7 @@ def assert_all_there(backstage: Backstage) -> None:
     assert (found.lost, found.doubled) == ([], [])
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("target", ["local", "hosted"])
 def test_opensearch_goes_and_comes_under_live_traffic(made: Settings, target: str) -> None:
     """No cell blocks; the lag grows and drains. A hosted one stays up, out of reach by a proxy."""
