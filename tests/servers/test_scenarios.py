@@ -104,7 +104,7 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
                 lambda was, now: of_type(now, "comment") - of_type(was, "comment") > 30,
             ),
             "dirty-data": on.seen(
-                "dirty-data:malformed=0.2", lambda _, now: on.kit.overview().dead_letters > 3
+                "dirty-data:malformed=0.1", lambda _, now: on.kit.overview().dead_letters > 3
             ),
         }
         for name in on.stage.running:
