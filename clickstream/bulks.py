@@ -93,7 +93,8 @@ class FloodGuard:
             while sum(n for n, _ in self._batches) - self._batches[0][0] >= self.WINDOW:
                 self._batches.popleft()
             looked_at, poison = map(sum, zip(*self._batches, strict=True))
-        if poison >= max(self.AT_LEAST, self.SHARE * looked_at):
+        # Only what brings poison is refused: old good news falling out of the window is no flood.
+        if dead and poison >= max(self.AT_LEAST, self.SHARE * looked_at):
             msg = (
                 f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can never "
                 f"be documents (last: {dead[-1][2]!r}); if it is somebody else's topic, name "

@@ -1,0 +1,21 @@
+"""The flood guard, without servers."""
+
+from typing import Any
+
+import pytest
+
+from clickstream.bulks import FloodGuard
+from clickstream.errors import BulkError
+
+
+def test_a_batch_without_poison_never_is_a_flood() -> None:
+    """Not even when a large good batch leaves the window, or beside one that was a flood."""
+    guard = FloodGuard("topic")
+    letter: Any = (None, "EventError", "no event")
+    guard.check(4_000, [])
+    guard.check(500, [letter] * 150)
+    guard.check(1_500, [])
+
+    with pytest.raises(BulkError, match="can never be documents"):
+        guard.check(10, [letter])
+    guard.check(10, [])
