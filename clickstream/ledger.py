@@ -57,5 +57,6 @@ class Ledger:
 
     def oldest_ms(self, partition: int) -> int | None:
         """Give Kafka's timestamp of the oldest message not known to be settled; None without."""
-        spans = self._spans.get(partition)
-        return spans[0].oldest_ms if spans else None
+        # A span of 0 holds no message: it only says that the partition's end was reached.
+        waiting = (each.oldest_ms for each in self._spans.get(partition, ()) if each.oldest_ms)
+        return next(waiting, None)

@@ -121,3 +121,12 @@ def test_the_mark_is_the_end_of_the_longest_settled_beginning(
             settled += 1
         assert mark == (spans[settled - 1].next_offset if settled else None)
     assert mark == end
+
+
+def test_the_end_of_a_partition_is_no_message_that_waits() -> None:
+    """It has no age; what was delivered after it has."""
+    ledger = Ledger()
+    ledger.deliver(0, 5)
+    assert ledger.oldest_ms(0) is None
+    ledger.deliver(0, 7, 1_000)
+    assert ledger.oldest_ms(0) == 1_000
