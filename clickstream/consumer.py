@@ -347,8 +347,11 @@ class _Indexer:
             self._settle(wait_s=min(left_s, _POLL_S))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._drain(time.monotonic() + _DRAIN_S)
-        self._forget(each.partition for each in partitions)
+        # Whatever ends the wait, the stop button too: Kafka takes no offset of theirs any more.
+        try:
+            self._drain(time.monotonic() + _DRAIN_S)
+        finally:
+            self._forget(each.partition for each in partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Somebody else has them already: nothing may be committed any more.
