@@ -88,12 +88,14 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float = 12.0
     }
     buried = (ids.keys() | others) & sources
     found = Counter(_documents(settings, set(ids.values())))
-    stored = {place for place, event_id in ids.items() if event_id in found}
+    # A dead letter is none less because another message of the same event is a document.
+    stored = {place for place in ids.keys() - buried if ids[place] in found}
+    documents = {ids[place] for place in stored}
     return Audit(
         messages=len(ids) + len(others),
-        stored=len(found),
-        repeated=len(stored) - len(found),
-        dead_lettered=len(buried - stored),
+        stored=len(documents),
+        repeated=len(stored) - len(documents),
+        dead_lettered=len(buried),
         lost=sorted((ids.keys() | others) - stored - buried),
         doubled=sorted(event_id for event_id, times in found.items() if times > 1),
     )

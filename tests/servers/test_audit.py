@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from clickstream import consumer, index, poison
+from clickstream import consumer, index, letters, poison
 from clickstream.audit import audit, since
 from clickstream.errors import ServerError
 from clickstream.settings import Settings
@@ -55,3 +55,17 @@ def test_a_consumer_that_is_behind_is_waited_for_and_then_told(made: Settings) -
 
     with pytest.raises(ServerError, match=r"has still to read 200 messages after 1 s"):
         audit(made, start, patience_s=1)
+
+
+def test_a_dead_letter_stays_one_when_its_event_is_mended_in_another(made: Settings) -> None:
+    """One event broken in eight ways, one of them mended: eight dead letters, none sent again."""
+    start = since(made)
+    event = Simulator(seed=9, start_ms=MONDAY_MS).take()
+    assert event is not None
+    send_raw(made, *poison.of_every_kind(event))
+    consumer.index_topic(made, until_caught_up=True)
+    letters.replay(made.kafka, lambda each: (each.value or b"").replace(b'"seven"', b"7"))
+    consumer.index_topic(made, until_caught_up=True)
+    found = audit(made, start)
+
+    assert (found.messages, found.stored, found.repeated, found.dead_lettered) == (9, 1, 0, 8)
