@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from random import Random
 
@@ -19,8 +20,9 @@ import plotly.graph_objects as go
 from clickstream import poison, producer, servers, state, topics, workers
 from clickstream.audit import Audit, audit, since
 from clickstream.demo import Demo
-from clickstream.errors import ClickstreamError, ServerError
+from clickstream.errors import ClickstreamError, Interrupted, ServerError
 from clickstream.faults import FaultProxy
+from clickstream.nodes import last_words
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
 from clickstream.timeline import Timeline
@@ -58,6 +60,7 @@ class Backstage:
             _proxies.append(proxy)
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
             self._is_up = lambda: proxy.is_up
+        self._is_down = self._has_consumer = False
         self._timeline = Timeline()
         self._start = since(self._settings)
         workers.start("watch", self._timeline.record(self._lag, _SAMPLE_EVERY_S))
@@ -65,7 +68,7 @@ class Backstage:
     def _lag(self) -> int | None:
         try:
             return sum(topics.consumer_lag(self._settings.kafka).values())
-        except ServerError:
+        except ClickstreamError:
             return None  # Kafka is away for a moment: the line stands still meanwhile
 
     def start_traffic(self, events_per_second: float = 100.0) -> str:
@@ -90,14 +93,17 @@ class Backstage:
             [
                 *(sys.executable, "-m", "clickstream", "consume", "--group", kafka.group_id),
                 *("--topic", kafka.topic, "--index", index, "--opensearch", self._url),
+                "--patient",
             ],
             state.folder(),
         )
+        self._has_consumer = True
         self._timeline.mark("consumer started")
         return f"`clickstream consume` runs as process {child.pid}"
 
     def kill_consumer(self) -> str:
         """Kill -9: it gets no chance to finish, to commit or to say good-bye."""
+        self._has_consumer = False
         pid = state.kill(CONSUMER)
         if pid is None:
             return "no consumer is running"
@@ -108,6 +114,7 @@ class Backstage:
         """Stop OpenSearch, in the background."""
         if workers.is_running("take-down"):
             return "OpenSearch is on its way down"
+        self._is_down = True
         self._timeline.mark("OpenSearch down")
         workers.start("take-down", lambda stop: self._down())
         return "OpenSearch is being stopped; readers and Kafka go on"
@@ -116,6 +123,7 @@ class Backstage:
         """Start OpenSearch again, in the background; it takes some ten seconds."""
         if workers.is_running("bring-up"):
             return "OpenSearch is on its way up"
+        self._is_down = False
         workers.start("bring-up", lambda stop: self._up())
         return "OpenSearch is being started"
 
@@ -126,10 +134,11 @@ class Backstage:
             ClickstreamError: why it does not start.
         """
         deadline_s = time.monotonic() + most_s
-        while workers.is_running("bring-up"):
-            if time.monotonic() > deadline_s:
-                return "not yet; run this cell again"
-            time.sleep(_LOOK_EVERY_S)
+        with _interruptible("waiting for OpenSearch"):
+            while workers.is_running("bring-up"):
+                if time.monotonic() > deadline_s:
+                    return "not yet; run this cell again"
+                time.sleep(_LOOK_EVERY_S)
         if not self._is_up():
             return "OpenSearch is down, and nobody starts it: bring_up() does"
         self._timeline.mark("OpenSearch up")
@@ -155,25 +164,41 @@ class Backstage:
             most_s: a cell must end.
 
         Raises:
-            ClickstreamError: what ended the traffic, or OpenSearch's start, told once.
+            ClickstreamError: what ended traffic or consumer, or OpenSearch's start, told once.
+            Interrupted: by the notebook's stop button; what runs goes on.
         """
         started_s = time.monotonic()
-        while (watched_s := time.monotonic() - started_s) < most_s:
-            for name in (*_ENDLESS, *_PASSING):
-                workers.is_running(name)  # tells what ended it
-            lag = self._timeline.lag
-            if watched_s > _WATCH_S and lag is not None and above < lag < below:
-                break
-            time.sleep(_LOOK_EVERY_S)
+        with _interruptible("watching the lag"):
+            while (watched_s := time.monotonic() - started_s) < most_s:
+                self._tell_what_ended()
+                lag = self._timeline.lag
+                if watched_s > _WATCH_S and lag is not None and above < lag < below:
+                    break
+                time.sleep(_LOOK_EVERY_S)
         return self._timeline.figure()
 
     def audit(self) -> Audit:
         """Account by id for every message since this was made; waits for the consumer, 12 s.
 
         Raises:
-            ServerError: a server did not answer, or the consumer did not catch up in time.
+            ServerError: a server did not answer, the consumer ended, or it did not catch up.
+            Interrupted: by the notebook's stop button.
         """
-        return audit(self._settings, self._start)
+        self._tell_what_ended()
+        with _interruptible("counting by id"):
+            return audit(self._settings, self._start)
+
+    def _tell_what_ended(self) -> None:
+        """Raise once what ended by itself, and why."""
+        for name in (*_ENDLESS, *_PASSING):
+            workers.is_running(name)
+        if self._has_consumer and state.running(CONSUMER) is None:
+            self._has_consumer = False
+            msg = (
+                f"the consumer ended by itself: {last_words(state.log_path(CONSUMER))}; "
+                "start_consumer() starts another"
+            )
+            raise ServerError(msg)
 
     def close(self) -> None:
         """Bring OpenSearch up where it is down, and end traffic, watch and consumer.
@@ -181,12 +206,24 @@ class Backstage:
         Raises:
             ClickstreamError: OpenSearch does not start, or what had ended the traffic.
         """
-        self._up()
+        if self._is_down:
+            self._up()
+            self._is_down = False
+        self._has_consumer = False
         _end_all()
 
 
 def _opensearch_answers() -> bool:
     return any(each.name == "opensearch" and each.state == "up" for each in servers.status())
+
+
+@contextmanager
+def _interruptible(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        msg = f"stopped {doing}; what runs in the background goes on; run the cell again"
+        raise Interrupted(msg) from error
 
 
 _proxies: list[FaultProxy] = []

@@ -61,6 +61,11 @@ class Batch:
     """Those of the actions, in order."""
     dead: list[Letter]
 
+    @property
+    def num_messages(self) -> int:
+        """How many settle with it."""
+        return len(self.actions) + len(self.dead)
+
     @cached_property
     def bytes(self) -> int:
         """What it takes in memory, roughly: its messages' values, once."""
@@ -193,7 +198,7 @@ class BulkSender:
                 )
         now_ms = time.time() * 1000
         if self._flood_guard is not None:
-            self._flood_guard.check(len(batch.messages) + len(batch.dead), dead)
+            self._flood_guard.check(batch.num_messages, dead)
         if dead:
             self._dead_letters.send(dead, self._breaker.given_up)
             part.dead_lettered = len(dead)

@@ -6,7 +6,6 @@ What they have in common is in `terminal.py`.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -39,7 +38,7 @@ from clickstream import (
 from clickstream.errors import ConfigError, command
 from clickstream.simulator import Simulator
 from clickstream.stage import Number, Stage
-from clickstream.terminal import log_to_stderr, run, say, stopping
+from clickstream.terminal import log_to_stderr, patiently, run, say, stopping
 
 SIMULATION_START = "2026-01-05T00:00:00Z"
 """Where `simulate` begins by default, so that a seed alone fixes every byte: a Monday."""
@@ -293,7 +292,7 @@ def produce(
     if start_ms > now_ms:
         msg = f"--start {start} is in the future; no event may be"
         raise ConfigError(msg)
-    pace = producer.Pace(_rate(rate), rng=Random(seed))
+    pace = producer.Pace(producer.parse_rate(rate), rng=Random(seed))
     stage = Stage(Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms))
     for play in plays:
         stage.start(play)
@@ -309,16 +308,6 @@ def produce(
     typer.echo(str(report))
 
 
-def _rate(rate: str) -> float:
-    if rate == "max":
-        return math.inf
-    try:
-        return float(rate)
-    except ValueError as error:
-        msg = f"--rate {rate!r} is neither a number of events per second nor max"
-        raise ConfigError(msg) from error
-
-
 @app.command()
 def consume(
     group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
@@ -327,13 +316,22 @@ def consume(
     topic: Annotated[str | None, typer.Option(hidden=True)] = None,
     index: Annotated[str | None, typer.Option(hidden=True)] = None,
     opensearch: Annotated[str | None, typer.Option(hidden=True, help="A proxy's URL.")] = None,
+    patient: Annotated[bool, typer.Option(hidden=True, help="Wait for servers.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Index the topic's messages, until interrupted."""
-    kit = demo.Demo(_target(group).settings.named(topic=topic, index=index, opensearch=opensearch))
     log_to_stderr(verbose)
-    kit.ensure()
+
+    def ready() -> demo.Demo:
+        found = _target(group).settings.named(topic=topic, index=index, opensearch=opensearch)
+        kit = demo.Demo(found)
+        kit.ensure()
+        return kit
+
     with stopping() as stop:
+        kit = patiently(ready, stop) if patient else ready()
+        if kit is None:
+            return
         report = consumer.index_topic(
             kit.settings, until_caught_up=until_caught_up, flood_guard=flood_guard, stop=stop
         )

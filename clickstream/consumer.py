@@ -19,13 +19,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from clickstream import topics
 from clickstream.bulks import Batch, BulkSender, action
-from clickstream.errors import EventError, Interrupted, ServerError, command
+from clickstream.errors import ClickstreamError, EventError, Interrupted, ServerError, command
 from clickstream.ledger import Ledger, Span
 from clickstream.metrics import BatchReport, IndexReport, Lag
 from clickstream.settings import Settings
@@ -42,6 +42,7 @@ MOST_BYTES = 32_000_000
 _POLL_S = 0.1
 _PAUSE_AFTER_S = 1.0
 _DRAIN_S = 4.0
+_CLOSE_S = 4.0
 _COLLECT_EVERY = 10_000
 
 
@@ -68,7 +69,8 @@ def index_topic(
         patience_s: give up when nothing was settled for so long; by default never.
         flood_guard: stop, and commit nothing more, where a twentieth of the latest 2,000
             messages, and a hundred at least, can never be documents.
-        stop: set it to stop within 5 s, with everything acknowledged committed.
+        stop: set it to stop within 5 s (8 where Kafka hangs), with all that was acknowledged
+            committed.
         on_bulk: called after every bulk with the report so far.
 
     Raises:
@@ -188,7 +190,7 @@ class _Indexer:
     def _commit(self) -> None:
         """Commit now what was stored, in place of up to half a second later."""
         try:
-            self._consumer.commit(asynchronous=False)
+            self._consumer.commit(asynchronous=True)  # a Kafka that hangs holds up nothing
         except KafkaException as exception:
             # Without news there is nothing to commit; other trouble librdkafka meets again.
             if exception.args[0].code() != KafkaError._NO_OFFSET:
@@ -286,7 +288,7 @@ class _Indexer:
         if parts:
             self._progress_s = time.monotonic()
             self.report.seconds = self._progress_s - self._started_s
-            self.report.in_flight = sum(each.num_messages for each in self._in_flight)
+            self.report.in_flight = sum(each.batch.num_messages for each in self._in_flight)
         if marks := self._ledger.committable():
             self._store(marks)
         for part in parts:
@@ -366,23 +368,32 @@ class _Indexer:
     def _leave(self) -> None:
         """Take in what is answered in time, commit that, and go; the rest stays uncommitted."""
         self._on_bulk = None  # nobody is to be told any more
+        failure: Exception | None = None
+        deadline_s = time.monotonic() + _DRAIN_S
         try:
             with suppress(KeyboardInterrupt):  # pressed again: do not wait for answers
-                self._drain(time.monotonic() + _DRAIN_S)
+                while self._in_flight and time.monotonic() < deadline_s:
+                    try:
+                        self._drain(deadline_s)
+                    except ClickstreamError as error:  # of one batch: others may be good
+                        failure = failure or error
         finally:
             self._in_flight.clear()
-            self._consumer.close()  # commits what was stored, and leaves the group
+            # Commits what was stored, and leaves the group. A Kafka that hangs would hold it
+            # up for a minute; then the group finds out by itself.
+            closing = threading.Thread(target=self._consumer.close, daemon=True)
+            closing.start()
+            closing.join(_CLOSE_S)
             self.report.seconds = time.monotonic() - self._started_s
+        if closing.is_alive():
+            logger.warning("kafka does not answer, left without it topic=%s", self._topic)
+        if failure is not None:
+            raise failure
 
 
-@dataclass(frozen=True)
-class _InFlight:
+class _InFlight(NamedTuple):
     """A batch on its way, and the spans that settle with it."""
 
     batch: Batch
     spans: list[Span]
     future: Future[BatchReport]
-
-    @property
-    def num_messages(self) -> int:
-        return len(self.batch.actions) + len(self.batch.dead)

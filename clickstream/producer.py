@@ -45,6 +45,21 @@ Raw = tuple[bytes, str, Headers | None]
 """Value, key, headers of a message."""
 
 
+def parse_rate(text: str) -> float:
+    """Read a rate as it is typed: events per second, or `max`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text == "max":
+        return math.inf
+    try:
+        return float(text)
+    except ValueError as error:
+        msg = f"--rate {text!r} is neither a number of events per second nor max"
+        raise ConfigError(msg) from error
+
+
 class Pace:
     """The points in time at which events are due; the rate may change between any two.
 

@@ -117,10 +117,13 @@ def running(name: str) -> psutil.Process | None:
 
 
 def environment() -> dict[str, str]:
-    """Give what servers get: no options for the user's own Java, and paths in UTF-8."""
+    """Give what processes of ours get: no options for the user's own Java, paths in UTF-8.
+
+    And this folder by its whole path, wherever they work.
+    """
     meant_for_others = ("JAVA_", "JDK_", "_JAVA_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(meant_for_others)}
-    return kept | {"LC_ALL": "C.UTF-8"}
+    return kept | {"LC_ALL": "C.UTF-8", "CLICKSTREAM_STATE": str(folder())}
 
 
 def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:

@@ -11,15 +11,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, ServerError
 
 _CTRL_C = 130
+_ASK_EVERY_S = 1.0
+_Answer = TypeVar("_Answer")
 
 
 def run(app: typer.Typer) -> None:
@@ -78,3 +81,14 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def patiently(ask: Callable[[], _Answer], stop: threading.Event) -> _Answer | None:
+    """Ask until the servers are there, and say once a try why not; None after a stop."""
+    while not stop.is_set():
+        try:
+            return ask()
+        except ServerError as error:
+            say(f"waiting: {error}")
+            stop.wait(_ASK_EVERY_S)
+    return None

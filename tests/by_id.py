@@ -42,11 +42,23 @@ def send_raw(made: Settings, *values: bytes | None) -> None:
     assert client.flush(10) == 0
 
 
+def documents(made: Settings) -> list[tuple[str, int]]:
+    """Id and version of every document."""
+    client, name = index.connect(made.opensearch), made.opensearch.index
+    index.refresh(client, name)
+    body = {"size": 10_000, "_source": False, "sort": ["_doc"], "version": True}
+    page = client.search(index=name, body=body, params={"scroll": "1m"})
+    found = []
+    while hits := page["hits"]["hits"]:
+        found += [(hit["_id"], hit["_version"]) for hit in hits]
+        page = client.scroll(body={"scroll": "1m", "scroll_id": page["_scroll_id"]})
+    client.clear_scroll(body={"scroll_id": page["_scroll_id"]})
+    return sorted(found)
+
+
 def stored_ids(made: Settings) -> list[str]:
     """The ids of all documents."""
-    client = index.connect(made.opensearch)
-    index.refresh(client, made.opensearch.index)
-    return sorted(index.ids(client, made.opensearch.index))
+    return [event_id for event_id, _ in documents(made)]
 
 
 def stored(made: Settings) -> int:
@@ -67,13 +79,6 @@ def lag(made: Settings) -> int:
     return sum(topics.consumer_lag(made.kafka).values())
 
 
-def overwritten(made: Settings) -> int:
-    """Documents of which an earlier version was there, or which were deleted."""
-    client = index.connect(made.opensearch)
-    stats = client.indices.stats(index=made.opensearch.index, metric="docs")
-    return int(stats["_all"]["primaries"]["docs"]["deleted"])
-
-
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
     """Poll a condition, and fail when it does not come true in time."""
     deadline_s = time.monotonic() + timeout_s
@@ -90,6 +95,7 @@ kafka, topic, group, url, name, bulk = sys.argv[1:]
 consumer.BULK_DOCUMENTS = int(bulk)
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
+print(0, flush=True)
 report = consumer.index_topic(
     Settings(KafkaSettings(kafka, topic, group), OpenSearchSettings(url, name)),
     stop=stop,
@@ -113,12 +119,13 @@ class Consumer:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.settled = 0
+        self.settled = -1
         """Messages settled, as far as it has said."""
         self.report: dict[str, int] = {}
         """What it says at its end."""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.wait_until_settled(0)  # its first sign of life
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -164,7 +171,7 @@ class Consumer:
         """End it as a terminal does; its report."""
         self.process.terminate()
         self._end()
-        assert self.process.returncode == 0
+        assert self.process.returncode == 0, self.process.returncode
         return self.report
 
     def _end(self) -> None:

@@ -90,6 +90,26 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
     assert not workers.is_running("traffic")
 
 
+def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(made: Settings) -> None:
+    """As in the notebook's exercise; and one that ends by itself is told, once, with why."""
+    backstage = Backstage(Demo(replace(made, target="hosted")))
+    backstage.start_traffic(50)
+    backstage.take_down()
+    backstage.start_consumer()
+    log = state.log_path(CONSUMER)
+    wait_until(lambda: "waiting:" in log.read_text(), 30)
+    backstage.bring_up()
+    assert_all_there(backstage)
+    process = state.running(CONSUMER)
+    assert process is not None
+    os.kill(process.pid, signal.SIGTERM)
+    wait_until(lambda: state.running(CONSUMER) is None, 20)
+
+    with pytest.raises(ServerError, match=r"ended by itself: last log lines.*documents stored"):
+        backstage.watch()
+    backstage.watch(most_s=0.1)
+
+
 def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
     """Each has its place and its cause, and what is good around it is stored."""
     backstage = Backstage(Demo(made))

@@ -21,7 +21,7 @@ from clickstream.metrics import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
-from tests.by_id import MONDAY_MS, lag, send, send_raw, stored_ids
+from tests.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
 
 Freeze = Callable[[str], AbstractContextManager[None]]
 
@@ -297,6 +297,24 @@ def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(
         assert report.messages == 0
     assert lag(made) == 10_000
     consumer.index_topic(made, until_caught_up=True)
+    assert stored_ids(made) == sent
+
+
+def test_a_hanging_kafka_holds_up_no_stop(made: Settings, frozen: Freeze) -> None:
+    """Told to stop while Kafka takes everything and answers nothing, it leaves without it."""
+    sent = send(made, 5_000)
+    stop = threading.Event()
+    worker = threading.Thread(target=lambda: consumer.index_topic(made, stop=stop))
+    worker.start()
+    wait_until(lambda: lag(made) == 0, 30)
+    with frozen("kafka"):
+        time.sleep(1)
+        started_s = time.monotonic()
+        stop.set()
+        worker.join(30)
+        took_s = time.monotonic() - started_s
+    assert not worker.is_alive()
+    assert took_s < 16, "twice the promise"
     assert stored_ids(made) == sent
 
 
