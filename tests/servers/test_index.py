@@ -94,6 +94,47 @@ def test_a_read_only_cluster_is_unavailable(client: OpenSearch, made: Settings) 
         client.cluster.put_settings(body=lifted)
 
 
+@pytest.mark.parametrize(
+    "timestamp", ["2026-02-30T00:00:00.000Z", "2026-01-05T25:00:00.000Z", "yesterday, around noon…"]
+)
+def test_a_date_that_does_not_exist_is_refused(
+    client: OpenSearch, made: Settings, timestamp: str
+) -> None:
+    """The typed check counts characters; what they mean is the index's to judge."""
+    (answer,) = index.bulk(client, made.opensearch.index, [action(1, timestamp=timestamp)])
+
+    assert answer.outcome is Outcome.REFUSED
+    assert "timestamp" in answer.reason
+
+
+def test_ids_can_be_read_up_to_a_time(client: OpenSearch, made: Settings) -> None:
+    """Milliseconds are understood, and the end is exclusive."""
+    name = made.opensearch.index
+    index.bulk(client, name, [action(1), action(2, timestamp="2026-01-05T00:00:01.000Z")])
+    index.refresh(client, name)
+    start_ms = events.parse_timestamp("2026-01-05T00:00:00.000Z")
+
+    assert index.ids(client, name, until_ms=start_ms) == []
+    assert len(index.ids(client, name, until_ms=start_ms + 1000)) == 1
+    assert len(index.ids(client, name, until_ms=start_ms + 1001)) == 2
+
+
+def test_an_index_with_the_default_format_of_dates_is_ours_still(
+    client: OpenSearch, fresh: Settings
+) -> None:
+    """One that was made before the format was named takes events and answers as before."""
+    name = fresh.opensearch.index
+    mapping = events.mapping()
+    for field in ("timestamp", "article_published_at"):
+        mapping["properties"][field] = {"type": "date"}
+    client.indices.create(index=name, body={"mappings": mapping})
+
+    assert index.ensure_index(client, name) is False
+    assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.STORED
+    index.refresh(client, name)
+    assert len(index.ids(client, name, until_ms=2**41)) == 1
+
+
 def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings) -> None:
     """Written over, read by anybody, and no part of the mapping that is checked."""
     name = made.opensearch.index
