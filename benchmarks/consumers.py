@@ -39,10 +39,9 @@ def ours(namespace: str, group_id: str) -> Cost:
     return report.stored, last_s[0], time.process_time() - cpu_s
 
 
-def until_told(namespace: str, group_id: str) -> int:
-    """Index until standard input is closed: how many documents were stored."""
-    report = consumer.index_topic(_settings(namespace, group_id), stop=_told())
-    return report.stored
+def until_told(namespace: str, group_id: str) -> None:
+    """Index until standard input is closed."""
+    consumer.index_topic(_settings(namespace, group_id), stop=_told())
 
 
 def acknowledged_ms(namespace: str, group_id: str) -> dict[str, float]:

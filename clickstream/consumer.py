@@ -70,7 +70,8 @@ def index_topic(
         flood_guard: stop, and commit nothing more, where a twentieth of the latest 2,000
             messages, and a hundred at least, can never be documents.
         stop: set it to stop within 5 s (8 where Kafka hangs), with all that was acknowledged
-            committed.
+            committed; but while members still join, Kafka takes no offset of who leaves, and
+            the next reads again what these cover.
         on_bulk: called after every bulk with the report so far.
 
     Raises:
@@ -146,6 +147,7 @@ class _Indexer:
         self._on_bulk = on_bulk
         self._ledger = Ledger()
         self._in_flight: deque[_InFlight] = deque()
+        self._ours: set[int] = set()
         self._delivered: dict[int, int] = {}
         self._marks: dict[int, int] = {}
         self._started_s = self._progress_s = time.monotonic()
@@ -155,7 +157,7 @@ class _Indexer:
 
     def run(self, caught_up: topics.CaughtUp | None) -> IndexReport:
         was_interrupted = False
-        self._consumer.subscribe([self._topic], on_revoke=self._on_revoke, on_lost=self._on_lost)
+        self._consumer.subscribe([self._topic], self._on_assign, self._on_revoke, self._on_lost)
         try:
             self._loop(caught_up)
         except KeyboardInterrupt:
@@ -202,13 +204,16 @@ class _Indexer:
         ends: dict[int, int] = {}
         oldest_ms: dict[int, int] = {}
         for message in messages:
-            if (error := message.error()) is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    ends[message.partition()] = message.offset()
-                else:
-                    self._on_error(error)
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                self._on_error(error)
                 continue
             partition, offset = message.partition(), message.offset()
+            if partition not in self._ours:
+                continue  # revoked while this poll was under way: the next owner reads it
+            if error is not None:
+                ends[partition] = offset
+                continue
             if partition not in oldest_ms:
                 oldest_ms[partition] = message.timestamp()[1]
                 self._note_start(partition, offset)
@@ -331,32 +336,28 @@ class _Indexer:
         return found
 
     def _tell(self, part: BatchReport) -> None:
-        report = self.report
-        logger.info(
-            "bulk indexed index=%s stored=%d replayed=%d dead_lettered=%d retried=%d bytes=%d "
-            "took_s=%.3f in_flight=%d lag=%d lag_s=%.1f p50_ms=%.0f p99_ms=%.0f",
-            *(report.index, part.stored, part.replayed, part.dead_lettered, part.retried),
-            *(part.bytes, part.seconds, report.in_flight),
-            sum(each.messages for each in report.lag.values()),
-            max((each.seconds for each in report.lag.values()), default=0.0),
-            *(report.latency_ms(0.5) or 0.0, report.latency_ms(0.99) or 0.0),
-        )
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("bulk indexed %s", self.report.line(part))
         if self._on_bulk is not None:
-            self._on_bulk(report)
+            self._on_bulk(self.report)
 
     def _drain(self, deadline_s: float) -> None:
         while self._in_flight and (left_s := deadline_s - time.monotonic()) > 0:
             self._settle(wait_s=min(left_s, _POLL_S))
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._ours.update(each.partition for each in partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Whatever ends the wait, the stop button too: Kafka takes no offset of theirs any more.
         try:
             self._drain(time.monotonic() + _DRAIN_S)
         finally:
-            self._forget(each.partition for each in partitions)
+            self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Somebody else has them already: nothing may be committed any more.
+        self._ours.difference_update(each.partition for each in partitions)
         self._forget(each.partition for each in partitions)
 
     def _forget(self, partitions: Iterable[int]) -> None:

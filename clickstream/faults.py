@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler
+from itertools import cycle
 from random import Random
 from socketserver import TCPServer
 from typing import Any, Self
@@ -161,14 +162,14 @@ class Delay:
 
 
 class Storm:
-    """Several faults: one of them, drawn evenly, meets each request."""
+    """Several faults in turn: each request meets the next of them."""
 
     def __init__(self, *faults: Fault) -> None:
-        self.faults = faults
+        self._next = cycle(faults)
 
     def __call__(self, bulk: Exchange) -> Answer | None:
-        """Draw one; whether it strikes is its own share's matter."""
-        return bulk.proxy.rng.choice(self.faults)(bulk)
+        """Take the next; whether it strikes is its own share's matter."""
+        return next(self._next)(bulk)
 
 
 def _refusal(status: int, error: dict[str, str]) -> Answer:

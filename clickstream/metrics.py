@@ -110,6 +110,24 @@ class IndexReport(Counts):
     def _repr_html_(self) -> str:
         return f"<b>{self}</b>"
 
+    def line(self, batch: BatchReport) -> str:
+        """Write a batch, and how things stand after it, as `key=value` for a log."""
+        facts = {
+            "index": self.index,
+            "stored": batch.stored,
+            "replayed": batch.replayed,
+            "dead_lettered": batch.dead_lettered,
+            "retried": batch.retried,
+            "bytes": batch.bytes,
+            "took_s": f"{batch.seconds:.3f}",
+            "in_flight": self.in_flight,
+            "lag": sum(each.messages for each in self.lag.values()),
+            "lag_s": f"{max((each.seconds for each in self.lag.values()), default=0.0):.1f}",
+            "p50_ms": _rounded(self.latency_ms(0.5)),
+            "p99_ms": _rounded(self.latency_ms(0.99)),
+        }
+        return " ".join(f"{key}={value}" for key, value in facts.items())
+
     def as_metadata(self) -> str:
         """Write it in few bytes, to be committed beside an offset; `members` reads it."""
         facts = {

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from clickstream.metrics import BatchReport, IndexReport, members
+from clickstream.metrics import BatchReport, IndexReport, Lag, members
 
 
 def report() -> IndexReport:
@@ -35,6 +35,19 @@ def test_a_report_comes_back_from_metadata() -> None:
     assert (datetime.now(UTC) - found.at).total_seconds() < 5
     assert "90 stored" in str(found)
     assert "p99 500 ms" in str(found)
+
+
+def test_a_log_line_has_the_batch_and_how_things_stand_after_it() -> None:
+    """Fields are `key=value`; what lags furthest says how long."""
+    made = report()
+    made.lag = {0: Lag(3, 0.5), 1: Lag(4, 2.0)}
+    line = made.line(BatchReport(stored=90, retried=1, bytes=1_000, seconds=0.25))
+
+    assert dict(each.split("=") for each in line.split()) == {
+        **{"index": "clicks", "stored": "90", "replayed": "0", "dead_lettered": "0"},
+        **{"retried": "1", "bytes": "1000", "took_s": "0.250", "in_flight": "7"},
+        **{"lag": "7", "lag_s": "2.0", "p50_ms": "10", "p99_ms": "500"},
+    }
 
 
 def test_each_consumer_stands_there_once_with_its_latest() -> None:

@@ -118,7 +118,7 @@ def running(made: Settings, **options: object) -> Iterator[Running]:
         worker._thread.join(30)
 
 
-Start = Callable[[Settings], Consumer]
+Start = Callable[..., Consumer]
 
 
 @pytest.fixture
@@ -126,8 +126,8 @@ def start() -> Iterator[Start]:
     """Start consumers in processes of their own; none outlives the test."""
     started: list[Consumer] = []
 
-    def start_one(made: Settings) -> Consumer:
-        started.append(Consumer(made))
+    def start_one(made: Settings, *, bulk_documents: int = 500) -> Consumer:
+        started.append(Consumer(made, bulk_documents=bulk_documents))
         return started[-1]
 
     yield start_one
@@ -142,6 +142,14 @@ def kill_server(name: Name) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not psutil.pid_exists(pid) or servers.status()[0].pid != pid, 20)
+
+
+def assigned(made: Settings) -> list[int]:
+    """How many partitions the group has given to how many members."""
+    admin = AdminClient(made.kafka.client_config())
+    found = admin.describe_consumer_groups([made.kafka.group_id])[made.kafka.group_id].result()
+    given = [len(each.assignment.topic_partitions) for each in found.members]
+    return [sum(given), len(given)]
 
 
 def caught_up(made: Settings, timeout_s: float = 60) -> None:
@@ -242,22 +250,27 @@ def test_members_come_and_go(made: Settings, is_long: bool, start: Start, gracef
     reports = []
     with FaultProxy(made.opensearch.url) as proxy:
         proxy.fault = Delay(1.0)  # so that something is in flight whenever a partition moves
-        slow = through(made, proxy)
-        members = [start(slow)]
+
+        def member() -> Consumer:
+            return start(through(made, proxy), bulk_documents=200)
+
+        members = [member()]
         members[0].wait_until_settled(1)
         for change in range(changes):
             if lag(made) < num_events // 2:
                 sent += send(made, num_events, seed=100 + change)
-            members.append(start(slow))
+            members.append(member())
             members[-1].wait_until_settled(1)  # others have handed some of theirs over
             leaving = members.pop(rng.randrange(len(members)))
             assert lag(made) > 0
             if graceful:
+                # Who leaves while members still join gets no offset committed any more.
+                wait_until(lambda: assigned(made) == [6, len(members) + 1], 30)
                 reports.append(leaving.stop())
             else:
                 leaving.kill()
             if len(members) < 3:
-                members.append(start(slow))
+                members.append(member())
         proxy.fault = None
         caught_up(made, 120)
         reports += [member.stop() for member in members]
@@ -317,7 +330,7 @@ def test_a_storm_is_weathered_and_only_what_was_rejected_is_sent_again(
         time.sleep(storm_s)
         retried_before = worker.report.retried
         proxy.fault = Storm(
-            Refuse(429), Refuse(503), Reset(), CutAnswer(), CutAnswer(honest_length=False)
+            Reset(), Refuse(429), CutAnswer(), Refuse(503), CutAnswer(honest_length=False)
         )
         time.sleep(1)
         proxy.counts.most_at_once = 0
