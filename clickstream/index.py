@@ -16,6 +16,7 @@ from typing import Any
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
 from opensearchpy import NotFoundError, OpenSearch, RequestError, SerializationError, TransportError
+from opensearchpy.serializer import JSONSerializer
 
 from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError, command
@@ -47,7 +48,16 @@ def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch
         max_retries=0,
         retry_on_timeout=False,
         pool_maxsize=connections,
+        serializers={_Answers.mimetype: _Answers()},
     )
+
+
+class _Answers(JSONSerializer):  # type: ignore[misc]
+    def loads(self, s: str) -> Any:
+        # Without errors a bulk's items say nothing more; to parse them was an eighth of the CPU.
+        if s.startswith('{"errors":false,"items":[') and s.endswith("}}]}"):
+            return {"errors": False}
+        return super().loads(s)
 
 
 def ensure_index(client: OpenSearch, name: str) -> bool:
@@ -258,17 +268,13 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
         TooLarge: send it in parts.
         BulkError: OpenSearch refuses to work with us (no such index, no rights).
     """
+    wanted = "errors,items.*.status,items.*.error.type,items.*.error.reason"
+    ndjson = {"content-type": "application/x-ndjson"}
+    url, body = f"/{name}/_bulk?filter_path={wanted}", b"".join(actions)
     try:
-        response = client.transport.perform_request(
-            "POST",
-            f"/{name}/_bulk",
-            params={"filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason"},
-            body=b"".join(actions),
-            headers={"content-type": "application/x-ndjson"},
-        )
+        response = client.transport.perform_request("POST", url, body=body, headers=ndjson)
     except OpenSearchConnectionError as error:
-        msg = f"OpenSearch did not answer: {error.error}"
-        raise Unavailable(msg) from error
+        raise Unavailable(f"OpenSearch did not answer: {error.error}") from error
     except TransportError as error:
         _raise_refusal(name, error)
     except (SerializationError, AttributeError) as error:
@@ -281,8 +287,7 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
         case {"errors": True, "items": [*items]}:
             answers = [_item_answer(name, item["create"]) for item in items]
         case _:
-            msg = "what answered a bulk request is not OpenSearch"
-            raise Unavailable(msg)
+            raise Unavailable("what answered a bulk request is not OpenSearch")
     if len(answers) != len(actions):
         msg = (
             f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered; something "
