@@ -17,7 +17,7 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-.PHONY: help demo test torture walk bench prepare up down status reset fresh check lint lock clean venv dev
+.PHONY: help demo test torture walk bench stage prepare up down status reset fresh check lint lock clean venv dev
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ walk: dev  ## run every notebook and write each as HTML under build/walk/
 
 bench: dev  ## measure what the README promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks
+
+stage: dev  ## measure the control room before an audience, in a Chromium
+	@$(APART) $(BIN)/python -m benchmarks.stage
 
 prepare:  ## only fetch: wheels and servers, for a start with the network off
 	@$(INSTALL) --prepare

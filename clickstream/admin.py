@@ -139,16 +139,28 @@ class Admin:
         Not by the admin client: its requests about a group's offsets end the process where
         the broker has not appointed the group's coordinator yet (librdkafka issue 5040).
         """
+        with closing(self.group(group_id)) as group:
+            return self.ask_group(group, doing, ask)
+
+    def group(self, group_id: str) -> Consumer:
+        """Give a client for `ask_group`, to be closed by the caller; it joins nothing."""
         config = {"group.id": group_id, "enable.auto.commit": False}
-        with closing(Consumer(self._settings.client_config() | config)) as group:
+        return Consumer(self._settings.client_config() | config)
 
-            def answer() -> Any:
-                try:
-                    return ask(group)
-                except KafkaException as exception:
-                    raise self._told(doing, exception) from exception
+    def ask_group(self, group: Consumer, doing: str, ask: Callable[[Consumer], Any]) -> Any:
+        """Ask by a client that is kept for several questions.
 
-            return self._patiently(answer)
+        Raises:
+            Refused, ServerError: as `ask`.
+        """
+
+        def answer() -> Any:
+            try:
+                return ask(group)
+            except KafkaException as exception:
+                raise self._told(doing, exception) from exception
+
+        return self._patiently(answer)
 
     def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
         deadline_s = time.monotonic() + self._settings.timeout_s

@@ -97,7 +97,7 @@ def main() -> None:
 
 def _target(group: str | None = None) -> demo.Demo:
     """Find the running pair, and say which it is."""
-    settings = servers.find()
+    settings = servers.find().in_own_namespace()
     kit = demo.Demo(settings.for_group(group) if group else settings)
     say(repr(kit))
     return kit
@@ -120,7 +120,7 @@ def _start_ms(start: str) -> int:
 @app.command("demo")
 def demo_() -> None:
     """Start the servers, prove them by a round trip, and open JupyterLab (`make demo`)."""
-    kit = demo.Demo(servers.up(progress=say))
+    kit = demo.Demo(servers.up(progress=say).in_own_namespace())
     say(repr(kit))
     say(str(kit.round_trip()))
     lab.run("00-start-here.ipynb", environment={}, say=say)
@@ -152,7 +152,7 @@ def status(
     if not as_json:
         for server in servers.status():
             typer.echo(str(server))
-    settings = servers.find()
+    settings = servers.find().in_own_namespace()
     kit = demo.Demo(settings)
     overview, why = None, ""
     try:

@@ -28,7 +28,7 @@ _LEAST_CHARACTERS = 12
 
 def _target() -> KafkaSettings:
     """Find the running pair, and say which it is."""
-    settings = servers.find()
+    settings = servers.find().in_own_namespace()
     say(str(settings))
     return settings.kafka
 

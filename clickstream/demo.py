@@ -101,7 +101,8 @@ class Demo:
         """Find the local servers, or start them, and make sure of topic and index.
 
         Args:
-            namespace: suffix for names of your own on shared servers.
+            namespace: suffix for names of your own on shared servers; by default that which
+                `CLICKSTREAM_NAMESPACE` names, if it does.
             say: called with a line of progress now and then, as with `print`.
 
         Raises:
@@ -110,9 +111,8 @@ class Demo:
                 another mapping.
         """
         settings = servers.up(progress=say)
-        if namespace is not None:
-            settings = settings.in_namespace(namespace)
-        demo = cls(settings)
+        own = settings.in_namespace(namespace) if namespace else settings.in_own_namespace()
+        demo = cls(own)
         demo.ensure()
         return demo
 

@@ -24,6 +24,7 @@ SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
 """Of the heatmap, light to dark."""
 TEXT_PX: Final = 18
 HEIGHT_PX: Final = 560
+_SMALL_PX: Final = 14
 
 _AXIS: Final = {"automargin": True, "gridcolor": GRID, "title": {"standoff": 14}}
 TEMPLATE: Final = go.layout.Template(
@@ -99,3 +100,20 @@ def figure(title: str, subtitle: str = "") -> go.Figure:
         text += f'<br><span style="font-size:{TEXT_PX}px">{subtitle}</span>'
     # Of a template's height JupyterLab takes no notice.
     return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}, "height": HEIGHT_PX})
+
+
+def compact(figure: go.Figure) -> go.Figure:
+    """Make a chart fit among others on one screen: smaller text, any height, no axis titles."""
+    small = go.Figure(figure)
+    has_legend = bool(small.layout.showlegend) and small.layout.legend.orientation == "h"
+    small.update_layout(
+        font_size=_SMALL_PX,
+        margin={"l": 8, "r": 12, "t": 36 if has_legend else 8, "b": 8},
+        legend_font_size=_SMALL_PX,
+        height=None,
+    )
+    small.update_traces(textfont_size=_SMALL_PX, selector={"type": "bar"})
+    small.for_each_annotation(lambda each: each.update(font_size=_SMALL_PX))
+    small.update_xaxes(title=None)
+    small.update_yaxes(title=None)
+    return small

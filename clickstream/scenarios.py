@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from copy import copy
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from clickstream import readers
 from clickstream.errors import ConfigError, command
-from clickstream.events import DEVICE_TYPES, Event, id_ms
+from clickstream.events import DEVICE_TYPES, Event, EventType, id_ms
+from clickstream.reactions import chance, react
 from clickstream.rush import BreakingNews, CommentStorm
 from clickstream.sessions import Action, Added, Session
 from clickstream.simulator import Simulator
@@ -187,13 +188,9 @@ class ABTest(Scenario):
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Work out how often to add a reaction, by persona."""
         super().begin(crowd, at_ms)
-        self._event = str(self.values["event"])
+        self._event = cast("EventType", self.values["event"])
         lift = self._number("lift")
-        self._chances = {}
-        for name, persona in readers.PERSONAS.items():
-            usual = readers.reaction_rate(persona, self._event)
-            # Of the views that would not have had it, so many do.
-            self._chances[name] = min(1.0, lift * usual / (1 - usual)) if usual < 1 else 0.0
+        self._chances = {name: chance(name, self._event, lift) for name in readers.PERSONAS}
         self._arm = lru_cache(maxsize=100_000)(self._arm_of)
 
     def _arm_of(self, user_id: str) -> tuple[str, float]:
@@ -205,38 +202,21 @@ class ABTest(Scenario):
 
     def meet(self, session: Session) -> None:
         """Label it; in arm B, change what is done with the page viewed next."""
-        arm, chance = self._arm(session.user_id)
+        arm, odds = self._arm(session.user_id)
         session.label = (self.name, arm)
-        actions, place = session.actions, session.next
-        at_ms, event_type, article, _ = actions[place]
-        if event_type != "page_view" or not chance:
+        if not odds:
             return
-        end = place + 1
-        while end < len(actions) and actions[end][1] in readers.REACTIONS:
-            end += 1
-        found = [i for i in range(place + 1, end) if actions[i][1] == self._event]
-        if chance > 0 and not found and self._rng.random() < chance:
-            left_ms = actions[end][0] if end < len(actions) else at_ms + _LAST_PAGE_MS
-            moment_ms = at_ms + int(self._rng.random() * (left_ms - at_ms))
-            channel = self._rng.choice(list(readers.SHARE_CHANNELS))
-            extra = Added((moment_ms, self._event, article, channel))
+        place = react(session, self._event, odds, self._number("lift"), self._rng)
+        if place is not None:
+            extra = Added(session.actions[place])
             extra.label = (self.name, arm)
-            after = sum(actions[i][0] <= moment_ms for i in range(place + 1, end))
-            actions.insert(place + 1 + after, extra)
-        elif found and self._rng.random() < -self._number("lift"):
-            for i in reversed(found):
-                del actions[i]
+            session.actions[place] = extra
 
     def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
         """Take the labels off, but for those of reactions that are still to come."""
         for session in crowd.open_sessions():
             session.label = None
         return []
-
-
-_LAST_PAGE_MS: Final = 900
-"""Within this a reaction is added to a view that nothing follows: the reader's next visit may
-begin a second after it."""
 
 
 class DirtyData(Scenario):

@@ -6,6 +6,7 @@ of topic, index and consumer group, so that two users of one pair of servers nev
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,6 +88,15 @@ class Settings:
             ),
             opensearch=replace(self.opensearch, index=f"{self.opensearch.index}-{namespace}"),
         )
+
+    def in_own_namespace(self) -> Settings:
+        """Give the same in the namespace that `CLICKSTREAM_NAMESPACE` names, if it names one.
+
+        Raises:
+            ConfigError: as `in_namespace`.
+        """
+        namespace = os.environ.get("CLICKSTREAM_NAMESPACE")
+        return self.in_namespace(namespace) if namespace else self
 
     def for_group(self, group_id: str) -> Settings:
         """Give the same target and names, read as another consumer group."""

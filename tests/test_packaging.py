@@ -153,3 +153,16 @@ def test_the_readme_lists_every_notebook() -> None:
         for path in sorted(notebooks())
     }
     assert dict(rows) == titles
+
+
+def test_the_presenters_talks_last_as_long_as_they_say() -> None:
+    """Ten, thirty and sixty minutes add up; every notebook named is there."""
+    text = (ROOT / "notebooks" / "PRESENTER.md").read_text()
+    lengths = {"Ten": 10, "Thirty": 30, "Sixty": 60}
+    talks = re.findall(r"^## (\w+) minutes.*?$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in talks] == list(lengths)
+    for name, rows in talks:
+        minutes = re.findall(r"^\| (\d+) \|", rows, re.MULTILINE)
+        assert sum(map(int, minutes)) == lengths[name], name
+    named = re.findall(r"\]\(([^)]+\.ipynb)\)", text)
+    assert set(named) == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}

@@ -31,3 +31,18 @@ def test_a_group_can_be_named() -> None:
 
     assert other.kafka.group_id == "second"
     assert other.kafka.topic == SETTINGS.kafka.topic
+
+
+def test_a_namespace_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Topic, index and group bear it; unset or empty it changes nothing, and nonsense is told."""
+    monkeypatch.delenv("CLICKSTREAM_NAMESPACE", raising=False)
+    assert SETTINGS.in_own_namespace() == SETTINGS
+    monkeypatch.setenv("CLICKSTREAM_NAMESPACE", "")
+    assert SETTINGS.in_own_namespace() == SETTINGS
+    monkeypatch.setenv("CLICKSTREAM_NAMESPACE", "ada")
+    own = SETTINGS.in_own_namespace()
+    names = (own.kafka.topic, own.kafka.group_id, own.opensearch.index)
+    assert [name.endswith("-ada") for name in names] == [True] * 3
+    monkeypatch.setenv("CLICKSTREAM_NAMESPACE", "Ada L")
+    with pytest.raises(ConfigError, match="'Ada L'"):
+        SETTINGS.in_own_namespace()

@@ -21,8 +21,11 @@ MOST_S = 20
 
 SLOW_S = 2
 
-FIGURES = {"01": 5, "04": 1, "05": 6, "07": 6}
+FIGURES = {"01": 5, "04": 1, "05": 6, "06": 2, "07": 6}
 """Charts on the page of a notebook; of the dials, the first picture."""
+
+LIVE = {"06-live-control-room.ipynb": "room.stop()"}
+"""What goes on after the last cell, and what ends it."""
 
 LEFT_OVER = """
 import threading
@@ -63,6 +66,9 @@ def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
                 execute(client, cell, place)
         for place, cell in enumerate(notebook.cells):
             execute(client, cell, place)
+        if name in LIVE:
+            notebook.cells.append(nbformat.v4.new_code_cell(LIVE[name]))
+            execute(client, notebook.cells[-1], len(notebook.cells) - 1)
         probe = nbformat.v4.new_code_cell(LEFT_OVER)
         notebook.cells.append(probe)
         client.execute_cell(probe, len(notebook.cells) - 1)

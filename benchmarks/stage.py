@@ -1,0 +1,242 @@
+"""`make stage`: the control room before an audience, measured in a real Chromium.
+
+Notebook 06 runs in a JupyterLab of its own under 1,000 events a second. Each row is what a
+viewer would notice; `tests/browser` asserts the same at twice the bar.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import psutil
+from playwright.sync_api import Locator, expect
+
+from benchmarks import screen
+from benchmarks.screen import Notebook
+from clickstream import servers
+from clickstream.errors import ClickstreamError
+
+NOTEBOOK = "06-live-control-room.ipynb"
+ATTACH, ROOM, START = 0, 1, 2
+"""Places of the code cells."""
+RATE = 1_000
+CHARTS = ("volume", "event types", "top users", "device × category")
+"""From OpenSearch, in their order behind the line of messages."""
+MINUTES = 10
+_ARROW_S = 0.02
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One row."""
+
+    name: str
+    value: float
+    bar: float
+    at_least: bool = False
+
+    def is_met(self, slack: float = 1) -> bool:
+        """Whether it holds, at `slack` times the bar."""
+        if self.at_least:
+            return self.value >= self.bar / slack
+        return self.value <= self.bar * slack
+
+    def __str__(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        met = "met" if self.is_met() else "MISSED"
+        return f"{self.name:<62} {self.value:>9.2f}  {sign} {self.bar:<6g} {met}"
+
+
+class Room:
+    """The control room on a page."""
+
+    def __init__(self, notebook: Notebook) -> None:
+        self.notebook = notebook
+        self.page = notebook.page
+        self.output: Locator = notebook.panel.locator(".jp-CodeCell").nth(ROOM)
+
+    def button(self, name: str) -> Locator:
+        """Find a button by its label."""
+        return self.output.get_by_role("button", name=name, exact=True)
+
+    def number(self, name: str) -> float:
+        """Read one of the numbers; 0 where there is none yet."""
+        text = self.output.locator(f"[data-number='{name}']").inner_text()
+        return float(text.removesuffix(" ms").replace(",", "").replace("–", "0"))
+
+    def said(self) -> str:
+        """Read the line of status."""
+        return self.output.locator("[data-status-line]").inner_text()
+
+    def until(self, condition: Callable[[], bool], timeout_s: float = 30) -> float:
+        """Wait until it is so; the seconds it took."""
+        started_s = time.monotonic()
+        while not condition():
+            assert time.monotonic() - started_s < timeout_s, self.said()
+            self.page.wait_for_timeout(20)
+        return time.monotonic() - started_s
+
+    def choose_rate(self, label: str) -> None:
+        """Move the slider, step by step, until it stands there."""
+        handle = self.output.locator(".noUi-handle").first
+        readout = self.output.locator(".widget-readout").first
+        handle.focus()
+        for key in ("Home", *["ArrowRight"] * 20):
+            if readout.inner_text() == label:
+                return
+            handle.press(key)
+            self.page.wait_for_timeout(1000 * _ARROW_S)
+        expect(readout).to_have_text(label)
+
+
+def first_chart(notebook: Notebook) -> tuple[Room, Seen]:
+    """Run the room's cell on a kernel that is warm, and wait for all five charts."""
+    notebook.run_cell(ATTACH)
+    started_s = time.monotonic()
+    notebook.start_cell(ROOM)
+    notebook.until_drawn(5)
+    return Room(notebook), Seen("first charts on a warm kernel, s", time.monotonic() - started_s, 3)
+
+
+def begin(room: Room) -> None:
+    """Start the readers at 1,000 events a second, and wait until all of it moves."""
+    room.button("Start").click()
+    room.choose_rate(f"{RATE:,} /s")
+    room.until(lambda: room.number("per second") > 0.7 * RATE and room.number("indexed") > RATE)
+
+
+def movement(room: Room, minutes: float) -> list[Seen]:
+    """Count how often the line and the charts from OpenSearch show something else."""
+    before_mb = room.notebook.heap_mb()
+    seconds = 10.0
+    rounds = [room.notebook.changes_per_second(seconds) for _ in range(max(1, round(minutes * 6)))]
+    grown_mb = room.notebook.heap_mb() - before_mb
+    return [
+        Seen("line of messages, changes a second, median", median(r[0] for r in rounds), 3.8, True),
+        *(
+            Seen(f"{name}, changes a second, median", median(r[place] for r in rounds), 0.8, True)
+            for place, name in enumerate(CHARTS, 1)
+        ),
+        Seen(f"the tab grew in {minutes:g} minutes, MB", grown_mb, 20),
+    ]
+
+
+def busy(room: Room, place: int) -> Seen:
+    """Count while a cell sleeps for five seconds."""
+    room.notebook.start_cell(place)
+    room.page.wait_for_timeout(500)
+    found = room.notebook.changes_per_second(4)[0]
+    room.notebook.until_idle()
+    return Seen("line of messages while a cell runs, changes a second", found, 3, True)
+
+
+def slider(room: Room) -> Seen:
+    """Double the rate with one key, and wait until it is measured."""
+    handle = room.output.locator(".noUi-handle").first
+    before = room.number("per second")
+    handle.focus()
+    started_s = time.monotonic()
+    handle.press("ArrowRight")
+    room.until(lambda: room.number("per second") > 1.5 * before, 10)
+    took_s = time.monotonic() - started_s
+    handle.press("ArrowLeft")
+    room.until(lambda: room.number("per second") < 1.3 * RATE, 10)
+    return Seen("slider to measured rate, s", took_s, 1)
+
+
+def reruns(room: Room, times: int) -> list[Seen]:
+    """Run the room's cell again and again; the newest room moves, and the tab stays small."""
+    before_mb = room.notebook.heap_mb()
+    for _ in range(times):
+        room.notebook.run_cell(ROOM)
+        room.notebook.until_drawn(5)
+    grown_mb = room.notebook.heap_mb() - before_mb
+    begin(room)
+    return [
+        Seen(f"the tab grew in {times} re-runs, MB", grown_mb, 10),
+        Seen("after them, changes a second", room.notebook.changes_per_second(4)[0], 3.8, True),
+    ]
+
+
+def stop(room: Room) -> Seen:
+    """Press Stop, and wait until it is said."""
+    room.button("Stop").click()
+    return Seen("Stop, s", room.until(lambda: room.said().startswith("Stopped")), 2)
+
+
+def reset(room: Room) -> Seen:
+    """Press Reset, and wait until it is said."""
+    room.button("Reset").click()
+    return Seen("Reset, s", room.until(lambda: "new and empty" in room.said()), 10)
+
+
+def reload(room: Room) -> Seen:
+    """Load the page anew, and wait until the room moves again."""
+    room.page.keyboard.press("Control+s")
+    room.page.wait_for_timeout(1_000)
+    started_s = time.monotonic()
+    room.page.reload()
+    room.notebook.until_idle()
+    room.output.scroll_into_view_if_needed()  # what is far below is drawn when it is seen
+    room.notebook.until_drawn(5)
+    before = room.number("produced")
+    room.until(lambda: room.number("produced") > before)
+    return Seen("reload to a room that moves, s", time.monotonic() - started_s, 6)
+
+
+def memory_mb(pids: list[int]) -> Seen:
+    """Add up what processes and all their children hold, but for the browser."""
+    processes = {psutil.Process(pid) for pid in pids}
+    processes |= {child for each in processes for child in each.children(recursive=True)}
+    ours = [each for each in processes if "chrom" not in each.name()]
+    held = sum(each.memory_info().rss for each in ours) / 1e6
+    return Seen("servers, JupyterLab and its kernels together, MB", held, 3_500)
+
+
+def rows(address: str, executable: str) -> Iterator[Seen]:
+    """Measure everything in one sitting."""
+    with screen.window(executable, width=1600, height=900) as page:
+        notebook = Notebook(page, address)
+        room, first = first_chart(notebook)
+        yield first
+        begin(room)
+        yield from movement(room, MINUTES)
+        yield slider(room)
+        yield memory_mb([each.pid for each in servers.status() if each.pid] + [os.getpid()])
+        yield from reruns(room, 10)
+        yield reload(room)
+        yield stop(room)
+        yield reset(room)
+        yield Seen("errors in the console", len(notebook.errors), 0)
+        yield Seen("requests to anybody else", len(notebook.requests), 0)
+
+
+def main() -> None:
+    """Print the rows as they come; the exit code says whether all bars are met."""
+    executable = screen.chromium()
+    if executable is None:
+        sys.exit("bench: there is no Chromium here; on Debian and Ubuntu: apt install chromium")
+    missed = 0
+    servers.up()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        screen.lab(Path(folder) / "work", NOTEBOOK) as address,
+    ):
+        for row in rows(address, executable):
+            print(row, flush=True)
+            missed += not row.is_met()
+    sys.exit(f"{missed} bars missed" if missed else 0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ClickstreamError as error:
+        sys.exit(f"stage: {error}")

@@ -1,0 +1,84 @@
+"""How much lies in the topic, and how much waits: asked several times a second, cheaply.
+
+`topics` opens a connection for every question. This keeps two, and asks two requests at a
+time: where the topics end, and what the group committed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from clickstream.admin import Admin, Refused
+from clickstream.settings import KafkaSettings
+
+_LOOK_ANEW_S = 5.0
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Of one topic, its consumer group and its dead letters, at one moment."""
+
+    messages: int
+    lag: int
+    dead_letters: int
+
+
+class DepthGauge:
+    """Reads the depth again and again; one thread owns it.
+
+    Args:
+        settings: whose topic, group and dead-letter topic.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._admin = Admin(settings)
+        self._group = self._admin.group(settings.group_id)
+        self._looked_s = -_LOOK_ANEW_S
+        self._firsts: dict[TopicPartition, int] = {}
+
+    def read(self) -> Depth:
+        """Ask Kafka now.
+
+        Raises:
+            ConfigError: no such topic.
+            ServerError: Kafka did not answer.
+        """
+        try:
+            return self._read()
+        except Refused:
+            self._looked_s = -_LOOK_ANEW_S  # made again, the topic may have other partitions
+            return self._read()
+
+    def _read(self) -> Depth:
+        own = self._settings.topic
+        if time.monotonic() - self._looked_s > _LOOK_ANEW_S:
+            self._firsts = {
+                TopicPartition(topic, i): first
+                for topic in (own, self._settings.dead_letter_topic)
+                for i, first in self._admin.offsets(topic, OffsetSpec.earliest()).items()
+            }
+            self._looked_s = time.monotonic()
+        ours = [each for each in self._firsts if each.topic == own]
+        # Committed before end: what is committed meanwhile can only make the lag look larger.
+        committed = self._admin.ask_group(
+            self._group,
+            f"asking offsets of group {self._settings.group_id!r}",
+            lambda group: group.committed(ours, self._settings.timeout_s),
+        )
+        wanted = dict.fromkeys(self._firsts, OffsetSpec.latest())
+        ends = self._admin.ask(
+            f"asking offsets of {own!r}", lambda client: client.list_offsets(wanted)
+        )
+        held = {each: ends[each].offset - first for each, first in self._firsts.items()}
+        messages = sum(held[each] for each in ours)
+        read = sum(max(0, each.offset - self._firsts[each]) for each in committed)
+        return Depth(messages, max(0, messages - read), sum(held.values()) - messages)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._group.close()

@@ -1,0 +1,51 @@
+"""A plotly figure that moves, and may be shown again, made anew or reloaded without harm.
+
+`plotly`'s own `FigureWidget` freezes when its cell is run again, and every new one brings
+5 MB of JavaScript with it. This one asks for the plotly.js of the installed package once a
+page, and after that for nothing: a change is one JSON string, drawn by `Plotly.react`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import plotly.graph_objects as go
+import traitlets
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+_PLEASE = "plotly.js, please"
+
+
+class LiveChart(anywidget.AnyWidget):
+    """A figure in a cell, its title as a line of text above; `show` changes it in every view.
+
+    Zoom, and what was switched off in the legend, stay while the data move. Any thread may
+    call `show`. Works without a network.
+
+    Args:
+        figure: what is seen first; by default an empty chart.
+        height: as CSS takes it: `300px`, `30vh`; as wide as the cell.
+    """
+
+    _esm = Path(__file__).with_suffix(".js")
+    _version = traitlets.Unicode(get_plotlyjs_version()).tag(sync=True)
+    _figure = traitlets.Unicode("{}").tag(sync=True)
+    height = traitlets.Unicode("300px").tag(sync=True)
+
+    def __init__(self, figure: go.Figure | None = None, *, height: str = "300px") -> None:
+        super().__init__(height=height)
+        self.on_msg(self._answer)
+        if figure is not None:
+            self.show(figure)
+
+    def show(self, figure: go.Figure) -> bool:
+        """Draw this from now on; say whether it differs from what is drawn already."""
+        before = self._figure
+        self._figure = figure.to_json()
+        return bool(self._figure != before)
+
+    def _answer(self, _: object, message: Any, __: object) -> None:
+        if message == _PLEASE:
+            self.send(_PLEASE, [get_plotlyjs().encode()])

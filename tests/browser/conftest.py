@@ -1,0 +1,29 @@
+"""A real Chromium: skipped without one, unless one is required."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from benchmarks import screen
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The installed one."""
+    found = screen.chromium()
+    if found is None:
+        if os.environ.get("CLICKSTREAM_REQUIRE_BROWSER"):
+            pytest.fail("CLICKSTREAM_REQUIRE_BROWSER is set and there is no chromium")
+        pytest.skip("no chromium on this machine; set CLICKSTREAM_REQUIRE_BROWSER=1 to insist")
+    return found
+
+
+@pytest.fixture
+def page(chromium: str) -> Iterator[Page]:
+    """A window of 1280 by 720, as a projector shows it."""
+    with screen.window(chromium) as page:
+        yield page

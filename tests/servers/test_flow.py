@@ -1,0 +1,169 @@
+"""What runs behind the control room: readers, consumer, and what is read off them."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from clickstream import events, servers, topics
+from clickstream.demo import Demo
+from clickstream.depth import DepthGauge
+from clickstream.flow import Flow
+from clickstream.settings import Settings
+from tests.by_id import lag, send, stored, wait_until
+
+
+def threads() -> list[str]:
+    """The kit's own, by name, but for the consumer's senders."""
+    names = (each.name for each in threading.enumerate())
+    return sorted(
+        name.removeprefix("clickstream-")
+        for name in names
+        if name.startswith("clickstream-") and "-bulk-" not in name
+    )
+
+
+@pytest.fixture
+def flow(made: Settings) -> Iterator[Flow]:
+    """At rest, 200 events a second once it is started; nothing of it is left afterwards."""
+    flow = Flow(Demo(made), events_per_second=200)
+    yield flow
+    flow.close()
+    assert threads() == []
+
+
+def test_the_gauge_says_what_the_topic_holds_and_what_waits(made: Settings) -> None:
+    """As `topics` does, on connections that are kept; a topic made anew is seen, too."""
+    gauge = DepthGauge(made.kafka)
+    try:
+        assert gauge.read().messages == 0
+        send(made, 500)
+        found = gauge.read()
+        assert (found.messages, found.lag, found.dead_letters) == (500, 500, 0)
+        Demo(made).consume()
+        assert gauge.read().lag == 0 == lag(made)
+        topics.delete_topics(made.kafka)
+        topics.ensure_topics(made.kafka)
+        wait_until(lambda: gauge.read().messages == 0, 10)
+    finally:
+        gauge.close()
+
+
+def test_after_stop_all_numbers_agree(flow: Flow, made: Settings) -> None:
+    """What was produced is in Kafka, what is there is indexed, and no worker is left."""
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 300, 20)
+    running = flow.read()
+    started_s = time.monotonic()
+    flow.stop()
+    took_s = time.monotonic() - started_s
+    found = flow.read()
+
+    assert running.is_running
+    assert running.latency_ms is not None
+    assert took_s < 4, "twice the promise"
+    assert threads() == []
+    assert found.produced == found.in_kafka == found.indexed == stored(made) > 300
+    assert (found.is_running, found.lag, found.trouble) == (False, 0, "")
+
+
+def test_another_rate_is_measured_within_a_second(flow: Flow) -> None:
+    """Up and down again, while all goes on."""
+    flow.start()
+    wait_until(lambda: flow.read().per_second > 100, 10)
+    flow.events_per_second = 2_000
+    wait_until(lambda: flow.read().per_second > 1_400, 2)
+    flow.events_per_second = 200
+    wait_until(lambda: flow.read().per_second < 400, 2)
+    assert flow.speed == pytest.approx(10, rel=0.2)
+
+
+def test_readers_go_on_after_a_stop(flow: Flow, made: Settings) -> None:
+    """Nobody's session is cut off, and counts go on, too."""
+    flow.start()
+    wait_until(lambda: flow.read().produced > 200, 10)
+    flow.stop()
+    before = flow.read().produced
+    flow.start()
+    wait_until(lambda: flow.read().produced > before + 200, 10)
+    flow.stop()
+
+    last_seen: dict[str, int] = {}
+    found = [events.decode(each.value or b"") for each in topics.read(made.kafka)]
+    for event in sorted(found, key=lambda each: each.event_id):
+        assert event.session_seq == last_seen.get(event.session_id, -1) + 1
+        last_seen[event.session_id] = event.session_seq
+    assert len(found) == flow.read().produced
+
+
+def test_reset_empties_all_and_may_be_repeated(flow: Flow, made: Settings) -> None:
+    """In the middle of traffic; what is watched afterwards is the new topic."""
+    flow.start()
+    wait_until(lambda: bool(flow.charts) and flow.read().indexed > 300, 20)
+    for _ in range(2):
+        started_s = time.monotonic()
+        flow.reset()
+        assert time.monotonic() - started_s < 20, "twice the promise"
+    wait_until(lambda: bool(flow.charts), 10)
+    found = flow.read()
+
+    assert (found.produced, found.in_kafka, found.indexed, found.dead_letters) == (0, 0, 0, 0)
+    assert stored(made) == 0
+    assert not found.is_running
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 100, 20)
+
+
+def test_made_once_more_it_replaces_the_first(flow: Flow, made: Settings) -> None:
+    """As by a cell that is run again: there is one of each worker."""
+    flow.start()
+    wait_until(lambda: flow.read().produced > 100, 10)
+    other = Flow(Demo(made), events_per_second=200)
+    other.start()
+    try:
+        time.sleep(1)
+        assert threads() == ["charts", "gauge", "indexer", "traffic"]
+        assert not flow.read().produced > other.read().in_kafka
+    finally:
+        other.close()
+
+
+def test_trouble_is_a_line_and_what_can_goes_on(flow: Flow, made: Settings) -> None:
+    """OpenSearch away: the lag grows and is seen; back again, it drains and the line is gone."""
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 100, 20)
+    with servers.taken_down("opensearch"):
+        wait_until(lambda: "OpenSearch" in flow.read().trouble, 20)
+        wait_until(lambda: flow.read().lag > 400, 20)
+        assert "\n" not in flow.read().trouble
+        assert flow.read().is_running
+    wait_until(lambda: flow.read().lag < 200 and not flow.read().trouble, 60)
+    flow.stop()
+    assert lag(made) == 0
+
+
+def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None:
+    """Five times the reactions show in the mix; a bot is there, and gone."""
+    flow.events_per_second = 2_000
+    flow.start()
+    time.sleep(4)
+    flow.reactions = 5.0
+    flow.toggle("bot")
+    playing = flow.playing
+    turned_ms = time.time() * 1000
+    time.sleep(5)
+    flow.toggle("bot")
+    flow.stop()
+
+    kinds: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for each in topics.read(made.kafka):
+        event = events.decode(each.value or b"")
+        kinds[each.timestamp.timestamp() * 1000 > turned_ms + 1_000][event.event_type] += 1
+    shares = [
+        (found["like"] + found["comment"] + found["share"]) / found.total() for found in kinds
+    ]
+    assert shares[1] > 2 * shares[0]
+    assert set(playing) == {"mood", "bot"}
+    assert "bot" not in flow.playing

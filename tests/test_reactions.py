@@ -1,0 +1,51 @@
+"""The mood of the crowd: more reactions, or fewer, and everything else as it was."""
+
+from collections import Counter
+
+import pytest
+
+from clickstream.reactions import Mood
+from clickstream.readers import REACTIONS
+from clickstream.simulator import Simulator
+from clickstream.stage import Stage
+
+MONDAY_MS = 1_767_571_200_000
+HOURS_MS = 6 * 3_600_000
+
+
+def counted(times: float) -> Counter[str]:
+    """Six hours of a crowd in that mood, by event type."""
+    stage = Stage(Simulator(seed=4, start_ms=MONDAY_MS))
+    stage.start(Mood(times=times))
+    return Counter(event.event_type for event in stage.events(until_ms=MONDAY_MS + HOURS_MS))
+
+
+@pytest.fixture(scope="module")
+def usual() -> Counter[str]:
+    """The same hours as always."""
+    return counted(1)
+
+
+def test_a_mood_of_1_changes_no_event(usual: Counter[str]) -> None:
+    """As though nobody had touched the dial."""
+    crowd = Simulator(seed=4, start_ms=MONDAY_MS)
+    plain = Counter(event.event_type for event in crowd.events(until_ms=MONDAY_MS + HOURS_MS))
+    assert usual == plain
+
+
+@pytest.mark.parametrize("times", [0, 0.5, 3])
+def test_reactions_come_so_many_times_as_often(usual: Counter[str], times: float) -> None:
+    """Each kind, within a tenth; views, logins and logouts are the same to the last one."""
+    found = counted(times)
+    for kind in REACTIONS:
+        assert found[kind] == pytest.approx(times * usual[kind], rel=0.1, abs=0.5)
+    for kind in ("login", "page_view", "logout", "register"):
+        assert found[kind] == usual[kind]
+
+
+def test_nothing_is_labelled() -> None:
+    """What comes of a mood is the crowd's own: no chart sets it off."""
+    stage = Stage(Simulator(seed=4, start_ms=MONDAY_MS))
+    stage.start(Mood(times=5))
+    found = list(stage.events(until_ms=MONDAY_MS + HOURS_MS // 6))
+    assert {event.scenario for event in found} == {None}
