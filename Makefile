@@ -38,7 +38,7 @@ bench: dev  ## measure what the README promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks
 
 stage: dev  ## measure the control room before an audience, in a Chromium
-	@$(APART) $(BIN)/python -m benchmarks.stage
+	@$(APART) $(BIN)/python -m benchmarks.stage && $(BIN)/python -m benchmarks.offline
 
 prepare:  ## only fetch: wheels and servers, for a start with the network off
 	@$(INSTALL) --prepare

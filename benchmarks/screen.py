@@ -97,7 +97,12 @@ def window(executable: str, *, width: int = 1280, height: int = 720) -> Iterator
         )
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(30_000)
-        yield page
+        try:
+            yield page
+        except Exception as error:
+            for dialog in page.locator(".jp-Dialog").all_inner_texts():
+                error.add_note(f"in the way was a dialog: {dialog!r}")
+            raise
         browser.close()
 
 
