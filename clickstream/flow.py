@@ -196,7 +196,7 @@ class Flow:
             self._stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
         self.reactions = self._reactions
         try:
-            producer.produce(
+            self._sent = producer.produce(
                 self._demo.settings.kafka,
                 self._stage,
                 pace=self._pace,
