@@ -176,6 +176,12 @@ class Notebook:
         said = " ".join(errors.all_inner_texts())
         assert "Error" not in said, said
 
+    def save(self) -> None:
+        """Save, and wait until it is saved: what a reload brings back."""
+        self.page.keyboard.press("Control+s")
+        dirty = self.page.locator("#jp-main-dock-panel .lm-TabBar-tab.jp-mod-dirty")
+        expect(dirty).to_have_count(0)
+
     def until_drawn(self, charts: int) -> None:
         """Wait until so many live charts show something."""
         drawn = ".clickstream-live-chart .main-svg"

@@ -179,8 +179,7 @@ def reset(room: Room) -> Seen:
 
 def reload(room: Room) -> Seen:
     """Load the page anew, and wait until the room moves again."""
-    room.page.keyboard.press("Control+s")
-    room.page.wait_for_timeout(1_000)
+    room.notebook.save()
     started_s = time.monotonic()
     room.page.reload()
     room.notebook.until_idle()

@@ -23,6 +23,9 @@ from clickstream.errors import FetchError
 JAR = b"a jar of a broker\n" * 4_000
 OTHER = b"another jar\n" * 4_000
 
+# jgo leaves connections that were broken off to be collected.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 Answer = Callable[[http.server.BaseHTTPRequestHandler, bytes], None]
 
 
@@ -136,6 +139,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "cache"))
     yield mirror
     mirror.stop()
+    gc.collect()  # here, and not in somebody else's test
 
 
 def test_files_are_fetched_once_and_serve_without_a_network(mirror: Mirror) -> None:
@@ -249,7 +253,6 @@ def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.Mon
     assert "hush" not in str(told.value)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
     """Files that were not begun are not waited for, however many there are."""
     sha256 = hashlib.sha256(OTHER).hexdigest()
@@ -264,7 +267,6 @@ def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
     with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar"):
         fetch.ensure_server_files()
     assert time.monotonic() - started_s < 10
-    gc.collect()  # jgo leaves connections that are broken off to be collected
 
 
 def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
