@@ -66,6 +66,7 @@ class ControlRoom:
             for name, kind in SCENARIOS.items()
         }
         self._charts = {name: LiveChart(height=height) for name, height in _HEIGHTS.items()}
+        self._painted: dict[str, go.Figure] = {}
         self.widget = self._built(events_per_second)
         self._paint()
         # A page that is loaded anew asks the kernel for all widgets that it has.
@@ -244,7 +245,8 @@ class ControlRoom:
         for name, button in self._scenarios.items():
             button.button_style = "info" if name in self.flow.playing else ""
         for name, figure in {"arriving": self.flow.volume(), **self.flow.charts}.items():
-            if name in self._charts:
+            if name in self._charts and figure is not self._painted.get(name):
+                self._painted[name] = figure
                 self._charts[name].show(look.compact(figure))
 
     def close(self) -> None:
