@@ -17,6 +17,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from clickstream.errors import ConfigError, ServerError, command
 from clickstream.settings import KafkaSettings
 
+_NAMES_SHOWN = 5
+
 _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
 
@@ -68,15 +70,17 @@ class Admin:
         """Give the partitions of a topic, in order.
 
         Raises:
-            ConfigError: no such topic; the message lists those that exist.
+            ConfigError: no such topic; the message names some that exist.
             ServerError: Kafka did not answer.
         """
         found = self.partitions_by_topic()
         if topic not in found:
-            others = ", ".join(sorted(name for name in found if not name.startswith("__")))
+            others = sorted(name for name in found if not name.startswith("__"))
+            shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
+            more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
             msg = (
                 f"no topic {topic!r} on {self._settings.bootstrap_servers}; there is: "
-                f"{others or 'none'}; {command('produce')} makes it"
+                f"{shown}{more}; {command('produce')} makes it"
             )
             raise ConfigError(msg)
         return found[topic]
@@ -112,6 +116,16 @@ class Admin:
             ServerError: Kafka did not answer.
         """
         return [each.metadata for each in self._committed(topic, group_id) if each.metadata]
+
+    def consumers(self, group_id: str) -> int:
+        """Count the members of a group; 0 where there is no such group.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
+        doing = f"describing group {group_id!r}"
+        found = self.ask(doing, lambda client: client.describe_consumer_groups([group_id]))
+        return len(found[group_id].members)
 
     def _committed(self, topic: str, group_id: str) -> list[TopicPartition]:
         wanted = [TopicPartition(topic, i) for i in self.partitions(topic)]

@@ -11,7 +11,6 @@ import logging
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,10 +20,11 @@ from typing import Final
 
 import plotly.graph_objects as go
 
-from clickstream import charts, consumer, look, producer, state, workers
+from clickstream import charts, consumer, producer, state, topics, workers
+from clickstream.arrivals import Arrivals
 from clickstream.demo import Demo
 from clickstream.depth import Depth, DepthGauge
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.metrics import IndexReport
 from clickstream.queries import Answer
 from clickstream.reactions import Mood
@@ -47,8 +47,6 @@ WINDOW: Final = timedelta(minutes=5)
 _BUCKET_S = 2
 _SEEN_AFTER_S = 1.5
 """So long after it is stored a document is found at the latest: a refresh, and a half more."""
-_RATE_OVER_S = 1.0
-_LINE_S = 120.0
 _CATCH_UP_S = 1.0
 _AFTER_TROUBLE_S = 1.0
 _WORKERS = ("traffic", "indexer", "gauge", "charts")
@@ -108,11 +106,13 @@ class Flow:
 
     def _begin_anew(self) -> None:
         self._stage: Stage | None = None
-        self._produced = self._documents = self._settled = 0
+        self._produced = self._documents = self._counted = self._settled = 0
+        self.others = 0
+        """Consumers of the group that were at work elsewhere at the latest start."""
         self._sent: producer.ProduceReport | None = None
         self._report: IndexReport | None = None
         self._depth = Depth(0, 0, 0)
-        self._samples: deque[tuple[float, int]] = deque(maxlen=round(_LINE_S / GAUGE_S))
+        self.arrivals = Arrivals(GAUGE_S)
         self._troubles: dict[str, str] = {}
         self.charts: dict[str, go.Figure] = {}
         """Of the latest answer, by the name of the visualization."""
@@ -181,6 +181,7 @@ class Flow:
         """
         self._troubles.clear()
         if not self._is_at_work("indexer"):
+            self.others = topics.consumers(self._demo.settings.kafka)
             self._documents = self._demo.documents()
             self._settled, self._report = self._depth.messages - self._depth.lag, None
             workers.start("indexer", self._index)
@@ -276,11 +277,17 @@ class Flow:
     def _take(self, depth: Depth) -> None:
         report = self._report
         if report is not None:
+            if depth.messages < self._depth.messages:  # somebody else made the topic new
+                self._settled = depth.messages - depth.lag - report.messages
             # What is settled and not yet committed does not wait any more.
             settled = max(depth.messages - depth.lag, self._settled + report.messages)
             depth = replace(depth, lag=max(0, depth.messages - settled))
         self._depth = depth
-        self._samples.append((time.time(), depth.messages))
+        self.arrivals.note(depth.messages)
+
+    def _indexed(self) -> int:
+        report = self._report
+        return self._documents + (0 if report is None else report.stored)
 
     def _mind_the_laptop(self) -> None:
         if self._demo.settings.target != "local" or not self.is_running:
@@ -297,9 +304,17 @@ class Flow:
         def watch() -> None:
             for _ in ticks(CHARTS_S, stop):
                 self._ask()
+                self._mind_the_others()
                 self._troubles.pop("charts", None)
 
         self._again_and_again("charts", watch, stop)
+
+    def _mind_the_others(self) -> None:
+        """Count anew where other consumers index, too, or somebody emptied the index."""
+        counted = self._demo.documents(refresh=False)
+        if counted > self._indexed() or counted < self._counted:
+            self._documents += counted - self._indexed()
+        self._counted = counted
 
     def _ask(self) -> None:
         now = datetime.now(UTC)
@@ -313,7 +328,9 @@ class Flow:
                 work()
             except Exception as error:  # whatever it is, the rest goes on, and it is told
                 logger.warning("watching failed name=%s error=%r", name, error)
-                self._troubles[name] = str(error)
+                # Topic or index is gone, or another than it should be.
+                remedy = "; Reset makes all new" if isinstance(error, ConfigError) else ""
+                self._troubles[name] = f"{error}{remedy}"
                 stop.wait(_AFTER_TROUBLE_S)
 
     def read(self) -> Reading:
@@ -324,39 +341,14 @@ class Flow:
         return Reading(
             is_running=is_running,
             produced=self._produced + (0 if sent is None else sent.delivered),
-            per_second=self._rate(),
+            per_second=self.arrivals.per_second(),
             in_kafka=self._depth.messages,
             lag=self._depth.lag,
-            indexed=self._documents + (0 if report is None else report.stored),
+            indexed=self._indexed(),
             dead_letters=self._depth.dead_letters,
             latency_ms=None if report is None else report.latency_ms(0.5),
             trouble=next(iter(list(self._troubles.values())), ""),
         )
-
-    def _rate(self) -> float:
-        samples = list(self._samples)
-        latest = [each for each in samples if each[0] > time.time() - _RATE_OVER_S - GAUGE_S]
-        return _per_second(latest[0], latest[-1]) if len(latest) > 1 else 0.0
-
-    def volume(self) -> go.Figure:
-        """Draw how many messages arrived in Kafka in each second of the latest two minutes."""
-        samples = list(self._samples)
-        step = round(_RATE_OVER_S / GAUGE_S)
-        pairs = list(zip(samples, samples[step:], strict=False))
-        figure = look.figure("Messages arriving in Kafka, per second")
-        figure.add_scatter(
-            x=[datetime.fromtimestamp(after[0]) for _, after in pairs],
-            y=[round(_per_second(before, after), 1) for before, after in pairs],
-            mode="lines",
-            line={"width": 4, "color": look.colour(0)},
-            fill="tozeroy",
-            fillcolor="rgba(0, 114, 178, 0.15)",
-            hovertemplate="%{y:,.0f} messages/s at %{x|%H:%M:%S}<extra></extra>",
-        )
-        end = datetime.now()
-        figure.update_xaxes(range=[end - timedelta(seconds=_LINE_S), end], tickformat="%H:%M:%S")
-        figure.update_yaxes(rangemode="tozero")
-        return figure
 
 
 def _whole(answer: Answer, now: datetime) -> Answer:
@@ -366,11 +358,6 @@ def _whole(answer: Answer, now: datetime) -> Answer:
     for name in (VOLUME.name, VOLUME_SCENARIOS):
         frames[name] = frames[name][frames[name]["timestamp"] <= last].reset_index(drop=True)
     return replace(answer, frames=frames)
-
-
-def _per_second(before: tuple[float, int], after: tuple[float, int]) -> float:
-    seconds = after[0] - before[0]
-    return max(0.0, (after[1] - before[1]) / seconds) if seconds > 0 else 0.0
 
 
 def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:

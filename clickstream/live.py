@@ -203,6 +203,12 @@ class ControlRoom:
     def _start(self) -> str:
         self._doing = "starting …"
         self.flow.start()
+        if self.flow.others:
+            return (
+                f"Readers act; {self.flow.others} more at work in group "
+                f"{self._demo.settings.kafka.group_id} (another notebook, another terminal) "
+                "index a part of it."
+            )
         return "Readers act, and what they do is indexed."
 
     def _stop(self) -> str:
@@ -244,7 +250,7 @@ class ControlRoom:
         self._speed.value = f"<b style='font-size:18px'>×{self.flow.speed:,.2g}</b>"
         for name, button in self._scenarios.items():
             button.button_style = "info" if name in self.flow.playing else ""
-        for name, figure in {"arriving": self.flow.volume(), **self.flow.charts}.items():
+        for name, figure in {"arriving": self.flow.arrivals.figure(), **self.flow.charts}.items():
             if name in self._charts and figure is not self._painted.get(name):
                 self._painted[name] = figure
                 self._charts[name].show(look.compact(figure))

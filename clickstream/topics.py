@@ -141,7 +141,8 @@ def delete_group(settings: KafkaSettings) -> None:
             if time.monotonic() > deadline_s:
                 msg = (
                     f"{doing}: somebody is still reading as it; nothing was deleted; stop that "
-                    f"consumer (Ctrl-C in {command('consume')}), then try again"
+                    f"consumer (Stop in a control room, Ctrl-C in {command('consume')}), then "
+                    "try again"
                 )
                 raise ServerError(msg) from refused
             time.sleep(0.2)
@@ -222,6 +223,11 @@ def members(settings: KafkaSettings) -> list[Member]:
         ServerError: Kafka did not answer.
     """
     return metrics.members(Admin(settings).metadata(settings.topic, settings.group_id))
+
+
+def consumers(settings: KafkaSettings) -> int:
+    """Count the consumers in the group now; one that was killed counts for 6 s more."""
+    return Admin(settings).consumers(settings.group_id)
 
 
 class CaughtUp:

@@ -25,6 +25,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "metrics": (1, set()),
     "terminal": (1, {"typer"}),
     "look": (1, {"plotly"}),
+    "arrivals": (2, {"plotly"}),
     "livechart": (1, {"anywidget", "traitlets", "plotly"}),
     "newsroom": (2, set()),
     "poison": (2, set()),

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from clickstream import events, servers, topics
+from clickstream import consumer, events, index, servers, topics
+from clickstream.admin import Admin
 from clickstream.demo import Demo
 from clickstream.depth import DepthGauge
+from clickstream.errors import ServerError
 from clickstream.flow import Flow
 from clickstream.settings import Settings
 from tests.by_id import lag, send, stored, wait_until
@@ -167,3 +169,43 @@ def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None
     assert shares[1] > 2 * shares[0]
     assert set(playing) == {"mood", "bot"}
     assert "bot" not in flow.playing
+
+
+def test_others_may_index_at_the_same_time(flow: Flow, made: Settings) -> None:
+    """As from a second notebook: it is said, all is counted, and a reset there is refused."""
+    stop = threading.Event()
+    other = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
+    other.start()
+    try:
+        wait_until(lambda: topics.consumers(made.kafka) == 1, 10)
+        flow.start()
+        assert flow.others == 1
+        wait_until(lambda: topics.consumers(made.kafka) == 2, 10)
+        wait_until(lambda: flow.read().in_kafka > 2_000, 30)
+        assert flow.read().indexed > 1_500, "it counts what it indexed itself, alone"
+    finally:
+        stop.set()
+        other.join()
+    with pytest.raises(ServerError, match=r"nothing was deleted; stop that consumer"):
+        Demo(made).reset(yes=True)
+    flow.stop()
+    found = flow.read()
+    assert found.in_kafka == found.indexed == stored(made)
+    assert (found.lag, found.trouble) == (0, "")
+
+
+def test_a_topic_and_an_index_that_are_deleted_meanwhile_are_told(
+    flow: Flow, made: Settings
+) -> None:
+    """By hand, behind everybody's back; with what to do, and after it all is well."""
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 300, 20)
+    Admin(made.kafka).ask("deleting", lambda client: client.delete_topics([made.kafka.topic]))
+    index.delete_index(index.connect(made.opensearch), made.opensearch.index)
+    wait_until(lambda: "; Reset makes all new" in flow.read().trouble, 20)
+    assert "\n" not in flow.read().trouble
+    assert flow.read().is_running
+    flow.reset()
+    assert flow.read().trouble == ""
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 100, 20)
