@@ -22,6 +22,7 @@ import typer
 from clickstream import (
     charts,
     checks,
+    cli_cache,
     cli_letters,
     consumer,
     demo,
@@ -82,8 +83,7 @@ def _options(
             raise ConfigError(msg)
 
 
-cache_app = typer.Typer(no_args_is_help=True, help="The cache of servers and wheels.")
-app.add_typer(cache_app, name="cache")
+app.add_typer(cli_cache.app, name="cache")
 app.add_typer(cli_letters.app, name="dlq")
 
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="One log line a message.")]
@@ -189,13 +189,6 @@ def prepare() -> None:
     """Fetch the servers into the cache, and start nothing."""
     fetch.ensure_server_files(progress=True)
     typer.echo(f"servers are in {fetch.cache_dir()}")
-
-
-@cache_app.command("clear")
-def cache_clear() -> None:
-    """Empty the cache of servers and wheels."""
-    freed = fetch.clear_cache()
-    typer.echo(f"freed {freed / 1e6:,.0f} MB in {fetch.cache_dir()}")
 
 
 @app.command()

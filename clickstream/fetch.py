@@ -29,7 +29,9 @@ from jgo.maven import Artifact, MavenContext, PythonResolver
 from platformdirs import user_cache_path
 from tqdm import tqdm
 
+from clickstream import listed
 from clickstream.errors import FetchError
+from clickstream.listed import Listed
 
 KAFKA_VERSION = "4.3.1"
 OPENSEARCH_VERSION = "3.6.0"
@@ -47,7 +49,7 @@ _OPENSEARCH = f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENS
 # the module there no index can be made; ingest-geoip is 73 MB that nothing here uses.
 _LEFT_OUT = ("modules/analysis-common/", "modules/ingest-geoip/")
 
-_LIST = Path(__file__).with_name("servers.sha256")
+_LIST = listed.PATH
 _TRIES = 3
 _TIMEOUT_S = 30
 
@@ -61,20 +63,6 @@ class ServerFiles:
 
     kafka_jars: tuple[Path, ...]
     opensearch_home: Path
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """One file of the list."""
-
-    sha256: str
-    size: int
-    coordinate: str
-
-    @property
-    def name(self) -> str:
-        _, artifact, packaging, version = self.coordinate.split(":")
-        return f"{artifact}-{version}.{packaging}"
 
 
 def cache_dir() -> Path:
@@ -125,12 +113,8 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
     )
 
 
-def _listed() -> list[_Listed]:
-    lines = _LIST.read_text().splitlines()
-    return [
-        _Listed(sha256, int(size), coordinate)
-        for sha256, size, coordinate in (line.split() for line in lines)
-    ]
+def _listed() -> list[Listed]:
+    return listed.read(_LIST)
 
 
 def _servers_dir() -> Path:
@@ -142,16 +126,11 @@ def _opensearch_home() -> Path:
 
 
 def _marker() -> Path:
-    """The file that says that everything on this very list is there."""
-    digest = hashlib.sha256(_LIST.read_bytes()).hexdigest()[:16]
-    return _servers_dir() / f"complete-{digest}"
+    return _servers_dir() / listed.marker(_LIST)
 
 
-def _is_kept(each: _Listed) -> bool:
-    if each.coordinate == _OPENSEARCH:
-        return _opensearch_home().exists()
-    path = _servers_dir() / each.name
-    return path.exists() and path.stat().st_size == each.size
+def _is_kept(each: Listed) -> bool:
+    return each.is_in(_servers_dir())
 
 
 def _fetch_missing(progress: bool) -> None:
@@ -196,7 +175,7 @@ def _fetch_missing(progress: bool) -> None:
                 shutil.rmtree(staging, ignore_errors=True)
 
 
-def _fetch(each: _Listed, staging: Path, resolver: PythonResolver, advance: Advance) -> None:
+def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advance) -> None:
     for attempt in range(1, _TRIES + 1):
         advance()
         try:
@@ -231,7 +210,7 @@ def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Ar
     return context.project(group, name).at_version(version).artifact(packaging=packaging)
 
 
-def _check(each: _Listed, path: Path) -> None:
+def _check(each: Listed, path: Path) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != each.sha256:
@@ -244,7 +223,7 @@ def _check(each: _Listed, path: Path) -> None:
         raise FetchError(what)
 
 
-def _keep(each: _Listed, path: Path, advance: Advance) -> None:
+def _keep(each: Listed, path: Path, advance: Advance) -> None:
     if each.coordinate != _OPENSEARCH:
         os.replace(path, _servers_dir() / each.name)
         return
@@ -282,7 +261,7 @@ def _trouble_with_disk(error: OSError) -> str:
     )
 
 
-def _trouble_with_network(each: _Listed, error: OSError) -> str:
+def _trouble_with_network(each: Listed, error: OSError) -> str:
     # requests names its kinds of trouble by class; the library itself stays jgo's to import.
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "SSLError" in kinds:

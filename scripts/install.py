@@ -5,6 +5,7 @@ Standard library alone, and syntax that an old Python reads, so that it is told 
     python3 scripts/install.py             the runtime set
     python3 scripts/install.py --dev       the test tools, too
     python3 scripts/install.py --prepare   fetch the wheels into the cache as well
+    python3 scripts/install.py --use FILE  take servers and wheels from a file, and no more
 """
 
 import contextlib
@@ -30,6 +31,9 @@ def main():
     """Bring .venv to the state that the arguments ask for; quick when it is there already."""
     lock = DEV if "--dev" in sys.argv else RUNTIME
     check_python()
+    if "--use" in sys.argv:
+        use(sys.argv[-1])
+        return
     if not is_ready(lock):
         with locked(ROOT):
             if not is_ready(lock):  # another make may have been first
@@ -189,6 +193,24 @@ def prepare(lock):
             "CLICKSTREAM_CACHE" % (cache(), error.strerror)
         )
     say("wheels are in %s" % folder)
+
+
+def use(file):
+    """Put what `clickstream cache export` wrote into the cache; needs no .venv and no network."""
+    if not file:
+        sys.exit("no file is named; name it so: make use FILE=clickstream.tar")
+    sys.path.insert(0, ROOT)
+    from pathlib import Path  # noqa: PLC0415 - Python 2 has none
+
+    from clickstream import archive, errors  # noqa: PLC0415 - an old Python cannot read them
+
+    names = [os.path.basename(wheels(lock)) for lock in (RUNTIME, DEV)]
+    try:
+        said = archive.use(Path(file), Path(cache()), names)
+    except errors.FetchError as error:
+        sys.exit(str(error))
+    for line in said:
+        say(line)
 
 
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

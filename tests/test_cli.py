@@ -101,7 +101,10 @@ def test_every_command_explains_itself(nowhere: dict[str, str]) -> None:
         "produce", "consume", "peek", "charts", "dlq", "reset", "check",
     ):  # fmt: skip
         assert f" {command} " in listed
-    for page in (["produce"], ["cache", "clear"], ["dlq", "list"], ["dlq", "replay"]):
+    for page in (
+        ["produce"], ["cache", "clear"], ["cache", "export"], ["cache", "use"],
+        ["dlq", "list"], ["dlq", "replay"],
+    ):  # fmt: skip
         done = clickstream(nowhere, *page, "--help")
         assert done.returncode == 0
         assert f"clickstream {' '.join(page)}" in done.stdout
