@@ -1,13 +1,17 @@
 """`make stage`, too: servers, JupyterLab, kernel and browser where there is no network."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 
 # Runs where there is no interface but loopback, and no route to anywhere.
 INSIDE = """
@@ -48,23 +52,67 @@ finally:
 """
 
 
-def main() -> None:
-    """Run it, and say what came of it in a line."""
+class NotTried(Exception):
+    """This system gives nobody a network namespace of his own; the message says why."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the room did without a network."""
+
+    changes: list[float]
+    """Of each chart, a second."""
+    numbers: list[float]
+    """Produced, in Kafka and indexed, after Stop."""
+    requests: list[str]
+    """What the page asked of anybody but this machine."""
+    errors: list[str]
+    """In the page's console."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all charts moved, the numbers agree, and nobody was asked."""
+        agree = len(set(self.numbers)) == 1
+        return agree and min(self.changes) > 0 and not self.requests and not self.errors
+
+
+def look() -> Seen:
+    """Run the control room in a network namespace that has loopback alone; half a minute.
+
+    Raises:
+        NotTried: there is no such namespace here.
+        RuntimeError: something in it failed.
+    """
     if sys.platform != "linux" or shutil.which("unshare") is None:
-        sys.exit("offline: no network namespaces here; not tried")
+        msg = "no network namespaces here: that it works offline is not tried"
+        raise NotTried(msg)
     by = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "-r", "--net"]
     if subprocess.run([*by, "true"], capture_output=True, check=False).returncode:
-        sys.exit("offline: this system gives no network namespace; not tried")
-    done = subprocess.run(
-        [*by, sys.executable, "-c", INSIDE], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        msg = "this system gives no network namespace: that it works offline is not tried"
+        raise NotTried(msg)
+    with tempfile.TemporaryDirectory() as state:
+        done = subprocess.run(
+            [*by, sys.executable, "-c", INSIDE],
+            cwd=ROOT,
+            env={**os.environ, "CLICKSTREAM_STATE": state},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
-        sys.exit(f"offline: {done.stderr[-2_000:]}")
-    changes, numbers, requests, errors = json.loads(done.stdout.splitlines()[-1])
-    print(f"offline: changes a second {changes}; produced, in Kafka, indexed {numbers}")
-    print(f"offline: asked elsewhere {requests}; errors in the console {errors}")
-    agree = numbers[0] == numbers[1] == numbers[2]
-    sys.exit(0 if agree and min(changes) > 0 and not requests and not errors else 1)
+        raise RuntimeError(done.stderr[-2_000:])
+    return Seen(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Say what came of it."""
+    try:
+        found = look()
+    except NotTried as why:
+        print(f"offline: {why}")
+        return
+    print(f"offline: {found}")
+    sys.exit(0 if found.is_good else 1)
 
 
 if __name__ == "__main__":
