@@ -147,10 +147,21 @@ class Notebook:
             assert time.monotonic() < deadline_s, "the last cell did not run"
             if re.search(r"\[ \]", prompts.first.inner_text()):
                 # A menu that is still being filled takes no notice; a person would click again.
-                self.page.get_by_role("menuitem", name="Run", exact=True).click()
-                self.page.get_by_text("Run All Cells", exact=True).click()
+                self.choose("Run", "Run All Cells")
                 self.page.wait_for_timeout(3_000)
             self.page.wait_for_timeout(200)
+
+    def choose(self, menu: str, command: str) -> None:
+        """Choose a command from a menu."""
+        self.page.get_by_role("menuitem", name=menu, exact=True).click()
+        self.page.get_by_text(command, exact=True).click()
+
+    def restart_kernel(self) -> None:
+        """Choose *Restart Kernel*, say yes, and wait until the new one is there."""
+        self.choose("Kernel", "Restart Kernel…")
+        self.page.locator(".jp-Dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+        expect(self.page.locator(".jp-Dialog")).to_have_count(0)
+        self.until_idle()
 
     def start_cell(self, place: int) -> None:
         """Run a code cell, and wait for nothing."""

@@ -5,13 +5,17 @@ A cell may be run again at any time; a name is what keeps its work from being do
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 
 from clickstream.errors import ServerError
 
 _STOP_S = 20.0
+_AT_EXIT_S = 3.0
+"""JupyterLab kills a kernel that takes longer than five seconds to end."""
 
 
 class Worker:
@@ -37,11 +41,19 @@ class Worker:
         """Whether it has not ended yet."""
         return self._thread.is_alive()
 
+    def tell(self) -> None:
+        """Tell it to stop, and do not wait."""
+        self._stop.set()
+
+    def wait(self, most_s: float) -> None:
+        """Wait until it has ended, so long at most."""
+        self._thread.join(most_s)
+
     def stop(self) -> None:
         """Tell it to stop, and wait until it has."""
-        self._stop.set()
-        self._thread.join(_STOP_S)
-        if self._thread.is_alive():
+        self.tell()
+        self.wait(_STOP_S)
+        if self.is_running:
             msg = f"worker {self.name!r} did not stop within {_STOP_S:.0f} s; restart the kernel"
             raise ServerError(msg)
 
@@ -97,3 +109,13 @@ def is_running(name: str) -> bool:
             del _workers[name]
             raise worker.error
         return worker is not None and worker.is_running
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Let a consumer leave its group, so that the next kernel need not wait for its seat."""
+    for worker in list(_workers.values()):
+        worker.tell()
+    ends_s = time.monotonic() + _AT_EXIT_S
+    for worker in list(_workers.values()):
+        worker.wait(max(0.0, ends_s - time.monotonic()))

@@ -1,5 +1,7 @@
 """Workers by name: never two of one, and gone when they are stopped."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -52,3 +54,23 @@ def test_what_ended_a_worker_is_told_once() -> None:
     with pytest.raises(ServerError, match="no more events"):
         workers.is_running("test")
     assert not workers.is_running("test")
+
+
+LEAVES = """
+import sys
+from clickstream import workers
+
+def leave(stop):
+    stop.wait()
+    print("left", flush=True)
+
+workers.start("consumer", leave)
+"""
+
+
+def test_a_process_that_ends_tells_its_workers() -> None:
+    """So that a consumer leaves its group before the kernel is gone."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout == "left\n"

@@ -1,0 +1,87 @@
+"""What goes wrong around a control room on stage, in a real JupyterLab."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from playwright.sync_api import Page, expect
+
+from benchmarks import screen, stage
+from clickstream import index, topics
+from clickstream.settings import Settings
+
+WAIT = 7
+"""Place of the cell that is put behind all others."""
+
+
+def kernels() -> list[int]:
+    """The process ids of the kernels that this test's JupyterLab runs."""
+    children = psutil.Process(os.getpid()).children(recursive=True)
+    return [each.pid for each in children if "ipykernel_launcher" in " ".join(each.cmdline())]
+
+
+@pytest.fixture
+def notebook(
+    page: Page, chromium: str, settings: Settings, tmp_path: Path
+) -> Iterator[screen.Notebook]:
+    """Notebook 06 with a cell more, that waits for a long time."""
+    notebook = nbformat.read(screen.NOTEBOOKS / stage.NOTEBOOK, as_version=4)
+    notebook.cells.append(
+        nbformat.v4.new_code_cell("room.flow.read(), room.until(more=10**9, most_s=60)")
+    )
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / stage.NOTEBOOK)
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=tmp_path / "notebooks") as address:
+        yield screen.Notebook(page, address)
+    assert kernels() == [], "a kernel outlived JupyterLab"
+    assert topics.consumers(settings.kafka) == 0, "a consumer outlived its kernel"
+    topics.delete_topics(settings.kafka)
+    index.delete_index(index.connect(settings.opensearch), settings.opensearch.index)
+
+
+@pytest.mark.timeout(240)
+def test_trouble_around_the_room_orphans_nothing(notebook: screen.Notebook) -> None:
+    """Interrupted, in two tabs, restarted, closed: a line where one is due, and it moves on."""
+    room, _ = stage.first_chart(notebook)
+    room.button("Start").click()
+    room.until(lambda: room.number("indexed") > 50)
+
+    notebook.start_cell(WAIT)
+    notebook.page.wait_for_timeout(1_000)
+    notebook.choose("Kernel", "Interrupt Kernel")
+    told = notebook.panel.locator(".jp-CodeCell").nth(WAIT).locator(".jp-OutputArea-output")
+    expect(told).to_contain_text("what runs in the background goes on")
+    assert "Traceback" not in told.inner_text()
+    assert notebook.changes_per_second(3)[0] >= stage.LEAST_HZ / 2
+
+    notebook.save()
+    with notebook.page.expect_popup() as opened:
+        notebook.page.evaluate("window.open('about:blank')")
+    second = screen.Notebook(opened.value, notebook.page.url)
+    twin = stage.Room(second)
+    twin.output.scroll_into_view_if_needed()  # what is far below is drawn when it is seen
+    second.until_drawn(5)
+    for each in (second, notebook):
+        each.page.bring_to_front()
+        assert each.changes_per_second(4)[0] > 0, "both draw on the same two cores, so no bar"
+    second.page.bring_to_front()
+    twin.choose_rate("200 /s")
+    twin.until(lambda: twin.number("per second") > 120, 10)
+    second.page.close()
+    notebook.page.bring_to_front()
+    room.until(lambda: room.number("per second") > 120, 10)
+
+    (before,) = kernels()
+    notebook.restart_kernel()
+    (after,) = kernels()
+    again, _ = stage.first_chart(notebook)
+    again.button("Start").click()
+    indexed = again.number("indexed")
+    again.until(lambda: again.number("indexed") > indexed + 50)
+    assert before == after or not psutil.pid_exists(before)
+    assert notebook.changes_per_second(3)[0] >= stage.LEAST_HZ / 2
+    assert notebook.errors == []
+    notebook.page.close()
