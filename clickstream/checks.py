@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import platform
+import re
 import shutil
+import socket
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import metadata
 
-from clickstream import fetch, index, servers, state, topics
+import psutil
+
+from clickstream import fetch, index, lab, servers, state, topics
 from clickstream.errors import ClickstreamError
 
 FREE_DISK_BYTES = 3_000_000_000
 """2 GB below which OpenSearch allocates nothing, and room for a day's traffic."""
+FREE_MEMORY_BYTES = 3_500_000_000
+"""For both servers, JupyterLab and a kernel for every notebook."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +44,63 @@ def run() -> list[Finding]:
     """
     findings = [
         Finding("Python", True, platform.python_version()),
+        _packages(),
+        _memory(),
         _disk(),
+        _ports(),
         _files(),
         _asking("servers", _servers),
         _asking("topic", _topic),
         _asking("index", _index),
     ]
     return [replace(each, remedy="") if each.is_good else each for each in findings]
+
+
+def _packages() -> Finding:
+    lock = lab.CLONE / "requirements.lock"
+    pinned: defaultdict[str, set[str]] = defaultdict(set)
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE):
+        pinned[name].add(version)  # another for an older Python
+    others = []
+    for name, versions in pinned.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # for another system
+        if found not in versions:
+            others.append(f"{name} is {found}, not {max(versions)}")
+    return Finding(
+        "packages",
+        not others,
+        ", ".join(others) or "as pinned",
+        "run `make demo`, which installs what is pinned",
+    )
+
+
+def _memory() -> Finding:
+    held = sum(each.memory_mb or 0 for each in servers.status()) * 1_000_000
+    needed = max(FREE_MEMORY_BYTES - held, 0)
+    free = psutil.virtual_memory().available
+    return Finding(
+        "memory",
+        free >= needed,
+        f"{free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB needed",
+        "close other programs",
+    )
+
+
+def _ports() -> Finding:
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            socket.create_connection(listening.getsockname(), timeout=2).close()
+    except OSError as error:
+        return Finding(
+            "ports",
+            False,
+            f"listening on 127.0.0.1: {error.strerror or error}",
+            "let Python and Java listen there, see your firewall",
+        )
+    return Finding("ports", True, "127.0.0.1 gives free ones; none is fixed")
 
 
 def _disk() -> Finding:

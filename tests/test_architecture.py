@@ -52,7 +52,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "stage": (5, set()),
     "sample": (5, {"pandas"}),
     "consumer": (5, {"confluent_kafka"}),
-    "checks": (5, set()),
+    "checks": (7, {"psutil"}),
     "rush": (6, set()),
     "reactions": (6, set()),
     "transitions": (6, {"pandas", "scipy"}),
