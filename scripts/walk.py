@@ -1,7 +1,8 @@
 """Run every notebook headless, in order, and write each as one HTML file (`make walk`).
 
 A file holds everything it shows: plotly.js once, figures as figures, the last picture of a
-live panel in place of its dials. Nothing is loaded from anywhere, so it opens from disk.
+live panel in place of its dials and buttons. Nothing is loaded from anywhere, so it opens from
+disk.
 
     python scripts/walk.py FOLDER
 """
@@ -106,7 +107,7 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> int:
 
 
 def without_widgets(output: Any, widgets: dict[str, Any]) -> Iterator[Any]:
-    """Give an output as it is, and for a widget what its output areas show."""
+    """Give an output as it is, and for a widget what it shows: outputs, text, live charts."""
     view = output.get("data", {}).get(WIDGET)
     if view is None:
         yield output
@@ -117,6 +118,13 @@ def without_widgets(output: Any, widgets: dict[str, Any]) -> Iterator[Any]:
         model = state.get(waiting.pop(0), {}).get("state", {})
         for shown in model.get("outputs", []):
             yield nbformat.from_dict(shown)
+        if model.get("_model_name") == "HTMLModel" and model["value"]:
+            yield nbformat.v4.new_output("display_data", {"text/html": model["value"]})
+        if "_figure" in model:
+            drawn = json.loads(model["_figure"])
+            title = drawn["layout"].pop("title", {}).get("text", "").partition("<br>")[0]
+            yield nbformat.v4.new_output("display_data", {"text/html": f"<h4>{title}</h4>"})
+            yield nbformat.v4.new_output("display_data", {PLOTLY: drawn})
         waiting += [child.removeprefix("IPY_MODEL_") for child in model.get("children", [])]
 
 

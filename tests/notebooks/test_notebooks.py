@@ -21,7 +21,7 @@ MOST_S = 20
 
 SLOW_S = 2
 
-FIGURES = {"01": 5, "04": 1, "05": 6, "06": 2, "07": 6}
+FIGURES = {"01": 5, "04": 1, "05": 6, "06": 7, "07": 6}
 """Charts on the page of a notebook; of the dials, the first picture."""
 
 LIVE = {"06-live-control-room.ipynb": "room.stop()"}
