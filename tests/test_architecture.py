@@ -29,6 +29,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "look": (1, {"plotly"}),
     "arrivals": (2, {"plotly"}),
     "livechart": (1, {"anywidget", "traitlets", "plotly"}),
+    "exercise": (1, set()),
     "newsroom": (2, set()),
     "poison": (2, set()),
     "timeline": (2, {"plotly"}),

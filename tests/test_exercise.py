@@ -1,0 +1,46 @@
+"""What the check of an exercise says."""
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from clickstream import events
+from clickstream.exercise import UNTOUCHED, check
+
+
+def is_near_three(number: Any) -> bool:
+    """Judge as the notebooks do: reckon with what is given."""
+    return abs(number - 3) < 0.5
+
+
+def say(answer: Any) -> str:
+    """Check an answer to what is near three."""
+    return check(answer, is_near_three, hint="count on", why="two and one")
+
+
+def test_without_an_answer_it_says_what_to_do() -> None:
+    """None is no answer, so nothing judges it."""
+    assert say(None) == UNTOUCHED
+
+
+@pytest.mark.parametrize("answer", [3, 2.8, pd.Series([3]).iloc[0]])
+def test_a_right_answer_gets_its_reason(answer: Any) -> None:
+    """Whatever type its number has."""
+    assert say(answer) == "Right: two and one"
+
+
+@pytest.mark.parametrize(
+    "answer", [0, -1, math.nan, "three", "", [], print, ..., pd.Series([3, 4]), pd.DataFrame()]
+)
+def test_any_other_answer_gets_the_hint(answer: Any) -> None:
+    """What cannot be judged, too: an attendee never meets a traceback here."""
+    assert say(answer) == "Not yet: count on"
+
+
+def test_an_error_of_ours_is_told_in_place_of_the_hint() -> None:
+    """It knows better what to do: start a server, wait for the consumer, mend a field."""
+    said = check(b"{}", events.decode, hint="count on", why="an event")
+
+    assert said.startswith("Not yet: not an event: ")
