@@ -1,5 +1,6 @@
 """Every notebook that git tracks, run twice in one kernel on the real servers."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from clickstream import servers
+from clickstream.exercise import UNTOUCHED
 from clickstream.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +28,9 @@ FIGURES = {"01": 5, "04": 1, "05": 6, "06": 7, "07": 6}
 
 LIVE = {"06-live-control-room.ipynb": "room.stop()"}
 """What goes on after the last cell, and what ends it."""
+
+SOLUTION = re.compile(r"<summary>A solution</summary>\n\n```python\n(.*?)```", re.DOTALL)
+"""Folded behind the check of an exercise."""
 
 LEFT_OVER = """
 import threading
@@ -46,6 +51,7 @@ def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
     """Run all cells, each again at once unless it is slow, and then all of them once more.
 
     No cell may take longer than `MOST_S`. One that says so is run again, as a reader would.
+    The second time every exercise is tried, where it stands.
     """
     path = ROOT / "notebooks" / name
     notebook = nbformat.read(path, as_version=4)
@@ -64,8 +70,11 @@ def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
             execute(client, cell, place)
             if time.monotonic() - started_s < SLOW_S:
                 execute(client, cell, place)
+        tasks = exercises(notebook)
         for place, cell in enumerate(notebook.cells):
             execute(client, cell, place)
+            if place in tasks:
+                assert_can_be_solved(client, place, *tasks[place])
         if name in LIVE:
             notebook.cells.append(nbformat.v4.new_code_cell(LIVE[name]))
             execute(client, notebook.cells[-1], len(notebook.cells) - 1)
@@ -82,6 +91,26 @@ def execute(client: NotebookClient, cell: nbformat.NotebookNode, place: int) -> 
         client.execute_cell(cell, place)
         if "run this cell again" not in str(cell.get("outputs", "")):
             return
+
+
+def exercises(notebook: nbformat.NotebookNode) -> dict[int, tuple[int, str]]:
+    """By the place of its check: the place of the cell to edit, and the folded solution."""
+    folded = {place: SOLUTION.search(cell.source) for place, cell in enumerate(notebook.cells)}
+    return {place - 1: (place - 3, found[1]) for place, found in folded.items() if found}
+
+
+def assert_can_be_solved(client: NotebookClient, check: int, task: int, solution: str) -> None:
+    """Let the check, just run, judge what is there untouched, a wrong answer, the solution."""
+    cells = client.nb.cells
+    said = [ast.literal_eval(cells[check].outputs[0]["data"]["text/plain"])]
+    for answer in (cells[task].source.replace("None", "-1"), solution):
+        cells[task].source = answer
+        for place in (task, check):
+            execute(client, cells[place], place)
+        said.append(ast.literal_eval(cells[check].outputs[0]["data"]["text/plain"]))
+    assert said[0] == UNTOUCHED
+    assert said[1].startswith("Not yet: ")
+    assert said[2].startswith("Right: ")
 
 
 def outputs_of(client: NotebookClient) -> list[nbformat.NotebookNode]:
@@ -104,9 +133,10 @@ def written(client: NotebookClient, path: Path) -> tuple[int, str]:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", [name for name in tracked() if not name.startswith("99")])
 def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings, tmp_path: Path) -> None:
-    """Without an error or a word on stderr; no worker is left, and its page holds its charts."""
+    """Without an error or a word on stderr, exercises solved; no worker left, all charts there."""
     client = run_twice(name, os.environ["CLICKSTREAM_STATE"])
 
+    assert len(exercises(client.nb)) in (1, 2)
     wrong = [o for o in outputs_of(client) if o.output_type == "error" or o.get("name") == "stderr"]
     assert wrong == []
     if name.startswith("05"):
