@@ -6,7 +6,7 @@ INSTALL = command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; instal
 	(Debian and Ubuntu: apt install python3-venv), or name yours: make PYTHON=python3.12 demo" >&2; exit 1; }; \
 	"$(PYTHON)" scripts/install.py
 
-# Test, torture, walk, bench, stage and pictures: servers, ports and state of their own, and no word of a target.
+# Test, torture, walk, bench, bench-stage and pictures: servers, ports and state of their own, and no word of a target.
 # Only the cache and the mirror are shared. They start from nothing, and whatever happens,
 # their servers are taken down.
 APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
@@ -17,10 +17,10 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-.PHONY: help demo test torture walk bench stage pictures prepare use up down status reset fresh check lint lock clean venv dev
+.PHONY: help demo test torture walk bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
 
 demo: venv  ## fetch what is missing, start everything, open JupyterLab
 	@$(BIN)/clickstream demo
@@ -37,7 +37,7 @@ walk: dev  ## run every notebook and write each as HTML under build/walk/
 bench: dev  ## measure what the README promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks
 
-stage: dev  ## measure the control room before an audience, in a Chromium
+bench-stage: dev  ## measure the control room before an audience, in a Chromium
 	@$(APART) $(BIN)/python -m benchmarks.stage && $(BIN)/python -m benchmarks.offline
 
 pictures: dev  ## take the README's pictures from the running kit, in a Chromium

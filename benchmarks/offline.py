@@ -1,4 +1,4 @@
-"""`make stage`, too: servers, JupyterLab, kernel and browser where there is no network."""
+"""`make bench-stage`, too: servers, JupyterLab, kernel and browser where there is no network."""
 
 from __future__ import annotations
 

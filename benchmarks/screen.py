@@ -6,19 +6,22 @@ sleeps for a fixed time and hopes: what is waited for is looked at.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from clickstream import lab as jupyterlab
 from clickstream import state
 
 _RUN = """
@@ -27,9 +30,13 @@ from pathlib import Path
 from clickstream import lab
 lab.COPY = Path(sys.argv[1])
 lab.NOTEBOOKS = Path(sys.argv[2])
+lab.SETTINGS = Path(sys.argv[4])
 lab.run(sys.argv[3], environment={}, say=lambda line: print(line, flush=True))
 """
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+_PROMPTS = ".jp-CodeCell .jp-InputArea-prompt"
+"""One in each code cell, whether its code is folded or not."""
 
 # What a chart shows, as the page has it: plotly keeps its traces in `_fullData`.
 _SHOWN = """() => [...document.querySelectorAll('.clickstream-live-chart')].map((plot) => {
@@ -60,16 +67,32 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def lab(copy: Path, notebook: str, *, notebooks: Path = NOTEBOOKS) -> Iterator[str]:
+def lab(
+    copy: Path,
+    notebook: str,
+    *,
+    notebooks: Path = NOTEBOOKS,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[str]:
     """Run JupyterLab on a working copy, as `clickstream demo` does; its address.
 
     It is ended by Ctrl-C, as a presenter does it.
+
+    Args:
+        copy: made here.
+        notebook: what is opened first.
+        notebooks: what is copied.
+        overrides: settings of JupyterLab's plugins in place of the kit's.
     """
+    settings = copy.with_name(f"{copy.name}-settings")
+    settings.mkdir(parents=True)
+    shipped = json.loads((jupyterlab.SETTINGS / "overrides.json").read_text())
+    (settings / "overrides.json").write_text(json.dumps({**shipped, **overrides}))
     hidden = ("DISPLAY", "WAYLAND_DISPLAY")
     # Tabs of another copy would come back, and their notebooks are not here.
     shutil.rmtree(state.folder() / "jupyter" / "workspaces", ignore_errors=True)
     process = subprocess.Popen(
-        [sys.executable, "-c", _RUN, str(copy), str(notebooks), notebook],
+        [sys.executable, "-c", _RUN, str(copy), str(notebooks), notebook, str(settings)],
         env={key: value for key, value in os.environ.items() if key not in hidden},
         stdout=subprocess.PIPE,
         text=True,
@@ -141,7 +164,7 @@ class Notebook:
 
     def run_all(self, timeout_s: float = 120) -> None:
         """Choose *Run All Cells* and wait for the last one."""
-        prompts = self.panel.locator(".jp-CodeCell .jp-InputPrompt")
+        prompts = self.panel.locator(_PROMPTS)
         deadline_s = time.monotonic() + timeout_s
         while not re.search(r"\[\d+\]", prompts.last.inner_text()):
             assert time.monotonic() < deadline_s, "the last cell did not run"
@@ -165,12 +188,13 @@ class Notebook:
 
     def start_cell(self, place: int) -> None:
         """Run a code cell, and wait for nothing."""
-        self.panel.locator(".jp-CodeCell .jp-InputArea-editor").nth(place).click()
+        # Its edge: the code may be folded, and a click on a fold unfolds it.
+        self.panel.locator(".jp-CodeCell").nth(place).click(position={"x": 90, "y": 2})
         self.page.keyboard.press("Control+Enter")
 
     def run_cell(self, place: int, timeout_s: float = 60) -> None:
         """Run a code cell, and wait until it is through."""
-        prompt = self.panel.locator(".jp-CodeCell .jp-InputPrompt").nth(place)
+        prompt = self.panel.locator(_PROMPTS).nth(place)
         before = prompt.inner_text()
         deadline_s = time.monotonic() + timeout_s
         self.start_cell(place)

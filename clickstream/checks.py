@@ -61,12 +61,15 @@ def _packages() -> Finding:
     pinned: defaultdict[str, set[str]] = defaultdict(set)
     for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE):
         pinned[name].add(version)  # another for an older Python
+    needed = {re.split(r"[^\w.-]", each)[0] for each in metadata.requires("clickstream") or ()}
     others = []
     for name, versions in pinned.items():
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # for another system
+            if name in needed:  # others may be for another system
+                others.append(f"{name} is missing")
+            continue
         if found not in versions:
             others.append(f"{name} is {found}, not {max(versions)}")
     return Finding(

@@ -30,7 +30,7 @@ from clickstream.errors import ConfigError, ServerError
 CLONE = Path(__file__).resolve().parent.parent
 NOTEBOOKS = CLONE / "notebooks"
 COPY = CLONE / "work"
-_SETTINGS = Path(__file__).with_name("lab_settings")
+SETTINGS = Path(__file__).with_name("lab_settings")
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 15.0
 
@@ -119,7 +119,7 @@ def _started(
                 f"--ServerApp.root_dir={COPY}",
                 # No question at Ctrl-C.
                 "--ServerApp.answer_yes=True",
-                f"--LabApp.app_settings_dir={_SETTINGS}",
+                f"--LabApp.app_settings_dir={SETTINGS}",
                 "--LabApp.extension_manager=readonly",
             ],
             cwd=COPY,

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from clickstream import events, scenarios
+from clickstream import checks, events, scenarios
 
 
 @pytest.fixture
@@ -183,6 +184,33 @@ def test_check_names_what_is_missing_and_the_remedy(nowhere: dict[str, str]) -> 
     assert re.search(
         "BAD  servers: Kafka is not up; start both with `.*clickstream up`", done.stdout
     )
+
+
+def test_a_missing_package_is_a_line_with_the_remedy(
+    nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether nothing can be imported without it, or only a chart."""
+    program = (
+        "import sys; sys.modules['typer'] = None; from clickstream.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=nowhere, check=False
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"clickstream: the package 'typer' is missing .*; run `make demo`.*\n", done.stderr
+    )
+
+    installed = metadata.version
+
+    def version(name: str) -> str:
+        if name == "plotly":
+            raise metadata.PackageNotFoundError
+        return installed(name)
+
+    monkeypatch.setattr(checks.metadata, "version", version)
+    (found,) = [each for each in checks.run() if each.subject == "packages"]
+    assert str(found).startswith("BAD  packages: plotly is missing; run `make demo`")
 
 
 def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, str]) -> None:

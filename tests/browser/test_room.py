@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import Page
 
@@ -15,8 +14,6 @@ from clickstream.settings import Settings
 SLACK = 2
 """These machines are noisy: every bar at twice its value."""
 SCREENSHOTS = Path(__file__).parent.parent.parent / "build" / "screenshots"
-BUSY = 7
-"""Place of the cell that is put behind all others."""
 
 
 @pytest.fixture
@@ -24,11 +21,8 @@ def notebook(
     page: Page, chromium: str, settings: Settings, tmp_path: Path
 ) -> Iterator[screen.Notebook]:
     """Notebook 06 with a cell more, that sleeps."""
-    notebook = nbformat.read(screen.NOTEBOOKS / stage.NOTEBOOK, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell("import time; time.sleep(5)"))
-    (tmp_path / "notebooks").mkdir()
-    nbformat.write(notebook, tmp_path / "notebooks" / stage.NOTEBOOK)
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=tmp_path / "notebooks") as address:
+    notebooks = stage.with_a_cell_more(tmp_path / "notebooks")
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
         yield screen.Notebook(page, address)
     topics.delete_topics(settings.kafka)
     index.delete_index(index.connect(settings.opensearch), settings.opensearch.index)
@@ -46,7 +40,8 @@ def test_the_room_survives_a_presenter(notebook: screen.Notebook) -> None:
     room, first = stage.first_chart(notebook)
     assert_met(first)
     stage.begin(room)
-    assert_met(*stage.movement(room, 1), stage.busy(room, BUSY), stage.slider(room))
+    assert_met(*stage.movement(room, 1))
+    assert_met(stage.busy(room), stage.slider(room), stage.busy_slider(room))
     room.output.scroll_into_view_if_needed()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     notebook.page.screenshot(path=SCREENSHOTS / "06-room.png")

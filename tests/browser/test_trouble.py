@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,8 +12,7 @@ from benchmarks import screen, stage
 from clickstream import index, topics
 from clickstream.settings import Settings
 
-WAIT = 7
-"""Place of the cell that is put behind all others."""
+WAIT = "room.until(more=10**9, most_s=60)"
 
 
 def kernels() -> list[int]:
@@ -28,13 +26,8 @@ def notebook(
     page: Page, chromium: str, settings: Settings, tmp_path: Path
 ) -> Iterator[screen.Notebook]:
     """Notebook 06 with a cell more, that waits for a long time."""
-    notebook = nbformat.read(screen.NOTEBOOKS / stage.NOTEBOOK, as_version=4)
-    notebook.cells.append(
-        nbformat.v4.new_code_cell("room.flow.read(), room.until(more=10**9, most_s=60)")
-    )
-    (tmp_path / "notebooks").mkdir()
-    nbformat.write(notebook, tmp_path / "notebooks" / stage.NOTEBOOK)
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=tmp_path / "notebooks") as address:
+    notebooks = stage.with_a_cell_more(tmp_path / "notebooks", WAIT)
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
         yield screen.Notebook(page, address)
     assert kernels() == [], "a kernel outlived JupyterLab"
     assert topics.consumers(settings.kafka) == 0, "a consumer outlived its kernel"
@@ -49,10 +42,10 @@ def test_trouble_around_the_room_orphans_nothing(notebook: screen.Notebook) -> N
     room.button("Start").click()
     room.until(lambda: room.number("indexed") > 50)
 
-    notebook.start_cell(WAIT)
+    notebook.start_cell(stage.LAST)
     notebook.page.wait_for_timeout(1_000)
     notebook.choose("Kernel", "Interrupt Kernel")
-    told = notebook.panel.locator(".jp-CodeCell").nth(WAIT).locator(".jp-OutputArea-output")
+    told = notebook.panel.locator(".jp-CodeCell").nth(stage.LAST).locator(".jp-OutputArea-output")
     expect(told).to_contain_text("what runs in the background goes on")
     assert "Traceback" not in told.inner_text()
     assert notebook.changes_per_second(3)[0] >= stage.LEAST_HZ / 2

@@ -146,6 +146,37 @@ def test_trouble_is_a_line_and_what_can_goes_on(flow: Flow, made: Settings) -> N
     assert lag(made) == 0
 
 
+def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(flow: Flow, made: Settings) -> None:
+    """What readers did meanwhile waits in the producer; nothing that was acknowledged is lost."""
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 100, 20)
+    with servers.taken_down("kafka"):
+        wait_until(lambda: "Kafka" in flow.read().trouble, 30)
+        assert "\n" not in flow.read().trouble
+        before = flow.read().produced
+    wait_until(lambda: flow.read().produced > before + 200 and not flow.read().trouble, 60)
+    flow.stop()
+    wait_until(lambda: lag(made) == 0, 20)
+    found = flow.read()
+    assert found.indexed == stored(made) >= found.produced
+
+
+def test_readers_stop_where_a_laptop_has_enough(
+    flow: Flow, made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At so many messages, with a line that says what to do; after a reset they act again."""
+    monkeypatch.setattr("clickstream.flow.MOST_MESSAGES", 400)
+    flow.start()
+    wait_until(lambda: not flow.read().is_running, 20)
+    assert "press Reset" in flow.read().trouble
+    wait_until(lambda: flow.read().indexed == flow.read().in_kafka, 20)
+    assert 400 < flow.read().in_kafka < 1_000
+    flow.reset()
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 100, 20)
+    assert flow.read().trouble == ""
+
+
 def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None:
     """Five times the reactions show in the mix; a bot is there, and gone."""
     flow.events_per_second = 2_000
