@@ -35,9 +35,6 @@ lab.run(sys.argv[3], environment={}, say=lambda line: print(line, flush=True))
 """
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
-_PROMPTS = ".jp-CodeCell .jp-InputArea-prompt"
-"""One in each code cell, whether its code is folded or not."""
-
 # What a chart shows, as the page has it: plotly keeps its traces in `_fullData`.
 _SHOWN = """() => [...document.querySelectorAll('.clickstream-live-chart')].map((plot) => {
   const plain = (values) => Array.from(values ?? [], (v) => (v?.length && v.map ? [...v] : v));
@@ -164,7 +161,7 @@ class Notebook:
 
     def run_all(self, timeout_s: float = 120) -> None:
         """Choose *Run All Cells* and wait for the last one."""
-        prompts = self.panel.locator(_PROMPTS)
+        prompts = self.panel.locator(".jp-CodeCell .jp-InputArea-prompt")
         deadline_s = time.monotonic() + timeout_s
         while not re.search(r"\[\d+\]", prompts.last.inner_text()):
             assert time.monotonic() < deadline_s, "the last cell did not run"
@@ -194,19 +191,20 @@ class Notebook:
 
     def run_cell(self, place: int, timeout_s: float = 60) -> None:
         """Run a code cell, and wait until it is through."""
-        prompt = self.panel.locator(_PROMPTS).nth(place)
-        before = prompt.inner_text()
+        # Where the code is folded, only what it shows has a prompt.
+        cell = self.panel.locator(".jp-CodeCell").nth(place)
+        prompts = cell.locator(".jp-InputArea-prompt, .jp-OutputPrompt")
+        before = prompts.all_inner_texts()
         deadline_s = time.monotonic() + timeout_s
         self.start_cell(place)
         pressed_s = time.monotonic()
-        while (now := prompt.inner_text()) == before or "*" in now:
+        while (now := prompts.all_inner_texts()) == before or not now or "*" in str(now):
             assert time.monotonic() < deadline_s, f"cell {place} is not through"
             if now == before and time.monotonic() - pressed_s > 3:
                 # A page that is still being filled takes no notice; a person would try again.
                 self.start_cell(place)
                 pressed_s = time.monotonic()
             self.page.wait_for_timeout(20)
-        cell = self.panel.locator(".jp-CodeCell").nth(place)
         errors = cell.locator("[data-mime-type='application/vnd.jupyter.error'], .jp-RenderedText")
         said = " ".join(errors.all_inner_texts())
         assert "Error" not in said, said
