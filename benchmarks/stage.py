@@ -222,15 +222,20 @@ def memory_mb(pids: list[int]) -> Seen:
     """Add up what processes and all their children hold, but for the browser."""
     processes = {psutil.Process(pid) for pid in pids}
     processes |= {child for each in processes for child in each.children(recursive=True)}
-    ours = [each for each in processes if "chrom" not in each.name()]
-    held = sum(_held_bytes(each) for each in ours) / 1e6
+    held = sum(map(_held_bytes, processes)) / 1e6
     return Seen("servers, JupyterLab and a kernel for every notebook, MB", held, 3_500)
 
 
 def _held_bytes(process: psutil.Process) -> int:
-    """Give what it holds in memory; what processes share counts once, where Linux says so."""
-    found = process.memory_full_info()
-    return int(getattr(found, "pss", found.rss))
+    """Give what it holds in memory; what processes share counts once, where Linux says so.
+
+    Nothing where it has just ended, or is the browser's.
+    """
+    try:
+        found = process.memory_full_info()
+        return 0 if "chrom" in process.name() else int(getattr(found, "pss", found.rss))
+    except psutil.Error:
+        return 0
 
 
 def rows(address: str, executable: str) -> Iterator[Seen]:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from clickstream import topics
+from clickstream import topics, workers
 from clickstream.bulks import Batch, BulkSender, action
 from clickstream.errors import ClickstreamError, EventError, Interrupted, ServerError, command
 from clickstream.ledger import Ledger, Span
@@ -382,11 +382,9 @@ class _Indexer:
             self._in_flight.clear()
             # Commits what was stored, and leaves the group. A Kafka that hangs would hold it
             # up for a minute; then the group finds out by itself.
-            closing = threading.Thread(target=self._consumer.close, daemon=True)
-            closing.start()
-            closing.join(_CLOSE_S)
+            has_left = workers.within(_CLOSE_S, self._consumer.close)
             self.report.seconds = time.monotonic() - self._started_s
-        if closing.is_alive():
+        if not has_left:
             logger.warning("kafka does not answer, left without it topic=%s", self._topic)
         if failure is not None:
             raise failure

@@ -11,10 +11,11 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -28,6 +29,7 @@ from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.metrics import IndexReport
 from clickstream.queries import Answer
 from clickstream.reactions import Mood
+from clickstream.reading import Reading
 from clickstream.scenarios import SCENARIOS
 from clickstream.simulator import Simulator
 from clickstream.specs import VOLUME, VOLUME_SCENARIOS
@@ -52,36 +54,6 @@ _AFTER_TROUBLE_S = 1.0
 _WORKERS = ("traffic", "indexer", "gauge", "charts")
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How much is where, at one moment."""
-
-    is_running: bool = False
-    produced: int = 0
-    """Acknowledged by Kafka since `start`, over all its runs."""
-    per_second: float = 0.0
-    """Messages that arrived in Kafka, over the latest second."""
-    in_kafka: int = 0
-    lag: int = 0
-    indexed: int = 0
-    """Documents in the index."""
-    dead_letters: int = 0
-    latency_ms: float | None = None
-    """From Kafka's timestamp to OpenSearch's answer, the median; None before the first."""
-    trouble: str = ""
-    """What went wrong, and what to do, in a line; empty where all is well."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.produced:,} produced, {self.in_kafka:,} in Kafka, lag {self.lag:,}, "
-            f"{self.indexed:,} indexed, {self.dead_letters:,} dead letters, "
-            f"{self.per_second:,.0f} events a second"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
-
-
 class Flow:
     """All that runs for one demo; made once more, it replaces all that an earlier one started.
 
@@ -97,16 +69,19 @@ class Flow:
     """
 
     def __init__(self, demo: Demo, *, events_per_second: float = DEFAULT_RATE) -> None:
-        _end(*_WORKERS)
+        workers.end(*_WORKERS)
         self._demo = demo
         self._pace = producer.Pace(events_per_second, rng=Random())
         self._reactions = 1.0
+        self._lock = threading.Lock()
         self._begin_anew()
         self.look()
 
     def _begin_anew(self) -> None:
         self._stage: Stage | None = None
         self._produced = self._documents = self._counted = self._settled = 0
+        self._seen = (0, 0)
+        """Produced and indexed, taken before Kafka was asked, so that it never holds fewer."""
         self.others = 0
         """Consumers of the group that were at work elsewhere at the latest start."""
         self._sent: producer.ProduceReport | None = None
@@ -123,12 +98,12 @@ class Flow:
         Raises:
             ClickstreamError: a server did not answer.
         """
+        self._documents, self._report = self._demo.documents(), None
         gauge = DepthGauge(self._demo.settings.kafka)
         try:
-            self._take(gauge.read())
+            self._look(gauge)
         finally:
             gauge.close()
-        self._documents, self._report = self._demo.documents(), None
         self._ask()
 
     @property
@@ -149,7 +124,7 @@ class Flow:
     def reactions(self, times: float) -> None:
         self._reactions = times
         if self._stage is None:
-            return  # `_produce` does it for a new crowd
+            return  # `start` does it for a new crowd
         if times == 1:
             self._stage.stop(Mood.name)
         else:
@@ -166,10 +141,15 @@ class Flow:
         """Whether readers act."""
         return self._is_at_work("traffic")
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing of it runs."""
+        return not any([self._is_at_work(name) for name in _WORKERS])
+
     def _is_at_work(self, name: str) -> bool:
         try:
             return workers.is_running(name)
-        except ClickstreamError as error:
+        except Exception as error:  # whatever ended it is told
             self._troubles[name] = f"{error}; press Start to go on"
             return False
 
@@ -182,31 +162,34 @@ class Flow:
         self._troubles.clear()
         if not self._is_at_work("indexer"):
             self.others = topics.consumers(self._demo.settings.kafka)
-            self._documents = self._demo.documents()
-            self._settled, self._report = self._depth.messages - self._depth.lag, None
+            before = self._depth.messages
+            self.look()
+            if self._depth.messages < before:  # somebody else made all new
+                self._produced = 0
             workers.start("indexer", self._index)
         if not self._is_at_work("traffic"):
-            workers.start("traffic", self._produce)
+            if self._stage is None:
+                now_ms = int(time.time() * 1000)
+                self._stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
+                self.reactions = self._reactions
+            workers.start("traffic", partial(self._produce, self._stage))
         for name, watch in (("gauge", self._watch_kafka), ("charts", self._watch_index)):
             if not self._is_at_work(name):
                 workers.start(name, watch)
 
-    def _produce(self, stop: threading.Event) -> None:
-        if self._stage is None:
-            now_ms = int(time.time() * 1000)
-            self._stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
-        self.reactions = self._reactions
+    def _produce(self, stage: Stage, stop: threading.Event) -> None:
         try:
             self._sent = producer.produce(
                 self._demo.settings.kafka,
-                self._stage,
+                stage,
                 pace=self._pace,
                 stop=stop,
                 on_second=lambda report: setattr(self, "_sent", report),
             )
         finally:
-            sent, self._sent = self._sent, None
-            self._produced += 0 if sent is None else sent.delivered
+            with self._lock:
+                sent, self._sent = self._sent, None
+                self._produced += 0 if sent is None else sent.delivered
 
     def _index(self, stop: threading.Event) -> None:
         consumer.index_topic(
@@ -219,42 +202,58 @@ class Flow:
         Raises:
             ClickstreamError: a server did not answer to the last look; all has ended.
         """
-        self._halt("traffic")
-        ends_s = time.monotonic() + _CATCH_UP_S
-        while self._is_at_work("indexer") and self._depth.lag and time.monotonic() < ends_s:
-            time.sleep(0.05)
-        self._halt("indexer", "gauge", "charts")
+        self._halt("traffic", "gauge")
+        if "gauge" not in self._troubles:  # without Kafka there is nothing to wait for
+            with (
+                suppress(ClickstreamError),
+                closing(DepthGauge(self._demo.settings.kafka)) as gauge,
+            ):
+                ends_s = time.monotonic() + _CATCH_UP_S
+                self._look(gauge)  # the gauge's own latest may be of before the last message
+                while self._depth.lag and self._is_at_work("indexer") and time.monotonic() < ends_s:
+                    time.sleep(0.05)
+                    self._look(gauge)
+        self._halt("indexer", "charts")
         self.look()
 
     def _halt(self, *names: str) -> None:
         for name in names:
             self._is_at_work(name)  # so that what ended it is told
-            _end(name)
+            workers.end(name)
 
     def reset(self) -> str:
         """Stop, and make topic, dead letters and index new and empty; say what was deleted.
 
         Raises:
-            ServerError: a server did not answer; then nothing was deleted.
+            ServerError: a server did not answer, or somebody else is reading; then nothing was
+                deleted.
         """
-        _end(*_WORKERS)
-        said = self._demo.reset(yes=True)
+        workers.end(*_WORKERS)
+        try:
+            said = self._demo.reset(yes=True)
+        except ClickstreamError:
+            self.look()
+            raise
         self._begin_anew()
         self.look()
         return said
 
     def close(self) -> None:
         """End everything at once."""
-        _end(*_WORKERS)
+        workers.end(*_WORKERS)
 
-    def toggle(self, name: str) -> None:
-        """Let a scenario play, or end it where it does; where nobody acts, nothing happens."""
+    def toggle(self, name: str) -> bool:
+        """Let a scenario play, or end it where it does; say whether it plays now.
+
+        Where nobody acts, nothing happens.
+        """
         if self._stage is None:
-            return
+            return False
         if name in self._stage.running:
             self._stage.stop(name)
-        else:
-            self._stage.start(SCENARIOS[name]())
+            return False
+        self._stage.start(SCENARIOS[name]())
+        return True
 
     @property
     def playing(self) -> tuple[str, ...]:
@@ -265,8 +264,8 @@ class Flow:
         def watch() -> None:
             gauge = DepthGauge(self._demo.settings.kafka)
             try:
-                for _ in ticks(GAUGE_S, stop):
-                    self._take(gauge.read())
+                for _ in workers.ticks(GAUGE_S, stop):
+                    self._look(gauge)
                     self._troubles.pop("gauge", None)
                     self._mind_the_laptop()
             finally:
@@ -274,9 +273,19 @@ class Flow:
 
         self._again_and_again("gauge", watch, stop)
 
+    def _look(self, gauge: DepthGauge) -> None:
+        with self._lock:
+            sent = self._sent
+            produced = self._produced + (0 if sent is None else sent.delivered)
+        seen = (produced, self._indexed())
+        self._take(gauge.read())
+        self._seen = seen
+
     def _take(self, depth: Depth) -> None:
         report = self._report
-        if report is not None:
+        if report is None:
+            self._settled = depth.messages - depth.lag
+        else:
             if depth.messages < self._depth.messages:  # somebody else made the topic new
                 self._settled = depth.messages - depth.lag - report.messages
             # What is settled and not yet committed does not wait any more.
@@ -294,7 +303,7 @@ class Flow:
             return
         free = shutil.disk_usage(state.folder()).free
         if self._depth.messages > MOST_MESSAGES or free < LEAST_FREE:
-            _end("traffic")
+            workers.end("traffic")
             self._troubles["traffic"] = (
                 f"readers stopped at {self._depth.messages:,} messages, {free / 1e9:.1f} GB of "
                 "disk free: enough for a laptop; press Reset to begin anew"
@@ -302,7 +311,7 @@ class Flow:
 
     def _watch_index(self, stop: threading.Event) -> None:
         def watch() -> None:
-            for _ in ticks(CHARTS_S, stop):
+            for _ in workers.ticks(CHARTS_S, stop):
                 self._ask()
                 self._mind_the_others()
                 self._troubles.pop("charts", None)
@@ -310,10 +319,14 @@ class Flow:
         self._again_and_again("charts", watch, stop)
 
     def _mind_the_others(self) -> None:
-        """Count anew where other consumers index, too, or somebody emptied the index."""
+        """Count anew where other consumers index, too, or somebody emptied the index.
+
+        What is found at once may be of our own and not reported yet: what was found the time
+        before counts.
+        """
         counted = self._demo.documents(refresh=False)
-        if counted > self._indexed() or counted < self._counted:
-            self._documents += counted - self._indexed()
+        if self._counted > self._indexed() or counted < self._counted:
+            self._documents += min(counted, self._counted) - self._indexed()
         self._counted = counted
 
     def _ask(self) -> None:
@@ -335,16 +348,16 @@ class Flow:
 
     def read(self) -> Reading:
         """Say how much is where; asks nobody, so it may be called often."""
-        sent, report = self._sent, self._report
+        report = self._report
         is_running = self.is_running
         self._is_at_work("indexer")  # so that what ended it is told
         return Reading(
             is_running=is_running,
-            produced=self._produced + (0 if sent is None else sent.delivered),
-            per_second=self.arrivals.per_second(),
+            produced=self._seen[0],
+            per_second=self.arrivals.per_second() if self._is_at_work("gauge") else 0.0,
             in_kafka=self._depth.messages,
             lag=self._depth.lag,
-            indexed=self._indexed(),
+            indexed=self._seen[1],
             dead_letters=self._depth.dead_letters,
             latency_ms=None if report is None else report.latency_ms(0.5),
             trouble=next(iter(list(self._troubles.values())), ""),
@@ -358,18 +371,3 @@ def _whole(answer: Answer, now: datetime) -> Answer:
     for name in (VOLUME.name, VOLUME_SCENARIOS):
         frames[name] = frames[name][frames[name]["timestamp"] <= last].reset_index(drop=True)
     return replace(answer, frames=frames)
-
-
-def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
-    """Tick at an even pace, however long what is done at each takes, until told to stop."""
-    next_s = time.monotonic()
-    while not stop.is_set():
-        yield next_s
-        next_s = max(next_s + every_s, time.monotonic())
-        stop.wait(next_s - time.monotonic())
-
-
-def _end(*names: str) -> None:
-    for name in names:
-        with suppress(ClickstreamError):  # whatever had ended it: it is over
-            workers.stop(name)

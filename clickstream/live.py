@@ -20,8 +20,9 @@ import plotly.graph_objects as go
 from clickstream import look, workers
 from clickstream.demo import Demo
 from clickstream.errors import Interrupted
-from clickstream.flow import GAUGE_S, Flow, Reading, ticks
+from clickstream.flow import GAUGE_S, Flow
 from clickstream.livechart import LiveChart
+from clickstream.reading import Reading
 from clickstream.scenarios import SCENARIOS
 from clickstream.specs import DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
 
@@ -52,7 +53,7 @@ class ControlRoom:
     """
 
     def __init__(self, demo: Demo, *, events_per_second: int = 20) -> None:
-        workers.stop("pump")
+        workers.end("hands", "pump")
         self.flow = Flow(demo, events_per_second=events_per_second)
         self._demo = demo
         self._lock = threading.Lock()
@@ -82,7 +83,7 @@ class ControlRoom:
             options=[(f"{each:,} /s", each) for each in RATES],
             value=events_per_second,
             description="events",
-            layout={"width": "270px"},
+            layout={"width": "270px", "margin": "0 0 0 16px"},
             style={"description_width": "initial"},
         )
         rate.observe(partial(self._turn, "events_per_second"), "value")
@@ -90,7 +91,7 @@ class ControlRoom:
             options=[(f"×{each:g}", each) for each in MIXES],
             value=1.0,
             description="reactions",
-            layout={"width": "230px"},
+            layout={"width": "230px", "margin": "0 0 0 16px"},
             style={"description_width": "initial"},
         )
         mix.observe(partial(self._turn, "reactions"), "value")
@@ -107,10 +108,11 @@ class ControlRoom:
                 self._strip,
                 self._numbers,
                 widgets.GridBox(
-                    charts[:2], layout={"grid_template_columns": "1fr 1fr", "width": "100%"}
+                    charts[:2], layout={"grid_template_columns": _columns(1, 1), "width": "100%"}
                 ),
                 widgets.GridBox(
-                    charts[2:], layout={"grid_template_columns": "1fr 1fr 1.1fr", "width": "100%"}
+                    charts[2:],
+                    layout={"grid_template_columns": _columns(1, 1, 1.1), "width": "100%"},
                 ),
             ]
         )
@@ -119,7 +121,7 @@ class ControlRoom:
         self, name: str, tooltip: str, command: Callable[[], str], style: str = ""
     ) -> widgets.Button:
         button = widgets.Button(
-            description=name.replace("-", " ").capitalize(),
+            description=_title(name),
             tooltip=tooltip,
             button_style=style,
             layout={"width": "auto", "flex": "0 0 auto"},
@@ -142,7 +144,7 @@ class ControlRoom:
     def _carry_out(self, stop: threading.Event) -> None:
         if not workers.is_running("pump"):
             workers.start("pump", self._pump)
-        while (command := self._next()) is not None:
+        while not stop.is_set() and (command := self._next()) is not None:
             try:
                 self._said = command()
             except Exception as error:  # whatever it is, the next button works
@@ -155,10 +157,12 @@ class ControlRoom:
         with self._lock:
             if self._commands:
                 return self._commands.popleft()
-            if not self.flow.is_running:
-                workers.stop("pump")
-                self._paint()
-            self._is_busy = False
+            try:
+                if self.flow.is_at_rest:
+                    workers.end("pump")
+                    self._paint()
+            finally:
+                self._is_busy = False
             return None
 
     def start(self) -> str:
@@ -232,11 +236,12 @@ class ControlRoom:
     def _toggle(self, name: str) -> str:
         if not self.flow.is_running:
             return "Scenarios need readers: press Start first."
-        self.flow.toggle(name)
-        return f"{name}: {SCENARIOS[name].watch}"
+        if not self.flow.toggle(name):
+            return f"{_title(name)} has ended."
+        return f"{_title(name)}. Watch {SCENARIOS[name].watch}."
 
     def _pump(self, stop: threading.Event) -> None:
-        for _ in ticks(GAUGE_S, stop):
+        for _ in workers.ticks(GAUGE_S, stop):
             try:
                 self._paint()
             except Exception as error:  # whatever it is, the screen goes on
@@ -257,12 +262,15 @@ class ControlRoom:
 
     def close(self) -> None:
         """End all that runs, at once; what is shown stands still."""
-        workers.stop("hands")
-        workers.stop("pump")
+        workers.end("hands", "pump")
         self.flow.close()
 
 
 _shown: list[widgets.Widget] = []
+
+
+def _title(name: str) -> str:
+    return name.replace("-", " ").capitalize()
 
 
 def _dispose(widget: widgets.Widget) -> None:
@@ -274,8 +282,12 @@ def _dispose(widget: widgets.Widget) -> None:
     widget.close()
 
 
-_GRID: Final = {"width": "100%"}
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
+
+
+def _columns(*shares: float) -> str:
+    """Divide the width so, however long a title is that stands in one of them."""
+    return " ".join(f"minmax(0, {share:g}fr)" for share in shares)
 
 
 def _line(text: str, *, is_trouble: bool) -> str:

@@ -9,6 +9,7 @@ Source of the colours: Okabe and Ito 2008, "Color Universal Design".
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import plotly.graph_objects as go
@@ -112,8 +113,19 @@ def compact(figure: go.Figure) -> go.Figure:
         legend_font_size=_SMALL_PX,
         height=None,
     )
+    if not has_legend:  # one beside the chart: at the edge, or it would take the chart's room
+        small.update_layout(legend={"x": 1, "xanchor": "right", "bgcolor": "rgba(0, 0, 0, 0)"})
+    small.for_each_trace(_shorten_labels, selector={"type": "pie"})
+    small.update_traces(domain={"x": [0.0, 0.43]}, selector={"type": "pie"})
     small.update_traces(textfont_size=_SMALL_PX, selector={"type": "bar"})
     small.for_each_annotation(lambda each: each.update(font_size=_SMALL_PX))
     small.update_xaxes(title=None)
     small.update_yaxes(title=None)
     return small
+
+
+def _shorten_labels(pie: go.Pie) -> None:
+    """Leave the counts to who points at a slice: plotly would give them the pie's own room."""
+    pie.customdata = pie.labels
+    pie.hovertemplate = "%{customdata}<extra></extra>"
+    pie.labels = [re.sub(r"</b> .* · ", "</b> ", label) for label in pie.labels]

@@ -9,7 +9,8 @@ import atexit
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from clickstream.errors import ServerError
 
@@ -23,8 +24,7 @@ class Worker:
 
     def __init__(self, name: str, work: Callable[[threading.Event], object]) -> None:
         self.name = name
-        self.error: Exception | None = None
-        """What ended it, where that was an error."""
+        self._error: Exception | None = None
         self._stop = threading.Event()
         self._work = work
         self._thread = threading.Thread(target=self._run, name=f"clickstream-{name}", daemon=True)
@@ -34,12 +34,18 @@ class Worker:
         try:
             self._work(self._stop)
         except Exception as error:
-            self.error = error
+            self._error = error
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
         return self._thread.is_alive()
+
+    def raise_error(self) -> None:
+        """Raise what ended it, where that was an error; once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def tell(self) -> None:
         """Tell it to stop, and do not wait."""
@@ -92,23 +98,52 @@ def stop(name: str) -> bool:
             return False
         was_running = worker.is_running
         worker.stop()
-        if worker.error is not None:
-            raise worker.error
+        worker.raise_error()
         return was_running
 
 
 def is_running(name: str) -> bool:
-    """Say whether a worker of that name is at work.
+    """Say whether a worker of that name is at work; at once, also while one is being stopped.
 
     Raises:
         Exception: what had ended it, told once.
     """
-    with _locks[name]:
-        worker = _workers.get(name)
-        if worker is not None and worker.error is not None:
-            del _workers[name]
-            raise worker.error
-        return worker is not None and worker.is_running
+    worker = _workers.get(name)
+    if worker is None:
+        return False
+    worker.raise_error()
+    return worker.is_running
+
+
+def end(*names: str) -> None:
+    """Stop them one after the other, whatever had ended them before."""
+    for name in names:
+        with suppress(Exception):
+            stop(name)
+
+
+def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
+    """Tick at an even pace, however long what is done at each takes, until told to stop."""
+    next_s = time.monotonic()
+    while not stop.is_set():
+        yield next_s
+        next_s = max(next_s + every_s, time.monotonic())
+        stop.wait(next_s - time.monotonic())
+
+
+def within(seconds: float, work: Callable[[], object]) -> bool:
+    """Call it in a thread of its own, wait so long at most, and say whether it has ended.
+
+    One that hangs goes on behind everybody's back, and ends with the process.
+    """
+    thread = threading.Thread(target=work, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # Python 3.12 starts no thread any more when it is ending
+        work()
+        return True
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 @atexit.register

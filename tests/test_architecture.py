@@ -25,6 +25,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "breaker": (1, set()),
     "workers": (1, set()),
     "metrics": (1, set()),
+    "reading": (0, set()),
     "terminal": (1, {"typer"}),
     "look": (1, {"plotly"}),
     "arrivals": (2, {"plotly"}),

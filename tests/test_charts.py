@@ -520,3 +520,17 @@ def test_many_sections_stand_below_each_other() -> None:
     assert table.layout.height <= 570
     assert table.data[0].columnwidth[0] >= len("entertainment")
     assert table.data[0].cells.font.size >= 18
+
+
+def test_a_small_pie_names_shares_and_keeps_the_counts_for_who_points_at_it() -> None:
+    """A long legend would take the pie's own room; the chart it was made of stays as it is."""
+    frame = pd.DataFrame({"event_type": ["login", "page_view"], "count": [1_000, 3_000]})
+    whole = charts.pie(EVENT_TYPE, frame)
+    (small,) = look.compact(whole).data
+    (large,) = whole.data
+    assert list(large.labels) == [
+        "<b>login</b>   1,000 · 25.0%",
+        "<b>page_view</b>   3,000 · 75.0%",
+    ]
+    assert list(small.labels) == ["<b>login</b> 25.0%", "<b>page_view</b> 75.0%"]
+    assert list(small.customdata) == list(large.labels)

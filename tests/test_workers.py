@@ -62,7 +62,7 @@ from clickstream import workers
 
 def leave(stop):
     stop.wait()
-    print("left", flush=True)
+    workers.within(5, lambda: print("left", flush=True))
 
 workers.start("consumer", leave)
 """
