@@ -17,6 +17,7 @@ from clickstream.settings import Settings
 
 APART = (
     *("test_readme.py", "test_servers.py", "test_simulator.py", "test_cli.py"),
+    *("test_offline.py", "test_walk.py"),
     "pair_of_its_own",
 )
 """What takes long and needs no shared pair; the README's commands wait more than they compute."""
