@@ -1,7 +1,4 @@
 // One plotly.js for all charts of a page, whatever notebook they are in.
-const PLEASE = "plotly.js, please";
-const ASK_AGAIN_MS = 5_000; // whoever was asked first may belong to a kernel that is gone
-const LOOK_EVERY_MS = 20;
 const libraries = (globalThis.__clickstreamPlotly ??= {});
 
 function evaluate(bytes) {
@@ -11,21 +8,13 @@ function evaluate(bytes) {
   return module.exports;
 }
 
-async function library(model, isGone) {
-  const shared = (libraries[model.get("_version")] ??= { plotly: null, askedAt: -Infinity });
-  const receive = (message, buffers) => {
-    if (message === PLEASE) shared.plotly ??= evaluate(buffers[0]);
-  };
-  model.on("msg:custom", receive);
-  while (!shared.plotly && !isGone()) {
-    if (performance.now() - shared.askedAt > ASK_AGAIN_MS) {
-      shared.askedAt = performance.now();
-      model.send(PLEASE);
-    }
-    await new Promise((resume) => setTimeout(resume, LOOK_EVERY_MS));
-  }
-  model.off("msg:custom", receive);
-  return shared.plotly;
+function library(model) {
+  const version = model.get("_version");
+  libraries[version] ??= model.widget_manager
+    .get_model(model.get("_library").replace("IPY_MODEL_", ""))
+    .then((found) => evaluate(found.get("source")));
+  libraries[version].catch(() => delete libraries[version]); // another chart may find it
+  return libraries[version];
 }
 
 function render({ model, el }) {
@@ -63,7 +52,7 @@ function render({ model, el }) {
     if (Plotly && !isGone) frame ||= requestAnimationFrame(draw);
   };
   model.on("change:_figure", soon);
-  library(model, () => isGone).then((found) => {
+  library(model).then((found) => {
     Plotly = found;
     soon();
   });

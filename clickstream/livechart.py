@@ -1,21 +1,37 @@
 """A plotly figure that moves, and may be shown again, made anew or reloaded without harm.
 
 `plotly`'s own `FigureWidget` freezes when its cell is run again, and every new one brings
-5 MB of JavaScript with it. This one asks for the plotly.js of the installed package once a
-page, and after that for nothing: a change is one JSON string, drawn by `Plotly.react`.
+5 MB of JavaScript with it. Here the plotly.js of the installed package is the state of one
+widget, that all charts of a kernel share: it reaches a page once, as widgets do, and a change
+is one JSON string, drawn by `Plotly.react`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import anywidget
 import plotly.graph_objects as go
 import traitlets
+from ipywidgets import widget_serialization
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-_PLEASE = "plotly.js, please"
+
+class _Library(anywidget.AnyWidget):
+    """Holds plotly.js, and shows nothing."""
+
+    _esm = "export default { render() {} }"
+    source = traitlets.Bytes().tag(sync=True)
+
+
+_libraries: list[_Library] = []
+
+
+def _library() -> _Library:
+    """Give the one of this kernel; a new one where somebody closed all widgets."""
+    if not _libraries or _libraries[-1].comm is None:
+        _libraries.append(_Library(source=get_plotlyjs().encode()))
+    return _libraries[-1]
 
 
 class LiveChart(anywidget.AnyWidget):
@@ -32,11 +48,11 @@ class LiveChart(anywidget.AnyWidget):
     _esm = Path(__file__).with_suffix(".js")
     _version = traitlets.Unicode(get_plotlyjs_version()).tag(sync=True)
     _figure = traitlets.Unicode("{}").tag(sync=True)
+    _library = traitlets.Instance(_Library).tag(sync=True, **widget_serialization)
     height = traitlets.Unicode("300px").tag(sync=True)
 
     def __init__(self, figure: go.Figure | None = None, *, height: str = "300px") -> None:
-        super().__init__(height=height)
-        self.on_msg(self._answer)
+        super().__init__(height=height, _library=_library())
         if figure is not None:
             self.show(figure)
 
@@ -45,7 +61,3 @@ class LiveChart(anywidget.AnyWidget):
         before = self._figure
         self._figure = figure.to_json()
         return bool(self._figure != before)
-
-    def _answer(self, _: object, message: Any, __: object) -> None:
-        if message == _PLEASE:
-            self.send(_PLEASE, [get_plotlyjs().encode()])

@@ -29,7 +29,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "terminal": (1, {"typer"}),
     "look": (1, {"plotly"}),
     "arrivals": (2, {"plotly"}),
-    "livechart": (1, {"anywidget", "traitlets", "plotly"}),
+    "livechart": (1, {"anywidget", "ipywidgets", "traitlets", "plotly"}),
     "exercise": (1, set()),
     "newsroom": (2, set()),
     "poison": (2, set()),
