@@ -303,11 +303,11 @@ class Flow:
             return
         free = shutil.disk_usage(state.folder()).free
         if self._depth.messages > MOST_MESSAGES or free < LEAST_FREE:
-            workers.end("traffic")
             self._troubles["traffic"] = (
                 f"readers stopped at {self._depth.messages:,} messages, {free / 1e9:.1f} GB of "
                 "disk free: enough for a laptop; press Reset to begin anew"
             )
+            workers.end("traffic")
 
     def _watch_index(self, stop: threading.Event) -> None:
         def watch() -> None:
