@@ -32,7 +32,11 @@ def notebook(
 ) -> Iterator[screen.Notebook]:
     """Notebook 06 with a cell more, that waits for a long time."""
     notebooks = stage.with_a_cell_more(tmp_path / "notebooks", WAIT)
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
+    # Two tabs that save the same file are asked which of them is right.
+    saving = {"@jupyterlab/docmanager-extension:plugin": {"autosave": False}}
+    with screen.lab(
+        tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks, overrides=saving
+    ) as address:
         yield screen.Notebook(page, address)
         last = kernels()
     assert len(last) == 1
