@@ -28,7 +28,6 @@ from clickstream.errors import ClickstreamError
 NOTEBOOK = "06-live-control-room.ipynb"
 ATTACH, ROOM, LAST = 0, 1, -1
 """Places of the code cells; the last is put there by `with_a_cell_more`."""
-BUSY_S = 5
 RATE = 1_000
 CHARTS = ("volume", "event types", "top users", "device × category")
 """From OpenSearch, in their order behind the line of messages."""
@@ -100,7 +99,7 @@ class Room:
         expect(readout).to_have_text(label)
 
 
-def with_a_cell_more(folder: Path, source: str = f"import time; time.sleep({BUSY_S})") -> Path:
+def with_a_cell_more(folder: Path, source: str = "import time; time.sleep(5)") -> Path:
     """Copy the notebooks into a folder, notebook 06 with one more cell at its end."""
     shutil.copytree(screen.NOTEBOOKS, folder)
     notebook = nbformat.read(folder / NOTEBOOK, as_version=4)
@@ -281,7 +280,9 @@ def main() -> None:
     """Print the rows as they come; the exit code says whether all bars are met."""
     executable = screen.chromium()
     if executable is None:
-        sys.exit("bench: there is no Chromium here; on Debian and Ubuntu: apt install chromium")
+        sys.exit(
+            "bench-stage: there is no Chromium here; on Debian and Ubuntu: apt install chromium"
+        )
     missed = 0
     servers.up()
     with tempfile.TemporaryDirectory() as name:
@@ -301,4 +302,4 @@ if __name__ == "__main__":
     try:
         main()
     except ClickstreamError as error:
-        sys.exit(f"stage: {error}")
+        sys.exit(f"bench-stage: {error}")

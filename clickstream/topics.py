@@ -141,8 +141,7 @@ def delete_group(settings: KafkaSettings) -> None:
             if time.monotonic() > deadline_s:
                 msg = (
                     f"{doing}: somebody is still reading as it; nothing was deleted; stop that "
-                    f"consumer (Stop in a control room, Ctrl-C in {command('consume')}), then "
-                    "try again"
+                    f"consumer (Stop in a room, Ctrl-C in {command('consume')}), then try again"
                 )
                 raise ServerError(msg) from refused
             time.sleep(0.2)
@@ -226,7 +225,11 @@ def members(settings: KafkaSettings) -> list[Member]:
 
 
 def consumers(settings: KafkaSettings) -> int:
-    """Count the consumers in the group now; one that was killed counts for 6 s more."""
+    """Count the consumers in the group now; one that was killed counts for 6 s more.
+
+    Raises:
+        ServerError: Kafka did not answer.
+    """
     return Admin(settings).consumers(settings.group_id)
 
 
