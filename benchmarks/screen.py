@@ -82,7 +82,7 @@ def lab(
         overrides: settings of JupyterLab's plugins in place of the kit's.
     """
     settings = copy.with_name(f"{copy.name}-settings")
-    settings.mkdir(parents=True)
+    shutil.copytree(jupyterlab.SETTINGS, settings)
     shipped = json.loads((jupyterlab.SETTINGS / "overrides.json").read_text())
     (settings / "overrides.json").write_text(json.dumps({**shipped, **overrides}))
     hidden = ("DISPLAY", "WAYLAND_DISPLAY")

@@ -204,8 +204,13 @@ def reset(room: Room) -> Seen:
     return Seen("Reset, s", room.until(lambda: "new and empty" in room.said()), 10)
 
 
-def reload(room: Room) -> Seen:
-    """Load the page anew, and wait until the room moves again."""
+def reload(room: Room, times: int = 1) -> Seen:
+    """Load the page anew, and wait until the room moves again; the median of so many times."""
+    took_s = [_reload_s(room) for _ in range(times)]
+    return Seen("reload to a room that moves, s, median", median(took_s), 6)
+
+
+def _reload_s(room: Room) -> float:
     room.notebook.save()
     started_s = time.monotonic()
     room.page.reload()
@@ -214,7 +219,7 @@ def reload(room: Room) -> Seen:
     room.notebook.until_drawn(5)
     before = room.number("produced")
     room.until(lambda: room.number("produced") > before)
-    return Seen("reload to a room that moves, s", time.monotonic() - started_s, 6)
+    return time.monotonic() - started_s
 
 
 def memory_mb(pids: list[int]) -> Seen:
@@ -249,7 +254,7 @@ def rows(address: str, executable: str) -> Iterator[Seen]:
         yield slider(room)
         yield busy_slider(room)
         yield from reruns(room, 10)
-        yield reload(room)
+        yield reload(room, 5)
         yield stop(room)
         yield reset(room)
         yield Seen("errors in the console", len(notebook.errors), 0)

@@ -135,6 +135,10 @@ def _started(
                 # Kernels start in another folder, where a relative path is another one.
                 "CLICKSTREAM_STATE": str(state.folder()),
                 "CLICKSTREAM_CACHE": str(fetch.cache_dir()),
+                # glibc gives back what a cell used for a moment: some 25 MB a kernel. Its
+                # thresholds would else grow with the largest block that was ever freed.
+                "MALLOC_TRIM_THRESHOLD_": "131072",
+                "MALLOC_MMAP_THRESHOLD_": "131072",
                 **environment,
             },
             stdin=subprocess.DEVNULL,

@@ -37,6 +37,8 @@ _HEIGHTS: Final = {
     DEVICE_CATEGORY.name: "27vh",
 }
 """The charts, in their order."""
+_LEAST_WIDTH: Final = "250px"
+"""Of a chart whose labels can still be read."""
 
 
 class ControlRoom:
@@ -107,13 +109,8 @@ class ControlRoom:
                 widgets.HBox(list(self._scenarios.values()), layout=_ROW),
                 self._strip,
                 self._numbers,
-                widgets.GridBox(
-                    charts[:2], layout={"grid_template_columns": _columns(1, 1), "width": "100%"}
-                ),
-                widgets.GridBox(
-                    charts[2:],
-                    layout={"grid_template_columns": _columns(1, 1, 1.1), "width": "100%"},
-                ),
+                _side_by_side(charts[:2]),
+                _side_by_side(charts[2:]),
             ]
         )
 
@@ -285,9 +282,10 @@ def _dispose(widget: widgets.Widget) -> None:
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
 
 
-def _columns(*shares: float) -> str:
-    """Divide the width so, however long a title is that stands in one of them."""
-    return " ".join(f"minmax(0, {share:g}fr)" for share in shares)
+def _side_by_side(charts: list[LiveChart]) -> widgets.Widget:
+    """Divide the width evenly; in a narrow window one goes below the others."""
+    columns = f"repeat(auto-fit, minmax(min(100%, {_LEAST_WIDTH}), 1fr))"
+    return widgets.GridBox(charts, layout={"grid_template_columns": columns, "width": "100%"})
 
 
 def _line(text: str, *, is_trouble: bool) -> str:
@@ -314,4 +312,4 @@ def _numbers(reading: Reading) -> str:
         f"<div style='font-size:15px;line-height:1.3'>{name}</div></div>"
         for name, value in cells
     )
-    return f"<div style='display:flex;gap:12px'>{''.join(shown)}</div>"
+    return f"<div style='display:flex;flex-wrap:wrap;gap:0 12px'>{''.join(shown)}</div>"
