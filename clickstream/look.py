@@ -137,7 +137,10 @@ def _shorten_labels(pie: go.Pie) -> None:
 
 def _shorten_number(text: str) -> str:
     """Write a number in a narrow cell in thousands; who points at the cell is told it whole."""
-    if not re.fullmatch(r"<b>[\d,]{6,}</b>", text):
+    if not re.fullmatch(r"<b>[\d,]{5,}</b>", text):
         return text
     count = int(re.sub(r"\D", "", text))
-    return f"<b>{count / 1e6:.1f}M</b>" if count >= 999_500 else f"<b>{count / 1e3:.0f}k</b>"
+    for least, unit, digits in ((999_500, "M", 1), (9_950, "k", 0), (1_000, "k", 1)):
+        if count >= least:
+            return f"<b>{count / (1e6 if unit == 'M' else 1e3):.{digits}f}{unit}</b>"
+    return text
