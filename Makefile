@@ -51,22 +51,22 @@ use:  ## fill the cache from a file of `clickstream cache export`: make use FILE
 	@$(INSTALL) --use "$(FILE)"
 
 up: venv  ## start the servers
-	@$(BIN)/clickstream up
+	@$(BIN)/clickstream --target local up
 
 down: venv  ## stop the servers; their data stays
 	@$(BIN)/clickstream down
 
 status: venv  ## show the servers, and how much lies where
-	@$(BIN)/clickstream status
+	@$(BIN)/clickstream --target local status
 
 reset: venv  ## empty topic, dead letters, offsets and index
-	@$(BIN)/clickstream reset --yes
+	@$(BIN)/clickstream --target local reset --yes
 
 fresh: venv  ## renew the working copy of the notebooks; the old one is kept aside
 	@$(BIN)/clickstream fresh
 
 check: venv  ## look at everything the demo needs
-	@$(BIN)/clickstream check
+	@$(BIN)/clickstream --target local check
 
 lint: dev  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from itertools import islice
 
 from opensearchpy import OpenSearch
 
-from clickstream import index, topics
+from clickstream import index, opensearch, topics
 from clickstream.events import Event
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
@@ -37,7 +37,7 @@ def topic(settings: Settings) -> Iterator[tuple[str, Settings]]:
 @contextmanager
 def stream(settings: Settings, *, num_documents: int | None = None) -> Iterator[OpenSearch]:
     """Make the kit's own index, empty, and see that it holds so many documents in the end."""
-    client = index.connect(settings.opensearch)
+    client = opensearch.connect(settings.opensearch)
     index.ensure_index(client, settings.opensearch.index)
     try:
         yield client

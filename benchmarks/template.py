@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from opensearchpy import OpenSearch
 
 from benchmarks import fresh, prebuilt
-from clickstream import consumer, index
+from clickstream import consumer, index, opensearch
 from clickstream.settings import Settings
 
 NUM_EVENTS = 200_000
@@ -51,7 +51,7 @@ def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
 def _plain(settings: Settings) -> Iterator[OpenSearch]:
     """Make the index that OpenSearch makes of documents alone, on as many shards as ours."""
     name = settings.opensearch.index
-    client = index.connect(settings.opensearch)
+    client = opensearch.connect(settings.opensearch)
     shards = {"number_of_shards": 1, "number_of_replicas": 0}
     client.indices.create(index=name, body={"settings": {"index": shards}})
     try:

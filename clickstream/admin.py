@@ -18,6 +18,8 @@ from clickstream.errors import ConfigError, ServerError, command
 from clickstream.settings import KafkaSettings
 
 _NAMES_SHOWN = 5
+_LOOK_EVERY_S = 0.5
+_LIST_S = 2.0
 
 _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
@@ -29,12 +31,27 @@ class Refused(ServerError):
     code: int
 
 
+class _Login:
+    """Hears from librdkafka, which tries again without a word, that a login was refused."""
+
+    is_refused = False
+
+    def __call__(self, error: KafkaError) -> None:
+        self.is_refused = self.is_refused or error.code() == KafkaError._AUTHENTICATION
+
+
 class Admin:
     """Asks one Kafka; an answer that does not come within `timeout_s` is a `ServerError`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._client = AdminClient(settings.client_config())
+        self._login = _Login()
+        config = settings.client_config() | {"error_cb": self._login}
+        try:
+            self._client = AdminClient(config)
+        except KafkaException as error:
+            msg = f"conf/kafka.json: Kafka's client says: {error.args[0].str()}; mend it there"
+            raise ConfigError(msg) from error
 
     def ask(
         self, doing: str, request: Callable[[AdminClient], dict[_Key, Future[Any]]]
@@ -60,11 +77,16 @@ class Admin:
         Raises:
             ServerError: Kafka did not answer.
         """
-        try:
-            found = self._client.list_topics(timeout=self._settings.timeout_s).topics
-        except KafkaException as error:
-            raise ServerError(no_answer(self._settings, "listing topics")) from error
-        return {name: sorted(topic.partitions) for name, topic in found.items()}
+        doing, ends_s = "listing topics", time.monotonic() + self._settings.timeout_s
+        while True:
+            try:
+                found = self._client.list_topics(timeout=_LIST_S).topics
+            except KafkaException as error:
+                self._raise_if_refused(doing)
+                if time.monotonic() > ends_s:
+                    raise ServerError(no_answer(self._settings, doing)) from error
+            else:
+                return {name: sorted(topic.partitions) for name, topic in found.items()}
 
     def partitions(self, topic: str) -> list[int]:
         """Give the partitions of a topic, in order.
@@ -187,12 +209,25 @@ class Admin:
             time.sleep(0.1)
 
     def _result(self, doing: str, future: Future[Any]) -> Any:
-        try:
-            return future.result(timeout=self._settings.timeout_s)
-        except TimeoutError as error:
-            raise ServerError(no_answer(self._settings, doing)) from error
-        except KafkaException as exception:
-            raise self._told(doing, exception) from exception
+        ends_s = time.monotonic() + self._settings.timeout_s
+        while True:
+            try:
+                return future.result(timeout=_LOOK_EVERY_S)
+            except TimeoutError as error:
+                self._raise_if_refused(doing)
+                if time.monotonic() > ends_s:
+                    raise ServerError(no_answer(self._settings, doing)) from error
+            except KafkaException as exception:
+                raise self._told(doing, exception) from exception
+
+    def _raise_if_refused(self, doing: str) -> None:
+        self._client.poll(0)
+        if self._login.is_refused:
+            msg = (
+                f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our user "
+                "name or password; mend 'sasl.username' and 'sasl.password' in conf/kafka.json"
+            )
+            raise ConfigError(msg)
 
     def _told(self, doing: str, exception: KafkaException) -> ServerError:
         cause: KafkaError = exception.args[0]
@@ -233,3 +268,7 @@ _UNREACHABLE = frozenset(
         KafkaError._RESOLVE,
     }
 )
+NOT_ALLOWED = frozenset(
+    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+)
+"""What Kafka answers to who lacks a right."""

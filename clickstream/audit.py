@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from clickstream import events, index, letters, topics
+from clickstream import events, index, letters, opensearch, topics
 from clickstream.errors import EventError, ServerError, command
 from clickstream.settings import Settings
 
@@ -119,7 +119,7 @@ def _wait_for(settings: Settings, ends: dict[int, int], patience_s: float) -> No
 
 
 def _documents(settings: Settings, wanted: set[str]) -> list[str]:
-    client, name = index.connect(settings.opensearch), settings.opensearch.index
+    client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
     index.refresh(client, name)
     ordered = sorted(wanted)
     return [

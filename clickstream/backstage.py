@@ -17,7 +17,7 @@ from random import Random
 
 import plotly.graph_objects as go
 
-from clickstream import poison, producer, servers, state, topics, workers
+from clickstream import poison, producer, servers, state, tls, topics, workers
 from clickstream.audit import Audit, audit, since
 from clickstream.demo import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
@@ -56,7 +56,9 @@ class Backstage:
         self._up: Callable[[], object] = partial(servers.start, "opensearch")
         self._is_up: Callable[[], bool] = _opensearch_answers
         if self._settings.target != "local":
-            proxy = FaultProxy(self._url)
+            is_tls = self._url.startswith("https:")
+            trust = tls.context_of(demo.settings.opensearch) if is_tls else None
+            proxy = FaultProxy(self._url, context=trust)
             _proxies.append(proxy)
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
             self._is_up = lambda: proxy.is_up
@@ -91,7 +93,8 @@ class Backstage:
         child = state.spawn(
             CONSUMER,
             [
-                *(sys.executable, "-m", "clickstream", "consume", "--group", kafka.group_id),
+                *(sys.executable, "-m", "clickstream", "--target", self._settings.target),
+                *("consume", "--group", kafka.group_id),
                 *("--topic", kafka.topic, "--index", index, "--opensearch", self._url),
                 "--patient",
             ],

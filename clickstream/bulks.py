@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 from confluent_kafka import Message
 
-from clickstream import events, index
+from clickstream import events, index, opensearch
 from clickstream.breaker import Breaker
 from clickstream.dead_letters import DeadLetters, Letter
 from clickstream.errors import BulkError, EventError, command
@@ -123,7 +123,7 @@ class BulkSender:
 
     def __init__(self, settings: Settings, *, num_threads: int, flood_guard: bool) -> None:
         self._name = settings.opensearch.index
-        self._client = index.connect(settings.opensearch, connections=num_threads)
+        self._client = opensearch.connect(settings.opensearch, connections=num_threads)
         self._dead_letters = DeadLetters(settings.kafka)
         self._flood_guard = FloodGuard(settings.kafka.topic) if flood_guard else None
         self._breaker = Breaker()

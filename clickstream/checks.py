@@ -8,16 +8,17 @@ import shutil
 import socket
 import sys
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 
-from clickstream import fetch, index, lab, servers, state, topics
+from clickstream import fetch, inspection, lab, servers, state, targets
 from clickstream.errors import ClickstreamError
+from clickstream.findings import Finding, asking
+from clickstream.targets import Target
 
 FREE_DISK_BYTES = 3_000_000_000
 """2 GB below which OpenSearch allocates nothing, and room for a day's traffic."""
@@ -25,38 +26,33 @@ FREE_MEMORY_BYTES = 3_500_000_000
 """For both servers, JupyterLab and a kernel for every notebook."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
-
-    subject: str
-    is_good: bool
-    found: str
-    remedy: str = ""
-    """What to do; empty where all is well."""
-
-    def __str__(self) -> str:
-        line = f"{'ok ' if self.is_good else 'BAD'}  {self.subject}: {self.found}"
-        return line if self.is_good else f"{line}; {self.remedy}"
-
-
-def run() -> list[Finding]:
+def run(target: Target | None = None) -> list[Finding]:
     """Look at machine, files, servers and names, in the order in which they build on another.
 
     Never raises an error of ours: what would be one is a finding.
+
+    Args:
+        target: by default that of this kernel.
     """
+    target = target or targets.of_kernel()
+    if target.is_hosted:
+        return [_python(), _packages(), *inspection.steps(target)]
     findings = [
-        Finding("Python", True, platform.python_version()),
+        _python(),
         _packages(),
         _memory(),
         _disk(),
         _ports(),
         _files(),
-        _asking("servers", _servers),
-        _asking("topic", _topic),
-        _asking("index", _index),
+        asking("servers", _servers),
+        asking("topic", lambda: inspection.topic(target.find().kafka)),
+        asking("index", lambda: inspection.documents(target.find().opensearch)),
     ]
     return [replace(each, remedy="") if each.is_good else each for each in findings]
+
+
+def _python() -> Finding:
+    return Finding("Python", True, platform.python_version())
 
 
 def _packages() -> Finding:
@@ -136,31 +132,9 @@ def _files() -> Finding:
     )
 
 
-def _asking(subject: str, ask: Callable[[], str]) -> Finding:
-    try:
-        return Finding(subject, True, ask())
-    except ClickstreamError as error:
-        found, _, remedy = str(error).partition("; ")
-        return Finding(subject, False, found, remedy)
-
-
 def _servers() -> str:
     found = servers.find()
     return (
         f"target {found.target}: Kafka on {found.kafka.bootstrap_servers}, OpenSearch on "
         f"{found.opensearch.url}"
     )
-
-
-def _topic() -> str:
-    kafka = servers.find().kafka
-    found = topics.partitions(kafka)
-    lag = sum(each.lag for each in found)
-    return f"{kafka.topic} has {len(found)} partitions, lag {lag:,}"
-
-
-def _index() -> str:
-    settings = servers.find().opensearch
-    client = index.connect(settings)
-    index.check_mapping(client, settings.index)
-    return f"{settings.index} has {index.count(client, settings.index):,} documents"

@@ -6,7 +6,6 @@ What they have in common is in `terminal.py`.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from clickstream import (
     checks,
     cli_cache,
     cli_letters,
+    cli_target,
     consumer,
     demo,
     events,
@@ -69,18 +69,12 @@ def _options(
     is_asked: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
     ] = False,
+    wanted: cli_target.Wanted = None,
+    folder: cli_target.Folder = None,
 ) -> None:
-    """Take the options of the command itself, and refuse what this version cannot do yet."""
-    if context.invoked_subcommand in WITHOUT_TARGET or "--help" in sys.argv:
-        return
-    folder = Path(os.environ.get("CLICKSTREAM_CONF") or lab.CLONE / "conf")
-    for name in ("kafka.json", "opensearch.json"):
-        if (folder / name).exists():
-            msg = (
-                f"{folder / name} names a hosted service, which this version cannot use yet; "
-                "move the file away to go on with the local servers"
-            )
-            raise ConfigError(msg)
+    """Take the options of the command itself, and choose the target."""
+    if context.invoked_subcommand not in WITHOUT_TARGET and "--help" not in sys.argv:
+        cli_target.choose(wanted, folder)
 
 
 app.add_typer(cli_cache.app, name="cache")
@@ -96,11 +90,8 @@ def main() -> None:
 
 
 def _target(group: str | None = None) -> demo.Demo:
-    """Find the running pair, and say which it is."""
-    settings = servers.find().in_own_namespace()
-    kit = demo.Demo(settings.for_group(group) if group else settings)
-    say(repr(kit))
-    return kit
+    settings = cli_target.find()
+    return demo.Demo(settings.for_group(group) if group else settings)
 
 
 def _start_ms(start: str) -> int:
@@ -120,10 +111,16 @@ def _start_ms(start: str) -> int:
 @app.command("demo")
 def demo_() -> None:
     """Start the servers, prove them by a round trip, and open JupyterLab (`make demo`)."""
-    kit = demo.Demo(servers.up(progress=say).in_own_namespace())
+    target = cli_target.current()
+    kit = demo.Demo(target.up(progress=say))
     say(repr(kit))
-    say(str(kit.round_trip()))
-    lab.run("00-start-here.ipynb", environment={}, say=say)
+    if target.is_hosted:
+        check()
+    else:
+        say(str(kit.round_trip()))
+    lab.run("00-start-here.ipynb", environment=target.environment, say=say)
+    if target.is_hosted:
+        return
     say("Kafka and OpenSearch are still up, with all their data:")
     say("  make status   shows them")
     say("  make down     stops them (data stays; `make reset` empties topic and index)")
@@ -132,7 +129,14 @@ def demo_() -> None:
 @app.command()
 def up() -> None:
     """Start Kafka and OpenSearch where they are not up yet; fetch them the first time."""
-    settings = servers.up(progress=say)
+    target = cli_target.current()
+    if target.is_hosted:
+        msg = (
+            f"{target.folder} names a hosted target, whose servers are not ours to start; "
+            f"{command('--target local up')} starts the local ones"
+        )
+        raise ConfigError(msg)
+    settings = target.up(progress=say)
     typer.echo(f"Kafka on {settings.kafka.bootstrap_servers}")
     typer.echo(f"OpenSearch on {settings.opensearch.url}")
 
@@ -149,10 +153,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Say how the servers are, and how much lies where."""
-    if not as_json:
+    target = cli_target.current()
+    if not (as_json or target.is_hosted):
         for server in servers.status():
             typer.echo(str(server))
-    settings = servers.find().in_own_namespace()
+    settings = target.find()
     kit = demo.Demo(settings)
     overview, why = None, ""
     try:
@@ -372,14 +377,14 @@ def charts_(
 
 @app.command()
 def reset(yes: Yes = False) -> None:
-    """Empty topic, dead letters, offsets and index."""
+    """Empty topic, dead letters, offsets and index; without --yes say what that would delete."""
     typer.echo(_target().reset(yes=yes).replace("yes=True", "--yes"))
 
 
 @app.command()
 def check() -> None:
     """Look at everything the demo needs; one line and a remedy per finding."""
-    findings = checks.run()
+    findings = checks.run(cli_target.current())
     for finding in findings:
         typer.echo(str(finding))
     if not all(finding.is_good for finding in findings):

@@ -12,10 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clickstream import events, letters, servers
+from clickstream import cli_target, events, letters
 from clickstream.errors import ConfigError, EventError, command
-from clickstream.settings import KafkaSettings
-from clickstream.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: why, and back with them, mended.")
 
@@ -24,13 +22,6 @@ SHOWN = 20
 
 _LEAST_CHARACTERS = 12
 """Of a reason and of a value, however narrow the terminal."""
-
-
-def _target() -> KafkaSettings:
-    """Find the running pair, and say which it is."""
-    settings = servers.find().in_own_namespace()
-    say(str(settings))
-    return settings.kafka
 
 
 @app.command("list")
@@ -46,7 +37,7 @@ def list_(
     ] = False,
 ) -> None:
     """Show the dead letters, each with its place, cause and value."""
-    kafka = _target()
+    kafka = cli_target.find().kafka
     found = letters.read(kafka)
     if as_json:
         for letter in found if n is None else found[-n:]:
@@ -77,7 +68,7 @@ def replay(
     ] = None,
 ) -> None:
     """Send those back that are events now: mended, or as they are; nothing is stored twice."""
-    kafka = _target()
+    kafka = cli_target.find().kafka
     repair = None if repaired is None else from_lines(repaired, letters.read(kafka))
     typer.echo(str(letters.replay(kafka, repair)))
 

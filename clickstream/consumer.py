@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from clickstream import topics, workers
+from clickstream import depth, workers
 from clickstream.bulks import Batch, BulkSender, action
 from clickstream.errors import ClickstreamError, EventError, Interrupted, ServerError, command
 from clickstream.ledger import Ledger, Span
@@ -82,7 +82,7 @@ def index_topic(
         DeliveryError: the dead-letter topic refuses letters; the offset stands still.
         Interrupted: by the notebook's stop button; everything acknowledged is committed.
     """
-    caught_up = topics.CaughtUp(settings.kafka)  # fails early, and clearly, without Kafka or topic
+    caught_up = depth.CaughtUp(settings.kafka)  # fails early, and clearly, without Kafka or topic
     if until_caught_up and caught_up.is_so:
         return IndexReport(index=settings.opensearch.index)
     with _seldom_collecting():
@@ -155,7 +155,7 @@ class _Indexer:
         group = {"group.id": settings.kafka.group_id}
         self._consumer = Consumer(settings.kafka.client_config() | PROPERTIES | group)
 
-    def run(self, caught_up: topics.CaughtUp | None) -> IndexReport:
+    def run(self, caught_up: depth.CaughtUp | None) -> IndexReport:
         was_interrupted = False
         self._consumer.subscribe([self._topic], self._on_assign, self._on_revoke, self._on_lost)
         try:
@@ -169,7 +169,7 @@ class _Indexer:
             raise Interrupted(msg)
         return self.report
 
-    def _loop(self, caught_up: topics.CaughtUp | None) -> None:
+    def _loop(self, caught_up: depth.CaughtUp | None) -> None:
         while not self._stop.is_set():
             messages = self._consumer.consume(BULK_DOCUMENTS, timeout=_POLL_S)
             batch, spans = self._sort(messages)

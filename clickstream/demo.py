@@ -17,7 +17,19 @@ from itertools import islice, pairwise
 from random import Random
 from typing import Any
 
-from clickstream import charts, consumer, history, index, producer, queries, servers, topics
+from clickstream import (
+    charts,
+    consumer,
+    history,
+    index,
+    opensearch,
+    producer,
+    queries,
+    rights,
+    servers,
+    targets,
+    topics,
+)
 from clickstream.errors import ConfigError, ServerError, command
 from clickstream.metrics import IndexReport, Member
 from clickstream.scenarios import make_all
@@ -91,14 +103,16 @@ class Demo:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._client = index.connect(settings.opensearch)
+        self._client = opensearch.connect(settings.opensearch)
         self._crowds: dict[int, Simulator] = {}
 
     @classmethod
     def attach(
         cls, *, namespace: str | None = None, say: Callable[[str], None] | None = None
     ) -> Demo:
-        """Find the local servers, or start them, and make sure of topic and index.
+        """Find the servers, or start them where they are local, and make sure of topic and index.
+
+        They are local, but where `clickstream demo` handed on a hosted target.
 
         Args:
             namespace: suffix for names of your own on shared servers; by default that which
@@ -110,9 +124,8 @@ class Demo:
             ConfigError: the namespace cannot be part of a name, or the index there has
                 another mapping.
         """
-        settings = servers.up(progress=say)
-        own = settings.in_namespace(namespace) if namespace else settings.in_own_namespace()
-        demo = cls(own)
+        settings = targets.of_kernel().up(progress=say, namespace=namespace)
+        demo = cls(settings)
         demo.ensure()
         return demo
 
@@ -312,6 +325,7 @@ class Demo:
             yes: without it nothing is deleted; the answer says what would be.
 
         Raises:
+            ConfigError: Kafka or OpenSearch does not let us; then nothing was deleted.
             ServerError: a server did not answer, or a consumer is still reading; then
                 nothing was deleted.
         """
@@ -320,6 +334,12 @@ class Demo:
         if not yes:
             return f"nothing deleted; yes=True would delete and make new: {what}"
         index.exists(self._client, name)  # nothing half done: both must answer
+        if self.settings.target != "local" and not rights.may_delete(kafka):
+            msg = (
+                f"nothing deleted: Kafka does not let us delete {kafka.topic}, its dead letters "
+                "or its group; have somebody do it, or grant Delete"
+            )
+            raise ConfigError(msg)
         topics.delete_topics(kafka)
         index.delete_index(self._client, name)
         self.ensure()
@@ -327,8 +347,8 @@ class Demo:
         return f"deleted and made new: {what}"
 
     def servers(self) -> tuple[servers.ServerStatus, ...]:
-        """Say how the local servers are."""
-        return servers.status()
+        """Say how the local servers are; none where the target is a hosted one."""
+        return servers.status() if self.settings.target == "local" else ()
 
 
 def _ago(age: timedelta) -> str:

@@ -1,7 +1,7 @@
-"""How much lies in the topic, and how much waits: asked several times a second, cheaply.
+"""How much lies in the topic, and how much waits: asked again and again.
 
-`topics` opens a connection for every question. This keeps two, and asks two requests at a
-time: where the topics end, and what the group committed.
+`topics` opens a connection for every question. `DepthGauge` keeps two, and asks two requests
+at a time: where the topics end, and what the group committed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from clickstream import topics
 from clickstream.admin import Admin, Refused
 from clickstream.settings import KafkaSettings
 
@@ -82,3 +83,29 @@ class DepthGauge:
     def close(self) -> None:
         """Give the connections back."""
         self._group.close()
+
+
+class CaughtUp:
+    """Has the group committed all that lay in the topic when this was made?
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        found = topics.partitions(settings)
+        self._goal = {each.partition: each.end_offset for each in found}
+        self.is_so = not any(each.lag for each in found)
+        self._asked_s = time.monotonic()
+
+    def now(self, *, is_idle: bool) -> bool:
+        """Ask again, if the last answer is old; live traffic keeps a consumer from idling."""
+        if not self.is_so and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
+            self._asked_s = time.monotonic()
+            self.is_so = all(
+                each.end_offset - each.lag >= self._goal.get(each.partition, 0)
+                for each in topics.partitions(self._settings)
+            )
+        return self.is_so

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from clickstream import consumer, index, producer
+from clickstream import consumer, index, opensearch, producer
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator, crowd_for
 
@@ -60,7 +60,7 @@ def load(settings: Settings, *, patience_s: float | None = None) -> HistoryRepor
             `consumer.index_topic` and `producer.send`; called again it goes on.
     """
     started_s = time.monotonic()
-    client, name = index.connect(settings.opensearch), settings.opensearch.index
+    client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
     found = window(settings)
     # What waits in the topic may be a part of it, or older.
     consumer.index_topic(settings, until_caught_up=True, patience_s=patience_s)
@@ -93,7 +93,7 @@ def window(settings: Settings) -> tuple[datetime, datetime] | None:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    client = index.connect(settings.opensearch)
+    client = opensearch.connect(settings.opensearch)
     hours_ms = index.recall(client, settings.opensearch.index).get(_FACT)
     return None if hours_ms is None else (_moment(hours_ms[0]), _moment(hours_ms[1]))
 

@@ -8,19 +8,17 @@ here works on a plain index of the user's own, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import NotFoundError, OpenSearch, RequestError, SerializationError, TransportError
-from opensearchpy.serializer import JSONSerializer
+from opensearchpy import NotFoundError, OpenSearch, SerializationError, TransportError
 
 from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError, command
-from clickstream.settings import OpenSearchSettings
+from clickstream.opensearch import Refused, answering, remedy_for
 
 REFRESH = "1s"
 
@@ -35,29 +33,15 @@ _SETTINGS = {
 }
 
 
-def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch:
-    """Make a client that tries once: who retries, and how long, is the caller's to say.
-
-    Args:
-        settings: where to.
-        connections: how many threads ask at once.
-    """
-    return OpenSearch(
-        settings.url,
-        timeout=settings.timeout_s,
-        max_retries=0,
-        retry_on_timeout=False,
-        pool_maxsize=connections,
-        serializers={_Answers.mimetype: _Answers()},
-    )
-
-
-class _Answers(JSONSerializer):  # type: ignore[misc]
-    def loads(self, s: str) -> Any:
-        # Without errors a bulk's items say nothing more; to parse them was an eighth of the CPU.
-        if s.startswith('{"errors":false,"items":[') and s.endswith("}}]}"):
-            return {"errors": False}
-        return super().loads(s)
+def template(name: str) -> dict[str, Any]:
+    """Give the index template of a data stream: for `PUT _index_template/NAME`."""
+    return {
+        "index_patterns": [name],
+        # Above the patterns of any default template of a hosted service.
+        "priority": 500,
+        "data_stream": {"timestamp_field": {"name": "timestamp"}},
+        "template": {"settings": {"index": _SETTINGS}, "mappings": events.mapping()},
+    }
 
 
 def ensure_index(client: OpenSearch, name: str) -> bool:
@@ -67,30 +51,29 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
         Whether the stream was made now.
 
     Raises:
-        ConfigError: something of that name exists with another mapping; nothing was changed.
+        ConfigError: something of that name exists with another mapping, and nothing was
+            changed; or it is missing, and we may not make it.
         ServerError: OpenSearch did not answer.
     """
     if exists(client, name):
         check_mapping(client, name)
         return False
-    with answering(f"making index {name!r}"):
-        client.indices.put_index_template(
-            name=name,
-            body={
-                "index_patterns": [name],
-                # Above the patterns of any default template of a hosted service.
-                "priority": 500,
-                "data_stream": {"timestamp_field": {"name": "timestamp"}},
-                "template": {"settings": {"index": _SETTINGS}, "mappings": events.mapping()},
-            },
-        )
-        try:
+    try:
+        with answering(f"making index {name!r}"):
+            client.indices.put_index_template(name=name, body=template(name))
             client.indices.create_data_stream(name=name)
-        except RequestError as error:
-            if error.error != "resource_already_exists_exception":
-                raise
-            return False
-        return True
+    except Refused as refused:
+        msg = (
+            f"index {name!r} is missing, and OpenSearch does not let us make it; have it made as "
+            "the README says, or give the user the right to"
+        )
+        raise ConfigError(msg) from refused
+    except ServerError as error:
+        cause = error.__cause__
+        if getattr(cause, "error", None) != "resource_already_exists_exception":
+            raise
+        return False
+    return True
 
 
 def exists(client: OpenSearch, name: str) -> bool:
@@ -316,11 +299,9 @@ _BLOCKS = frozenset({"cluster_block_exception", "index_closed_exception"})
 
 
 def _remedy(status: int) -> str:
-    if status in (401, 403):
-        return "give the user the rights that the README lists"
     if status == 404:
         return f"make it with {command('consume')}"
-    return f"see {command('check')}"
+    return remedy_for(status) or f"see {command('check')}"
 
 
 def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
@@ -373,28 +354,3 @@ def _canonical(field: dict[str, Any] | None) -> str:
         {k: v for k, v in (field or {}).items() if (k, v) != ("format", events.DATE["format"])},
         sort_keys=True,
     )
-
-
-@contextmanager
-def answering(doing: str) -> Iterator[None]:
-    """Turn the client's errors inside the block into ours, with what was being done.
-
-    Raises:
-        ServerError: OpenSearch did not answer, or answered with an error.
-        ConfigError: there is no such index.
-    """
-    try:
-        yield
-    except OpenSearchConnectionError as error:
-        msg = (
-            f"{doing}: OpenSearch did not answer ({error.error}); "
-            f"see {command('status')}, start it with {command('up')}"
-        )
-        raise ServerError(msg) from error
-    except NotFoundError as error:
-        msg = f"{doing}: there is no such index; {command('consume')} makes it"
-        raise ConfigError(msg) from error
-    except TransportError as error:
-        what = f"{error.status_code} {error.error}"
-        msg = f"{doing}: OpenSearch answered {what}; see {command('check')}"
-        raise ServerError(msg) from error

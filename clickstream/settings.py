@@ -7,7 +7,10 @@ of topic, index and consumer group, so that two users of one pair of servers nev
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from clickstream.errors import ConfigError
@@ -27,6 +30,8 @@ class KafkaSettings:
     group_id: str = "clickstream-indexer"
     timeout_s: float = 10.0
     """How long one request may take before it is told as an error."""
+    security: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    """librdkafka's own properties that prove who is who; of a hosted Kafka. Never shown."""
 
     @property
     def dead_letter_topic(self) -> str:
@@ -36,6 +41,7 @@ class KafkaSettings:
     def client_config(self) -> dict[str, Any]:
         """Give the properties every librdkafka client of the kit starts from."""
         return {
+            **self.security,
             "bootstrap.servers": self.bootstrap_servers,
             # Errors reach us as errors; what librdkafka writes to stderr beside them would
             # stand in a notebook's output as red noise.
@@ -50,6 +56,13 @@ class OpenSearchSettings:
     url: str
     index: str = "clickstream-events"
     timeout_s: float = 30.0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    """Whom to trust; None for what the system trusts."""
+    cert: Path | None = None
+    """With `key`, for an OpenSearch that asks who we are."""
+    key: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -113,3 +126,13 @@ class Settings:
                 index=index or self.opensearch.index,
             ),
         )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a name or an address is this machine's own, so that nobody can listen."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

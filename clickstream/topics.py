@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clickstream import metrics
-from clickstream.admin import Admin, Refused, no_answer
+from clickstream.admin import NOT_ALLOWED, Admin, Refused, no_answer
 from clickstream.errors import ConfigError, ServerError, command
 from clickstream.metrics import Member
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
@@ -65,6 +65,7 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
         Whether the topic itself was made now.
 
     Raises:
+        ConfigError: one is missing, and we may not make it.
         ServerError: Kafka did not answer, or refused.
     """
     admin = Admin(settings)
@@ -86,6 +87,12 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
             create = partial(AdminClient.create_topics, new_topics=[new])
             admin.ask(f"making topic {new.topic!r}", create)
         except Refused as refused:
+            if refused.code in NOT_ALLOWED:
+                msg = (
+                    f"topic {new.topic!r} is missing, and Kafka does not let us make it; have it "
+                    "made as the README says, or grant Create on it"
+                )
+                raise ConfigError(msg) from refused
             if refused.code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
         else:
@@ -231,32 +238,6 @@ def consumers(settings: KafkaSettings) -> int:
         ServerError: Kafka did not answer.
     """
     return Admin(settings).consumers(settings.group_id)
-
-
-class CaughtUp:
-    """Has the group committed all that lay in the topic when this was made?
-
-    Raises:
-        ConfigError: no such topic.
-        ServerError: Kafka did not answer.
-    """
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
-        found = partitions(settings)
-        self._goal = {each.partition: each.end_offset for each in found}
-        self.is_so = not any(each.lag for each in found)
-        self._asked_s = time.monotonic()
-
-    def now(self, *, is_idle: bool) -> bool:
-        """Ask again, if the last answer is old; live traffic keeps a consumer from idling."""
-        if not self.is_so and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
-            self._asked_s = time.monotonic()
-            self.is_so = all(
-                each.end_offset - each.lag >= self._goal.get(each.partition, 0)
-                for each in partitions(self._settings)
-            )
-        return self.is_so
 
 
 def consumer_lag(settings: KafkaSettings) -> dict[int, int]:

@@ -12,7 +12,7 @@ from itertools import islice
 
 from confluent_kafka import Producer
 
-from clickstream import events, index, producer, topics
+from clickstream import events, index, opensearch, producer, topics
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 
@@ -44,7 +44,7 @@ def send_raw(made: Settings, *values: bytes | None) -> None:
 
 def documents(made: Settings) -> list[tuple[str, int]]:
     """Id and version of every document."""
-    client, name = index.connect(made.opensearch), made.opensearch.index
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
     index.refresh(client, name)
     body = {"size": 10_000, "_source": False, "sort": ["_doc"], "version": True}
     page = client.search(index=name, body=body, params={"scroll": "1m"})
@@ -63,7 +63,7 @@ def stored_ids(made: Settings) -> list[str]:
 
 def stored(made: Settings) -> int:
     """How many documents there are."""
-    client = index.connect(made.opensearch)
+    client = opensearch.connect(made.opensearch)
     index.refresh(client, made.opensearch.index)
     return index.count(client, made.opensearch.index)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from clickstream import index, servers, topics
+from clickstream import index, opensearch, servers, topics
 from clickstream.settings import Settings
 
 APART = (
@@ -85,14 +85,14 @@ def fresh(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settin
     own = settings.in_namespace(f"{name}-{uuid.uuid4().hex[:8]}")
     yield own
     topics.delete_topics(own.kafka)
-    index.delete_index(index.connect(own.opensearch), own.opensearch.index)
+    index.delete_index(opensearch.connect(own.opensearch), own.opensearch.index)
 
 
 @pytest.fixture
 def made(fresh: Settings) -> Settings:
     """The same, with topic, dead-letter topic and index made."""
     topics.ensure_topics(fresh.kafka)
-    index.ensure_index(index.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
     return fresh
 
 

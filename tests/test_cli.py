@@ -214,18 +214,24 @@ def test_a_missing_package_is_a_line_with_the_remedy(
 
 
 def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, str]) -> None:
-    """What this version cannot do yet is refused, not silently done locally."""
+    """Half of one is refused, not silently done locally; `--target local` and `down` work on."""
     folder = Path(nowhere["CLICKSTREAM_CONF"])
     folder.mkdir()
     (folder / "kafka.json").write_text('{"sasl.password": "hush"}')
-    done = clickstream(nowhere, "produce")
-    assert done.returncode == 1
-    assert "names a hosted service" in done.stderr
-    assert "hush" not in done.stderr + done.stdout
-    assert "names a hosted service" in clickstream(nowhere, "up").stderr
-    assert "names a hosted service" in clickstream(nowhere, "check").stderr
+    for command in ("produce", "up", "check", "demo"):
+        done = clickstream(nowhere, command)
+        assert done.returncode == 1
+        assert re.fullmatch(
+            r"clickstream: .* has kafka.json and no opensearch.json: a hosted target needs both; "
+            r"write .*opensearch.json, such as .*\n",
+            done.stderr,
+        )
+        assert "hush" not in done.stderr + done.stdout
     assert clickstream(nowhere, "down").returncode == 0  # may be needed to get out of a mistake
     assert clickstream(nowhere, "produce", "--help").returncode == 0
+    assert "Kafka is not up" in clickstream(nowhere, "--target", "local", "peek").stderr
+    assert "needs" in clickstream(nowhere, "--target", "hosted", "peek").stderr
+    assert "there is local and hosted" in clickstream(nowhere, "--target", "cloud", "peek").stderr
 
 
 def test_the_clone_s_own_conf_counts_from_anywhere(nowhere: dict[str, str], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks.screen import Notebook, lab
-from clickstream import index, topics
+from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
 
 SCREENSHOTS = Path(__file__).parent.parent.parent / "build" / "screenshots"
@@ -57,4 +57,4 @@ def test_the_dials_redraw_the_chart(page: Page, address: str, settings: Settings
     assert notebook.panel.locator(stderr).count() == 0
     assert notebook.requests == []
     topics.delete_topics(settings.kafka)
-    index.delete_index(index.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)

@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from benchmarks import screen, stage
 from benchmarks.stage import Seen
-from clickstream import index, topics
+from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
 
 SLACK = 2
@@ -25,7 +25,7 @@ def notebook(
     with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
         yield screen.Notebook(page, address)
     topics.delete_topics(settings.kafka)
-    index.delete_index(index.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
 
 
 def assert_met(*rows: Seen) -> None:

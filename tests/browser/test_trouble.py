@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks import screen, stage
-from clickstream import index, topics
+from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
 
 WAIT = "room.until(more=10**9, most_s=60)"
@@ -43,7 +43,7 @@ def notebook(
     assert not psutil.pid_exists(last[0]), "a kernel outlived JupyterLab"
     assert topics.consumers(settings.kafka) == 0, "a consumer outlived its kernel"
     topics.delete_topics(settings.kafka)
-    index.delete_index(index.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
 
 
 @pytest.mark.timeout(240)

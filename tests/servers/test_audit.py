@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from clickstream import consumer, index, letters, poison
+from clickstream import consumer, letters, opensearch, poison
 from clickstream.audit import audit, since
 from clickstream.errors import ServerError
 from clickstream.settings import Settings
@@ -36,7 +36,7 @@ def test_what_is_missing_or_doubled_is_named(made: Settings) -> None:
     start = since(made)
     ids = send(made, 200, seed=2)
     consumer.index_topic(made, until_caught_up=True)
-    client, name = index.connect(made.opensearch), made.opensearch.index
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
     (backing,) = client.indices.get(index=name)
     client.delete(index=backing, id=ids[7])
     client.indices.rollover(alias=name)

@@ -1,10 +1,12 @@
 """The levers of the notebook about breaking things, on real servers."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,11 +33,24 @@ def assert_all_there(backstage: Backstage) -> None:
     assert (found.lost, found.doubled) == ([], [])
 
 
+@pytest.fixture
+def hosted(made: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same servers, as a hosted target that the kernel's environment names."""
+    kafka = {"bootstrap.servers": made.kafka.bootstrap_servers, "security.protocol": "PLAINTEXT"}
+    (tmp_path / "kafka.json").write_text(json.dumps(kafka))
+    (tmp_path / "opensearch.json").write_text(json.dumps({"host": made.opensearch.url}))
+    monkeypatch.setenv("CLICKSTREAM_CONF", str(tmp_path))
+    return replace(made, target="hosted")
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("target", ["local", "hosted"])
-def test_opensearch_goes_and_comes_under_live_traffic(made: Settings, target: str) -> None:
+def test_opensearch_goes_and_comes_under_live_traffic(
+    made: Settings, hosted: Settings, target: str
+) -> None:
     """No cell blocks; the lag grows and drains. A hosted one stays up, out of reach by a proxy."""
-    backstage = Backstage(Demo(replace(made, target=target)))
+    settings = hosted if target == "hosted" else made
+    backstage = Backstage(Demo(settings))
     backstage.start_consumer()
     backstage.start_traffic(100)
     assert_all_there(backstage)
@@ -58,7 +73,7 @@ def test_opensearch_goes_and_comes_under_live_traffic(made: Settings, target: st
     wait_until(lambda: "nobody starts it" in backstage.until_up(), 20)
     backstage.bring_up()
     started_s = time.monotonic()
-    backstage = Backstage(Demo(replace(made, target=target)))  # as a cell that is run again
+    backstage = Backstage(Demo(settings))  # as a cell that is run again
     assert time.monotonic() - started_s < 10
     backstage.close()
 
@@ -90,9 +105,9 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
     assert not workers.is_running("traffic")
 
 
-def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(made: Settings) -> None:
+def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted: Settings) -> None:
     """As in the notebook's exercise; and one that ends by itself is told, once, with why."""
-    backstage = Backstage(Demo(replace(made, target="hosted")))
+    backstage = Backstage(Demo(hosted))
     backstage.start_traffic(50)
     backstage.take_down()
     backstage.start_consumer()

@@ -15,7 +15,7 @@ from random import Random
 import pytest
 from confluent_kafka import Producer
 
-from clickstream import consumer, events, index, producer, servers, topics
+from clickstream import consumer, events, index, opensearch, producer, servers, topics
 from clickstream.errors import BulkError, ConfigError, Interrupted, ServerError
 from clickstream.metrics import IndexReport
 from clickstream.settings import Settings
@@ -253,7 +253,7 @@ def test_signals_stop_the_command_cleanly_even_while_opensearch_hangs(
         took_s = time.monotonic() - started_s
     topics.delete_group(settings.for_group(made.kafka.group_id).kafka)
     topics.delete_topics(settings.kafka)
-    index.delete_index(index.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
 
     assert process.returncode == 0, err
     assert took_s < 10, "twice the promise or more"

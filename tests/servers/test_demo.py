@@ -11,7 +11,7 @@ from itertools import islice
 
 import pytest
 
-from clickstream import consumer, events, history, index, producer, topics
+from clickstream import consumer, events, history, index, opensearch, producer, topics
 from clickstream.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import OpenSearchSettings, Settings
@@ -24,7 +24,7 @@ def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
 
     assert trip.events == 2_000
     assert "round trip of 2,000 events in" in str(trip)
-    listed = index.connect(made.opensearch).cat.indices(format="json")
+    listed = opensearch.connect(made.opensearch).cat.indices(format="json")
     assert [each for each in listed if "roundtrip" in each["index"]] == []
     assert Demo(made).overview().messages == 0
 
@@ -55,7 +55,7 @@ def test_history_is_loaded_once_and_only_what_is_missing_is_added(made: Settings
     assert again.added == 0
     assert (again.since, again.until) == (first.since, first.until)
 
-    client = index.connect(made.opensearch)
+    client = opensearch.connect(made.opensearch)
     assert kit.history_window() == (first.since, first.until)
     lost = sorted(index.ids(client, made.opensearch.index))[:100]  # the oldest
     client.delete_by_query(

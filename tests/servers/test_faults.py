@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import index
+from clickstream import index, opensearch
 from clickstream.errors import BulkError, ServerError
 from clickstream.faults import (
     Answer,
@@ -67,7 +67,7 @@ class Stage:
 
     def new_client(self) -> OpenSearch:
         """One that goes through the proxy."""
-        return index.connect(replace(self.upstream, url=self.proxy.url))
+        return opensearch.connect(replace(self.upstream, url=self.proxy.url))
 
     def bulk(self, *actions: bytes) -> list[Outcome]:
         """Send a bulk through the proxy."""
@@ -75,7 +75,7 @@ class Stage:
 
     def stored(self) -> list[int]:
         """The numbers of the documents that OpenSearch really has."""
-        direct = index.connect(self.upstream)
+        direct = opensearch.connect(self.upstream)
         index.refresh(direct, self.name)
         return sorted(int(found[-12:], 16) for found in index.ids(direct, self.name))
 
@@ -88,7 +88,7 @@ class Stage:
 @pytest.fixture
 def stage(fresh: Settings) -> Iterator[Stage]:
     """A proxy without a fault, before an empty index."""
-    index.ensure_index(index.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
     stage = Stage(fresh)
     with stage.proxy:
         yield stage

@@ -5,7 +5,7 @@ import json
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import events, index
+from clickstream import events, index, opensearch
 from clickstream.errors import BulkError, ConfigError, ServerError
 from clickstream.index import Outcome
 from clickstream.settings import OpenSearchSettings, Settings
@@ -14,7 +14,7 @@ from clickstream.settings import OpenSearchSettings, Settings
 @pytest.fixture
 def client(settings: Settings) -> OpenSearch:
     """A client of the tests' own node."""
-    return index.connect(settings.opensearch)
+    return opensearch.connect(settings.opensearch)
 
 
 def action(number: int, **change: object) -> bytes:
@@ -156,7 +156,7 @@ def test_a_missing_index_stops_the_bulk(client: OpenSearch, fresh: Settings) -> 
 
 def test_a_node_that_is_not_there_is_unavailable() -> None:
     """Bulk says that trying again may help; everything else is a one-line error."""
-    nobody = index.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=1))
+    nobody = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=1))
 
     with pytest.raises(index.Unavailable):
         index.bulk(nobody, "any", [action(1)])

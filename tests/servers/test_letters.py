@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 from confluent_kafka import Producer
 
-from clickstream import consumer, events, index, letters, producer, topics
+from clickstream import consumer, events, index, letters, opensearch, producer, topics
 from clickstream.errors import EventError
 from clickstream.letters import DeadLetter, Place
 from clickstream.poison import NO_SUCH_DAY
@@ -223,7 +223,7 @@ def clickstream(*arguments: str, fed: str = "") -> subprocess.CompletedProcess[s
 @pytest.fixture
 def default(settings: Settings) -> Iterator[Settings]:
     """The names that the command uses, made and empty, and gone afterwards."""
-    client = index.connect(settings.opensearch)
+    client = opensearch.connect(settings.opensearch)
 
     def clear() -> None:
         topics.delete_topics(settings.kafka)

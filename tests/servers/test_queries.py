@@ -11,7 +11,17 @@ import pandas as pd
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import charts, consumer, events, index, producer, queries, scenarios, topics
+from clickstream import (
+    charts,
+    consumer,
+    events,
+    index,
+    opensearch,
+    producer,
+    queries,
+    scenarios,
+    topics,
+)
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
 from clickstream.settings import OpenSearchSettings, Settings
@@ -27,7 +37,7 @@ MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
 def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
     """Six hours of events, some sent twice, indexed; and the messages as a table."""
     own = settings.in_namespace("test-queries-site")
-    client = index.connect(own.opensearch)
+    client = opensearch.connect(own.opensearch)
     try:
         topics.ensure_topics(own.kafka)
         index.ensure_index(client, own.opensearch.index)
@@ -51,7 +61,7 @@ def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
 def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
     """Ten minutes in which every scenario plays, as `site`."""
     own = settings.in_namespace("test-queries-played")
-    client = index.connect(own.opensearch)
+    client = opensearch.connect(own.opensearch)
     start_ms = MONDAY_MS + 9 * 3_600_000
     try:
         topics.ensure_topics(own.kafka)
@@ -267,7 +277,7 @@ def test_all_the_answers_are_one_search(played: tuple[OpenSearch, str, pd.DataFr
 def test_the_most_buckets_of_all_scenarios_are_within_opensearch_s_limit(made: Settings) -> None:
     """Ten thousand buckets, and in each of them as many scenarios as there is room for."""
     crowd = Simulator(seed=3, start_ms=MONDAY_MS, readers=1_000)
-    client, name = index.connect(made.opensearch), made.opensearch.index
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
     pattern = msgspec.structs.asdict(next(crowd.events()))
     names = [*ON_TOP, "flood"]
     body: list[dict[str, Any]] = []
@@ -288,7 +298,7 @@ def test_the_most_buckets_of_all_scenarios_are_within_opensearch_s_limit(made: S
 
 def test_values_that_the_model_does_not_have_are_counted_too(made: Settings) -> None:
     """An index that another version of the kit filled is shown whole, and is no error."""
-    client, name = index.connect(made.opensearch), made.opensearch.index
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
     sent = list(islice(Simulator(seed=5, start_ms=MONDAY_MS, readers=1_000).events(), 200))
     new = [event for event in sent if event.event_type == "page_view"][:20]
     for event in new:
@@ -397,7 +407,7 @@ def test_the_newest_document_is_known(site: tuple[OpenSearch, str, pd.DataFrame]
 
 def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
     """Before the first event every chart says that there is nothing yet."""
-    client, name = index.connect(made.opensearch), made.opensearch.index
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
     answer = queries.ask(client, name)
 
     assert answer.total == 0
@@ -408,14 +418,14 @@ def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
 
 def test_a_missing_index_is_told_in_one_line(fresh: Settings) -> None:
     """With the command that makes it."""
-    client = index.connect(fresh.opensearch)
+    client = opensearch.connect(fresh.opensearch)
     with pytest.raises(ConfigError, match=r"no such index; `\S*clickstream consume` makes it"):
         queries.ask(client, fresh.opensearch.index)
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     """With the command that starts it."""
-    client = index.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
+    client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
     with pytest.raises(ServerError, match=r"start it with `\S*clickstream up`"):
         queries.ask(client, "clickstream-events")
 
@@ -451,7 +461,7 @@ def test_counts_stay_exact_with_far_more_readers_than_asked_for(made: Settings) 
     sent = list(islice(crowd.events(), 30_000))
     producer.send(made.kafka, sent)
     consumer.index_topic(made, until_caught_up=True)
-    client = index.connect(made.opensearch)
+    client = opensearch.connect(made.opensearch)
     index.refresh(client, made.opensearch.index)
     answer = queries.ask(client, made.opensearch.index, top=5)
 

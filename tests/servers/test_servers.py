@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clickstream import demo, index, nodes, servers, state, topics
+from clickstream import demo, nodes, opensearch, servers, state, topics
 from clickstream.errors import ConfigError, ServerError
 
 
@@ -93,7 +93,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     kit.produce(200, events_per_second=1_000)
     kit.consume()
 
-    client = index.connect(settings.opensearch)
+    client = opensearch.connect(settings.opensearch)
     nowhere = {"index.routing.allocation.require._name": "nowhere", "number_of_replicas": 0}
     client.indices.create(
         index="broken", body={"settings": nowhere}, params={"wait_for_active_shards": 0}

@@ -27,7 +27,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from clickstream import bulks, consumer, events, index, producer, servers, topics
+from clickstream import bulks, consumer, events, index, opensearch, producer, servers, topics
 from clickstream.errors import BulkError, DeliveryError, ServerError
 from clickstream.faults import (
     Answer,
@@ -386,7 +386,7 @@ def test_answers_lost_after_storing_double_nothing(
 def test_a_read_only_index_is_waited_for(made: Settings, is_long: bool) -> None:
     """Writes are blocked in the middle and freed again: it goes on by itself."""
     sent = send(made, 60_000)
-    client = index.connect(made.opensearch)
+    client = opensearch.connect(made.opensearch)
 
     def block(*, is_blocked: bool) -> None:
         body = {"index.blocks.write": is_blocked}
@@ -612,7 +612,7 @@ def delete_below(made: Settings, offsets: dict[int, int]) -> None:
 def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None:
     """Of each key only the newest messages are left; the consumer reads over the gaps."""
     topics.ensure_topics(fresh.kafka)
-    index.ensure_index(index.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
     admin = AdminClient(fresh.kafka.client_config())
     config = {
         "cleanup.policy": "compact",

@@ -1,0 +1,56 @@
+"""What every command says of its target: `--target`, `--conf`, and a line on stderr."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clickstream import lab, targets
+from clickstream.settings import Settings
+from clickstream.targets import Target
+from clickstream.terminal import say
+
+Wanted = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        envvar="CLICKSTREAM_TARGET",
+        metavar="local|hosted",
+        help="By default hosted where conf/ names one.",
+    ),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--conf", envvar="CLICKSTREAM_CONF", metavar="DIR", help="By default conf/."),
+]
+
+
+_chosen: ContextVar[Target] = ContextVar("target of the command that runs")
+
+
+def choose(wanted: str | None, folder: Path | None) -> None:
+    """Choose as the options say; a folder by default is the clone's own, wherever one stands.
+
+    Raises:
+        ConfigError: as `targets.choose`.
+    """
+    _chosen.set(targets.choose(folder or lab.CLONE / "conf", wanted or None))
+
+
+def current() -> Target:
+    """Give what was chosen for the command that runs."""
+    return _chosen.get()
+
+
+def find() -> Settings:
+    """Find the target's settings, and say them.
+
+    Raises:
+        ClickstreamError: as `Target.find`.
+    """
+    settings = current().find()
+    say(str(settings))
+    return settings

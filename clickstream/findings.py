@@ -1,0 +1,42 @@
+"""What a look at something found: one line, and what to do where it is not well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+from clickstream.errors import ClickstreamError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    subject: str
+    is_good: bool
+    found: str
+    remedy: str = ""
+    """What to do; empty where all is well."""
+
+    def __str__(self) -> str:
+        line = f"{'ok ' if self.is_good else 'BAD'}  {self.subject}: {self.found}"
+        return line if self.is_good else f"{line}; {self.remedy}"
+
+    def _repr_html_(self) -> str:
+        """Draw it as a green or a red line."""
+        color, sign = ("#1a7f37", "✔") if self.is_good else ("#b3261e", "✘")
+        remedy = "" if self.is_good else f"<br><b>Do:</b> {escape(self.remedy)}"
+        return (
+            f'<div style="color:{color}">{sign} <b>{escape(self.subject)}</b>: '
+            f"{escape(self.found)}{remedy}</div>"
+        )
+
+
+def asking(subject: str, ask: Callable[[], str]) -> Finding:
+    """Ask, and take an error of ours as what was found."""
+    try:
+        return Finding(subject, True, ask())
+    except ClickstreamError as error:
+        found, _, remedy = str(error).rpartition("; ")
+        return Finding(subject, False, found, remedy)

@@ -1,0 +1,263 @@
+"""The hosted target: what the files in `conf/` say, made into settings.
+
+What is wrong in them is told here, before anything is sent; but for a value that lies in
+Vault, no connection is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from clickstream import tls
+from clickstream.errors import ConfigError
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings, is_loopback
+from clickstream.vault import PREFIX, Vault
+
+logger = logging.getLogger(__name__)
+
+KAFKA, OPENSEARCH = "kafka.json", "opensearch.json"
+
+_KAFKA_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
+_KAFKA_SECRETS = ("sasl.password", "ssl.key.password")
+KEYS: Final = {
+    KAFKA: (
+        *("bootstrap.servers", "topic", "security.protocol", *_KAFKA_FILES),
+        *("sasl.mechanisms", "sasl.username", *_KAFKA_SECRETS),
+    ),
+    OPENSEARCH: ("host", "username", "password", "index", "ca", "cert", "key"),
+}
+"""By file: librdkafka's own names, and those that the kit has from its first version."""
+EXAMPLES: Final = {
+    KAFKA: '{"bootstrap.servers": "kafka.example.com:9092"}',
+    OPENSEARCH: '{"host": "https://opensearch.example.com", "username": "…", "password": "…"}',
+}
+_NEVER = {
+    "enable.ssl.certificate.verification": "it would turn verification off",
+    "ssl.endpoint.identification.algorithm": "the name is always verified",
+}
+_PROTOCOLS = ("SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT")
+_CA, _CERT, _KEY = "ca.pem", "service.cert", "service.key"
+
+
+def is_configured(folder: Path) -> bool:
+    """Say whether a folder names a hosted target.
+
+    Raises:
+        ConfigError: only one of the two files is there.
+    """
+    there = [name for name in KEYS if (folder / name).exists()]
+    if len(there) == 1:
+        (missing,) = set(KEYS) - set(there)
+        msg = (
+            f"{folder} has {there[0]} and no {missing}: a hosted target needs both; write "
+            f"{folder / missing}, such as {EXAMPLES[missing]}"
+        )
+        raise ConfigError(msg)
+    return bool(there)
+
+
+def read(folder: Path) -> Settings:
+    """Give the settings that a folder's two files describe, and log what others can read.
+
+    A variable replaces a file's value, or gives what it lacks: `CLICKSTREAM_KAFKA_` or
+    `CLICKSTREAM_OPENSEARCH_` before the key in capitals, `.` written as `_`. A value
+    `vault:PATH#FIELD` is read from Vault.
+
+    Raises:
+        ConfigError: a file is missing or is no JSON object, a key is unknown, a value is
+            missing or contradicts another, a certificate is unusable, Vault gave nothing.
+    """
+    if not is_configured(folder):
+        msg = (
+            f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}; "
+            f"{folder / 'README.md'} says what they hold"
+        )
+        raise ConfigError(msg)
+    vault = Vault()
+    kafka, opensearch = (_values(folder / name, vault) for name in (KAFKA, OPENSEARCH))
+    settings = Settings(_kafka(folder, kafka), _opensearch(folder, opensearch), target="hosted")
+    for warning in loose(folder, settings):
+        logger.warning(warning)
+    return settings
+
+
+def loose(folder: Path, settings: Settings) -> list[str]:
+    """Name the files with secrets that other users of this machine can read, with the remedy."""
+    kept = {folder / KAFKA, folder / OPENSEARCH, settings.opensearch.key}
+    if key := settings.kafka.security.get("ssl.key.location"):
+        kept.add(Path(key))
+    return [
+        f"{path} can be read by other users of this machine; run `chmod 600 {path}`"
+        for path in sorted(filter(None, kept))
+        if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and _holds_secret(path)
+    ]
+
+
+def _holds_secret(path: Path) -> bool:
+    if path.suffix != ".json":
+        return True
+    found = json.loads(path.read_text("utf-8"))
+    secrets = [found[key] for key in (*_KAFKA_SECRETS, "password") if key in found]
+    return any(not str(each).startswith(PREFIX) for each in secrets)
+
+
+def _values(path: Path, vault: Vault) -> dict[str, str]:
+    try:
+        found: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"reading {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}; mend it"
+        raise ConfigError(msg) from error
+    except json.JSONDecodeError as error:
+        msg = f"{path} is no JSON: {error.msg} in line {error.lineno}; mend it there"
+        # Without its cause: that holds the whole file.
+        raise ConfigError(msg) from None
+    if not isinstance(found, dict):
+        msg = f"{path} is no JSON object; write it as {EXAMPLES[path.name]}"
+        raise ConfigError(msg)
+    for key, value in found.items():
+        if key in _NEVER:
+            msg = f"{path}: {key!r} is refused, for {_NEVER[key]}; take it out"
+            raise ConfigError(msg)
+        if key not in KEYS[path.name]:
+            near = get_close_matches(key, KEYS[path.name], 1)
+            hint = f", perhaps {near[0]!r}" if near else ""
+            msg = f"{path}: no key {key!r} is known{hint}; valid: {', '.join(KEYS[path.name])}"
+            raise ConfigError(msg)
+        if not isinstance(value, str) or not value:
+            msg = f"{path}: {key!r} is to be a text in quotes, not empty"
+            raise ConfigError(msg)
+    values = found | dict(_from_environment(path.name))
+    return {
+        key: vault.read(value) if value.startswith(PREFIX) else value
+        for key, value in values.items()
+    }
+
+
+def _from_environment(name: str) -> Iterator[tuple[str, str]]:
+    for key in KEYS[name]:
+        stem = name.removesuffix(".json")
+        if value := os.environ.get(f"CLICKSTREAM_{stem}_{key}".upper().replace(".", "_")):
+            yield key, value
+
+
+def _needed(values: Mapping[str, str], key: str, path: Path) -> str:
+    if key not in values:
+        msg = f"{path}: {key!r} is missing; such as {EXAMPLES[path.name]}"
+        raise ConfigError(msg)
+    return values[key]
+
+
+def _url(path: Path, host: str) -> str:
+    url = host if "://" in host else f"https://{host}"
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        is_good = False
+    if not is_good or parts.query or parts.fragment:
+        msg = f"{path}: 'host' is no address; write https://NAME:PORT"
+        raise ConfigError(msg)
+    if parts.username is not None or parts.password is not None:
+        msg = f"{path}: 'host' holds a user; write it as 'username' and 'password'"
+        raise ConfigError(msg)
+    return url.rstrip("/")
+
+
+def _kafka(folder: Path, values: dict[str, str]) -> KafkaSettings:
+    path = folder / KAFKA
+    servers = _needed(values, "bootstrap.servers", path)
+    security = {
+        key: value for key, value in values.items() if key not in ("bootstrap.servers", "topic")
+    }
+    if "security.protocol" not in security:
+        security["security.protocol"] = _likely_protocol(folder, path, security)
+    protocol = security["security.protocol"]
+    if protocol not in _PROTOCOLS:
+        msg = f"{path}: no 'security.protocol' {protocol!r}; valid: {', '.join(_PROTOCOLS)}"
+        raise ConfigError(msg)
+    if protocol.startswith("SASL_"):
+        security.setdefault("sasl.mechanisms", "SCRAM-SHA-256")
+        for key in ("sasl.username", "sasl.password"):
+            _needed(security, key, path)
+    if protocol.endswith("SSL"):
+        beside = [(_KAFKA_FILES[0], _CA)]
+        if protocol == "SSL":
+            beside += [(_KAFKA_FILES[1], _CERT), (_KAFKA_FILES[2], _KEY)]
+        for property_, name in beside:
+            if (folder / name).exists():
+                security.setdefault(property_, name)
+        for property_ in _KAFKA_FILES:
+            if property_ in security:
+                security[property_] = str(folder / security[property_])
+        _check_both(path, *_KAFKA_FILES[1:], security)
+        tls.context_of_kafka(security)
+    else:
+        _refuse_clear(path, protocol, servers, security)
+    topic = values.get("topic", KafkaSettings.topic)
+    return KafkaSettings(servers, topic=topic, security=security)
+
+
+def _likely_protocol(folder: Path, path: Path, security: Mapping[str, str]) -> str:
+    if "sasl.username" in security:
+        return "SASL_SSL"
+    there = all((folder / name).exists() for name in (_CA, _CERT, _KEY))
+    if there or "ssl.certificate.location" in security:
+        return "SSL"
+    msg = (
+        f"{path} says nothing of security; put {_CA}, {_CERT} and {_KEY} beside it, or name "
+        "'sasl.username' and 'sasl.password', or a 'security.protocol'"
+    )
+    raise ConfigError(msg)
+
+
+def _refuse_clear(path: Path, protocol: str, servers: str, security: Mapping[str, str]) -> None:
+    unused = [key for key in security if key.startswith("ssl.")]
+    if unused:
+        msg = f"{path}: {protocol} uses no {unused[0]!r}; name SSL or SASL_SSL, or take it out"
+        raise ConfigError(msg)
+    hosts = [each.strip().rpartition(":")[0].strip("[]") for each in servers.split(",")]
+    if protocol == "SASL_PLAINTEXT" and not all(map(is_loopback, hosts)):
+        msg = f"{path}: SASL_PLAINTEXT would send the password in the clear; use SASL_SSL"
+        raise ConfigError(msg)
+
+
+def _check_both(path: Path, one: str, other: str, values: Mapping[str, str]) -> None:
+    if (one in values) != (other in values):
+        there, missing = (one, other) if one in values else (other, one)
+        msg = f"{path}: {there!r} without {missing!r}; name both"
+        raise ConfigError(msg)
+
+
+def _opensearch(folder: Path, values: dict[str, str]) -> OpenSearchSettings:
+    path = folder / OPENSEARCH
+    url = _url(path, _needed(values, "host", path))
+    _check_both(path, "username", "password", values)
+    _check_both(path, "cert", "key", values)
+    is_plain = urlsplit(url).scheme == "http"
+    if "password" in values and is_plain and not is_loopback(urlsplit(url).hostname or ""):
+        msg = f"{path}: {url} would get the password in the clear; write https://"
+        raise ConfigError(msg)
+    ca, cert, key = (
+        folder / values[each] if each in values else None for each in ("ca", "cert", "key")
+    )
+    if is_plain and (ca or cert or key):
+        msg = f"{path}: 'ca', 'cert' and 'key' are for https, and 'host' is {url}"
+        raise ConfigError(msg)
+    tls.context(ca, cert, key)
+    return OpenSearchSettings(
+        url,
+        index=values.get("index", OpenSearchSettings.index),
+        username=values.get("username"),
+        password=values.get("password"),
+        ca=ca,
+        cert=cert,
+        key=key,
+    )

@@ -1,0 +1,143 @@
+"""A target looked at step by step: settings, names, TLS, login, rights, names of ours, a trip.
+
+Each step stands on those before it; after one that fails, the same server is not asked on.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+
+from clickstream import consumer, hosted, index, opensearch, producer, reach, rights, topics
+from clickstream.admin import Admin
+from clickstream.errors import ConfigError, ServerError
+from clickstream.findings import Finding, asking
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
+from clickstream.simulator import Simulator
+from clickstream.targets import Target
+
+EVENTS = 10
+_PATIENCE_S = 20.0
+
+
+def steps(target: Target) -> Iterator[Finding]:
+    """Look at one thing after another; changes nothing, but for ten events of the round trip.
+
+    These stay in topic and index, as any reader's do. Never raises an error of ours: what
+    would be one is a finding.
+    """
+    known: list[Settings] = []
+    yield asking("settings", lambda: _settings(target, known))
+    if not known:
+        return
+    (settings,) = known
+    if target.is_hosted:
+        yield _secrets(target, settings)
+    kafka, found = settings.kafka, settings.opensearch
+    is_good = True
+    for chain in (
+        [
+            ("Kafka's name", lambda: reach.kafka_names(kafka)),
+            ("Kafka's TLS", lambda: reach.kafka_tls(kafka)),
+            ("Kafka's login", lambda: _kafka_login(kafka)),
+            ("Kafka's rights", lambda: rights.check(kafka)),
+            ("topic", lambda: topic(kafka)),
+        ],
+        [
+            ("OpenSearch's name", lambda: reach.opensearch_name(found)),
+            ("OpenSearch's TLS", lambda: reach.opensearch_tls(found)),
+            ("OpenSearch's login", lambda: _opensearch_login(found)),
+            ("index", lambda: documents(found)),
+        ],
+    ):
+        for finding in _until_bad(chain):
+            yield finding
+            is_good = is_good and finding.is_good
+    if is_good:
+        yield asking("round trip", lambda: _round_trip(settings))
+
+
+def _until_bad(chain: list[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
+    for subject, ask in chain:
+        finding = asking(subject, ask)
+        yield finding
+        if not finding.is_good:
+            return
+
+
+def _settings(target: Target, known: list[Settings]) -> str:
+    known.append(target.described())
+    return str(known[0])
+
+
+def _secrets(target: Target, settings: Settings) -> Finding:
+    found, _, remedy = "; ".join(hosted.loose(target.folder, settings)).partition("; ")
+    return Finding("secrets", not found, found or f"{target.folder} is ours alone", remedy)
+
+
+def _kafka_login(settings: KafkaSettings) -> str:
+    seen = len(Admin(settings).partitions_by_topic())
+    who = settings.security.get("sasl.username")
+    how = f"as {who}" if who else "by certificate" if settings.security else "nobody is asked for"
+    return f"{how}; {seen} topics can be seen"
+
+
+def _opensearch_login(settings: OpenSearchSettings) -> str:
+    with opensearch.answering("asking OpenSearch for its version"):
+        answer = opensearch.connect(settings).info()
+    who = f"as {settings.username}" if settings.username else "without a user"
+    return f"{who}; version {answer['version']['number']}"
+
+
+def topic(settings: KafkaSettings) -> str:
+    """Describe the topic.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    found = topics.partitions(settings)
+    lag = sum(each.lag for each in found)
+    return f"{settings.topic} has {len(found)} partitions, lag {lag:,}"
+
+
+def documents(settings: OpenSearchSettings) -> str:
+    """Describe the index.
+
+    Raises:
+        ConfigError: no such index, or with another mapping.
+        ServerError: OpenSearch did not answer.
+    """
+    client = opensearch.connect(settings)
+    index.check_mapping(client, settings.index)
+    return f"{settings.index} has {index.count(client, settings.index):,} documents"
+
+
+def _round_trip(settings: Settings) -> str:
+    own = settings.for_group(f"{settings.kafka.group_id}-check-{uuid.uuid4().hex[:8]}")
+    client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
+    now_ms = int(time.time() * 1000)
+    crowd = Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms)
+    sent = list(islice(crowd.events(), EVENTS))
+    topics.start_at_newest(own.kafka, 0)
+    try:
+        started_s = time.monotonic()
+        producer.send(own.kafka, sent)
+        acknowledged_s = time.monotonic()
+        consumer.index_topic(own, until_caught_up=True, patience_s=_PATIENCE_S)
+        index.refresh(client, name)
+        found = index.ids(client, name, among=[event.event_id for event in sent])
+        searchable_s = time.monotonic()
+    finally:
+        with suppress(ServerError):  # without the right to, Kafka forgets it by itself
+            topics.delete_group(own.kafka)
+    if len(found) != len(sent):
+        msg = f"{len(sent)} events sent, {len(found)} found by id; look at the dead letters"
+        raise ConfigError(msg)
+    return (
+        f"{len(sent)} events acknowledged by Kafka in {1000 * (acknowledged_s - started_s):,.0f} "
+        f"ms, found by id in the index after {searchable_s - started_s:.1f} s"
+    )

@@ -1,0 +1,145 @@
+"""The way to a target, before anything is asked of it: names, connections, TLS.
+
+librdkafka says little of why TLS failed, and only after seconds; so the way is gone by hand
+first, with the same certificates.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from clickstream import nodes, tls
+from clickstream.errors import ConfigError, ServerError
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
+
+_CONNECT_S = 5.0
+
+
+def check(settings: Settings) -> None:
+    """Go the whole way to both; neither login nor name of ours is sent.
+
+    Raises:
+        ConfigError: a name that nobody knows, or TLS failed; the message says why.
+        ServerError: nobody is there.
+    """
+    kafka_names(settings.kafka)
+    kafka_tls(settings.kafka)
+    opensearch_name(settings.opensearch)
+    opensearch_tls(settings.opensearch)
+
+
+def kafka_names(settings: KafkaSettings) -> str:
+    """Look up the names of all brokers that are named, and say how many there are.
+
+    Raises:
+        ConfigError: nobody knows one of them.
+    """
+    found = _brokers(settings)
+    for host, port in found:
+        _look_up("Kafka", host, port)
+    return ", ".join(host for host, _ in found)
+
+
+def kafka_tls(settings: KafkaSettings) -> str:
+    """Ask the first broker that is there for its version, over TLS, and say which TLS it is.
+
+    Raises:
+        ConfigError: TLS failed; the message says why.
+        ServerError: no broker is there, or what answers is no Kafka.
+    """
+    security = settings.security
+    is_tls = security.get("security.protocol", "PLAINTEXT").endswith("SSL")
+    context = tls.context_of_kafka(security) if is_tls else None
+    failure: ServerError | None = None
+    for host, port in _brokers(settings):
+        try:
+            with _connected("Kafka", host, port, context) as connection:
+                if nodes.kafka_speaks(connection):
+                    return _said(connection)
+                remedy = "name its port for clients" + ("" if is_tls else ", or SSL or SASL_SSL")
+                msg = f"what answers on {host}:{port} is no Kafka; {remedy}"
+                raise ServerError(msg)
+        except ServerError as error:
+            failure = error
+    assert failure is not None, "no broker was named"
+    raise failure
+
+
+def opensearch_name(settings: OpenSearchSettings) -> str:
+    """Look up OpenSearch's name, and give it.
+
+    Raises:
+        ConfigError: nobody knows it.
+    """
+    host, port, _ = _opensearch(settings)
+    _look_up("OpenSearch", host, port)
+    return host
+
+
+def opensearch_tls(settings: OpenSearchSettings) -> str:
+    """Connect to OpenSearch over TLS, and say which it is.
+
+    Raises:
+        ConfigError: TLS failed; the message says why.
+        ServerError: nobody is there.
+    """
+    host, port, is_tls = _opensearch(settings)
+    context = tls.context_of(settings) if is_tls else None
+    with _connected("OpenSearch", host, port, context) as connection:
+        return _said(connection)
+
+
+def _brokers(settings: KafkaSettings) -> list[tuple[str, int]]:
+    found = []
+    for each in settings.bootstrap_servers.split(","):
+        host, _, port = each.strip().rpartition(":")
+        if not host or not port.isdecimal():
+            msg = f"'bootstrap.servers' {each.strip()!r} is no address; write NAME:PORT"
+            raise ConfigError(msg)
+        found.append((host.strip("[]"), int(port)))
+    return found
+
+
+def _opensearch(settings: OpenSearchSettings) -> tuple[str, int, bool]:
+    parts = urlsplit(settings.url)
+    is_tls = parts.scheme == "https"
+    return parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls
+
+
+def _look_up(whose: str, host: str, port: int) -> None:
+    try:
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        msg = f"{whose}: nobody knows the name {host!r}; mend it in conf, or see your network"
+        raise ConfigError(msg) from error
+
+
+@contextmanager
+def _connected(
+    whose: str, host: str, port: int, context: ssl.SSLContext | None
+) -> Iterator[socket.socket]:
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_S) as connection:
+            if context is None:
+                yield connection
+                return
+            with context.wrap_socket(connection, server_hostname=host) as secured:
+                yield secured
+    except ssl.SSLError as error:
+        cause, remedy = tls.why(error) or (str(error), "see its address")
+        msg = f"{whose} on {host}:{port}: {cause}; {remedy}"
+        raise ConfigError(msg) from error
+    except OSError as error:
+        msg = (
+            f"{whose} on {host}:{port}: nobody is there ({error.strerror or error}); see address, "
+            "port and firewall"
+        )
+        raise ServerError(msg) from error
+
+
+def _said(connection: socket.socket) -> str:
+    return connection.version() or "" if isinstance(connection, ssl.SSLSocket) else "without TLS"

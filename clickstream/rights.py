@@ -1,0 +1,88 @@
+"""What Kafka lets us do, held against what the kit needs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AclOperation
+
+from clickstream.admin import Admin, Refused
+from clickstream.errors import ConfigError
+from clickstream.settings import KafkaSettings
+
+TOPIC: Final = ("READ", "WRITE", "DESCRIBE")
+"""On the topic and on its dead-letter topic."""
+GROUP: Final = ("READ", "DESCRIBE")
+"""On the consumer group; names that begin with it are used for replays and round trips."""
+
+
+def check(settings: KafkaSettings) -> str:
+    """Ask Kafka what we may do with topic, dead-letter topic and group, and say it.
+
+    A topic that is not there yet is not asked about.
+
+    Raises:
+        ConfigError: a right is missing; the message lists what to grant.
+        ServerError: Kafka did not answer.
+    """
+    admin, missing = Admin(settings), []
+    there = admin.partitions_by_topic()
+    for topic in (settings.topic, settings.dead_letter_topic):
+        if topic in there:
+            missing += _missing(f"topic {topic}", _of_topic(admin, topic), TOPIC)
+    missing += _missing(f"group {settings.group_id}", _of_group(admin, settings.group_id), GROUP)
+    if missing:
+        msg = f"Kafka does not let us: {', '.join(missing)}; grant that, as the README lists it"
+        raise ConfigError(msg)
+    return "read and write on topic and dead letters, read as the group"
+
+
+def may_delete(settings: KafkaSettings) -> bool:
+    """Say whether topic, dead-letter topic and group are ours to delete.
+
+    Raises:
+        ServerError: Kafka did not answer.
+    """
+    admin = Admin(settings)
+    there = admin.partitions_by_topic()
+    topics = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
+    found = [_of_topic(admin, each) for each in topics]
+    return all("DELETE" in each for each in [*found, _of_group(admin, settings.group_id)])
+
+
+def _of_topic(admin: Admin, topic: str) -> set[str]:
+    doing = f"asking for our rights on topic {topic!r}"
+    try:
+        answers = admin.ask(
+            doing,
+            lambda client: client.describe_topics(
+                TopicCollection([topic]), include_authorized_operations=True
+            ),
+        )
+    except Refused:
+        return set()
+    return _names(answers[topic])
+
+
+def _of_group(admin: Admin, group_id: str) -> set[str]:
+    doing = f"asking for our rights on group {group_id!r}"
+    try:
+        answers = admin.ask(
+            doing,
+            lambda client: client.describe_consumer_groups(
+                [group_id], include_authorized_operations=True
+            ),
+        )
+    except Refused:
+        return set()
+    return _names(answers[group_id])
+
+
+def _names(described: Any) -> set[str]:
+    return {AclOperation(each).name for each in described.authorized_operations or ()}
+
+
+def _missing(what: str, granted: set[str], needed: tuple[str, ...]) -> list[str]:
+    lacking = [each.capitalize() for each in needed if each not in granted]
+    return [f"{' and '.join(lacking)} on {what}"] if lacking else []

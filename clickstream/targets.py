@@ -1,0 +1,101 @@
+"""Which Kafka and OpenSearch: the kit's own on this machine, or the hosted ones of `conf/`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clickstream import hosted, reach, servers
+from clickstream.errors import ConfigError
+from clickstream.settings import Settings
+
+LOCAL, HOSTED = "local", "hosted"
+_TARGET, _FOLDER = "CLICKSTREAM_TARGET", "CLICKSTREAM_CONF"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of the two, and the folder that says where the hosted one is."""
+
+    name: str
+    folder: Path
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether somebody else runs it."""
+        return self.name == HOSTED
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which a kernel, and what it starts, finds the same target."""
+        return {_TARGET: self.name, _FOLDER: str(self.folder.absolute())}
+
+    def find(self, *, namespace: str | None = None) -> Settings:
+        """Give its settings; starts nothing.
+
+        Args:
+            namespace: by default that which `CLICKSTREAM_NAMESPACE` names, if it does.
+
+        Raises:
+            ConfigError: as `hosted.read` and `reach.check`, or the namespace cannot be part of
+                a name.
+            ServerError: a local server is not up, or a hosted one not to be reached.
+        """
+        if not self.is_hosted:
+            return _in(servers.find(), namespace)
+        settings = hosted.read(self.folder)
+        reach.check(settings)
+        return _in(settings, namespace)
+
+    def described(self) -> Settings:
+        """Give what `find` gives, of a hosted target without going there.
+
+        Raises:
+            ConfigError, ServerError: as `find`.
+        """
+        return _in(hosted.read(self.folder), None) if self.is_hosted else self.find()
+
+    def up(
+        self, *, namespace: str | None = None, progress: Callable[[str], None] | None = None
+    ) -> Settings:
+        """Give the same, and start the local servers where they are down.
+
+        Raises:
+            ConfigError: as `find`.
+            ServerError: as `servers.up`.
+        """
+        if self.is_hosted:
+            return self.find(namespace=namespace)
+        return _in(servers.up(progress=progress), namespace)
+
+
+def _in(found: Settings, namespace: str | None) -> Settings:
+    return found.in_namespace(namespace) if namespace else found.in_own_namespace()
+
+
+def choose(folder: Path, wanted: str | None = None) -> Target:
+    """Choose what is wanted, or else the hosted target where a folder names one.
+
+    Raises:
+        ConfigError: no such target, or the folder has one of its two files.
+    """
+    if wanted is None:
+        return Target(HOSTED if hosted.is_configured(folder) else LOCAL, folder)
+    if wanted not in (LOCAL, HOSTED):
+        msg = f"target {wanted!r}: there is {LOCAL} and {HOSTED}"
+        raise ConfigError(msg)
+    return Target(wanted, folder)
+
+
+def of_kernel() -> Target:
+    """Choose what the environment names, as `clickstream demo` does for its kernels.
+
+    Without it the local target: a notebook never finds a hosted one by itself.
+
+    Raises:
+        ConfigError: the environment names no target there is.
+    """
+    folder = Path(os.environ.get(_FOLDER) or ".")
+    return choose(folder, os.environ.get(_TARGET) or LOCAL)

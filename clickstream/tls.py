@@ -1,0 +1,109 @@
+"""Whom we trust and who we are: certificates for a TLS connection, and why one was refused.
+
+Nothing here can turn verification off.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from clickstream.errors import ConfigError
+from clickstream.settings import OpenSearchSettings
+
+
+def context(
+    ca: Path | None, cert: Path | None, key: Path | None, key_password: str | None = None
+) -> ssl.SSLContext:
+    """Make a context that verifies the other side and its name.
+
+    Args:
+        ca: PEM file of whom to trust; None for what the system trusts.
+        cert: PEM file of our own certificate, with the chain above it.
+        key: PEM file of its private key.
+        key_password: where the key is encrypted.
+
+    Raises:
+        ConfigError: a file is missing, cannot be read or is none, or key and certificate do
+            not belong together.
+    """
+    for path in filter(None, (ca, cert, key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            msg = f"reading {path}: {error.strerror}; put it there, or mend its name in conf"
+            raise ConfigError(msg) from error
+    try:
+        made = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except ssl.SSLError as error:
+        msg = f"{ca} holds no CA certificate in PEM form; download the service's CA anew"
+        raise ConfigError(msg) from error
+    if cert is None:
+        return made
+    try:
+        # Without a password OpenSSL would ask for one in the terminal.
+        made.load_cert_chain(cert, key, key_password or "")
+    except ssl.SSLError as error:
+        pair = f"certificate {cert} and key {key}"
+        if error.reason == "KEY_VALUES_MISMATCH":
+            msg = f"{pair} do not belong together; download both of the same user anew"
+        elif error.reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ"):
+            msg = f"key {key} is encrypted, and its password is missing or wrong"
+        else:
+            msg = f"{pair}: one of them is no PEM file; download both anew"
+        raise ConfigError(msg) from error
+    return made
+
+
+def context_of(settings: OpenSearchSettings) -> ssl.SSLContext:
+    """Make that of an OpenSearch; see `context`."""
+    return context(settings.ca, settings.cert, settings.key)
+
+
+def context_of_kafka(security: Mapping[str, str]) -> ssl.SSLContext:
+    """Make that of a Kafka, of librdkafka's properties; see `context`."""
+    names = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
+    ca, cert, key = (Path(security[name]) if name in security else None for name in names)
+    return context(ca, cert, key, security.get("ssl.key.password"))
+
+
+def why(error: BaseException | None) -> tuple[str, str] | None:
+    """Say why TLS failed, and what to do; None where nothing in the error is about TLS.
+
+    Looks through what caused the error, too.
+    """
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return _why(error)
+        causes = [error.__cause__, error.__context__, *error.args, getattr(error, "reason", None)]
+        error = next((each for each in causes if isinstance(each, BaseException)), None)
+    return None
+
+
+def _why(error: ssl.SSLError) -> tuple[str, str]:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        said = error.verify_message.rstrip(".")
+        if error.verify_code in _WRONG_NAME:
+            return f"its certificate is for another name: {said}", "use the name it is made for"
+        if error.verify_code == _EXPIRED:
+            return "its certificate has expired", "have the service renew it"
+        return (
+            f"its certificate is not trusted: {said}",
+            "download the CA of the service into conf, and name it there",
+        )
+    reason = error.reason or str(error)
+    alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
+    if alert:
+        return (
+            f"it refused our certificate, or that we have none: {alert}",
+            "download service.cert and service.key of a user of this service anew",
+        )
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return "it does not speak TLS", "name its TLS port"
+    return f"no TLS connection: {reason.replace('_', ' ').lower()}", "see its address and port"
+
+
+_EXPIRED = 10
+_WRONG_NAME = (62, 64)
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH."""

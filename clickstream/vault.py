@@ -1,0 +1,94 @@
+"""Values that lie in HashiCorp Vault: `vault:PATH#FIELD` of a KV v2 engine, read through hvac.
+
+Where Vault is and who asks comes from the variables Vault's own tools read: `VAULT_ADDR`,
+`VAULT_TOKEN`, and `VAULT_NAMESPACE` and `VAULT_CACERT` where they are set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from clickstream.errors import ConfigError
+from clickstream.settings import is_loopback
+
+PREFIX = "vault:"
+_TIMEOUT_S = 10
+
+
+class Vault:
+    """Reads references, each path once."""
+
+    def __init__(self) -> None:
+        self._secrets: dict[str, dict[str, Any]] = {}
+
+    def read(self, reference: str) -> str:
+        """Give the value that `vault:PATH#FIELD` stands for; PATH begins with the engine's.
+
+        Raises:
+            ConfigError: what is wrong with the reference, or why Vault gave nothing; never
+                anything that Vault holds.
+        """
+        path, _, name = reference.removeprefix(PREFIX).strip("/").partition("#")
+        engine, _, inner = path.partition("/")
+        if not (engine and inner and name):
+            msg = f"{reference!r} is no reference; write it as vault:secret/clickstream#password"
+            raise ConfigError(msg)
+        if path not in self._secrets:
+            self._secrets[path] = _ask(reference, engine, inner)
+        found = self._secrets[path].get(name)
+        if not isinstance(found, str) or not found:
+            there = ", ".join(sorted(self._secrets[path])) or "none"
+            msg = f"{reference!r}: the secret has no text under {name!r}; its fields: {there}"
+            raise ConfigError(msg)
+        return found
+
+
+def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
+    try:
+        import hvac  # noqa: PLC0415 - an optional package
+        import requests  # noqa: PLC0415 - hvac's own
+    except ImportError as error:
+        msg = (
+            f"{reference!r} needs the package hvac; install it with "
+            f"`{sys.executable} -m pip install hvac`"
+        )
+        raise ConfigError(msg) from error
+    address, token = os.environ.get("VAULT_ADDR", ""), os.environ.get("VAULT_TOKEN", "")
+    if not (address and token):
+        msg = f"{reference!r}: set VAULT_ADDR and VAULT_TOKEN, as for the command vault"
+        raise ConfigError(msg)
+    where = urlsplit(address)
+    if where.scheme != "https" and not is_loopback(where.hostname or ""):
+        msg = f"{reference!r}: VAULT_ADDR is no https address; a token is not sent in the clear"
+        raise ConfigError(msg)
+    why = "Vault gave no answer that can be read"
+    try:
+        client = hvac.Client(
+            url=address,
+            token=token,
+            namespace=os.environ.get("VAULT_NAMESPACE"),
+            verify=os.environ.get("VAULT_CACERT") or True,
+            timeout=_TIMEOUT_S,
+        )
+        answer = client.secrets.kv.v2.read_secret_version(
+            path, mount_point=engine, raise_on_deleted_version=True
+        )
+        return dict(answer["data"]["data"])
+    except hvac.exceptions.InvalidPath:
+        why = "there is no such secret, or it was deleted, or the engine is not KV v2"
+    except hvac.exceptions.Forbidden:
+        why = "the token may not read it, or is not valid any more"
+    except hvac.exceptions.VaultDown:
+        why = "Vault is sealed or on standby"
+    except requests.exceptions.SSLError:
+        why = "Vault's certificate is not trusted; name its CA with VAULT_CACERT"
+    except (requests.exceptions.RequestException, OSError):
+        why = f"no Vault answered on {where.hostname}"
+    except (hvac.exceptions.VaultError, KeyError, TypeError, ValueError):
+        pass  # `why` says it
+    # Without its cause: that may hold what Vault said.
+    msg = f"reading {reference!r}: {why}"
+    raise ConfigError(msg) from None

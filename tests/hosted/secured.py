@@ -1,0 +1,260 @@
+"""A Kafka and an OpenSearch as a hosting service gives them: TLS, logins, few rights."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import trustme
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from clickstream import fetch, state
+from clickstream.nodes import NODES
+
+
+def free_port() -> int:
+    """Find one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Authority:
+    """Issues the certificates of one hosting service, as PEM files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._ca = trustme.CA()
+        self._folder = folder
+        self.ca = folder / "ca.pem"
+        self._ca.cert_pem.write_to_path(str(self.ca))
+
+    def issue(self, name: str, **options: Any) -> tuple[Path, Path]:
+        """Give certificate and key of a server (its host) or a user (its common name)."""
+        if name == "localhost":
+            leaf = self._ca.issue_cert(name, **options)
+        else:
+            leaf = self._ca.issue_cert(f"{name}.invalid", common_name=name, **options)
+        stem = f"{name}-{len(list(self._folder.iterdir()))}"
+        cert, key = self._folder / f"{stem}.cert", self._folder / f"{stem}.key"
+        cert.write_bytes(b"".join(each.bytes() for each in leaf.cert_chain_pems))
+        private = load_pem_private_key(leaf.private_key_pem.bytes(), None)
+        key.touch(mode=0o600)
+        # Kafka's Java reads keys in this form alone.
+        key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return cert, key
+
+
+EXPIRED = {
+    "not_before": datetime(2020, 1, 1, tzinfo=UTC),
+    "not_after": datetime(2021, 1, 1, tzinfo=UTC),
+}
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """Ports by kind of listener, and a client that may do anything."""
+
+    plain: int
+    mtls: int
+    scram: int
+    expired: int
+    """As `mtls`, with a certificate whose time is over."""
+    admin: AdminClient
+
+
+@contextmanager
+def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
+    """Run a broker that lets nobody do anything but as its ACLs say."""
+    plain, controller, mtls, scram, expired = (free_port() for _ in range(5))
+    ports = {"port": plain, "controller_port": controller}
+    command = NODES["kafka"].command(fetch.ensure_server_files(), folder, ports)
+    listeners = {"MTLS": mtls, "SCRAM": scram, "EXPIRED": expired}
+    secured = {
+        "listeners": ",".join(
+            [f"PLAINTEXT://127.0.0.1:{plain}", f"CONTROLLER://127.0.0.1:{controller}"]
+            + [f"{name}://127.0.0.1:{port}" for name, port in listeners.items()]
+        ),
+        "advertised.listeners": ",".join(
+            [f"PLAINTEXT://127.0.0.1:{plain}"]
+            + [f"{name}://localhost:{port}" for name, port in listeners.items()]
+        ),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+        "MTLS:SSL,SCRAM:SASL_SSL,EXPIRED:SSL",
+        **_keystore("", *authority.issue("localhost")),
+        **_keystore("listener.name.expired.", *authority.issue("localhost", **EXPIRED)),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.certificates": _one_line(authority.ca),
+        "listener.name.mtls.ssl.client.auth": "required",
+        "ssl.principal.mapping.rules": r"RULE:^.*CN=([^,]+).*$/$1/,DEFAULT",
+        "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+        "listener.name.scram.scram-sha-256.sasl.jaas.config": "org.apache.kafka.common.security."
+        "scram.ScramLoginModule required;",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    }
+    with (folder / "server.properties").open("a") as config:
+        config.writelines(f"{key}={value}\n" for key, value in secured.items())
+    with (folder / "kafka.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=state.environment(),
+        )
+    try:
+        until(lambda: NODES["kafka"].answers(plain), process)
+        yield Kafka(
+            plain,
+            mtls,
+            scram,
+            expired,
+            AdminClient({"bootstrap.servers": f"127.0.0.1:{plain}", "log_level": 0}),
+        )
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _keystore(prefix: str, cert: Path, key: Path) -> dict[str, str]:
+    return {
+        f"{prefix}ssl.keystore.type": "PEM",
+        f"{prefix}ssl.keystore.key": _one_line(key),
+        f"{prefix}ssl.keystore.certificate.chain": _one_line(cert),
+    }
+
+
+def _one_line(pem: Path) -> str:
+    """Write PEM as a value of a Java properties file."""
+    return pem.read_text().strip().replace("\n", "\\n")
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server answers, for a minute at most."""
+    ends_s = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, "the server ended"
+        assert time.monotonic() < ends_s, "no answer"
+        time.sleep(0.1)
+
+
+def add_user(admin: AdminClient, name: str, password: str) -> None:
+    """Let a user log in by SCRAM-SHA-256."""
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
+    wanted = UserScramCredentialUpsertion(name, info, password.encode())
+    for future in admin.alter_user_scram_credentials([wanted]).values():
+        future.result(30)
+
+
+def allow(admin: AdminClient, user: str, rights: Iterable[tuple[str, str, str]]) -> None:
+    """Give rights, each a kind of resource, a name (`*` at its end for a prefix), an operation."""
+    bindings = [
+        AclBinding(
+            ResourceType[kind],
+            name.removesuffix("*"),
+            ResourcePatternType.PREFIXED if name.endswith("*") else ResourcePatternType.LITERAL,
+            *(f"User:{user}", "*", AclOperation[operation], AclPermissionType.ALLOW),
+        )
+        for kind, name, operation in rights
+    ]
+    for future in admin.create_acls(bindings).values():
+        future.result(30)
+
+
+@dataclass(frozen=True)
+class OpenSearch:
+    """Ports of the endpoints before one OpenSearch."""
+
+    port: int
+    expired: int
+    """With a certificate whose time is over."""
+    poor: int
+    """Where nobody may make templates and data streams."""
+    mtls: int
+    """Where users prove themselves by certificate."""
+    log: Path
+
+
+@contextmanager
+def opensearch(
+    folder: Path, authority: Authority, upstream: str, users: dict[str, str]
+) -> Iterator[OpenSearch]:
+    """Run an nginx with TLS and basic authentication before an OpenSearch."""
+    folder.mkdir()
+    ports = [free_port() for _ in range(4)]
+    good, expired = authority.issue("localhost"), authority.issue("localhost", **EXPIRED)
+    passwords = folder / "passwords"
+    hashed = (f"{name}:{{SHA}}{_sha(password)}" for name, password in users.items())
+    passwords.write_text("\n".join(hashed) + "\n")
+    login = f'auth_basic "OpenSearch"; auth_basic_user_file {passwords};'
+    poor = "location ~ ^/(_index_template|_data_stream)/ { return 403; }"
+    by_certificate = f"ssl_verify_client on; ssl_client_certificate {authority.ca};"
+    endpoints = [(good, login), (expired, login), (good, login + poor), (good, by_certificate)]
+    servers = "\n".join(
+        f"""server {{
+            listen 127.0.0.1:{port} ssl; server_name localhost;
+            ssl_certificate {cert}; ssl_certificate_key {key};
+            client_max_body_size 100m; {extra}
+            location / {{ proxy_pass {upstream}; proxy_http_version 1.1;
+                proxy_set_header Connection ""; proxy_set_header Authorization ""; }}
+        }}"""
+        for port, ((cert, key), extra) in zip(ports, endpoints, strict=True)
+    )
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log info; worker_processes 1;\n"
+        + ("user root;\n" if os.geteuid() == 0 else "")
+        + "events {}\n"
+        + f"http {{ access_log {folder}/access.log; {temporary}\n{servers}\n}}\n"
+    )
+    process = subprocess.Popen(
+        ["nginx", "-c", str(config), "-p", str(folder), "-e", str(folder / "error.log")],
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: _listens(ports[0]), process)
+        yield OpenSearch(*ports, folder / "access.log")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _sha(password: str) -> str:
+    return b64encode(sha1(password.encode(), usedforsecurity=False).digest()).decode()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,146 @@
+"""The same verbs, notebooks and commands on a hosted target, by a user with few rights."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from clickstream import inspection, lab, targets, topics
+from clickstream.demo import Demo
+from clickstream.errors import ConfigError
+from clickstream.settings import KafkaSettings, Settings
+from tests.hosted.conftest import Conf
+from tests.hosted.secured import Kafka, OpenSearch
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """That of a kernel which `clickstream demo` starts on the target."""
+    return {**os.environ, **targets.choose(folder).environment}
+
+
+def clickstream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the target."""
+    return subprocess.run(
+        [sys.executable, "-m", "clickstream", "--conf", str(folder), *words],
+        env={k: v for k, v in os.environ.items() if k != "CLICKSTREAM_TARGET"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("by", ["mtls", "scram"])
+def test_every_step_is_green(conf: Conf, by: str) -> None:
+    """Names, TLS, login, rights, topic, index, and ten events there and back."""
+    found = list(inspection.steps(targets.choose(conf(by=by))))
+    assert [str(each) for each in found if not each.is_good] == []
+    assert [each.subject for each in found] == [
+        *("settings", "secrets"),
+        *("Kafka's name", "Kafka's TLS", "Kafka's login", "Kafka's rights", "topic"),
+        *("OpenSearch's name", "OpenSearch's TLS", "OpenSearch's login", "index"),
+        "round trip",
+    ]
+    assert "10 events acknowledged" in found[-1].found
+    assert "TLSv1.3" in found[3].found
+
+
+def test_the_commands_work_there(conf: Conf) -> None:
+    """Produce, consume, status, charts, check: what was produced is found."""
+    folder = conf(by="scram")
+    done = clickstream(folder, "produce", "--events", "500", "--rate", "max")
+    assert done.returncode == 0, done.stderr
+    assert "target hosted: Kafka on localhost" in done.stderr
+    done = clickstream(folder, "consume", "--until-caught-up")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("500 documents stored")
+    facts = json.loads(clickstream(folder, "status", "--json").stdout)
+    assert (facts["target"], facts["messages"], facts["documents"]) == ("hosted", 500, 500)
+    out = folder.with_name("charts")
+    done = clickstream(folder, "charts", "--live", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.glob("*.html"))) >= 5
+    done = clickstream(folder, "check")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^ok   round trip: 10 events", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [("02-produce-events", "scram"), ("04-index-documents", "mtls"), ("05-ask-questions", "mtls")],
+)
+def test_a_notebook_runs_there_unchanged(
+    conf: Conf, monkeypatch: pytest.MonkeyPatch, name: str, by: str
+) -> None:
+    """From its first cell, which names the target, to its last."""
+    for key, value in targets.choose(conf(by=by)).environment.items():
+        monkeypatch.setenv(key, value)
+    notebook = nbformat.read(lab.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    assert "target hosted: Kafka on localhost" in str(notebook.cells)
+
+
+def test_nothing_is_made_without_the_right_to(
+    conf: Conf, kafka: Kafka, hosted_opensearch: OpenSearch, fresh: Settings
+) -> None:
+    """A missing topic, a missing index: one line that says who is to make it."""
+    folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
+    with pytest.raises(ConfigError, match="Kafka does not let us make it; have it made"):
+        Demo(targets.choose(folder).find()).ensure()
+    settings = json.loads((folder / "kafka.json").read_text()) | {"topic": fresh.kafka.topic}
+    (folder / "kafka.json").write_text(json.dumps(settings))
+    settings = json.loads((folder / "opensearch.json").read_text())
+    settings |= {
+        "index": f"{fresh.opensearch.index}-missing",
+        "host": f"localhost:{hosted_opensearch.poor}",
+    }
+    (folder / "opensearch.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match="OpenSearch does not let us make it; have it made"):
+        Demo(targets.choose(folder).find()).ensure()
+
+
+def test_a_missing_right_is_named(conf: Conf, kafka: Kafka) -> None:
+    """Which, and on what."""
+    other = KafkaSettings(f"127.0.0.1:{kafka.plain}", topic="somebody-elses")
+    topics.ensure_topics(other)
+    folder = conf(kafka_values={"topic": "somebody-elses"})
+    (bad,) = [each for each in inspection.steps(targets.choose(folder)) if not each.is_good]
+    topics.delete_topics(other)
+    assert bad.subject == "topic"
+    assert "no topic 'somebody-elses'" in bad.found
+
+
+def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -> None:
+    """It names what it would delete; with --yes Kafka's no is told before anything is gone."""
+    folder = conf()
+    done = clickstream(folder, "produce", "--events", "10", "--rate", "max")
+    assert done.returncode == 0, done.stderr
+    done = clickstream(folder, "reset")
+    assert done.stdout.startswith("nothing deleted; --yes would delete and make new: topic")
+    done = clickstream(folder, "reset", "--yes")
+    assert done.returncode == 1
+    assert "nothing deleted: Kafka does not let us delete" in done.stderr
+    assert json.loads(clickstream(folder, "status", "--json").stdout)["messages"] == 10
+
+
+def test_a_kernel_without_the_word_of_the_command_stays_local(
+    conf: Conf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder alone makes no notebook talk to a hosted service."""
+    monkeypatch.setenv("CLICKSTREAM_CONF", str(conf()))
+    monkeypatch.delenv("CLICKSTREAM_TARGET", raising=False)
+    assert targets.of_kernel().name == "local"
+
+
+def test_local_servers_are_not_started_for_a_hosted_target(conf: Conf) -> None:
+    """`up` says so, and how to have them all the same."""
+    done = clickstream(conf(), "up")
+    assert done.returncode == 1
+    assert re.fullmatch(r"clickstream: .* not ours to start; .*--target local up.*\n", done.stderr)

@@ -1,0 +1,197 @@
+"""What the files in `conf/` may say, and how it is told where they say something else."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from clickstream import hosted, lab, tls
+from clickstream.errors import ConfigError
+from tests.hosted.secured import Authority
+
+KAFKA = {
+    "bootstrap.servers": "kafka.example.com:9092",
+    "sasl.username": "ada",
+    "sasl.password": "hush-kafka",
+}
+OPENSEARCH = {"host": "search.example.com", "username": "ada", "password": "hush-search"}
+
+
+def written(folder: Path, kafka: object = None, opensearch: object = None) -> Path:
+    """Write both files, for us alone to read: text as it is, values on top of the default."""
+    for name, default, given in (
+        (hosted.KAFKA, KAFKA, kafka),
+        (hosted.OPENSEARCH, OPENSEARCH, opensearch),
+    ):
+        values = {**default, **(given if isinstance(given, dict) else {})}
+        text = json.dumps({key: value for key, value in values.items() if value is not None})
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(given if isinstance(given, str) else text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Issues certificates."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def test_the_two_files_name_a_target(tmp_path: Path) -> None:
+    """A bare host is https; SCRAM over TLS is taken where there is a user; names are the kit's."""
+    found = hosted.read(written(tmp_path))
+    assert found.target == "hosted"
+    assert found.opensearch.url == "https://search.example.com"
+    assert found.opensearch.index == found.kafka.topic == "clickstream-events"
+    config = found.kafka.client_config()
+    assert config["security.protocol"] == "SASL_SSL"
+    assert config["sasl.mechanisms"] == "SCRAM-SHA-256"
+    assert config["sasl.password"] == "hush-kafka"
+
+
+def test_the_usual_three_files_are_mtls(tmp_path: Path, authority: Authority) -> None:
+    """`ca.pem`, `service.cert` and `service.key` beside kafka.json need no word in it."""
+    cert, key = authority.issue("ada")
+    for path, name in ((authority.ca, "ca.pem"), (cert, "service.cert"), (key, "service.key")):
+        (tmp_path / name).write_bytes(path.read_bytes())
+    (tmp_path / "service.key").chmod(0o600)
+    kafka = {"sasl.username": None, "sasl.password": None}
+    config = hosted.read(written(tmp_path, kafka)).kafka.client_config()
+    assert config["security.protocol"] == "SSL"
+    assert config["ssl.key.location"] == str(tmp_path / "service.key")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("search.example.com", "https://search.example.com"),
+        ("search.example.com:9243", "https://search.example.com:9243"),
+        ("https://search.example.com:9243/", "https://search.example.com:9243"),
+        ("http://127.0.0.1:9200", "http://127.0.0.1:9200"),
+    ],
+)
+def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: str) -> None:
+    """A URL, with a port, or bare."""
+    assert hosted.read(written(tmp_path, None, {"host": host})).opensearch.url == url
+
+
+@pytest.mark.parametrize(
+    ("kafka", "opensearch", "said"),
+    [
+        ("{", None, r"kafka.json is no JSON: .* in line 1"),
+        ("[]", None, r"kafka.json is no JSON object; write it as"),
+        ({"bootstrap.server": "x:1"}, None, r"no key 'bootstrap.server' .* 'bootstrap.servers'"),
+        ({"group.id": "mine"}, None, r"no key 'group.id' is known.*; valid: bootstrap.servers, "),
+        ({"topic": 5}, None, r"'topic' is to be a text"),
+        ({"topic": ""}, None, r"'topic' is to be a text"),
+        ({"bootstrap.servers": None}, None, r"'bootstrap.servers' is missing; such as"),
+        ({"sasl.password": None}, None, r"'sasl.password' is missing"),
+        ({"enable.ssl.certificate.verification": "false"}, None, r"would turn verification off"),
+        ({"ssl.endpoint.identification.algorithm": "none"}, None, r"the name is always verified"),
+        ({"security.protocol": "TLS"}, None, r"valid: SSL, SASL_SSL"),
+        ({"security.protocol": "SASL_PLAINTEXT"}, None, r"the password in the clear"),
+        (
+            {"security.protocol": "PLAINTEXT", "ssl.ca.location": "ca.pem"},
+            None,
+            r"PLAINTEXT uses no 'ssl.ca.location'",
+        ),
+        ({"sasl.username": None, "sasl.password": None}, None, r"says nothing of security; put"),
+        ({"ssl.ca.location": "none.pem"}, None, r"none.pem: No such file"),
+        (None, {"user": "ada"}, r"no key 'user' is known, perhaps 'username'; valid: host"),
+        (None, {"host": None}, r"'host' is missing"),
+        (None, {"host": "ftp://x"}, r"'host' is no address"),
+        (None, {"host": "https://x:port"}, r"'host' is no address"),
+        (None, {"host": "https://ada:hush-url@x"}, r"'host' holds a user"),
+        (None, {"host": "http://search.example.com"}, r"the password in the clear; write https"),
+        (None, {"password": None}, r"'username' without 'password'"),
+        (None, {"cert": "a.cert"}, r"'cert' without 'key'"),
+        (
+            None,
+            {"host": "http://127.0.0.1:1", "ca": "ca.pem"},
+            r"'ca', 'cert' and 'key' are for https",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_without_a_secret(
+    tmp_path: Path, kafka: object, opensearch: object, said: str
+) -> None:
+    """It names file, key and remedy."""
+    with pytest.raises(ConfigError, match=said) as refused:
+        hosted.read(written(tmp_path, kafka, opensearch))
+    assert "\n" not in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+def test_half_a_target_is_told(tmp_path: Path) -> None:
+    """With the other file filled in."""
+    written(tmp_path)
+    (tmp_path / "kafka.json").unlink()
+    with pytest.raises(ConfigError, match=r"no kafka.json: .* such as \{\"bootstrap.servers\""):
+        hosted.is_configured(tmp_path)
+    (tmp_path / "opensearch.json").unlink()
+    assert not hosted.is_configured(tmp_path)
+    with pytest.raises(ConfigError, match="README"):
+        hosted.read(tmp_path)
+
+
+def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable replaces a value, or gives what the file lacks."""
+    monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "from-outside")
+    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "from-outside-too")
+    found = hosted.read(written(tmp_path, {"sasl.password": None}))
+    assert found.opensearch.password == "from-outside"
+    assert found.kafka.security["sasl.password"] == "from-outside-too"
+
+
+def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
+    """Neither repr nor str, of the whole or of a part."""
+    found = hosted.read(written(tmp_path))
+    for each in (found, found.kafka, found.opensearch):
+        assert "hush" not in repr(each) + str(each)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_files_that_others_can_read_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the chmod; what holds no secret, or its name in Vault alone, may be read."""
+    folder = written(tmp_path, None, {"password": None, "username": None})
+    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+        (folder / name).chmod(0o644)
+    with caplog.at_level(logging.WARNING):
+        settings = hosted.read(folder)
+    path = folder / "kafka.json"
+    (said,) = hosted.loose(folder, settings)
+    assert said == f"{path} can be read by other users of this machine; run `chmod 600 {path}`"
+    assert caplog.messages == [said]
+    path.chmod(0o600)
+    assert hosted.loose(folder, settings) == []
+
+
+def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Authority) -> None:
+    """Each case by name: no PEM, a key of another, a key with a password."""
+    cert, key = authority.issue("ada")
+    (tmp_path / "text").write_text("nothing")
+    with pytest.raises(ConfigError, match="holds no CA certificate"):
+        tls.context(tmp_path / "text", None, None)
+    with pytest.raises(ConfigError, match="one of them is no PEM file"):
+        tls.context(None, cert, tmp_path / "text")
+    with pytest.raises(ConfigError, match="do not belong together"):
+        tls.context(None, cert, authority.issue("ada")[1])
+    assert tls.context(authority.ca, cert, key).check_hostname
+
+
+def test_the_examples_are_good_but_for_what_lies_in_vault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As conf/README.md has them copied."""
+    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+        (tmp_path / name).write_text((lab.CLONE / "conf" / f"{name}.example").read_text())
+        (tmp_path / name).chmod(0o600)
+    monkeypatch.delenv("VAULT_ADDR", raising=False)
+    with pytest.raises(ConfigError, match="set VAULT_ADDR and VAULT_TOKEN"):
+        hosted.read(tmp_path)
+    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "hush")
+    monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "hush")
+    assert hosted.read(tmp_path).opensearch.url == "https://search.example.com:9200"
