@@ -115,6 +115,7 @@ def demo_() -> None:
     kit = demo.Demo(target.up(progress=say))
     say(repr(kit))
     if target.is_hosted:
+        kit.ensure()
         check()
     else:
         say(str(kit.round_trip()))

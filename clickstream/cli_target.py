@@ -51,6 +51,6 @@ def find() -> Settings:
     Raises:
         ClickstreamError: as `Target.find`.
     """
-    settings = current().find()
+    settings = current().find(say=say)
     say(str(settings))
     return settings

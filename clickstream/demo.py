@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -265,7 +266,8 @@ class Demo:
         try:
             return consumer.index_topic(again, until_caught_up=True, patience_s=PATIENCE_S)
         finally:
-            topics.delete_group(again.kafka)
+            with suppress(ServerError):  # without the right to, Kafka forgets it by itself
+                topics.delete_group(again.kafka)
 
     def load_history(self) -> history.HistoryReport:
         """Bring two days of history into topic and index; see `history.load`."""
@@ -292,8 +294,8 @@ class Demo:
         own = self.settings.in_namespace(f"roundtrip-{uuid.uuid4().hex[:8]}")
         name = own.opensearch.index
         marks = [time.monotonic()]
+        topics.ensure_topics(own.kafka)  # without the right to there is nothing to clean away
         try:
-            topics.ensure_topics(own.kafka)
             index.ensure_index(self._client, name)
             marks.append(time.monotonic())
             start_ms = int(time.time() * 1000) - _HOUR_MS
@@ -325,7 +327,7 @@ class Demo:
             yes: without it nothing is deleted; the answer says what would be.
 
         Raises:
-            ConfigError: Kafka or OpenSearch does not let us; then nothing was deleted.
+            ConfigError: Kafka or OpenSearch does not let us; then no event was deleted.
             ServerError: a server did not answer, or a consumer is still reading; then
                 nothing was deleted.
         """
@@ -340,8 +342,9 @@ class Demo:
                 "or its group; have somebody do it, or grant Delete"
             )
             raise ConfigError(msg)
-        topics.delete_topics(kafka)
+        topics.delete_group(kafka)  # somebody who still reads is told before anything is gone
         index.delete_index(self._client, name)
+        topics.delete_topics(kafka)
         self.ensure()
         self._crowds.clear()
         return f"deleted and made new: {what}"

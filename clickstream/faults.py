@@ -2,7 +2,8 @@
 
 The server behind it is a real one, so what the client is told can be held against what
 became of the documents. Only `_bulk` requests meet a fault; all others pass unchanged. It
-listens on loopback alone, adds no credentials, and takes bulk bodies to be as the kit writes
+listens on loopback alone, adds no credentials (but a certificate in its context, with which
+whoever asks it on this machine is taken for us), and takes bulk bodies to be as the kit writes
 them: uncompressed pairs of an action line and a document line.
 """
 

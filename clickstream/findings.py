@@ -38,5 +38,5 @@ def asking(subject: str, ask: Callable[[], str]) -> Finding:
     try:
         return Finding(subject, True, ask())
     except ClickstreamError as error:
-        found, _, remedy = str(error).rpartition("; ")
-        return Finding(subject, False, found, remedy)
+        found, _, remedy = str(error).partition("; ")
+        return Finding(subject, False, found, remedy or "mend that, and look again")

@@ -7,8 +7,8 @@ Vault, no connection is opened.
 from __future__ import annotations
 
 import json
-import logging
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -20,8 +20,6 @@ from clickstream import tls
 from clickstream.errors import ConfigError
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings, is_loopback
 from clickstream.vault import PREFIX, Vault
-
-logger = logging.getLogger(__name__)
 
 KAFKA, OPENSEARCH = "kafka.json", "opensearch.json"
 
@@ -43,6 +41,8 @@ _NEVER = {
     "enable.ssl.certificate.verification": "it would turn verification off",
     "ssl.endpoint.identification.algorithm": "the name is always verified",
 }
+_NAMES: Final = {"topic": r"[A-Za-z0-9._-]{1,240}", "index": r"[a-z0-9][a-z0-9._-]{0,240}"}
+"""Of one topic, of one index: a pattern for several, as `*`, would be deleted whole by a reset."""
 _PROTOCOLS = ("SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT")
 _CA, _CERT, _KEY = "ca.pem", "service.cert", "service.key"
 
@@ -53,7 +53,11 @@ def is_configured(folder: Path) -> bool:
     Raises:
         ConfigError: only one of the two files is there.
     """
-    there = [name for name in KEYS if (folder / name).exists()]
+    try:
+        there = [name for name in KEYS if (folder / name).exists()]
+    except OSError as error:
+        msg = f"looking into {folder}: {error.strerror}; mend its rights, or name another folder"
+        raise ConfigError(msg) from error
     if len(there) == 1:
         (missing,) = set(KEYS) - set(there)
         msg = (
@@ -65,7 +69,7 @@ def is_configured(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Settings:
-    """Give the settings that a folder's two files describe, and log what others can read.
+    """Give the settings that a folder's two files describe.
 
     A variable replaces a file's value, or gives what it lacks: `CLICKSTREAM_KAFKA_` or
     `CLICKSTREAM_OPENSEARCH_` before the key in capitals, `.` written as `_`. A value
@@ -83,10 +87,7 @@ def read(folder: Path) -> Settings:
         raise ConfigError(msg)
     vault = Vault()
     kafka, opensearch = (_values(folder / name, vault) for name in (KAFKA, OPENSEARCH))
-    settings = Settings(_kafka(folder, kafka), _opensearch(folder, opensearch), target="hosted")
-    for warning in loose(folder, settings):
-        logger.warning(warning)
-    return settings
+    return Settings(_kafka(folder, kafka), _opensearch(folder, opensearch), target="hosted")
 
 
 def loose(folder: Path, settings: Settings) -> list[str]:
@@ -115,8 +116,9 @@ def _values(path: Path, vault: Vault) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"reading {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}; mend it"
         raise ConfigError(msg) from error
-    except json.JSONDecodeError as error:
-        msg = f"{path} is no JSON: {error.msg} in line {error.lineno}; mend it there"
+    except (ValueError, RecursionError) as error:
+        where = f"{error.msg} in line {error.lineno}" if hasattr(error, "lineno") else "as it is"
+        msg = f"{path} is no JSON: {where}; mend it there"
         # Without its cause: that holds the whole file.
         raise ConfigError(msg) from None
     if not isinstance(found, dict):
@@ -132,13 +134,21 @@ def _values(path: Path, vault: Vault) -> dict[str, str]:
             msg = f"{path}: no key {key!r} is known{hint}; valid: {', '.join(KEYS[path.name])}"
             raise ConfigError(msg)
         if not isinstance(value, str) or not value:
-            msg = f"{path}: {key!r} is to be a text in quotes, not empty"
+            msg = f"{path}: {key!r} is no text; write one in quotes, or take the key out"
             raise ConfigError(msg)
     values = found | dict(_from_environment(path.name))
-    return {
+    values = {
         key: vault.read(value) if value.startswith(PREFIX) else value
         for key, value in values.items()
     }
+    for key, value in values.items():
+        if not value.isprintable():
+            msg = f"{path}: {key!r} holds a line break or another character without a sign; mend it"
+            raise ConfigError(msg)
+        if key in _NAMES and not re.fullmatch(_NAMES[key], value):
+            msg = f"{path}: {key!r} {value!r} is no name; use letters, digits, '.', '_' and '-'"
+            raise ConfigError(msg)
+    return values
 
 
 def _from_environment(name: str) -> Iterator[tuple[str, str]]:
@@ -219,13 +229,14 @@ def _likely_protocol(folder: Path, path: Path, security: Mapping[str, str]) -> s
 
 
 def _refuse_clear(path: Path, protocol: str, servers: str, security: Mapping[str, str]) -> None:
-    unused = [key for key in security if key.startswith("ssl.")]
+    wanted = ("ssl.", "sasl.") if protocol == "PLAINTEXT" else ("ssl.",)
+    unused = [key for key in security if key.startswith(wanted)]
     if unused:
         msg = f"{path}: {protocol} uses no {unused[0]!r}; name SSL or SASL_SSL, or take it out"
         raise ConfigError(msg)
     hosts = [each.strip().rpartition(":")[0].strip("[]") for each in servers.split(",")]
-    if protocol == "SASL_PLAINTEXT" and not all(map(is_loopback, hosts)):
-        msg = f"{path}: SASL_PLAINTEXT would send the password in the clear; use SASL_SSL"
+    if not all(map(is_loopback, hosts)):
+        msg = f"{path}: {protocol} would send all in the clear; use SSL or SASL_SSL"
         raise ConfigError(msg)
 
 
@@ -242,14 +253,17 @@ def _opensearch(folder: Path, values: dict[str, str]) -> OpenSearchSettings:
     _check_both(path, "username", "password", values)
     _check_both(path, "cert", "key", values)
     is_plain = urlsplit(url).scheme == "http"
-    if "password" in values and is_plain and not is_loopback(urlsplit(url).hostname or ""):
-        msg = f"{path}: {url} would get the password in the clear; write https://"
+    if is_plain and not is_loopback(urlsplit(url).hostname or ""):
+        msg = f"{path}: {url} would get all in the clear; write https://"
+        raise ConfigError(msg)
+    if is_plain and urlsplit(url).port is None:
+        msg = f"{path}: 'host' {url} names no port; write http://NAME:PORT"
         raise ConfigError(msg)
     ca, cert, key = (
         folder / values[each] if each in values else None for each in ("ca", "cert", "key")
     )
     if is_plain and (ca or cert or key):
-        msg = f"{path}: 'ca', 'cert' and 'key' are for https, and 'host' is {url}"
+        msg = f"{path}: 'host' is {url}, and 'ca', 'cert' and 'key' are for https; take them out"
         raise ConfigError(msg)
     tls.context(ca, cert, key)
     return OpenSearchSettings(

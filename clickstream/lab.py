@@ -46,15 +46,19 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
         say: called with every line that the user should see.
 
     Raises:
+        ConfigError: one runs with other variables, so for another target.
         ServerError: JupyterLab did not start; with its last log lines.
     """
     fill_copy()
     if (there := _running()) is not None:
+        if there.get("environment") != dict(environment):
+            msg = f"JupyterLab is running already, on another target; {how_to_end()}, then again"
+            raise ConfigError(msg)
         say(f"JupyterLab is running already; opening it again. It ends with {_ending(there)}.")
         _open(there["url"], say)
         return
     with _signals_as_interrupts(), _started(environment, notebook) as (process, url):
-        _remember(process.pid, url)
+        _remember(process.pid, url, environment)
         _open(url, say)
         say("Press Ctrl-C here to end JupyterLab.")
         try:
@@ -199,10 +203,10 @@ def _memory_path() -> Path:
     return COPY / ".jupyterlab.json"
 
 
-def _remember(pid: int, url: str) -> None:
+def _remember(pid: int, url: str, environment: Mapping[str, str]) -> None:
     path = _memory_path()
     path.touch(mode=0o600)  # the token opens every notebook
-    path.write_text(json.dumps({"pid": pid, "url": url}))
+    path.write_text(json.dumps({"pid": pid, "url": url, "environment": dict(environment)}))
 
 
 def _running() -> dict[str, Any] | None:

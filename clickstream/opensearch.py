@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import NotFoundError, OpenSearch, TransportError
+from opensearchpy import NotFoundError, OpenSearch, SerializationError, TransportError
 from opensearchpy.serializer import JSONSerializer
 
 from clickstream import tls
@@ -78,6 +78,12 @@ def answering(doing: str) -> Iterator[None]:
             f"see {command('status')}, start it with {command('up')}"
         )
         raise ServerError(msg) from error
+    except SerializationError as error:
+        msg = (
+            f"{doing}: what answers is no OpenSearch; name the address of its API, not that of "
+            "Dashboards or of a login page"
+        )
+        raise ConfigError(msg) from error
     except NotFoundError as error:
         msg = f"{doing}: there is no such index; {command('consume')} makes it"
         raise ConfigError(msg) from error

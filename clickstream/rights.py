@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Final
 
 from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AclOperation
+from confluent_kafka.admin import AclOperation, AdminClient
 
 from clickstream.admin import Admin, Refused
 from clickstream.errors import ConfigError
@@ -52,34 +54,31 @@ def may_delete(settings: KafkaSettings) -> bool:
 
 
 def _of_topic(admin: Admin, topic: str) -> set[str]:
-    doing = f"asking for our rights on topic {topic!r}"
-    try:
-        answers = admin.ask(
-            doing,
-            lambda client: client.describe_topics(
-                TopicCollection([topic]), include_authorized_operations=True
-            ),
-        )
-    except Refused:
-        return set()
-    return _names(answers[topic])
+    wanted = TopicCollection([topic])
+    return _granted(
+        admin, f"topic {topic}", lambda client: client.describe_topics(wanted, **_WITH_RIGHTS)
+    )
 
 
 def _of_group(admin: Admin, group_id: str) -> set[str]:
-    doing = f"asking for our rights on group {group_id!r}"
+    wanted = [group_id]
+    return _granted(
+        admin,
+        f"group {group_id}",
+        lambda client: client.describe_consumer_groups(wanted, **_WITH_RIGHTS),
+    )
+
+
+_WITH_RIGHTS: Final = {"include_authorized_operations": True}
+
+
+def _granted(
+    admin: Admin, what: str, describe: Callable[[AdminClient], dict[str, Future[Any]]]
+) -> set[str]:
     try:
-        answers = admin.ask(
-            doing,
-            lambda client: client.describe_consumer_groups(
-                [group_id], include_authorized_operations=True
-            ),
-        )
+        (described,) = admin.ask(f"asking for our rights on {what}", describe).values()
     except Refused:
         return set()
-    return _names(answers[group_id])
-
-
-def _names(described: Any) -> set[str]:
     return {AclOperation(each).name for each in described.authorized_operations or ()}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clickstream import hosted, reach, servers
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, command
 from clickstream.settings import Settings
 
 LOCAL, HOSTED = "local", "hosted"
@@ -32,11 +32,14 @@ class Target:
         """Variables by which a kernel, and what it starts, finds the same target."""
         return {_TARGET: self.name, _FOLDER: str(self.folder.absolute())}
 
-    def find(self, *, namespace: str | None = None) -> Settings:
+    def find(
+        self, *, namespace: str | None = None, say: Callable[[str], None] | None = None
+    ) -> Settings:
         """Give its settings; starts nothing.
 
         Args:
             namespace: by default that which `CLICKSTREAM_NAMESPACE` names, if it does.
+            say: called with a line for every file with a secret that others can read.
 
         Raises:
             ConfigError: as `hosted.read` and `reach.check`, or the namespace cannot be part of
@@ -46,6 +49,8 @@ class Target:
         if not self.is_hosted:
             return _in(servers.find(), namespace)
         settings = hosted.read(self.folder)
+        for warning in hosted.loose(self.folder, settings):
+            (say or (lambda line: None))(warning)
         reach.check(settings)
         return _in(settings, namespace)
 
@@ -67,7 +72,7 @@ class Target:
             ServerError: as `servers.up`.
         """
         if self.is_hosted:
-            return self.find(namespace=namespace)
+            return self.find(namespace=namespace, say=progress)
         return _in(servers.up(progress=progress), namespace)
 
 
@@ -95,7 +100,13 @@ def of_kernel() -> Target:
     Without it the local target: a notebook never finds a hosted one by itself.
 
     Raises:
-        ConfigError: the environment names no target there is.
+        ConfigError: the environment names no target there is, or not where the hosted one is.
     """
-    folder = Path(os.environ.get(_FOLDER) or ".")
-    return choose(folder, os.environ.get(_TARGET) or LOCAL)
+    target = choose(Path(os.environ.get(_FOLDER) or "."), os.environ.get(_TARGET) or LOCAL)
+    if target.is_hosted and not target.folder.is_absolute():
+        msg = (
+            f"{_TARGET}={HOSTED} without the whole path of a folder in {_FOLDER}; "
+            f"{command('demo')} sets both"
+        )
+        raise ConfigError(msg)
+    return target

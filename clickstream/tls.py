@@ -44,12 +44,15 @@ def context(
     try:
         # Without a password OpenSSL would ask for one in the terminal.
         made.load_cert_chain(cert, key, key_password or "")
-    except ssl.SSLError as error:
+    except (ssl.SSLError, ValueError) as error:
         pair = f"certificate {cert} and key {key}"
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             msg = f"{pair} do not belong together; download both of the same user anew"
-        elif error.reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ"):
-            msg = f"key {key} is encrypted, and its password is missing or wrong"
+        elif key is not None and b"ENCRYPTED" in key.read_bytes():
+            msg = (
+                f"key {key} is encrypted, and its password is missing or wrong; name it as "
+                "'ssl.key.password' for Kafka, decrypt the key with `openssl pkey` for OpenSearch"
+            )
         else:
             msg = f"{pair}: one of them is no PEM file; download both anew"
         raise ConfigError(msg) from error

@@ -60,18 +60,30 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
     if not (address and token):
         msg = f"{reference!r}: set VAULT_ADDR and VAULT_TOKEN, as for the command vault"
         raise ConfigError(msg)
-    where = urlsplit(address)
-    if where.scheme != "https" and not is_loopback(where.hostname or ""):
-        msg = f"{reference!r}: VAULT_ADDR is no https address; a token is not sent in the clear"
+    try:
+        where = urlsplit(address)
+    except ValueError as error:
+        msg = f"{reference!r}: VAULT_ADDR is no address; write https://NAME:PORT"
+        raise ConfigError(msg) from error
+    is_near = is_loopback(where.hostname or "")
+    if where.scheme != "https" and not is_near:
+        msg = (
+            f"{reference!r}: VAULT_ADDR is no https address, and a token is not sent in the "
+            "clear; write https://"
+        )
         raise ConfigError(msg)
     why = "Vault gave no answer that can be read"
     try:
+        session = requests.Session()
+        session.trust_env = not is_near  # or a proxy would get the token
         client = hvac.Client(
             url=address,
             token=token,
             namespace=os.environ.get("VAULT_NAMESPACE"),
             verify=os.environ.get("VAULT_CACERT") or True,
             timeout=_TIMEOUT_S,
+            allow_redirects=False,
+            session=session,
         )
         answer = client.secrets.kv.v2.read_secret_version(
             path, mount_point=engine, raise_on_deleted_version=True
@@ -90,5 +102,5 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
     except (hvac.exceptions.VaultError, KeyError, TypeError, ValueError):
         pass  # `why` says it
     # Without its cause: that may hold what Vault said.
-    msg = f"reading {reference!r}: {why}"
+    msg = f"reading {reference!r}: {why}; mend the reference, or ask whoever runs Vault"
     raise ConfigError(msg) from None

@@ -1,13 +1,18 @@
 """What the files in `conf/` may say, and how it is told where they say something else."""
 
 import json
-import logging
 import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from clickstream import hosted, lab, tls
+from clickstream import hosted, lab, targets, tls
 from clickstream.errors import ConfigError
 from tests.hosted.secured import Authority
 
@@ -83,16 +88,29 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
         ("[]", None, r"kafka.json is no JSON object; write it as"),
         ({"bootstrap.server": "x:1"}, None, r"no key 'bootstrap.server' .* 'bootstrap.servers'"),
         ({"group.id": "mine"}, None, r"no key 'group.id' is known.*; valid: bootstrap.servers, "),
-        ({"topic": 5}, None, r"'topic' is to be a text"),
-        ({"topic": ""}, None, r"'topic' is to be a text"),
+        ("[" * 100_000, None, r"kafka.json is no JSON"),
+        ({"topic": 5}, None, r"'topic' is no text; "),
+        ({"topic": ""}, None, r"'topic' is no text; "),
+        ({"topic": "a\nb"}, None, r"'topic' holds a line break"),
+        ({"topic": "*"}, None, r"'topic' '\*' is no name; "),
+        (None, {"index": "clickstream-*"}, r"'index' 'clickstream-\*' is no name; "),
+        (None, {"index": "a,b"}, r"'index' 'a,b' is no name; "),
+        (None, {"index": "_all"}, r"'index' '_all' is no name; "),
+        (None, {"password": "\ud800"}, r"'password' holds a line break or another"),
         ({"bootstrap.servers": None}, None, r"'bootstrap.servers' is missing; such as"),
         ({"sasl.password": None}, None, r"'sasl.password' is missing"),
         ({"enable.ssl.certificate.verification": "false"}, None, r"would turn verification off"),
         ({"ssl.endpoint.identification.algorithm": "none"}, None, r"the name is always verified"),
         ({"security.protocol": "TLS"}, None, r"valid: SSL, SASL_SSL"),
-        ({"security.protocol": "SASL_PLAINTEXT"}, None, r"the password in the clear"),
+        ({"security.protocol": "SASL_PLAINTEXT"}, None, r"all in the clear"),
+        ({"security.protocol": "PLAINTEXT"}, None, r"PLAINTEXT uses no 'sasl.username'; "),
         (
-            {"security.protocol": "PLAINTEXT", "ssl.ca.location": "ca.pem"},
+            {"security.protocol": "PLAINTEXT", "sasl.username": None, "sasl.password": None},
+            None,
+            r"all in the clear",
+        ),
+        (
+            {"security.protocol": "SASL_PLAINTEXT", "ssl.ca.location": "ca.pem"},
             None,
             r"PLAINTEXT uses no 'ssl.ca.location'",
         ),
@@ -103,7 +121,8 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
         (None, {"host": "ftp://x"}, r"'host' is no address"),
         (None, {"host": "https://x:port"}, r"'host' is no address"),
         (None, {"host": "https://ada:hush-url@x"}, r"'host' holds a user"),
-        (None, {"host": "http://search.example.com"}, r"the password in the clear; write https"),
+        (None, {"host": "http://search.example.com"}, r"all in the clear; write https"),
+        (None, {"host": "http://127.0.0.1"}, r"names no port; "),
         (None, {"password": None}, r"'username' without 'password'"),
         (None, {"cert": "a.cert"}, r"'cert' without 'key'"),
         (
@@ -120,6 +139,7 @@ def test_what_is_wrong_is_one_line_without_a_secret(
     with pytest.raises(ConfigError, match=said) as refused:
         hosted.read(written(tmp_path, kafka, opensearch))
     assert "\n" not in str(refused.value)
+    assert "; " in str(refused.value), "without a remedy"
     assert "hush" not in str(refused.value)
 
 
@@ -152,19 +172,15 @@ def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-def test_files_that_others_can_read_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
     """With the chmod; what holds no secret, or its name in Vault alone, may be read."""
     folder = written(tmp_path, None, {"password": None, "username": None})
     for name in (hosted.KAFKA, hosted.OPENSEARCH):
         (folder / name).chmod(0o644)
-    with caplog.at_level(logging.WARNING):
-        settings = hosted.read(folder)
+    settings = hosted.read(folder)
     path = folder / "kafka.json"
     (said,) = hosted.loose(folder, settings)
     assert said == f"{path} can be read by other users of this machine; run `chmod 600 {path}`"
-    assert caplog.messages == [said]
     path.chmod(0o600)
     assert hosted.loose(folder, settings) == []
 
@@ -177,6 +193,15 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
         tls.context(tmp_path / "text", None, None)
     with pytest.raises(ConfigError, match="one of them is no PEM file"):
         tls.context(None, cert, tmp_path / "text")
+    private = load_pem_private_key(key.read_bytes(), None)
+    secret = BestAvailableEncryption(b"hush")
+    (tmp_path / "locked").write_bytes(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret)
+    )
+    for password in (None, "other", "x" * 2_000):
+        with pytest.raises(ConfigError, match="is encrypted, and its password"):
+            tls.context(None, cert, tmp_path / "locked", password)
+    assert tls.context(None, cert, tmp_path / "locked", "hush")
     with pytest.raises(ConfigError, match="do not belong together"):
         tls.context(None, cert, authority.issue("ada")[1])
     assert tls.context(authority.ca, cert, key).check_hostname
@@ -195,3 +220,12 @@ def test_the_examples_are_good_but_for_what_lies_in_vault(
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "hush")
     monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "hush")
     assert hosted.read(tmp_path).opensearch.url == "https://search.example.com:9200"
+
+
+def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative one would be another in the notebook's folder."""
+    monkeypatch.setenv("CLICKSTREAM_TARGET", "hosted")
+    for folder in ("", "conf"):
+        monkeypatch.setenv("CLICKSTREAM_CONF", folder)
+        with pytest.raises(ConfigError, match="without the whole path of a folder"):
+            targets.of_kernel()

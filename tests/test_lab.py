@@ -82,6 +82,8 @@ def test_jupyterlab_ends_with_its_terminal(
     assert "http://" in process.stdout.readline()
     with pytest.raises(ConfigError, match=r"end it with Ctrl-C in its terminal, or `kill") as told:
         lab.renew()
+    with pytest.raises(ConfigError, match="on another target; end it with"):
+        lab.run("00-start-here.ipynb", environment={"CLICKSTREAM_TARGET": "hosted"}, say=print)
     found = re.search(r"kill (\d+)", str(told.value))
     assert found is not None
     jupyterlab = psutil.Process(int(found[1]))

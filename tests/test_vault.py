@@ -65,6 +65,17 @@ def test_a_value_anywhere_in_the_files_comes_from_vault(tmp_path: Path, vault: l
     assert vault == ["/v1/secret/data/clickstream/kafka"]
 
 
+def test_no_proxy_gets_the_token_on_its_way_to_this_machine(
+    vault: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment says of proxies."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert Vault().read("vault:secret/clickstream/kafka#password") == "hush-vault"
+    assert len(vault) == 1
+
+
 @pytest.mark.parametrize(
     ("reference", "said"),
     [

@@ -11,10 +11,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from clickstream import inspection, lab, targets, topics
+from clickstream import inspection, lab, targets
 from clickstream.demo import Demo
 from clickstream.errors import ConfigError
-from clickstream.settings import KafkaSettings, Settings
+from clickstream.settings import Settings
+from tests.hosted import secured
 from tests.hosted.conftest import Conf
 from tests.hosted.secured import Kafka, OpenSearch
 
@@ -66,6 +67,9 @@ def test_the_commands_work_there(conf: Conf) -> None:
     done = clickstream(folder, "charts", "--live", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert len(list(out.glob("*.html"))) >= 5
+    (folder / "kafka.json").chmod(0o644)
+    done = clickstream(folder, "status")
+    assert "kafka.json can be read by other users of this machine; run `chmod 600" in done.stderr
     done = clickstream(folder, "check")
     assert done.returncode == 0, done.stdout
     assert re.search(r"^ok   round trip: 10 events", done.stdout, re.MULTILINE)
@@ -106,15 +110,17 @@ def test_nothing_is_made_without_the_right_to(
         Demo(targets.choose(folder).find()).ensure()
 
 
-def test_a_missing_right_is_named(conf: Conf, kafka: Kafka) -> None:
-    """Which, and on what."""
-    other = KafkaSettings(f"127.0.0.1:{kafka.plain}", topic="somebody-elses")
-    topics.ensure_topics(other)
-    folder = conf(kafka_values={"topic": "somebody-elses"})
+def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> None:
+    """Which, and on what; of what may not be seen, that it is not there."""
+    secured.add_user(kafka.admin, "reader", "hush")
+    topic = made.kafka.topic
+    rights = [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
+    secured.allow(kafka.admin, "reader", rights)
+    folder = conf(by="scram", kafka_values={"sasl.username": "reader", "sasl.password": "hush"})
     (bad,) = [each for each in inspection.steps(targets.choose(folder)) if not each.is_good]
-    topics.delete_topics(other)
-    assert bad.subject == "topic"
-    assert "no topic 'somebody-elses'" in bad.found
+    assert bad.subject == "Kafka's rights"
+    assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
+    assert "grant that" in bad.remedy
 
 
 def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -> None:
