@@ -158,7 +158,7 @@ def status(
     if not (as_json or target.is_hosted):
         for server in servers.status():
             typer.echo(str(server))
-    settings = target.find()
+    settings = target.find(say=say)
     kit = demo.Demo(settings)
     overview, why = None, ""
     try:

@@ -117,7 +117,9 @@ def _values(path: Path, vault: Vault) -> dict[str, str]:
         msg = f"reading {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}; mend it"
         raise ConfigError(msg) from error
     except (ValueError, RecursionError) as error:
-        where = f"{error.msg} in line {error.lineno}" if hasattr(error, "lineno") else "as it is"
+        where = "numbers or levels too long"
+        if isinstance(error, json.JSONDecodeError):
+            where = f"{error.msg} in line {error.lineno}"
         msg = f"{path} is no JSON: {where}; mend it there"
         # Without its cause: that holds the whole file.
         raise ConfigError(msg) from None
