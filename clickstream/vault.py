@@ -62,6 +62,7 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
         raise ConfigError(msg)
     try:
         where = urlsplit(address)
+        where.port  # noqa: B018 - looks whether it is one
     except ValueError as error:
         msg = f"{reference!r}: VAULT_ADDR is no address; write https://NAME:PORT"
         raise ConfigError(msg) from error
@@ -76,11 +77,12 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
     try:
         session = requests.Session()
         session.trust_env = not is_near  # or a proxy would get the token
+        # Here, for hvac takes the session's in place of its own.
+        session.verify = os.environ.get("VAULT_CACERT") or True
         client = hvac.Client(
             url=address,
             token=token,
             namespace=os.environ.get("VAULT_NAMESPACE"),
-            verify=os.environ.get("VAULT_CACERT") or True,
             timeout=_TIMEOUT_S,
             allow_redirects=False,
             session=session,
@@ -97,8 +99,12 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
         why = "Vault is sealed or on standby"
     except requests.exceptions.SSLError:
         why = "Vault's certificate is not trusted; name its CA with VAULT_CACERT"
-    except (requests.exceptions.RequestException, OSError):
+    except requests.exceptions.InvalidHeader:
+        why = "VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another character of no header"
+    except requests.exceptions.RequestException:
         why = f"no Vault answered on {where.hostname}"
+    except OSError as error:
+        why = str(error)  # a file that VAULT_CACERT or VAULT_CLIENT_CERT names
     except (hvac.exceptions.VaultError, KeyError, TypeError, ValueError):
         pass  # `why` says it
     # Without its cause: that may hold what Vault said.

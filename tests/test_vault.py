@@ -4,12 +4,15 @@ Source of the answers: Vault's HTTP API, "KV secrets engine, version 2", Read se
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from clickstream import hosted
 from clickstream.errors import ConfigError
@@ -41,19 +44,31 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """One that is there, with a token that is good; gives the paths it was asked for."""
+@contextmanager
+def served(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext | None) -> Iterator[list[str]]:
+    """Run one, with a token that is good; give the paths it was asked for."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.asked = []  # type: ignore[attr-defined]
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{server.server_port}")
+    where = f"https://localhost:{server.server_port}"
+    if tls is None:
+        where = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("VAULT_ADDR", where)
     monkeypatch.setenv("VAULT_TOKEN", "good-token")
     yield server.asked  # type: ignore[attr-defined]
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """One that is there; gives the paths it was asked for."""
+    with served(monkeypatch, None) as asked:
+        yield asked
 
 
 def test_a_value_anywhere_in_the_files_comes_from_vault(tmp_path: Path, vault: list[str]) -> None:
@@ -63,6 +78,21 @@ def test_a_value_anywhere_in_the_files_comes_from_vault(tmp_path: Path, vault: l
     found = hosted.read(folder)
     assert found.kafka.security["sasl.password"] == found.opensearch.password == "hush-vault"
     assert vault == ["/v1/secret/data/clickstream/kafka"]
+
+
+def test_a_vault_is_trusted_by_the_ca_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And, unless one is named, only as the system trusts."""
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with served(monkeypatch, tls) as asked:
+        with pytest.raises(ConfigError, match="certificate is not trusted; name its CA with"):
+            Vault().read("vault:secret/clickstream/kafka#password")
+        assert asked == []
+        monkeypatch.setenv("VAULT_CACERT", str(tmp_path / "ca.pem"))
+        assert Vault().read("vault:secret/clickstream/kafka#password") == "hush-vault"
 
 
 def test_no_proxy_gets_the_token_on_its_way_to_this_machine(
@@ -106,6 +136,27 @@ def test_a_token_that_is_no_good_is_told(vault: list[str], monkeypatch: pytest.M
     monkeypatch.delenv("VAULT_TOKEN")
     with pytest.raises(ConfigError, match="set VAULT_ADDR and VAULT_TOKEN"):
         Vault().read("vault:secret/clickstream/kafka#password")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("VAULT_CACERT", "nowhere/ca.pem", "nowhere/ca.pem"),
+        ("VAULT_TOKEN", "hush\ntoken", "VAULT_TOKEN or VAULT_NAMESPACE holds a line break"),
+        ("VAULT_ADDR", "https://127.0.0.1:port", "VAULT_ADDR is no address"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_told(
+    vault: list[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """And not as a Vault that does not answer."""
+    if name == "VAULT_CACERT":
+        monkeypatch.setenv("VAULT_ADDR", "https://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=said) as refused:
+        Vault().read("vault:secret/clickstream/kafka#password")
+    assert "hush" not in str(refused.value)
+    assert vault == []
 
 
 def test_a_token_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
