@@ -176,7 +176,13 @@ class Admin:
         the broker has not appointed the group's coordinator yet (librdkafka issue 5040).
         """
         with closing(self.group(group_id)) as group:
-            return self.ask_group(group, doing, ask)
+            try:
+                return self.ask_group(group, doing, ask)
+            except Refused:
+                raise
+            except ServerError:
+                self.consumers(group_id)  # says so where we have no right to: to us nobody does
+                raise
 
     def group(self, group_id: str) -> Consumer:
         """Give a client for `ask_group`, to be closed by the caller; it joins nothing."""
@@ -233,7 +239,10 @@ class Admin:
         cause: KafkaError = exception.args[0]
         if cause.code() in _UNREACHABLE:
             return ServerError(no_answer(self._settings, doing))
-        refused = Refused(f"{doing}: Kafka answered {cause.str()!r}; see {command('check')}")
+        remedy = f"see {command('check')}"
+        if cause.code() in NOT_ALLOWED:
+            remedy = "give the user the rights that the README lists"
+        refused = Refused(f"{doing}: Kafka answered {cause.str()!r}; {remedy}")
         refused.code = cause.code()
         return refused
 
@@ -242,7 +251,7 @@ def no_answer(settings: KafkaSettings, doing: str) -> str:
     """Say in one line that Kafka did not answer, and what to do."""
     return (
         f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
-        f"{settings.timeout_s:g} s; see {command('status')}, start it with {command('up')}"
+        f"{settings.timeout_s:g} s; see {command('check')}; {command('up')} starts local ones"
     )
 
 
@@ -269,6 +278,10 @@ _UNREACHABLE = frozenset(
     }
 )
 NOT_ALLOWED = frozenset(
-    {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
 )
 """What Kafka answers to who lacks a right."""

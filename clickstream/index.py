@@ -18,7 +18,7 @@ from opensearchpy import NotFoundError, OpenSearch, SerializationError, Transpor
 
 from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError, command
-from clickstream.opensearch import Refused, answering, remedy_for
+from clickstream.opensearch import Forbidden, answering, remedy_for
 
 REFRESH = "1s"
 
@@ -59,15 +59,20 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
         check_mapping(client, name)
         return False
     try:
-        with answering(f"making index {name!r}"):
-            client.indices.put_index_template(name=name, body=template(name))
-            client.indices.create_data_stream(name=name)
-    except Refused as refused:
+        return _make(client, name)
+    except Forbidden as refused:
         msg = (
             f"index {name!r} is missing, and OpenSearch does not let us make it; have it made as "
             "the README says, or give the user the right to"
         )
         raise ConfigError(msg) from refused
+
+
+def _make(client: OpenSearch, name: str) -> bool:
+    try:
+        with answering(f"making index {name!r}"):
+            client.indices.put_index_template(name=name, body=template(name))
+            client.indices.create_data_stream(name=name)
     except ServerError as error:
         cause = error.__cause__
         if getattr(cause, "error", None) != "resource_already_exists_exception":
@@ -99,6 +104,23 @@ def delete_index(client: OpenSearch, name: str) -> None:
                 delete()
             except NotFoundError:
                 continue  # this kind of thing is not there; the next may be
+
+
+def check_reset(client: OpenSearch, name: str) -> None:
+    """Try whether the index may be made, while it is still there.
+
+    Raises:
+        ConfigError: it may not, and nothing was deleted.
+        ServerError: OpenSearch did not answer, or the name is no index or data stream.
+    """
+    try:
+        _make(client, name)
+    except Forbidden as refused:
+        msg = (
+            f"nothing deleted: OpenSearch does not let us make index {name!r} again; have "
+            "somebody do it, or give the user the right to"
+        )
+        raise ConfigError(msg) from refused
 
 
 def refresh(client: OpenSearch, name: str) -> None:
@@ -151,7 +173,7 @@ def recall(client: OpenSearch, name: str) -> dict[str, Any]:
     """
     with answering(f"looking at the mapping of {name!r}"):
         (answer, *_) = client.indices.get_mapping(index=name).values()
-    return dict(answer["mappings"].get("_meta", {}))
+        return dict(answer["mappings"].get("_meta", {}))
 
 
 def ids(
@@ -329,9 +351,9 @@ def check_mapping(client: OpenSearch, name: str) -> None:
     """
     wanted = events.mapping()
     with answering(f"looking at the mapping of {name!r}"):
-        mappings = client.indices.get_mapping(index=name)
-    for backing, answer in mappings.items():
-        found = answer["mappings"]
+        answers = client.indices.get_mapping(index=name)
+        mappings = {backing: answer["mappings"] for backing, answer in answers.items()}
+    for backing, found in mappings.items():
         different = [
             field
             for field in sorted({*wanted["properties"], *found.get("properties", {})})
@@ -342,7 +364,8 @@ def check_mapping(client: OpenSearch, name: str) -> None:
             what = ", ".join(different) or "dynamic"
             msg = (
                 f"index {name!r} ({backing}) has another mapping than this version's events: "
-                f"{what} differ; {command('reset --yes')} deletes it and makes it new"
+                f"{what} differ; {command('reset --yes')} makes it new if it is yours, and for a "
+                "hosted one conf/opensearch.json may name another 'index'"
             )
             raise ConfigError(msg)
 

@@ -5,22 +5,16 @@ Each step stands on those before it; after one that fails, the same server is no
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import islice
 
-from clickstream import consumer, hosted, index, opensearch, producer, reach, rights, topics
+from clickstream import hosted, index, opensearch, reach, rights, topics, trip
 from clickstream.admin import Admin
-from clickstream.errors import ConfigError, ServerError
+from clickstream.errors import ConfigError
 from clickstream.findings import Finding, asking
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
-from clickstream.simulator import Simulator
 from clickstream.targets import Target
 
 EVENTS = 10
-_PATIENCE_S = 20.0
 
 
 def steps(target: Target) -> Iterator[Finding]:
@@ -122,27 +116,8 @@ def documents(settings: OpenSearchSettings) -> str:
 
 
 def _round_trip(settings: Settings) -> str:
-    own = settings.for_group(f"{settings.kafka.group_id}-check-{uuid.uuid4().hex[:8]}")
-    client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
-    now_ms = int(time.time() * 1000)
-    crowd = Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms)
-    sent = list(islice(crowd.events(), EVENTS))
-    topics.start_at_newest(own.kafka, 0)
-    try:
-        started_s = time.monotonic()
-        producer.send(own.kafka, sent)
-        acknowledged_s = time.monotonic()
-        consumer.index_topic(own, until_caught_up=True, patience_s=_PATIENCE_S)
-        index.refresh(client, name)
-        found = index.ids(client, name, among=[event.event_id for event in sent])
-        searchable_s = time.monotonic()
-    finally:
-        with suppress(ServerError):  # without the right to, Kafka forgets it by itself
-            topics.delete_group(own.kafka)
-    if len(found) != len(sent):
-        msg = f"{len(sent)} events sent, {len(found)} found by id; look at the dead letters"
-        raise ConfigError(msg)
+    found = trip.make(settings, EVENTS)
     return (
-        f"{len(sent)} events acknowledged by Kafka in {1000 * (acknowledged_s - started_s):,.0f} "
-        f"ms, found by id in the index after {searchable_s - started_s:.1f} s"
+        f"{found.events} events acknowledged by Kafka in {1000 * found.acknowledged_s:,.0f} ms, "
+        f"found by id in the index {found.indexed_s + found.compared_s:.1f} s later"
     )

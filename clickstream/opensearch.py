@@ -18,6 +18,10 @@ from clickstream.errors import ConfigError, ServerError, command
 from clickstream.settings import OpenSearchSettings
 
 _MOST_SAID = 200
+_NO_OPENSEARCH = (
+    "what answers is no OpenSearch; name the address of its API, not that of Dashboards or of a "
+    "login page"
+)
 
 
 def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch:
@@ -75,29 +79,28 @@ def answering(doing: str) -> Iterator[None]:
             raise ConfigError(msg) from error
         msg = (
             f"{doing}: OpenSearch did not answer ({error.error}); "
-            f"see {command('status')}, start it with {command('up')}"
+            f"see {command('check')}; {command('up')} starts local servers"
         )
         raise ServerError(msg) from error
-    except SerializationError as error:
-        msg = (
-            f"{doing}: what answers is no OpenSearch; name the address of its API, not that of "
-            "Dashboards or of a login page"
-        )
-        raise ConfigError(msg) from error
+    except (SerializationError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # All but the first where JSON of another shape came.
+        raise ConfigError(f"{doing}: {_NO_OPENSEARCH}") from error
     except NotFoundError as error:
+        if not str(error.error).endswith("_exception"):
+            raise ConfigError(f"{doing}: {_NO_OPENSEARCH}") from error
         msg = f"{doing}: there is no such index; {command('consume')} makes it"
         raise ConfigError(msg) from error
     except TransportError as error:
         if remedy := remedy_for(error.status_code):
             msg = f"{doing}: OpenSearch answered {error.status_code}; {remedy}"
-            raise Refused(msg) from error
+            raise Forbidden(msg) from error
         said = _said(error)
         if "certificate" in said:
             msg = (
                 f"{doing}: what stands before OpenSearch says: {said}; name 'cert' and 'key' of a "
                 "user whom it knows in conf/opensearch.json"
             )
-            raise Refused(msg) from error
+            raise Forbidden(msg) from error
         msg = f"{doing}: OpenSearch answered {said}; see {command('check')}"
         raise ServerError(msg) from error
 
@@ -111,7 +114,7 @@ def _said(error: TransportError) -> str:
     return f"{error.status_code} {first[:_MOST_SAID]}".strip()
 
 
-class Refused(ConfigError):
+class Forbidden(ConfigError):
     """OpenSearch does not know us, or does not let us."""
 
 

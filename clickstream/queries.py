@@ -97,7 +97,7 @@ def newest(client: OpenSearch, index_name: str) -> Newest:
     body = {"size": 0, "track_total_hits": True, "aggs": {"newest": {"max": _TIME}}}
     with answering(f"looking at index {index_name!r}"):
         found = client.search(index=index_name, body=body)
-    return Newest(found["hits"]["total"]["value"], _moment(found["aggregations"]["newest"]))
+        return Newest(found["hits"]["total"]["value"], _moment(found["aggregations"]["newest"]))
 
 
 def ask(

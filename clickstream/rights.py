@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient
+from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 
-from clickstream.admin import Admin, Refused
+from clickstream.admin import NOT_ALLOWED, Admin, Refused
 from clickstream.errors import ConfigError
 from clickstream.settings import KafkaSettings
 
@@ -40,17 +40,40 @@ def check(settings: KafkaSettings) -> str:
     return "read and write on topic and dead letters, read as the group"
 
 
-def may_delete(settings: KafkaSettings) -> bool:
-    """Say whether topic, dead-letter topic and group are ours to delete.
+def check_reset(settings: KafkaSettings) -> None:
+    """Ask whether topic, dead-letter topic and group are ours to delete and to make again.
 
     Raises:
+        ConfigError: one is not; the message lists what to grant.
         ServerError: Kafka did not answer.
     """
-    admin = Admin(settings)
+    admin, missing = Admin(settings), []
     there = admin.partitions_by_topic()
-    topics = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
-    found = [_of_topic(admin, each) for each in topics]
-    return all("DELETE" in each for each in [*found, _of_group(admin, settings.group_id)])
+    for topic in (settings.topic, settings.dead_letter_topic):
+        if topic in there:
+            missing += _missing(f"topic {topic}", _of_topic(admin, topic), ("DELETE",))
+        missing += [] if _may_make(admin, topic) else [f"Create on topic {topic}"]
+    missing += _missing(
+        f"group {settings.group_id}", _of_group(admin, settings.group_id), ("DELETE",)
+    )
+    if missing:
+        msg = (
+            f"nothing deleted: Kafka does not let us: {', '.join(missing)}; have somebody do it, "
+            "or grant that"
+        )
+        raise ConfigError(msg)
+
+
+def _may_make(admin: Admin, topic: str) -> bool:
+    # Kafka looks at rights before it looks whether the topic is there.
+    try:
+        admin.ask(
+            f"asking for our rights on topic {topic}",
+            lambda client: client.create_topics([NewTopic(topic)], validate_only=True),
+        )
+    except Refused as refused:
+        return refused.code not in NOT_ALLOWED
+    return True
 
 
 def _of_topic(admin: Admin, topic: str) -> set[str]:

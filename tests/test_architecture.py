@@ -54,7 +54,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "stage": (5, set()),
     "sample": (5, {"pandas"}),
     "consumer": (6, {"confluent_kafka"}),
-    "checks": (8, {"psutil"}),
+    "checks": (9, {"psutil"}),
     "rush": (6, set()),
     "reactions": (6, set()),
     "transitions": (6, {"pandas", "scipy"}),
@@ -82,7 +82,8 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "reach": (3, set()),
     "rights": (3, {"confluent_kafka"}),
     "targets": (4, set()),
-    "inspection": (7, set()),
+    "inspection": (8, set()),
+    "trip": (7, set()),
     "cli_target": (8, {"typer"}),
     "__main__": (11, set()),
 }

@@ -174,7 +174,10 @@ def add_user(admin: AdminClient, name: str, password: str) -> None:
         future.result(30)
 
 
-def allow(admin: AdminClient, user: str, rights: Iterable[tuple[str, str, str]]) -> None:
+Right = tuple[str, str, str]
+
+
+def allow(admin: AdminClient, user: str, rights: Iterable[Right]) -> None:
     """Give rights, each a kind of resource, a name (`*` at its end for a prefix), an operation."""
     bindings = [
         AclBinding(

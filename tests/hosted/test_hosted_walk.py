@@ -1,28 +1,45 @@
 """The same verbs, notebooks and commands on a hosted target, by a user with few rights."""
 
 import json
+import math
 import os
 import re
 import subprocess
 import sys
+import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from clickstream import inspection, lab, targets
+from clickstream import inspection, lab, targets, topics
 from clickstream.demo import Demo
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import Settings
 from tests.hosted import secured
-from tests.hosted.conftest import Conf
+from tests.hosted.conftest import LEAST_POWER, Conf
 from tests.hosted.secured import Kafka, OpenSearch
 
 
 def environment(folder: Path) -> dict[str, str]:
     """That of a kernel which `clickstream demo` starts on the target."""
     return {**os.environ, **targets.choose(folder).environment}
+
+
+def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
+    """Let the folder's user be one of his own, with these rights."""
+    name = f"user-{uuid.uuid4().hex[:8]}"
+    secured.add_user(kafka.admin, name, "hush")
+    secured.allow(kafka.admin, name, rights)
+    path = folder / "kafka.json"
+    values = json.loads(path.read_text()) | {
+        "bootstrap.servers": f"localhost:{kafka.scram}",
+        "sasl.username": name,
+        "sasl.password": "hush",
+    }
+    path.write_text(json.dumps(values))
 
 
 def clickstream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -78,13 +95,25 @@ def test_the_commands_work_there(conf: Conf) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("name", "by"),
-    [("02-produce-events", "scram"), ("04-index-documents", "mtls"), ("05-ask-questions", "mtls")],
+    [
+        ("00-start-here", "scram"),
+        ("02-produce-events", "scram"),
+        ("03-partitions-and-offsets", "poor"),
+        ("04-index-documents", "mtls"),
+        ("05-ask-questions", "mtls"),
+    ],
 )
 def test_a_notebook_runs_there_unchanged(
-    conf: Conf, monkeypatch: pytest.MonkeyPatch, name: str, by: str
+    conf: Conf, kafka: Kafka, monkeypatch: pytest.MonkeyPatch, name: str, by: str
 ) -> None:
-    """From its first cell, which names the target, to its last."""
-    for key, value in targets.choose(conf(by=by)).environment.items():
+    """From its first cell, which names the target, to its last; for the poor, too.
+
+    These may not delete the groups of replays.
+    """
+    folder = conf(by=by)
+    if by == "poor":
+        login(folder, kafka, [right for right in LEAST_POWER if right[2] != "DELETE"])
+    for key, value in targets.choose(folder).environment.items():
         monkeypatch.setenv(key, value)
     notebook = nbformat.read(lab.NOTEBOOKS / f"{name}.ipynb", as_version=4)
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
@@ -112,15 +141,67 @@ def test_nothing_is_made_without_the_right_to(
 
 def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> None:
     """Which, and on what; of what may not be seen, that it is not there."""
-    secured.add_user(kafka.admin, "reader", "hush")
-    topic = made.kafka.topic
-    rights = [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
-    secured.allow(kafka.admin, "reader", rights)
-    folder = conf(by="scram", kafka_values={"sasl.username": "reader", "sasl.password": "hush"})
+    topic, folder = made.kafka.topic, conf()
+    login(
+        folder, kafka, [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
+    )
     (bad,) = [each for each in inspection.steps(targets.choose(folder)) if not each.is_good]
     assert bad.subject == "Kafka's rights"
     assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
     assert "grant that" in bad.remedy
+
+
+def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
+    """And not as a Kafka that does not answer, as which librdkafka tells it."""
+    kafka = targets.choose(conf()).find().kafka
+    with pytest.raises(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
+        topics.consumer_lag(replace(kafka, group_id="other", timeout_s=1.0))
+
+
+DELETE = [("TOPIC", "clickstream-events*", "DELETE")]
+CREATE = [("TOPIC", "clickstream-events*", "CREATE")]
+
+
+@pytest.mark.parametrize(
+    ("rights", "is_poor_index", "said"),
+    [
+        (DELETE, False, "Kafka does not let us: Create on topic"),
+        (CREATE, False, "Kafka does not let us: Delete on topic"),
+        (CREATE + DELETE, True, "OpenSearch does not let us make index"),
+    ],
+)
+def test_reset_deletes_nothing_that_cannot_be_made_again(
+    conf: Conf,
+    kafka: Kafka,
+    hosted_opensearch: OpenSearch,
+    rights: list[secured.Right],
+    is_poor_index: bool,
+    said: str,
+) -> None:
+    """Each right that is missing is told while everything is still there."""
+    port = hosted_opensearch.poor if is_poor_index else hosted_opensearch.port
+    folder = conf(opensearch_values={"host": f"localhost:{port}"})
+    login(folder, kafka, LEAST_POWER + rights)
+    kit = Demo(targets.choose(folder).find())
+    kit.produce(10, events_per_second=math.inf)
+    kit.consume()
+    with pytest.raises(ConfigError, match="nothing deleted") as refused:
+        kit.reset(yes=True)
+    assert said in str(refused.value)
+    found = kit.overview()
+    assert (found.messages, found.lag, found.documents) == (10, 0, 10)
+
+
+def test_reset_empties_what_is_ours_there(conf: Conf, kafka: Kafka) -> None:
+    """With the rights that the README names for it."""
+    folder = conf()
+    login(folder, kafka, LEAST_POWER + CREATE + DELETE)
+    kit = Demo(targets.choose(folder).find())
+    kit.produce(10, events_per_second=math.inf)
+    kit.consume()
+    assert kit.reset(yes=True).startswith("deleted and made new")
+    found = kit.overview()
+    assert (found.messages, found.documents) == (0, 0)
 
 
 def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -> None:
@@ -132,7 +213,7 @@ def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -
     assert done.stdout.startswith("nothing deleted; --yes would delete and make new: topic")
     done = clickstream(folder, "reset", "--yes")
     assert done.returncode == 1
-    assert "nothing deleted: Kafka does not let us delete" in done.stderr
+    assert "nothing deleted: Kafka does not let us: Delete on topic" in done.stderr
     assert json.loads(clickstream(folder, "status", "--json").stdout)["messages"] == 10
 
 

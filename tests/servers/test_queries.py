@@ -426,7 +426,7 @@ def test_a_missing_index_is_told_in_one_line(fresh: Settings) -> None:
 def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     """With the command that starts it."""
     client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
-    with pytest.raises(ServerError, match=r"start it with `\S*clickstream up`"):
+    with pytest.raises(ServerError, match=r"check`; `\S*clickstream up` starts local servers"):
         queries.ask(client, "clickstream-events")
 
 
