@@ -14,7 +14,7 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	*) unset $$name ;; esac; done; \
 	CLICKSTREAM_STATE="$$PWD/build/state/$@"; export CLICKSTREAM_STATE; \
 	CLICKSTREAM_CONF="$$PWD/build/no-conf"; export CLICKSTREAM_CONF; \
-	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@; \
+	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@ build/no-conf; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
 .PHONY: help demo test torture walk bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from clickstream.errors import ConfigError, ServerError, command
+from clickstream.errors import ConfigError, MissingError, ServerError, command
 from clickstream.settings import KafkaSettings
 
 _NAMES_SHOWN = 5
@@ -98,13 +98,14 @@ class Admin:
         found = self.partitions_by_topic()
         if topic not in found:
             others = sorted(name for name in found if not name.startswith("__"))
+            mend = "mend 'topic' in conf/kafka.json, or " if self._settings.security else ""
             shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
             more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
             msg = (
                 f"no topic {topic!r} on {self._settings.bootstrap_servers}; there is: "
-                f"{shown}{more}; {command('produce')} makes it"
+                f"{shown}{more}; {mend}{command('produce')} makes it"
             )
-            raise ConfigError(msg)
+            raise MissingError(msg)
         return found[topic]
 
     def offsets(self, topic: str, spec: OffsetSpec) -> dict[int, int]:
@@ -231,7 +232,8 @@ class Admin:
         if self._login.is_refused:
             msg = (
                 f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our user "
-                "name or password; mend 'sasl.username' and 'sasl.password' in conf/kafka.json"
+                "name or password; mend 'sasl.username' and 'sasl.password' in conf/kafka.json, or "
+                "the variable"
             )
             raise ConfigError(msg)
 

@@ -55,6 +55,7 @@ class Backstage:
         self._down: Callable[[], object] = partial(servers.stop, "opensearch")
         self._up: Callable[[], object] = partial(servers.start, "opensearch")
         self._is_up: Callable[[], bool] = _opensearch_answers
+        self._stopped = "OpenSearch is being stopped"
         if self._settings.target != "local":
             is_tls = self._url.startswith("https:")
             trust = tls.context_of(demo.settings.opensearch) if is_tls else None
@@ -62,6 +63,7 @@ class Backstage:
             _proxies.append(proxy)
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
             self._is_up = lambda: proxy.is_up
+            self._stopped = "the way to OpenSearch is being cut, for it is not ours to stop"
         self._is_down = self._has_consumer = False
         self._timeline = Timeline()
         self._start = since(self._settings)
@@ -120,7 +122,7 @@ class Backstage:
         self._is_down = True
         self._timeline.mark("OpenSearch down")
         workers.start("take-down", lambda stop: self._down())
-        return "OpenSearch is being stopped; readers and Kafka go on"
+        return f"{self._stopped}; readers and Kafka go on"
 
     def bring_up(self) -> str:
         """Start OpenSearch again, in the background; it takes some ten seconds."""

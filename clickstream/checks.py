@@ -9,7 +9,6 @@ import socket
 import sys
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def run(target: Target | None = None) -> list[Finding]:
     target = target or targets.of_kernel()
     if target.is_hosted:
         return [_python(), _packages(), *inspection.steps(target)]
-    findings = [
+    return [
         _python(),
         _packages(),
         _memory(),
@@ -48,7 +47,10 @@ def run(target: Target | None = None) -> list[Finding]:
         asking("topic", lambda: inspection.topic(target.find().kafka)),
         asking("index", lambda: inspection.documents(target.find().opensearch)),
     ]
-    return [replace(each, remedy="") if each.is_good else each for each in findings]
+
+
+def _finding(subject: str, is_good: bool, found: str, remedy: str) -> Finding:
+    return Finding(subject, is_good, found, "" if is_good else remedy)
 
 
 def _python() -> Finding:
@@ -73,7 +75,7 @@ def _packages() -> Finding:
             continue
         if is_ours and found not in versions:
             others.append(f"{name} is {found}, not {max(versions)}")
-    return Finding(
+    return _finding(
         "packages",
         not others,
         ", ".join(others) or ("as pinned" if is_ours else f"all there, in {sys.prefix}"),
@@ -87,7 +89,7 @@ def _memory() -> Finding:
         held = sum(each.memory_mb or 0 for each in servers.status()) * 1_000_000
     needed = max(FREE_MEMORY_BYTES - held, 0)
     free = psutil.virtual_memory().available
-    return Finding(
+    return _finding(
         "memory",
         free >= needed,
         f"{free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB needed",
@@ -114,7 +116,7 @@ def _disk() -> Finding:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    return Finding(
+    return _finding(
         "disk",
         free >= FREE_DISK_BYTES,
         f"{free / 1e9:,.1f} GB free for {state.folder()}",
@@ -124,7 +126,7 @@ def _disk() -> Finding:
 
 def _files() -> Finding:
     missing = fetch.missing_bytes()
-    return Finding(
+    return _finding(
         "servers' files",
         missing == 0,
         f"{missing / 1e6:,.0f} MB to fetch" if missing else f"in {fetch.cache_dir()}",

@@ -36,7 +36,7 @@ from clickstream import (
     specs,
     topics,
 )
-from clickstream.errors import ConfigError, command
+from clickstream.errors import ConfigError, MissingError, command
 from clickstream.simulator import Simulator
 from clickstream.stage import Number, Stage
 from clickstream.terminal import log_to_stderr, patiently, run, say, stopping
@@ -163,7 +163,7 @@ def status(
     overview, why = None, ""
     try:
         overview = kit.overview()
-    except ConfigError as error:  # no topic or no index yet, and looking makes none
+    except MissingError as error:  # not made yet, and looking makes none
         why = str(error)
     if not as_json:
         typer.echo(repr(kit))
@@ -385,7 +385,9 @@ def reset(yes: Yes = False) -> None:
 @app.command()
 def check() -> None:
     """Look at everything the demo needs; one line and a remedy per finding."""
-    findings = checks.run(cli_target.current())
+    target = cli_target.current()
+    say(f"target {target.name}")
+    findings = checks.run(target)
     for finding in findings:
         typer.echo(str(finding))
     if not all(finding.is_good for finding in findings):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from clickstream import lab, targets
+from clickstream.errors import ConfigError
 from clickstream.settings import Settings
 from clickstream.targets import Target
 from clickstream.terminal import say
@@ -35,8 +36,11 @@ def choose(wanted: str | None, folder: Path | None) -> None:
     """Choose as the options say; a folder by default is the clone's own, wherever one stands.
 
     Raises:
-        ConfigError: as `targets.choose`.
+        ConfigError: as `targets.choose`, or no such folder.
     """
+    if folder is not None and not folder.is_dir() and wanted != targets.LOCAL:
+        msg = f"looking into {folder}: there is no such folder; name the one with the two files"
+        raise ConfigError(msg)
     _chosen.set(targets.choose(folder or lab.CLONE / "conf", wanted or None))
 
 

@@ -2,6 +2,7 @@
 
 ClickstreamError
 ├── ConfigError      a setting, option or argument is missing, unknown or contradictory
+│   └── MissingError there is no such topic, or no such index
 ├── ServerError      Kafka or OpenSearch did not start, answer or stop
 │   └── FetchError   the servers' files could not be fetched whole
 ├── EventError       bytes that are not an event
@@ -55,6 +56,10 @@ class ClickstreamError(Exception):
 
 class ConfigError(ClickstreamError):
     """A setting, option or argument is missing, unknown or contradictory."""
+
+
+class MissingError(ConfigError):
+    """There is no topic, or no index, of this name."""
 
 
 class ServerError(ClickstreamError):

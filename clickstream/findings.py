@@ -17,16 +17,19 @@ class Finding:
     is_good: bool
     found: str
     remedy: str = ""
-    """What to do; empty where all is well."""
+    """What to do, and of what is good, what could be better; empty where all is well."""
 
     def __str__(self) -> str:
-        line = f"{'ok ' if self.is_good else 'BAD'}  {self.subject}: {self.found}"
-        return line if self.is_good else f"{line}; {self.remedy}"
+        mark = "BAD" if not self.is_good else "see" if self.remedy else "ok "
+        line = f"{mark}  {self.subject}: {self.found}"
+        return f"{line}; {self.remedy}" if self.remedy else line
 
     def _repr_html_(self) -> str:
-        """Draw it as a green or a red line."""
+        """Draw it as a green or a red line, and in amber what could be better."""
         color, sign = ("#1a7f37", "✔") if self.is_good else ("#b3261e", "✘")
-        remedy = "" if self.is_good else f"<br><b>Do:</b> {escape(self.remedy)}"
+        if self.is_good and self.remedy:
+            color, sign = "#8a5a00", "✔"
+        remedy = f"<br><b>Do:</b> {escape(self.remedy)}" if self.remedy else ""
         return (
             f'<div style="color:{color}">{sign} <b>{escape(self.subject)}</b>: '
             f"{escape(self.found)}{remedy}</div>"

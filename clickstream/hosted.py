@@ -81,8 +81,8 @@ def read(folder: Path) -> Settings:
     """
     if not is_configured(folder):
         msg = (
-            f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}; "
-            f"{folder / 'README.md'} says what they hold"
+            f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}; the project's "
+            "conf/README.md says what they hold"
         )
         raise ConfigError(msg)
     vault = Vault()
@@ -90,16 +90,21 @@ def read(folder: Path) -> Settings:
     return Settings(_kafka(folder, kafka), _opensearch(folder, opensearch), target="hosted")
 
 
-def loose(folder: Path, settings: Settings) -> list[str]:
-    """Name the files with secrets that other users of this machine can read, with the remedy."""
+def loose(folder: Path, settings: Settings) -> list[Path]:
+    """Name the files with secrets that other users of this machine can read; in order."""
     kept = {folder / KAFKA, folder / OPENSEARCH, settings.opensearch.key}
     if key := settings.kafka.security.get("ssl.key.location"):
         kept.add(Path(key))
     return [
-        f"{path} can be read by other users of this machine; run `chmod 600 {path}`"
+        path
         for path in sorted(filter(None, kept))
         if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and _holds_secret(path)
     ]
+
+
+def remedy(read: list[Path]) -> str:
+    """Say what to do about them."""
+    return f"run `chmod 600 {' '.join(map(str, read))}`"
 
 
 def _holds_secret(path: Path) -> bool:
@@ -154,15 +159,25 @@ def _values(path: Path, vault: Vault) -> dict[str, str]:
 
 
 def _from_environment(name: str) -> Iterator[tuple[str, str]]:
-    for key in KEYS[name]:
-        stem = name.removesuffix(".json")
-        if value := os.environ.get(f"CLICKSTREAM_{stem}_{key}".upper().replace(".", "_")):
-            yield key, value
+    variables = {_variable(name, key): key for key in KEYS[name]}
+    for variable, value in os.environ.items():
+        if variable in variables:
+            if value:
+                yield variables[variable], value
+        elif variable.startswith(_variable(name, "")):
+            near = get_close_matches(variable, variables, 1)
+            hint = f", perhaps {near[0]}" if near else ""
+            msg = f"no variable {variable} is known{hint}; valid: {', '.join(variables)}"
+            raise ConfigError(msg)
+
+
+def _variable(name: str, key: str) -> str:
+    return f"CLICKSTREAM_{name.removesuffix('.json')}_{key}".upper().replace(".", "_")
 
 
 def _needed(values: Mapping[str, str], key: str, path: Path) -> str:
     if key not in values:
-        msg = f"{path}: {key!r} is missing; such as {EXAMPLES[path.name]}"
+        msg = f"{path}: {key!r} is missing; write it there, or set {_variable(path.name, key)}"
         raise ConfigError(msg)
     return values[key]
 
@@ -178,7 +193,10 @@ def _url(path: Path, host: str) -> str:
         msg = f"{path}: 'host' is no address; write https://NAME:PORT"
         raise ConfigError(msg)
     if parts.username is not None or parts.password is not None:
-        msg = f"{path}: 'host' holds a user; write it as 'username' and 'password'"
+        msg = (
+            f"{path}: 'host' holds a user; write it as 'username' and 'password', with signs in "
+            "place of codes such as %2F"
+        )
         raise ConfigError(msg)
     return url.rstrip("/")
 
@@ -220,12 +238,13 @@ def _kafka(folder: Path, values: dict[str, str]) -> KafkaSettings:
 def _likely_protocol(folder: Path, path: Path, security: Mapping[str, str]) -> str:
     if "sasl.username" in security:
         return "SASL_SSL"
-    there = all((folder / name).exists() for name in (_CA, _CERT, _KEY))
-    if there or "ssl.certificate.location" in security:
+    there = [name for name in (_CERT, _KEY) if (folder / name).exists()]
+    if "ssl.certificate.location" in security or len(there) == 2:
         return "SSL"
+    found = f"; {there[0]} alone is not enough" if there else ""
     msg = (
         f"{path} says nothing of security; put {_CA}, {_CERT} and {_KEY} beside it, or name "
-        "'sasl.username' and 'sasl.password', or a 'security.protocol'"
+        f"'sasl.username' and 'sasl.password', or a 'security.protocol'{found}"
     )
     raise ConfigError(msg)
 
@@ -245,7 +264,10 @@ def _refuse_clear(path: Path, protocol: str, servers: str, security: Mapping[str
 def _check_both(path: Path, one: str, other: str, values: Mapping[str, str]) -> None:
     if (one in values) != (other in values):
         there, missing = (one, other) if one in values else (other, one)
-        msg = f"{path}: {there!r} without {missing!r}; name both"
+        msg = (
+            f"{path}: {there!r} without {missing!r}; name both, or set "
+            f"{_variable(path.name, missing)}"
+        )
         raise ConfigError(msg)
 
 

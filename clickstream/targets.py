@@ -39,7 +39,7 @@ class Target:
 
         Args:
             namespace: by default that which `CLICKSTREAM_NAMESPACE` names, if it does.
-            say: called with a line for every file with a secret that others can read.
+            say: called with a line where others can read a file with a secret.
 
         Raises:
             ConfigError: as `hosted.read` and `reach.check`, or the namespace cannot be part of
@@ -49,8 +49,9 @@ class Target:
         if not self.is_hosted:
             return _in(servers.find(), namespace)
         settings = hosted.read(self.folder)
-        for warning in hosted.loose(self.folder, settings):
-            (say or (lambda line: None))(warning)
+        if say and (read := hosted.loose(self.folder, settings)):
+            found = ", ".join(map(str, read))
+            say(f"{found} can be read by other users of this machine; {hosted.remedy(read)}")
         reach.check(settings)
         return _in(settings, namespace)
 

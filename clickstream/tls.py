@@ -71,6 +71,11 @@ def context_of_kafka(security: Mapping[str, str]) -> ssl.SSLContext:
     return context(ca, cert, key, security.get("ssl.key.password"))
 
 
+def is_refusal(error: ssl.SSLError) -> bool:
+    """Say whether it was the other side that refused us."""
+    return "ALERT_" in (error.reason or "")
+
+
 def why(error: BaseException | None) -> tuple[str, str] | None:
     """Say why TLS failed, and what to do; None where nothing in the error is about TLS.
 
@@ -93,7 +98,7 @@ def _why(error: ssl.SSLError) -> tuple[str, str]:
             return "its certificate has expired", "have the service renew it"
         return (
             f"its certificate is not trusted: {said}",
-            "download the CA of the service into conf, and name it there",
+            "save the CA of this service as conf/ca.pem; for OpenSearch, name it as 'ca', too",
         )
     reason = error.reason or str(error)
     alert = reason.partition("ALERT_")[2].replace("_", " ").lower()

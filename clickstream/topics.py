@@ -89,8 +89,8 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
         except Refused as refused:
             if refused.code in NOT_ALLOWED:
                 msg = (
-                    f"topic {new.topic!r} is missing, and Kafka does not let us make it; have it "
-                    "made as the README says, or grant Create on it"
+                    f"topic {new.topic!r} is missing, and Kafka does not let us make it; mend "
+                    "'topic' in conf/kafka.json, or have it made as the README says"
                 )
                 raise ConfigError(msg) from refused
             if refused.code != KafkaError.TOPIC_ALREADY_EXISTS:

@@ -22,6 +22,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "state": (1, {"psutil"}),
     "fetch": (1, {"jgo"}),
     "archive": (1, set()),
+    "wire": (1, set()),
     "breaker": (1, set()),
     "workers": (1, set()),
     "metrics": (1, set()),

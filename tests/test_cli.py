@@ -19,6 +19,7 @@ from clickstream import checks, events, scenarios
 @pytest.fixture
 def nowhere(tmp_path: Path) -> dict[str, str]:
     """An environment in which no server runs and nothing is configured."""
+    (tmp_path / "conf").mkdir()
     return {
         **os.environ,
         "CLICKSTREAM_STATE": str(tmp_path / "state"),
@@ -216,7 +217,6 @@ def test_a_missing_package_is_a_line_with_the_remedy(
 def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, str]) -> None:
     """Half of one is refused, not silently done locally; `--target local` and `down` work on."""
     folder = Path(nowhere["CLICKSTREAM_CONF"])
-    folder.mkdir()
     (folder / "kafka.json").write_text('{"sasl.password": "hush"}')
     for command in ("produce", "up", "check", "demo"):
         done = clickstream(nowhere, command)
@@ -237,7 +237,6 @@ def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, 
 def test_the_clone_s_own_conf_counts_from_anywhere(nowhere: dict[str, str], tmp_path: Path) -> None:
     """A `conf` folder that happens to lie where one stands is none of the kit's."""
     del nowhere["CLICKSTREAM_CONF"]
-    (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "kafka.json").write_text("{}")
     done = subprocess.run(
         [sys.executable, "-m", "clickstream", "peek"],

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,8 +99,16 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
         (None, {"index": "a,b"}, r"'index' 'a,b' is no name; "),
         (None, {"index": "_all"}, r"'index' '_all' is no name; "),
         (None, {"password": "\ud800"}, r"'password' holds a line break or another"),
-        ({"bootstrap.servers": None}, None, r"'bootstrap.servers' is missing; such as"),
-        ({"sasl.password": None}, None, r"'sasl.password' is missing"),
+        (
+            {"bootstrap.servers": None},
+            None,
+            r"is missing; write it there, or set CLICKSTREAM_KAFKA_BOOT",
+        ),
+        (
+            {"sasl.password": None},
+            None,
+            r"'sasl.password' is missing; .* CLICKSTREAM_KAFKA_SASL_PASSWORD",
+        ),
         ({"enable.ssl.certificate.verification": "false"}, None, r"would turn verification off"),
         ({"ssl.endpoint.identification.algorithm": "none"}, None, r"the name is always verified"),
         ({"security.protocol": "TLS"}, None, r"valid: SSL, SASL_SSL"),
@@ -123,7 +133,11 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
         (None, {"host": "https://ada:hush-url@x"}, r"'host' holds a user"),
         (None, {"host": "http://search.example.com"}, r"all in the clear; write https"),
         (None, {"host": "http://127.0.0.1"}, r"names no port; "),
-        (None, {"password": None}, r"'username' without 'password'"),
+        (
+            None,
+            {"password": None},
+            r"'username' without 'password'; .* CLICKSTREAM_OPENSEARCH_PASSWORD",
+        ),
         (None, {"cert": "a.cert"}, r"'cert' without 'key'"),
         (
             None,
@@ -164,6 +178,47 @@ def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.kafka.security["sasl.password"] == "from-outside-too"
 
 
+def test_a_mistyped_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a password would be looked for in vain."""
+    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASWORD", "hush")
+    with pytest.raises(ConfigError, match=r"SASL_PASWORD is known, perhaps .*PASSWORD; valid: "):
+        hosted.read(written(tmp_path))
+
+
+def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """Without a `ca.pem` the system says whom to trust; with half a pair it is told which half."""
+    folder = written(tmp_path, {"sasl.username": None, "sasl.password": None})
+    cert, key = authority.issue("ada")
+    (folder / "service.cert").write_bytes(cert.read_bytes())
+    with pytest.raises(ConfigError, match=r"says nothing of security.*service.cert alone"):
+        hosted.read(folder)
+    (folder / "service.key").write_bytes(key.read_bytes())
+    security = hosted.read(folder).kafka.security
+    assert security["security.protocol"] == "SSL"
+    assert "ssl.ca.location" not in security
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Or who mistypes it would be on the laptop's servers, in silence."""
+    folder = str(tmp_path / "nowhere")
+    for options, said in (
+        (["--conf", folder], "nowhere: there is no such folder; "),
+        (["--conf", folder, "--target", "local"], "start both with"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "clickstream", *options, "peek"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")},
+        )
+        assert done.returncode == 1
+        assert said in done.stderr
+
+
 def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
     """Neither repr nor str, of the whole or of a part."""
     found = hosted.read(written(tmp_path))
@@ -179,8 +234,8 @@ def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
         (folder / name).chmod(0o644)
     settings = hosted.read(folder)
     path = folder / "kafka.json"
-    (said,) = hosted.loose(folder, settings)
-    assert said == f"{path} can be read by other users of this machine; run `chmod 600 {path}`"
+    assert hosted.loose(folder, settings) == [path]
+    assert hosted.remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
     path.chmod(0o600)
     assert hosted.loose(folder, settings) == []
 
@@ -207,18 +262,11 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
     assert tls.context(authority.ca, cert, key).check_hostname
 
 
-def test_the_examples_are_good_but_for_what_lies_in_vault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As conf/README.md has them copied."""
+def test_the_examples_are_good(tmp_path: Path) -> None:
+    """As conf/README.md has them copied, but for the addresses."""
     for name in (hosted.KAFKA, hosted.OPENSEARCH):
         (tmp_path / name).write_text((lab.CLONE / "conf" / f"{name}.example").read_text())
         (tmp_path / name).chmod(0o600)
-    monkeypatch.delenv("VAULT_ADDR", raising=False)
-    with pytest.raises(ConfigError, match="set VAULT_ADDR and VAULT_TOKEN"):
-        hosted.read(tmp_path)
-    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "hush")
-    monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "hush")
     assert hosted.read(tmp_path).opensearch.url == "https://search.example.com:9200"
 
 

@@ -89,6 +89,7 @@ def test_the_commands_work_there(conf: Conf) -> None:
     assert "kafka.json can be read by other users of this machine; run `chmod 600" in done.stderr
     done = clickstream(folder, "check")
     assert done.returncode == 0, done.stdout
+    assert re.search(r"^see  secrets: .*kafka.json; run `chmod 600", done.stdout, re.MULTILINE)
     assert re.search(r"^ok   round trip: 10 events", done.stdout, re.MULTILINE)
 
 
@@ -125,7 +126,7 @@ def test_nothing_is_made_without_the_right_to(
 ) -> None:
     """A missing topic, a missing index: one line that says who is to make it."""
     folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
-    with pytest.raises(ConfigError, match="Kafka does not let us make it; have it made"):
+    with pytest.raises(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
         Demo(targets.choose(folder).find()).ensure()
     settings = json.loads((folder / "kafka.json").read_text()) | {"topic": fresh.kafka.topic}
     (folder / "kafka.json").write_text(json.dumps(settings))
@@ -135,7 +136,7 @@ def test_nothing_is_made_without_the_right_to(
         "host": f"localhost:{hosted_opensearch.poor}",
     }
     (folder / "opensearch.json").write_text(json.dumps(settings))
-    with pytest.raises(ConfigError, match="OpenSearch does not let us make it; have it made"):
+    with pytest.raises(ConfigError, match="OpenSearch does not let us make it; mend 'index' in"):
         Demo(targets.choose(folder).find()).ensure()
 
 

@@ -106,6 +106,28 @@ def test_a_port_with_tls_is_told_from_one_without(conf: Conf, kafka: Kafka) -> N
     assert "TLS" in refusal(folder)
 
 
+def test_each_port_says_which_login_it_takes(conf: Conf, kafka: Kafka) -> None:
+    """Certificates on the port for passwords; librdkafka tells that as no answer."""
+    folder = conf(kafka_values={"bootstrap.servers": f"localhost:{kafka.scram}"})
+    assert "this port is for user names and passwords" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("listener", "values", "said"),
+    [
+        ("mtls", {}, "name the port for user names and passwords, this one is for certificates"),
+        ("scram", {"sasl.mechanisms": "PLAIN"}, "write 'sasl.mechanisms' as SCRAM-SHA-256"),
+    ],
+)
+def test_a_password_needs_its_own_port_and_mechanism(
+    conf: Conf, kafka: Kafka, listener: str, values: dict[str, str | None], said: str
+) -> None:
+    """And the line says which it is."""
+    servers = f"localhost:{getattr(kafka, listener)}"
+    folder = conf(by="scram", kafka_values=values | {"bootstrap.servers": servers})
+    assert said in refusal(folder)
+
+
 def test_nobody_knows_a_mistyped_name(conf: Conf) -> None:
     """Whose name it is, and that it is one."""
     folder = conf(kafka_values={"bootstrap.servers": "kafka.invalid:9092"})

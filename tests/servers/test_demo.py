@@ -23,7 +23,7 @@ def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
     trip = Demo(made).round_trip(2_000)
 
     assert trip.events == 2_000
-    assert "round trip of 2,000 events in" in str(trip)
+    assert "round trip of 2,000 events through topic" in str(trip)
     listed = opensearch.connect(made.opensearch).cat.indices(format="json")
     assert [each for each in listed if "roundtrip" in each["index"]] == []
     assert Demo(made).overview().messages == 0

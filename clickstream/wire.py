@@ -1,0 +1,59 @@
+"""Kafka's protocol by hand, for what librdkafka tells late or never: who is there, which login.
+
+Source: Kafka's protocol guide.
+"""
+
+from __future__ import annotations
+
+import struct
+from socket import socket
+
+_API_VERSIONS, _SASL_HANDSHAKE = 18, 17
+_ILLEGAL_SASL_STATE = 34
+_LARGEST_ANSWER = 100_000
+
+
+def speaks(connection: socket) -> bool:
+    """Ask for the API versions, as any client does first, and say whether a Kafka answered.
+
+    Raises:
+        OSError: the connection failed, or nothing came in its time.
+    """
+    return _ask(connection, _API_VERSIONS, 0)[:2] == b"\0\0"  # no error
+
+
+def mechanisms(connection: socket, wanted: str) -> list[str]:
+    """Ask, after `speaks`, for a login by a SASL mechanism, and give those that this port takes.
+
+    Returns:
+        Their names; empty where this port takes no login at all.
+
+    Raises:
+        OSError: as `speaks`.
+    """
+    name = wanted.encode()
+    answer = _ask(connection, _SASL_HANDSHAKE, 1, struct.pack(f">h{len(name)}s", len(name), name))
+    code, count = struct.unpack_from(">hi", answer.ljust(6, b"\0"))
+    if code == _ILLEGAL_SASL_STATE:
+        return []
+    found, at = [], 6
+    for _ in range(count):
+        (length,) = struct.unpack_from(">h", answer, at)
+        found.append(answer[at + 2 : at + 2 + length].decode())
+        at += 2 + length
+    return found
+
+
+def _ask(connection: socket, key: int, version: int, body: bytes = b"") -> bytes:
+    """Send a request with header version 1; nothing comes back from who is no Kafka."""
+    client_id, correlation_id = b"clickstream", 1
+    header = struct.pack(
+        f">hhih{len(client_id)}s", key, version, correlation_id, len(client_id), client_id
+    )
+    connection.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
+    with connection.makefile("rb") as answer:
+        size, answered_id = answer.read(4), answer.read(4)
+        rest = int.from_bytes(size) - 4
+        if answered_id != struct.pack(">i", correlation_id) or not 0 < rest < _LARGEST_ANSWER:
+            return b""
+        return answer.read(rest)
