@@ -102,7 +102,7 @@ class Admin:
             shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
             more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
             msg = (
-                f"no topic {topic!r} on {self._settings.bootstrap_servers}; there is: "
+                f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: "
                 f"{shown}{more}; {mend}{command('produce')} makes it"
             )
             raise MissingError(msg)

@@ -38,7 +38,8 @@ def check(settings: KafkaSettings) -> str:
         msg = f"Kafka does not let us: {', '.join(missing)}; grant that, as the README lists it"
         raise ConfigError(msg)
     ours = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
-    return f"read and write on {' and '.join(ours) or 'no topic yet'}, read as {settings.group_id}"
+    on_topics = f"read and write on {' and '.join(ours)}, " if ours else ""
+    return f"{on_topics}read as {settings.group_id}"
 
 
 def check_reset(settings: KafkaSettings) -> None:
