@@ -11,7 +11,7 @@ from itertools import islice
 
 import pytest
 
-from clickstream import consumer, events, history, index, opensearch, producer, topics
+from clickstream import consumer, events, history, index, opensearch, producer, topics, trip
 from clickstream.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import OpenSearchSettings, Settings
@@ -27,6 +27,15 @@ def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
     listed = opensearch.connect(made.opensearch).cat.indices(format="json")
     assert [each for each in listed if "roundtrip" in each["index"]] == []
     assert Demo(made).overview().messages == 0
+
+
+def test_a_round_trip_of_which_nothing_comes_back_is_no_proof(fresh: Settings) -> None:
+    """It says how many events are missing, and where to look for them."""
+    topics.ensure_topics(fresh.kafka)
+    client, name = opensearch.connect(fresh.opensearch), fresh.opensearch.index
+    client.indices.create(index=name, body={"mappings": {"dynamic": "strict", "properties": {}}})
+    with pytest.raises(ServerError, match=r"10 events sent, 0 documents found, 10 ids missing; "):
+        trip.make(fresh, 10)
 
 
 def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:

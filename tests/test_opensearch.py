@@ -1,0 +1,72 @@
+"""What answers where OpenSearch should be, and is none: always one line, never a KeyError."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from clickstream import index, inspection, opensearch, queries
+from clickstream.errors import ConfigError
+from clickstream.settings import OpenSearchSettings
+
+
+@contextmanager
+def answering(status: int, body: str, kind: str) -> Iterator[OpenSearchSettings]:
+    """Run a server that gives the same answer to everybody."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body.encode())
+
+        do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815 - http.server names them
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield OpenSearchSettings(f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+QUESTIONS: list[Callable[[Any, str], object]] = [
+    index.count,
+    index.recall,
+    index.check_mapping,
+    index.oldest_ms,
+    queries.newest,
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, json.dumps({"name": "another"}), "application/json"),
+        (200, json.dumps([1, 2]), "application/json"),
+        (200, "<html><title>Log in</title></html>", "text/html"),
+        (404, json.dumps({"statusCode": 404, "error": "Not Found"}), "application/json"),
+        (404, "<html><title>404 Not Found</title></html>", "text/html"),
+    ],
+)
+def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str) -> None:
+    """JSON of another service, Dashboards, a login page."""
+    with answering(status, body, kind) as settings:
+        client = opensearch.connect(settings)
+        for question in QUESTIONS:
+            with pytest.raises(ConfigError, match=r"is no OpenSearch; name the address of its API"):
+                question(client, "clickstream-events")
+        with pytest.raises(ConfigError, match=r"OpenSearch; name the address|there is no index"):
+            inspection.documents(settings)
