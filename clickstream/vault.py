@@ -107,6 +107,6 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
         why = str(error)  # a file that VAULT_CACERT or VAULT_CLIENT_CERT names
     except (hvac.exceptions.VaultError, KeyError, TypeError, ValueError):
         pass  # `why` says it
-    # Without its cause: that may hold what Vault said.
+    # Out here, so that it has no cause: that may hold what Vault said.
     msg = f"reading {reference!r}: {why}; mend the reference, or ask whoever runs Vault"
-    raise ConfigError(msg) from None
+    raise ConfigError(msg)
