@@ -251,9 +251,12 @@ class Admin:
 
 def no_answer(settings: KafkaSettings, doing: str) -> str:
     """Say in one line that Kafka did not answer, and what to do."""
+    remedy = f"see {command('check')}; {command('up')} starts local servers"
+    if settings.security:
+        remedy = "see in the service's console whether it runs, and lets this machine in"
     return (
         f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
-        f"{settings.timeout_s:g} s; see {command('check')}; {command('up')} starts local ones"
+        f"{settings.timeout_s:g} s; {remedy}"
     )
 
 

@@ -31,7 +31,7 @@ from clickstream import (
     topics,
     trip,
 )
-from clickstream.errors import ConfigError, ServerError
+from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.metrics import IndexReport, Member
 from clickstream.scenarios import make_all
 from clickstream.settings import Settings
@@ -284,6 +284,9 @@ class Demo:
     def reset(self, *, yes: bool = False) -> str:
         """Delete topic, dead letters, offsets and index, and make them new and empty.
 
+        On a hosted target they are emptied and stay what somebody else made of them: with
+        their partitions, settings and mapping.
+
         Args:
             yes: without it nothing is deleted; the answer says what would be.
 
@@ -293,23 +296,31 @@ class Demo:
                 says whether anything was deleted.
         """
         kafka, name = self.settings.kafka, self.settings.opensearch.index
+        is_ours = self.settings.target == "local"
         what = f"topic {kafka.topic}, its dead letters, group {kafka.group_id}, index {name}"
         if not yes:
-            return f"nothing deleted; yes=True would delete and make new: {what}"
+            do = "delete and make new" if is_ours else "empty"
+            return f"nothing deleted; yes=True would {do}: {what}"
         index.exists(self._client, name)  # nothing half done: both must answer
-        if self.settings.target != "local":  # what somebody else may have given us no right to
-            rights.check_reset(kafka)
-            index.check_reset(self._client, name)
-        topics.delete_group(kafka)  # somebody who still reads is told before anything is gone
-        index.delete_index(self._client, name)
+        if not is_ours:
+            rights.check_empty(kafka)
+        topics.require_no_reader(kafka)  # who still reads is told before anything is gone
+        if is_ours:
+            index.delete_index(self._client, name)
+        else:
+            index.empty_index(self._client, name)
+            history.forget(self.settings)
         try:
-            topics.delete_topics(kafka)
-            self.ensure()
-        except ServerError as error:
-            msg = f"half done, the index is gone: {error}; then reset again"
+            if is_ours:
+                topics.delete_topics(kafka)
+                self.ensure()
+            else:
+                topics.empty_topics(kafka)
+        except ClickstreamError as error:
+            msg = f"half done, the documents are gone: {error}; then reset again"
             raise ServerError(msg) from error
         self._crowds.clear()
-        return f"deleted and made new: {what}"
+        return f"{'deleted and made new' if is_ours else 'emptied'}: {what}"
 
     def servers(self) -> tuple[servers.ServerStatus, ...]:
         """Say how the local servers are; none where the target is a hosted one."""

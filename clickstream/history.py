@@ -98,5 +98,16 @@ def window(settings: Settings) -> tuple[datetime, datetime] | None:
     return None if hours_ms is None else (_moment(hours_ms[0]), _moment(hours_ms[1]))
 
 
+def forget(settings: Settings) -> None:
+    """Note that no history is there any more, for whoever has deleted its documents.
+
+    Raises:
+        ConfigError, ServerError: as `window`, or OpenSearch does not let us.
+    """
+    if window(settings) is not None:
+        client = opensearch.connect(settings.opensearch)
+        index.remember(client, settings.opensearch.index, {_FACT: None})
+
+
 def _moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC)

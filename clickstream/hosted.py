@@ -186,7 +186,7 @@ def _url(path: Path, host: str) -> str:
     url = host if "://" in host else f"https://{host}"
     try:
         parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         is_good = False
     if not is_good or parts.query or parts.fragment:

@@ -59,20 +59,15 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
         check_mapping(client, name)
         return False
     try:
-        return _make(client, name)
+        with answering(f"making index {name!r}"):
+            client.indices.put_index_template(name=name, body=template(name))
+            client.indices.create_data_stream(name=name)
     except Forbidden as refused:
         msg = (
             f"index {name!r} is missing, and OpenSearch does not let us make it; mend 'index' in "
             "conf/opensearch.json, or have it made as the README says"
         )
         raise ConfigError(msg) from refused
-
-
-def _make(client: OpenSearch, name: str) -> bool:
-    try:
-        with answering(f"making index {name!r}"):
-            client.indices.put_index_template(name=name, body=template(name))
-            client.indices.create_data_stream(name=name)
     except ServerError as error:
         cause = error.__cause__
         if getattr(cause, "error", None) != "resource_already_exists_exception":
@@ -106,21 +101,33 @@ def delete_index(client: OpenSearch, name: str) -> None:
                 continue  # this kind of thing is not there; the next may be
 
 
-def check_reset(client: OpenSearch, name: str) -> None:
-    """Try whether the index may be made, while it is still there.
+def empty_index(client: OpenSearch, name: str) -> None:
+    """Delete every document, and leave all else; repeat at will.
+
+    For an index, data stream or alias that somebody else made and may not want made anew.
 
     Raises:
-        ConfigError: it may not, and nothing was deleted.
-        ServerError: OpenSearch did not answer, or the name is no index or data stream.
+        ConfigError: no such index, or we may not; then no document was deleted.
+        ServerError: OpenSearch did not answer, or not delete all.
     """
-    try:
-        _make(client, name)
-    except Forbidden as refused:
-        msg = (
-            f"nothing deleted: OpenSearch does not let us make index {name!r} again; have "
-            "somebody do it, or give the user the right to"
-        )
-        raise ConfigError(msg) from refused
+    body: dict[str, Any] = {"query": {"match_all": {}}}
+    # In parts, for a request must be answered within the client's time.
+    part = {"max_docs": _EMPTIED_AT_ONCE, "scroll_size": 10_000, "refresh": "true"}
+    while True:
+        with answering(f"emptying index {name!r}"):
+            answer = client.delete_by_query(index=name, body=body, params=part)
+            deleted, failures = answer["deleted"], answer["failures"]
+        if failures and failures[0].get("status") == 403:
+            msg = f"emptying index {name!r}: OpenSearch answered 403; {remedy_for(403)}"
+            raise Forbidden(msg)
+        if failures:
+            msg = f"emptying index {name!r}: {len(failures)} documents are left; do it again"
+            raise ServerError(msg)
+        if not deleted:
+            return
+
+
+_EMPTIED_AT_ONCE = 100_000
 
 
 def refresh(client: OpenSearch, name: str) -> None:
@@ -154,18 +161,21 @@ def oldest_ms(client: OpenSearch, name: str) -> int | None:
 
 
 def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
-    """Write facts about the index into its mapping's `_meta`; they are deleted with it.
+    """Write facts about the index into its mapping's `_meta`, beside others; None takes one out.
+
+    They are deleted with the index.
 
     Raises:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer, or does not let us.
     """
+    known = {k: v for k, v in (recall(client, name) | facts).items() if v is not None}
     with answering(f"writing down facts about index {name!r}"):
-        client.indices.put_mapping(index=name, body={"_meta": facts})
+        client.indices.put_mapping(index=name, body={"_meta": known})
 
 
 def recall(client: OpenSearch, name: str) -> dict[str, Any]:
-    """Give the facts that `remember` wrote down last; empty where there are none.
+    """Give the facts that are written down about the index; empty where there are none.
 
     Raises:
         ConfigError: no such index.

@@ -79,7 +79,8 @@ def _secrets(target: Target, settings: Settings) -> Finding:
 def _kafka_login(settings: KafkaSettings) -> str:
     seen = len(Admin(settings).partitions_by_topic())
     who = settings.security.get("sasl.username")
-    how = f"as {who}" if who else "by certificate" if settings.security else "nobody is asked for"
+    by_certificate = "ssl.certificate.location" in settings.security
+    how = f"as {who}" if who else "by certificate" if by_certificate else "nobody is asked for"
     return f"{how}, {seen} topics can be seen"
 
 

@@ -222,13 +222,13 @@ class ControlRoom:
         if settings.target != "local" and time.monotonic() - self._asked_s > _CONFIRM_S:
             self._asked_s = time.monotonic()
             return (
-                f"Reset would delete topic {settings.kafka.topic} and index "
+                f"Reset would empty topic {settings.kafka.topic} and index "
                 f"{settings.opensearch.index} on {settings.kafka.bootstrap_servers}: press it "
                 f"again within {_CONFIRM_S:.0f} s"
             )
-        self._doing = "making topic and index new …"
+        self._doing = "emptying topic and index …"
         self.flow.reset()
-        return "Topic, dead letters and index are new and empty. Press Start."
+        return "Topic, dead letters and index are empty. Press Start."
 
     def _toggle(self, name: str) -> str:
         if not self.flow.is_running:

@@ -6,6 +6,7 @@ first, with the same certificates.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from clickstream import tls, wire
-from clickstream.errors import ConfigError, ServerError
+from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
 _CONNECT_S = 5.0
+_LAST_PORT = 65_535
 
 
 def check(settings: Settings) -> None:
@@ -33,19 +35,26 @@ def check(settings: Settings) -> None:
 
 
 def kafka_names(settings: KafkaSettings) -> str:
-    """Look up the names of all brokers that are named, and say how many there are.
+    """Look up the names of all brokers that are named, and give them; one known is enough.
 
     Raises:
-        ConfigError: nobody knows one of them.
+        ConfigError: nobody knows any of them.
     """
-    found = _brokers(settings)
-    for host, port in found:
-        _look_up("Kafka", host, port)
-    return ", ".join(host for host, _ in found)
+    found, failures = [], []
+    for host, port in _brokers(settings):
+        try:
+            _look_up("Kafka", host, port)
+            found.append(host)
+        except ConfigError as error:
+            failures.append(error)
+            found.append(f"{host} (which nobody knows)")
+    if len(failures) == len(found):
+        raise failures[0]
+    return ", ".join(found)
 
 
 def kafka_tls(settings: KafkaSettings) -> str:
-    """Ask the first broker that is there for its version, over TLS, and say which TLS it is.
+    """Ask the first broker that works for its version, over TLS, and say which TLS it is.
 
     Raises:
         ConfigError: TLS failed, or the port takes another kind of login; the message says why.
@@ -56,7 +65,7 @@ def kafka_tls(settings: KafkaSettings) -> str:
     is_tls, is_sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
     context = tls.context_of_kafka(security) if is_tls else None
     refused = "name the port for user names and passwords, this one is for certificates"
-    failure: ServerError | None = None
+    failures: list[ClickstreamError] = []
     for host, port in _brokers(settings):
         try:
             with _connected("Kafka", host, port, context, refused if is_sasl else "") as connection:
@@ -68,10 +77,9 @@ def kafka_tls(settings: KafkaSettings) -> str:
                 wanted = security.get("sasl.mechanisms", "PLAIN") if is_sasl else None
                 _check_login(f"Kafka on {host}:{port}", wanted, connection)
                 return _said(connection)
-        except ServerError as error:
-            failure = error
-    assert failure is not None, "no broker was named"
-    raise failure
+        except ClickstreamError as error:
+            failures.append(error)
+    raise failures[0]
 
 
 def _check_login(whose: str, wanted: str | None, connection: socket.socket) -> None:
@@ -121,7 +129,8 @@ def _brokers(settings: KafkaSettings) -> list[tuple[str, int]]:
     found = []
     for each in settings.bootstrap_servers.split(","):
         host, _, port = each.strip().rpartition(":")
-        if not host or "/" in host or not port.isdecimal():
+        is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LAST_PORT
+        if not host or "/" in host or not is_port:
             msg = f"'bootstrap.servers' {each.strip()!r} is no address; write NAME:PORT"
             raise ConfigError(msg)
         found.append((host.strip("[]"), int(port)))
@@ -147,8 +156,10 @@ def _connected(
     whose: str, host: str, port: int, context: ssl.SSLContext | None, refused: str
 ) -> Iterator[socket.socket]:
     """Connect; `refused` is what to do where it is our own certificate that is not taken."""
+    is_there = False
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_S) as connection:
+            is_there = True
             if context is None:
                 yield connection
                 return
@@ -161,9 +172,10 @@ def _connected(
         msg = f"{whose} on {host}:{port}: {cause}; {remedy}"
         raise ConfigError(msg) from error
     except OSError as error:
+        what = "who is there does not answer" if is_there else "nobody is there"
         msg = (
-            f"{whose} on {host}:{port}: nobody is there ({error.strerror or error}); see address, "
-            "port and firewall"
+            f"{whose} on {host}:{port}: {what} ({error.strerror or error}); see address, port and "
+            "firewall"
         )
         raise ServerError(msg) from error
 

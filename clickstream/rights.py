@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
+from confluent_kafka.admin import AclOperation, AdminClient
 
-from clickstream.admin import NOT_ALLOWED, Admin, Refused
+from clickstream.admin import Admin, Refused
 from clickstream.errors import ConfigError
 from clickstream.settings import KafkaSettings
 
@@ -42,40 +42,22 @@ def check(settings: KafkaSettings) -> str:
     return f"{on_topics}read as {settings.group_id}"
 
 
-def check_reset(settings: KafkaSettings) -> None:
-    """Ask whether topic, dead-letter topic and group are ours to delete and to make again.
+def check_empty(settings: KafkaSettings) -> None:
+    """Ask whether topic and dead-letter topic are ours to empty.
 
     Raises:
         ConfigError: one is not; the message lists what to grant.
         ServerError: Kafka did not answer.
     """
     admin, missing = Admin(settings), []
-    there = admin.partitions_by_topic()
     for topic in (settings.topic, settings.dead_letter_topic):
-        if topic in there:
-            missing += _missing(f"topic {topic}", _of_topic(admin, topic), ("DELETE",))
-        missing += [] if _may_make(admin, topic) else [f"Create on topic {topic}"]
-    missing += _missing(
-        f"group {settings.group_id}", _of_group(admin, settings.group_id), ("DELETE",)
-    )
+        missing += _missing(f"topic {topic}", _of_topic(admin, topic), ("DELETE",))
     if missing:
         msg = (
-            f"nothing deleted: Kafka does not let us: {', '.join(missing)}; have somebody do it, "
-            "or grant that"
+            f"nothing deleted: Kafka does not let us: {', '.join(missing)}; have somebody empty "
+            "them, or grant that"
         )
         raise ConfigError(msg)
-
-
-def _may_make(admin: Admin, topic: str) -> bool:
-    # Kafka looks at rights before it looks whether the topic is there.
-    try:
-        admin.ask(
-            f"asking for our rights on topic {topic}",
-            lambda client: client.create_topics([NewTopic(topic)], validate_only=True),
-        )
-    except Refused as refused:
-        return refused.code not in NOT_ALLOWED
-    return True
 
 
 def _of_topic(admin: Admin, topic: str) -> set[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from clickstream.errors import ConfigError
 
@@ -116,7 +117,16 @@ class Settings:
         return replace(self, kafka=replace(self.kafka, group_id=group_id))
 
     def named(self, *, topic: str | None, index: str | None, opensearch: str | None) -> Settings:
-        """Give the same target with those of topic, index and way to OpenSearch that are given."""
+        """Give the same target with those of topic, index and way to OpenSearch that are given.
+
+        Raises:
+            ConfigError: the way is plain http, off this machine, and there is a password.
+        """
+        way = urlsplit(opensearch or self.opensearch.url)
+        is_clear = way.scheme == "http" and not is_loopback(way.hostname or "")
+        if self.opensearch.password and is_clear:
+            msg = f"{opensearch} would get the password in the clear; write https://"
+            raise ConfigError(msg)
         return replace(
             self,
             kafka=replace(self.kafka, topic=topic or self.kafka.topic),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clickstream import metrics
@@ -28,8 +28,7 @@ NUM_PARTITIONS = 3
 _LAST_MS = 253_402_300_799_000
 """The last second of the year 9999."""
 
-_GONE_S = 7.0
-"""A killed consumer counts as a member of its group for six seconds more."""
+_GONE_S = 7.0  # a killed consumer counts as a member of its group for six seconds more
 
 
 @dataclass(frozen=True)
@@ -126,34 +125,54 @@ def delete_topics(settings: KafkaSettings) -> None:
         time.sleep(0.05)
 
 
+def empty_topics(settings: KafkaSettings) -> None:
+    """Delete every message of both topics and leave all else; the group begins behind them.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer, or does not let us, or somebody reads as the group.
+    """
+    admin = Admin(settings)
+    for topic in (settings.topic, settings.dead_letter_topic):
+        wanted = [TopicPartition(topic, i, OFFSET_END) for i in admin.partitions(topic)]
+        delete = partial(AdminClient.delete_records, topic_partition_offsets=wanted)
+        admin.ask(f"emptying topic {topic!r}", delete)
+    start_at_newest(settings, 0)
+
+
 def delete_group(settings: KafkaSettings) -> None:
     """Delete the consumer group with its offsets; repeat at will.
+
+    Raises:
+        ServerError: as `require_no_reader`, or we may not.
+    """
+    require_no_reader(settings)
+    delete = partial(AdminClient.delete_consumer_groups, group_ids=[settings.group_id])
+    try:
+        Admin(settings).ask(f"deleting consumer group {settings.group_id!r}", delete)
+    except Refused as refused:
+        if refused.code != KafkaError.GROUP_ID_NOT_FOUND:
+            raise
+
+
+def require_no_reader(settings: KafkaSettings) -> None:
+    """Make sure that nobody reads as the group.
 
     A member that was killed is waited for until the broker forgets it.
 
     Raises:
         ServerError: Kafka did not answer, or a member of the group is still reading.
     """
-    admin, group_id = Admin(settings), settings.group_id
-    doing = f"deleting consumer group {group_id!r}"
     deadline_s = time.monotonic() + _GONE_S
-    while True:
-        try:
-            admin.ask(doing, lambda client: client.delete_consumer_groups([group_id]))
-        except Refused as refused:
-            if refused.code == KafkaError.GROUP_ID_NOT_FOUND:
-                return
-            if refused.code != KafkaError.NON_EMPTY_GROUP:
-                raise
-            if time.monotonic() > deadline_s:
-                msg = (
-                    f"{doing}: somebody is still reading as it; nothing was deleted; stop that "
-                    f"consumer (Stop in a room, Ctrl-C in {command('consume')}), then try again"
-                )
-                raise ServerError(msg) from refused
-            time.sleep(0.2)
-        else:
-            return
+    while consumers(settings):
+        if time.monotonic() > deadline_s:
+            msg = (
+                f"somebody is still reading as consumer group {settings.group_id!r}; nothing was "
+                f"deleted; stop that consumer (Stop in a room, Ctrl-C in {command('consume')}), "
+                "then try again"
+            )
+            raise ServerError(msg)
+        time.sleep(0.2)
 
 
 def start_at_newest(settings: KafkaSettings, most: int) -> None:

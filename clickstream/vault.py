@@ -62,7 +62,8 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
         raise ConfigError(msg)
     try:
         where = urlsplit(address)
-        where.port  # noqa: B018 - looks whether it is one
+        if where.port == 0 or not where.hostname:
+            raise ValueError
     except ValueError as error:
         msg = f"{reference!r}: VAULT_ADDR is no address; write https://NAME:PORT"
         raise ConfigError(msg) from error

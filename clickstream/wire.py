@@ -6,11 +6,13 @@ Source: Kafka's protocol guide.
 from __future__ import annotations
 
 import struct
+import time
 from socket import socket
 
 _API_VERSIONS, _SASL_HANDSHAKE = 18, 17
 _ILLEGAL_SASL_STATE = 34
 _LARGEST_ANSWER = 100_000
+_PATIENCE_S = 5.0
 
 
 def speaks(connection: socket) -> bool:
@@ -33,14 +35,13 @@ def mechanisms(connection: socket, wanted: str) -> list[str]:
     """
     name = wanted.encode()
     answer = _ask(connection, _SASL_HANDSHAKE, 1, struct.pack(f">h{len(name)}s", len(name), name))
-    code, count = struct.unpack_from(">hi", answer.ljust(6, b"\0"))
-    if code == _ILLEGAL_SASL_STATE:
+    if answer[:2] == struct.pack(">h", _ILLEGAL_SASL_STATE):
         return []
-    found, at = [], 6
-    for _ in range(count):
-        (length,) = struct.unpack_from(">h", answer, at)
-        found.append(answer[at + 2 : at + 2 + length].decode())
-        at += 2 + length
+    found, rest = [], answer[6:]  # behind an error code, and how many there are
+    while len(rest) > 2:
+        length = int.from_bytes(rest[:2])
+        found.append(rest[2 : 2 + length].decode(errors="replace"))
+        rest = rest[2 + length :]
     return found
 
 
@@ -51,9 +52,21 @@ def _ask(connection: socket, key: int, version: int, body: bytes = b"") -> bytes
         f">hhih{len(client_id)}s", key, version, correlation_id, len(client_id), client_id
     )
     connection.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
-    with connection.makefile("rb") as answer:
-        size, answered_id = answer.read(4), answer.read(4)
-        rest = int.from_bytes(size) - 4
-        if answered_id != struct.pack(">i", correlation_id) or not 0 < rest < _LARGEST_ANSWER:
-            return b""
-        return answer.read(rest)
+    ends_s = time.monotonic() + _PATIENCE_S
+    size, answered_id = _read(connection, 4, ends_s), _read(connection, 4, ends_s)
+    rest = int.from_bytes(size) - 4
+    if answered_id != struct.pack(">i", correlation_id) or not 0 < rest < _LARGEST_ANSWER:
+        return b""
+    return _read(connection, rest, ends_s)
+
+
+def _read(connection: socket, size: int, ends_s: float) -> bytes:
+    """Read so much until then, or less where the connection ends."""
+    found = b""
+    while len(found) < size:
+        connection.settimeout(max(0.001, ends_s - time.monotonic()))
+        part = connection.recv(size - len(found))
+        if not part:
+            break
+        found += part
+    return found

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,9 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
     ("kafka", "opensearch", "said"),
     [
         ("{", None, r"kafka.json is no JSON: .* in line 1"),
+        ('{"sasl.password": "hush", }', None, r"kafka.json is no JSON: .* in line 1"),
+        (None, {"host": "https://x:0"}, r"'host' is no address"),
+        (None, {"host": "https://x#part"}, r"'host' is no address"),
         ("[]", None, r"kafka.json is no JSON object; write it as"),
         ({"bootstrap.server": "x:1"}, None, r"no key 'bootstrap.server' .* 'bootstrap.servers'"),
         ({"group.id": "mine"}, None, r"no key 'group.id' is known.*; valid: bootstrap.servers, "),
@@ -154,7 +158,7 @@ def test_what_is_wrong_is_one_line_without_a_secret(
         hosted.read(written(tmp_path, kafka, opensearch))
     assert "\n" not in str(refused.value)
     assert "; " in str(refused.value), "without a remedy"
-    assert "hush" not in str(refused.value)
+    assert "hush" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_half_a_target_is_told(tmp_path: Path) -> None:
@@ -173,9 +177,11 @@ def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A variable replaces a value, or gives what the file lacks."""
     monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "from-outside")
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "from-outside-too")
+    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_USERNAME", "")
     found = hosted.read(written(tmp_path, {"sasl.password": None}))
     assert found.opensearch.password == "from-outside"
     assert found.kafka.security["sasl.password"] == "from-outside-too"
+    assert found.kafka.security["sasl.username"] == "ada", "what is empty replaces nothing"
 
 
 def test_a_mistyped_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +225,15 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         assert said in done.stderr
 
 
+def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
+    """Whoever names it in place of the file's own address."""
+    found = hosted.read(written(tmp_path))
+    near = found.named(topic=None, index=None, opensearch="http://127.0.0.1:9200")
+    assert near.opensearch.url == "http://127.0.0.1:9200"
+    with pytest.raises(ConfigError, match=r"in the clear; write https://"):
+        found.named(topic=None, index=None, opensearch="http://search.example.com:9200")
+
+
 def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
     """Neither repr nor str, of the whole or of a part."""
     found = hosted.read(written(tmp_path))
@@ -236,6 +251,8 @@ def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
     path = folder / "kafka.json"
     assert hosted.loose(folder, settings) == [path]
     assert hosted.remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
+    path.chmod(0o640)
+    assert hosted.loose(folder, settings) == [path]
     path.chmod(0o600)
     assert hosted.loose(folder, settings) == []
 

@@ -30,6 +30,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(403, {"errors": ["permission denied"]})
         elif self.path == "/v1/secret/data/sealed":
             self._answer(503, {"errors": ["Vault is sealed"]})
+        elif self.path == "/v1/secret/data/moved":
+            self.send_response(302)
+            self.send_header("Location", "/v1/secret/data/clickstream/kafka")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif self.path in SECRETS:
             metadata = {"version": 1, "deletion_time": "", "destroyed": False}
             self._answer(200, {"data": {"data": SECRETS[self.path], "metadata": metadata}})
@@ -116,6 +121,7 @@ def test_no_proxy_gets_the_token_on_its_way_to_this_machine(
         ("vault:secret/clickstream/kafka#port", "no text under 'port'"),
         ("vault:secret/nothing#password", "there is no such secret"),
         ("vault:secret/sealed#password", "sealed"),
+        ("vault:secret/moved#password", "no answer that can be read"),
     ],
 )
 def test_a_reference_that_gives_nothing_is_told(

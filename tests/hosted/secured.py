@@ -200,7 +200,7 @@ class OpenSearch:
     expired: int
     """With a certificate whose time is over."""
     poor: int
-    """Where nobody may make templates and data streams."""
+    """Where nobody may make templates and data streams, or delete documents."""
     mtls: int
     """Where users prove themselves by certificate."""
     log: Path
@@ -218,7 +218,7 @@ def opensearch(
     hashed = (f"{name}:{{SHA}}{_sha(password)}" for name, password in users.items())
     passwords.write_text("\n".join(hashed) + "\n")
     login = f'auth_basic "OpenSearch"; auth_basic_user_file {passwords};'
-    poor = "location ~ ^/(_index_template|_data_stream)/ { return 403; }"
+    poor = "location ~ (^/_index_template/|^/_data_stream/|/_delete_by_query) { return 403; }"
     by_certificate = f"ssl_verify_client on; ssl_client_certificate {authority.ca};"
     endpoints = [(good, login), (expired, login), (good, login + poor), (good, by_certificate)]
     servers = "\n".join(

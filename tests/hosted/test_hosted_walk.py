@@ -6,15 +6,18 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
+from confluent_kafka.admin import NewPartitions
 from nbclient import NotebookClient
 
-from clickstream import inspection, lab, targets, topics
+from clickstream import consumer, events, index, inspection, lab, opensearch, targets, topics
 from clickstream.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import Settings
@@ -160,49 +163,95 @@ def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
 
 
 DELETE = [("TOPIC", "clickstream-events*", "DELETE")]
-CREATE = [("TOPIC", "clickstream-events*", "CREATE")]
 
 
-@pytest.mark.parametrize(
-    ("rights", "is_poor_index", "said"),
-    [
-        (DELETE, False, "Kafka does not let us: Create on topic"),
-        (CREATE, False, "Kafka does not let us: Delete on topic"),
-        (CREATE + DELETE, True, "OpenSearch does not let us make index"),
-    ],
-)
-def test_reset_deletes_nothing_that_cannot_be_made_again(
-    conf: Conf,
-    kafka: Kafka,
-    hosted_opensearch: OpenSearch,
-    rights: list[secured.Right],
-    is_poor_index: bool,
-    said: str,
+@pytest.fixture
+def kit(conf: Conf, kafka: Kafka) -> Demo:
+    """Topic and index as somebody else made them, with ten events of ours, by a user who may."""
+    folder = conf()
+    login(folder, kafka, LEAST_POWER + DELETE)
+    found = Demo(targets.choose(folder).find())
+    found.produce(10, events_per_second=math.inf)
+    found.consume()
+    return found
+
+
+def test_reset_empties_there_and_leaves_what_somebody_else_made(
+    kit: Demo, kafka: Kafka, settings: Settings
 ) -> None:
-    """Each right that is missing is told while everything is still there."""
-    port = hosted_opensearch.poor if is_poor_index else hosted_opensearch.port
-    folder = conf(opensearch_values={"host": f"localhost:{port}"})
-    login(folder, kafka, LEAST_POWER + rights)
-    kit = Demo(targets.choose(folder).find())
-    kit.produce(10, events_per_second=math.inf)
+    """Partitions, template and mapping stay; what nobody read yet is gone, too; all goes on."""
+    topic, name = kit.settings.kafka.topic, kit.settings.opensearch.index
+    owner = opensearch.connect(settings.opensearch)
+    owner.indices.put_mapping(index=name, body={"_meta": {"owner": "platform"}})
+    for future in kafka.admin.create_partitions([NewPartitions(topic, 5)]).values():
+        future.result(30)
+    template = owner.indices.get_index_template(name=name)
+    index.remember(owner, name, {"history_ms": [0, 1]})
+    assert kit.history_window() is not None
+    kit.produce(20, events_per_second=math.inf)
+    assert kit.reset(yes=True).startswith("emptied: topic")
+    found = kit.overview()
+    assert (found.messages, found.lag, found.dead_letters, found.documents) == (0, 0, 0, 0)
+    assert len(found.lag_by_partition) == 5
+    assert owner.indices.get_index_template(name=name) == template
+    assert kit.history_window() is None
+    assert index.recall(owner, name) == {"owner": "platform"}
+    kit.produce(5, events_per_second=math.inf)
     kit.consume()
-    with pytest.raises(ConfigError, match="nothing deleted") as refused:
-        kit.reset(yes=True)
-    assert said in str(refused.value)
+    assert kit.documents() == 5
+
+
+def test_reset_empties_a_plain_index_behind_an_alias(
+    kit: Demo, fresh: Settings, settings: Settings
+) -> None:
+    """Whatever the name stands for."""
+    owner, name = opensearch.connect(settings.opensearch), fresh.opensearch.index + "-alias"
+    plain = f"{name}-1"
+    owner.indices.create(index=plain, body={"mappings": events.mapping(), "aliases": {name: {}}})
+    try:
+        aliased = Demo(kit.settings.named(topic=None, index=name, opensearch=None))
+        aliased.produce(10, events_per_second=math.inf)
+        aliased.consume()
+        assert aliased.documents() == 10
+        aliased.reset(yes=True)
+        assert aliased.documents() == 0
+        assert owner.indices.exists_alias(name=name)
+    finally:
+        owner.indices.delete(index=plain)
+
+
+def test_reset_that_opensearch_refuses_deletes_nothing(
+    kit: Demo, hosted_opensearch: OpenSearch
+) -> None:
+    """Neither there nor in Kafka."""
+    poor = Demo(
+        kit.settings.named(
+            topic=None, index=None, opensearch=f"https://localhost:{hosted_opensearch.poor}"
+        )
+    )
+    with pytest.raises(ConfigError, match="answered 403; give the user the rights"):
+        poor.reset(yes=True)
     found = kit.overview()
     assert (found.messages, found.lag, found.documents) == (10, 0, 10)
 
 
-def test_reset_empties_what_is_ours_there(conf: Conf, kafka: Kafka) -> None:
-    """With the rights that the README names for it."""
-    folder = conf()
-    login(folder, kafka, LEAST_POWER + CREATE + DELETE)
-    kit = Demo(targets.choose(folder).find())
-    kit.produce(10, events_per_second=math.inf)
-    kit.consume()
-    assert kit.reset(yes=True).startswith("deleted and made new")
+def test_reset_is_refused_while_somebody_reads(kit: Demo) -> None:
+    """Before anything is deleted."""
+    stop = threading.Event()
+    reader = threading.Thread(
+        target=consumer.index_topic, args=(kit.settings,), kwargs={"stop": stop}
+    )
+    reader.start()
+    try:
+        while not topics.consumers(kit.settings.kafka):
+            time.sleep(0.1)
+        with pytest.raises(ServerError, match=r"still reading.*nothing was deleted"):
+            kit.reset(yes=True)
+    finally:
+        stop.set()
+        reader.join(30)
     found = kit.overview()
-    assert (found.messages, found.documents) == (0, 0)
+    assert (found.messages, found.documents) == (10, 10)
 
 
 def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -> None:
@@ -211,7 +260,7 @@ def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -
     done = clickstream(folder, "produce", "--events", "10", "--rate", "max")
     assert done.returncode == 0, done.stderr
     done = clickstream(folder, "reset")
-    assert done.stdout.startswith("nothing deleted; --yes would delete and make new: topic")
+    assert done.stdout.startswith("nothing deleted; --yes would empty: topic")
     done = clickstream(folder, "reset", "--yes")
     assert done.returncode == 1
     assert "nothing deleted: Kafka does not let us: Delete on topic" in done.stderr

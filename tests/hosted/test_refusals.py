@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clickstream import opensearch, targets, topics
-from clickstream.errors import ClickstreamError
+from clickstream import hosted, opensearch, targets, topics
+from clickstream.errors import ClickstreamError, ServerError
 from clickstream.settings import KafkaSettings, Settings
 from tests.hosted.conftest import USER, Conf
 from tests.hosted.secured import Authority, Kafka, OpenSearch
@@ -46,6 +47,22 @@ def nothing_sent(kafka: Kafka, hosted_opensearch: OpenSearch, made: Settings) ->
 def test_a_target_where_all_is_well_refuses_nothing(conf: Conf) -> None:
     """Or the others prove nothing."""
     assert go(conf()).target == "hosted"
+
+
+@pytest.mark.parametrize("is_name", [True, False], ids=["name", "ca"])
+def test_the_client_that_sends_is_as_strict(
+    conf: Conf, kafka: Kafka, stranger: Authority, is_name: bool
+) -> None:
+    """By itself: whatever the look at the way beforehand says."""
+    folder = conf()
+    assert topics.count(replace(hosted.read(folder).kafka, timeout_s=10)) == 0
+    if is_name:
+        path = folder / "kafka.json"
+        path.write_text(path.read_text().replace("localhost", "127.0.0.1"))
+    else:
+        shutil.copy(stranger.ca, folder / "ca.pem")
+    with pytest.raises(ServerError, match="Kafka did not answer"):
+        topics.count(replace(hosted.read(folder).kafka, timeout_s=1))
 
 
 @pytest.mark.parametrize("by", ["mtls", "scram"])

@@ -140,9 +140,11 @@ def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings)
     name = made.opensearch.index
     assert index.recall(client, name) == {}
     index.remember(client, name, {"hours": [1, 2]})
-    index.remember(client, name, {"hours": [3, 4]})
+    index.remember(client, name, {"hours": [3, 4], "owner": "ada", "note": None})
 
-    assert index.recall(client, name) == {"hours": [3, 4]}
+    assert index.recall(client, name) == {"hours": [3, 4], "owner": "ada"}
+    index.remember(client, name, {"hours": None})
+    assert index.recall(client, name) == {"owner": "ada"}
     index.check_mapping(client, name)
 
 

@@ -1,0 +1,143 @@
+"""Who answers where Kafka should be, by servers on loopback that are none; each in one line."""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from clickstream import reach, wire
+from clickstream.errors import ConfigError, ServerError
+from clickstream.settings import KafkaSettings
+
+VERSIONS = struct.pack(">iihi", 10, 1, 0, 0)
+"""Size, correlation id, no error, no versions: enough of an answer to be taken for Kafka's."""
+
+
+@contextmanager
+def served(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Listen, and let every connection be talked to; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    try:
+                        talk(connection)
+                    except OSError:
+                        continue
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def settings(*ports: int, protocol: str = "PLAINTEXT") -> KafkaSettings:
+    """Those of a Kafka with these brokers."""
+    security = {"security.protocol": protocol, "sasl.mechanisms": "SCRAM-SHA-256"}
+    servers = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return KafkaSettings(servers, security=security)
+
+
+def answering(*answers: bytes) -> Callable[[socket.socket], None]:
+    """Give these, one a request."""
+
+    def talk(connection: socket.socket) -> None:
+        for answer in answers:
+            connection.recv(1_000)
+            connection.sendall(answer)
+        connection.recv(1_000)
+
+    return talk
+
+
+def handshake(code: int, names: bytes) -> bytes:
+    """Answer which mechanisms there are, in Kafka's form or nearly so."""
+    body = struct.pack(">ihi", 1, code, 1) + names
+    return struct.pack(">i", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "names",
+    [b"", b"\0", b"\xff\xff", b"\xff\xffabc", b"\0\x05ab", b"\0\x02\xff\xfe"],
+    ids=["none", "half", "no-length", "no-length-more", "short", "no-text"],
+)
+def test_a_lying_answer_about_logins_breaks_nothing(names: bytes) -> None:
+    """Cut, of a wrong length, or no text: it is no SCRAM, and the line says what to do."""
+    with (
+        served(answering(VERSIONS, handshake(33, names))) as port,
+        pytest.raises(ConfigError, match=r"; name the one that is|write 'sasl.mechanisms' as "),
+    ):
+        reach.kafka_tls(settings(port, protocol="SASL_PLAINTEXT"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no Kafka; "),
+        (b"\x7f\xff\xff\xff\0\0\0\1", "is no Kafka; "),
+        (b"\0\0\0\x04\0\0\0\1", "is no Kafka; "),
+    ],
+)
+def test_who_is_no_kafka_is_told_as_that(answer: bytes, said: str) -> None:
+    """HTTP, an answer of two gigabytes, an empty one."""
+    with served(answering(answer)) as port, pytest.raises(ServerError, match=said):
+        reach.kafka_tls(settings(port))
+
+
+def test_who_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole answer has a time, not each byte of it."""
+    monkeypatch.setattr(wire, "_PATIENCE_S", 0.5)
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1_000)
+        for byte in VERSIONS * 10:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.2)
+
+    started_s = time.monotonic()
+    with served(talk) as port, pytest.raises(ServerError, match="who is there does not answer"):
+        reach.kafka_tls(settings(port))
+    assert time.monotonic() - started_s < 10
+
+
+def test_one_broker_that_works_is_enough() -> None:
+    """Wherever it stands among those that are away, unknown or something else."""
+    with (
+        served(answering(VERSIONS, handshake(34, b""))) as good,
+        served(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as other,
+    ):
+        assert reach.kafka_tls(settings(1, other, good)) == "without TLS"
+        with pytest.raises(ServerError, match=r"127\.0\.0\.1:1: nobody is there"):
+            reach.kafka_tls(settings(1, other))
+    known = KafkaSettings("kafka.invalid:9092,127.0.0.1:9092")
+    assert reach.kafka_names(known) == "kafka.invalid (which nobody knows), 127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "localhost",
+        "localhost:",
+        ":9092",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:²",
+        "https://localhost:9092",
+        "localhost:" + "9" * 5_000,
+        "localhost:9092,",
+    ],
+)
+def test_what_is_no_address_is_told(server: str) -> None:
+    """Before anybody is looked for."""
+    with pytest.raises(ConfigError, match="is no address; write NAME:PORT"):
+        reach.kafka_names(KafkaSettings(server))
