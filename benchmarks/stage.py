@@ -201,7 +201,7 @@ def stop(room: Room) -> Seen:
 def reset(room: Room) -> Seen:
     """Press Reset, and wait until it is said."""
     room.button("Reset").click()
-    return Seen("Reset, s", room.until(lambda: "new and empty" in room.said()), 10)
+    return Seen("Reset, s", room.until(lambda: "are empty" in room.said()), 10)
 
 
 def reload(room: Room, times: int = 1) -> Seen:

@@ -46,11 +46,12 @@ def check_empty(settings: KafkaSettings) -> None:
     """Ask whether topic and dead-letter topic are ours to empty.
 
     Raises:
-        ConfigError: one is not; the message lists what to grant.
+        ConfigError: one is not, or is not there; the message says what to do.
         ServerError: Kafka did not answer.
     """
     admin, missing = Admin(settings), []
     for topic in (settings.topic, settings.dead_letter_topic):
+        admin.partitions(topic)  # is it there?
         missing += _missing(f"topic {topic}", _of_topic(admin, topic), ("DELETE",))
     if missing:
         msg = (

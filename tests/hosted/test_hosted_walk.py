@@ -131,6 +131,8 @@ def test_nothing_is_made_without_the_right_to(
     folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
     with pytest.raises(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
         Demo(targets.choose(folder).find()).ensure()
+    with pytest.raises(ConfigError, match=r"no topic '.*-missing' on .*; mend 'topic' in"):
+        Demo(targets.choose(folder).find()).reset(yes=True)
     settings = json.loads((folder / "kafka.json").read_text()) | {"topic": fresh.kafka.topic}
     (folder / "kafka.json").write_text(json.dumps(settings))
     settings = json.loads((folder / "opensearch.json").read_text())

@@ -162,7 +162,8 @@ def test_down_leaves_no_process(own_state: Path) -> None:
     """Neither of a server nor of the one that would stop it later."""
     servers.start("kafka")
     servers._start_watcher(3600)
-    assert len(processes(own_state)) == 2
+    # For a moment a process that has just been started shows no command line.
+    wait_until(lambda: len(processes(own_state)) == 2, timeout_s=10)
 
     assert servers.down() == ("kafka",)
     assert processes(own_state) == []
