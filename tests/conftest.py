@@ -23,7 +23,10 @@ APART = (
 """What takes long and needs no shared pair; the README's commands wait more than they compute."""
 
 
-RECKONING = ("tests/test_properties.py", "tests/test_scenarios.py", "tests/test_change.py")
+RECKONING = (
+    *("tests/test_properties.py", "tests/test_scenarios.py", "tests/test_change.py"),
+    *("tests/test_reactions.py", "tests/test_specs.py"),
+)
 """What only computes: for whichever worker is through first, and away from what is timed."""
 
 
@@ -36,6 +39,8 @@ class Shares(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(RECKONING):
             return "reckoning"
+        if nodeid.startswith("tests/hosted/"):
+            return "hosted"  # has a pair of its own, so whichever worker is through first
         return "apart" if any(name in nodeid for name in APART) else "pair"
 
 

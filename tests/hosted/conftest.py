@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import topics
+from clickstream import servers, topics
 from clickstream.settings import KafkaSettings, Settings
 from tests.hosted import secured
 from tests.hosted.secured import Authority, Kafka, OpenSearch
@@ -23,25 +23,35 @@ LEAST_POWER = [
 """Exactly what the README lists."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A pair of these tests' own, so that they may run beside those that stop the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
+        yield servers.up()
+        servers.down()
+
+
+@pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the service's own files."""
     return tmp_path_factory.mktemp("hosting")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def authority(folder: Path) -> Authority:
     """That whose CA the users have."""
     return Authority(folder / "authority")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stranger(folder: Path) -> Authority:
     """Another, that nobody here trusts."""
     return Authority(folder / "stranger")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
     """A broker with mTLS and SCRAM, where our user may do what it must, and nothing else."""
     with secured.kafka(folder / "kafka", authority) as running:
@@ -50,7 +60,7 @@ def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hosted_opensearch(
     folder: Path, authority: Authority, settings: Settings
 ) -> Iterator[OpenSearch]:
