@@ -309,12 +309,12 @@ class Demo:
             index.delete_index(self._client, name)
         else:
             index.empty_index(self._client, name)
-            history.forget(self.settings)
         try:
             if is_ours:
                 topics.delete_topics(kafka)
                 self.ensure()
             else:
+                history.forget(self.settings)
                 topics.empty_topics(kafka)
         except ClickstreamError as error:
             msg = f"half done, the documents are gone: {error}; then reset again"
