@@ -122,6 +122,8 @@ def window(executable: str, *, width: int = 1280, height: int = 720) -> Iterator
         except Exception as error:
             for dialog in page.locator(".jp-Dialog").all_inner_texts():
                 error.add_note(f"in the way was a dialog: {dialog!r}")
+            for output in page.locator(".jp-OutputArea-output").all_inner_texts():
+                error.add_note(f"a cell showed: {output[:500]!r}")
             raise
         browser.close()
 
@@ -156,8 +158,10 @@ class Notebook:
 
     def until_idle(self) -> None:
         """Wait until the kernel is there and has nothing to do."""
-        idle = self.panel.locator('[data-status="idle"]').first
-        expect(idle).to_be_visible(timeout=60_000)
+        # The notebook's own light is "idle" before there is a kernel, too. Whoever runs a cell
+        # then makes JupyterLab start a second one and end the first, and the run is lost.
+        line = self.page.locator("#jp-main-statusbar")
+        expect(line).to_contain_text("Python 3 (ipykernel) | Idle", timeout=60_000)
 
     def run_all(self, timeout_s: float = 120) -> None:
         """Choose *Run All Cells* and wait for the last one."""
