@@ -245,10 +245,14 @@ class ControlRoom:
                 self._strip.value = _line(f"{type(error).__name__}: {error}", is_trouble=True)
 
     def _paint(self) -> None:
+        # What is said may be older than the numbers beside it, never newer: not "empty" over
+        # what was there before.
+        doing, said = self._doing, self._said
         reading = self.flow.read()
-        said = self._doing or reading.trouble or self._said
-        self._strip.value = _line(said, is_trouble=bool(reading.trouble) and not self._doing)
         self._numbers.value = _numbers(reading)
+        self._strip.value = _line(
+            doing or reading.trouble or said, is_trouble=bool(reading.trouble) and not doing
+        )
         self._speed.value = f"<b style='font-size:18px'>×{self.flow.speed:,.2g}</b>"
         for name, button in self._scenarios.items():
             button.button_style = "info" if name in self.flow.playing else ""

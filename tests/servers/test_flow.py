@@ -1,5 +1,6 @@
 """What runs behind the control room: readers, consumer, and what is read off them."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clickstream import consumer, events, index, opensearch, servers, topics
+from clickstream import consumer, events, index, live, opensearch, servers, topics
 from clickstream.admin import Admin
 from clickstream.demo import Demo
 from clickstream.depth import DepthGauge
@@ -262,3 +263,25 @@ def test_a_topic_and_an_index_that_are_deleted_meanwhile_are_told(
     assert flow.read().trouble == ""
     flow.start()
     wait_until(lambda: flow.read().indexed > 100, 20)
+
+
+def test_the_room_says_empty_when_its_numbers_are(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a moment before: who hears "empty" reads no number of what was there."""
+    monkeypatch.setattr(live, "GAUGE_S", 3.0)  # no look in between brings the numbers
+    room = live.ControlRoom(Demo(made), events_per_second=200)
+    buttons, _, strip, numbers, *_ = room.widget.children
+    shown: list[tuple[str, str]] = []
+    strip.observe(lambda change: shown.append((change.new, numbers.value)), "value")
+    try:
+        room.start()
+        wait_until(lambda: re.search(r"'indexed'>[1-9]", numbers.value) is not None, 15)
+        next(each for each in buttons.children if each.description == "Reset").click()
+        wait_until(lambda: "are empty" in strip.value, 15)
+    finally:
+        room.close()
+    said, beside = shown[-1]
+    assert "are empty" in said
+    assert re.findall(r"data-number='(?:in Kafka|indexed)'>([^<]+)<", beside) == ["0", "0"]
+    assert threads() == []
