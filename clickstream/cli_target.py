@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +11,7 @@ from typing import Annotated
 import typer
 
 from clickstream import lab, targets
-from clickstream.errors import ConfigError
+from clickstream.errors import OPTIONS, ConfigError
 from clickstream.settings import Settings
 from clickstream.targets import Target
 from clickstream.terminal import say
@@ -18,14 +20,14 @@ Wanted = Annotated[
     str | None,
     typer.Option(
         "--target",
-        envvar="CLICKSTREAM_TARGET",
+        envvar=targets.TARGET,
         metavar="local|hosted",
         help="By default hosted where conf/ names one.",
     ),
 ]
 Folder = Annotated[
     Path | None,
-    typer.Option("--conf", envvar="CLICKSTREAM_CONF", metavar="DIR", help="By default conf/."),
+    typer.Option("--conf", envvar=targets.FOLDER, metavar="DIR", help="By default conf/."),
 ]
 
 
@@ -35,12 +37,25 @@ _chosen: ContextVar[Target] = ContextVar("target of the command that runs")
 def choose(wanted: str | None, folder: Path | None) -> None:
     """Choose as the options say; a folder by default is the clone's own, wherever one stands.
 
+    The commands that errors name take the same options, or what is pasted would do its work on
+    another target.
+
     Raises:
         ConfigError: as `targets.choose`, or no such folder.
     """
     if folder is not None and not folder.is_dir() and wanted != targets.LOCAL:
         msg = f"looking into {folder}: there is no such folder; name the one with the two files"
         raise ConfigError(msg)
+    typed = [
+        f"{option} {shlex.quote(str(value))}"
+        for option, variable, value in (
+            ("--target", targets.TARGET, wanted),
+            ("--conf", targets.FOLDER, folder and folder.absolute()),
+        )
+        if value and str(value) != os.environ.get(variable)
+    ]
+    if typed:
+        os.environ[OPTIONS] = " ".join(typed)
     _chosen.set(targets.choose(folder or lab.CLONE / "conf", wanted or None))
 
 

@@ -23,13 +23,17 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+OPTIONS = "CLICKSTREAM_OPTIONS"
+"""The variable by which what a command starts knows the target's options that it was given."""
+
 
 def command(words: str) -> str:
     """Write a command of the kit, in backquotes, so that it works as pasted here.
 
     That is `clickstream …` where the shell finds it, and otherwise the path of this
-    environment's own, relative in the clone.
+    environment's own, relative in the clone; with the options that say which target this is.
     """
+    words = f"{os.environ.get(OPTIONS, '')} {words}".strip()
     if shutil.which("clickstream"):
         return f"`clickstream {words}`"
     path = Path(sys.prefix) / "bin" / "clickstream"

@@ -12,7 +12,8 @@ from clickstream.errors import ConfigError, command
 from clickstream.settings import Settings
 
 LOCAL, HOSTED = "local", "hosted"
-_TARGET, _FOLDER = "CLICKSTREAM_TARGET", "CLICKSTREAM_CONF"
+TARGET, FOLDER = "CLICKSTREAM_TARGET", "CLICKSTREAM_CONF"
+"""The variables that name one of them, and the folder."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Target:
     @property
     def environment(self) -> dict[str, str]:
         """Variables by which a kernel, and what it starts, finds the same target."""
-        return {_TARGET: self.name, _FOLDER: str(self.folder.absolute())}
+        return {TARGET: self.name, FOLDER: str(self.folder.absolute())}
 
     def find(
         self, *, namespace: str | None = None, say: Callable[[str], None] | None = None
@@ -103,10 +104,10 @@ def of_kernel() -> Target:
     Raises:
         ConfigError: the environment names no target there is, or not where the hosted one is.
     """
-    target = choose(Path(os.environ.get(_FOLDER) or "."), os.environ.get(_TARGET) or LOCAL)
+    target = choose(Path(os.environ.get(FOLDER) or "."), os.environ.get(TARGET) or LOCAL)
     if target.is_hosted and not target.folder.is_absolute():
         msg = (
-            f"{_TARGET}={HOSTED} without the whole path of a folder in {_FOLDER}; "
+            f"{TARGET}={HOSTED} without the whole path of a folder in {FOLDER}; "
             f"{command('demo')} sets both"
         )
         raise ConfigError(msg)

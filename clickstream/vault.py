@@ -99,7 +99,7 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
     except hvac.exceptions.VaultDown:
         why = "Vault is sealed or on standby"
     except requests.exceptions.SSLError:
-        why = "Vault's certificate is not trusted; name its CA with VAULT_CACERT"
+        why = "Vault's certificate is not trusted; name its CA, a PEM file, with VAULT_CACERT"
     except requests.exceptions.InvalidHeader:
         why = "VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another character of no header"
     except requests.exceptions.RequestException:

@@ -207,11 +207,15 @@ def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """Or who mistypes it would be on the laptop's servers, in silence."""
-    folder = str(tmp_path / "nowhere")
+    """Or who mistypes it would be on the laptop's servers, in silence.
+
+    Where it is not looked into, the remedy takes the same options.
+    """
+    folder = str(tmp_path / "no where")
     for options, said in (
-        (["--conf", folder], "nowhere: there is no such folder; "),
-        (["--conf", folder, "--target", "local"], "start both with"),
+        (["--conf", folder], "no where: there is no such folder; "),
+        (["--conf", folder, "--target", "local"], f"--target local --conf '{folder}' up`"),
+        (["--target", "local"], "--target local up`"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "clickstream", *options, "peek"],
