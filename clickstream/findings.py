@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, command
 
 
 @dataclass(frozen=True)
@@ -42,4 +42,6 @@ def asking(subject: str, ask: Callable[[], str]) -> Finding:
         return Finding(subject, True, ask())
     except ClickstreamError as error:
         found, _, remedy = str(error).partition("; ")
+        # Whoever reads a finding has looked already.
+        remedy = remedy.removeprefix(f"see {command('check')}").removeprefix("; ")
         return Finding(subject, False, found, remedy or "mend that, and look again")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import checks, events, scenarios
+from clickstream import checks, errors, events, scenarios
+from clickstream.findings import Finding, asking
 
 
 @pytest.fixture
@@ -212,6 +213,20 @@ def test_a_missing_package_is_a_line_with_the_remedy(
     monkeypatch.setattr(checks.metadata, "version", version)
     (found,) = [each for each in checks.run() if each.subject == "packages"]
     assert str(found).startswith("BAD  packages: plotly is missing; run `make demo`")
+
+
+def test_check_sends_nobody_to_check() -> None:
+    """Where a server ends in its midst, what remains of the remedy is said."""
+    see, up = errors.command("check"), f"{errors.command('up')} starts local servers"
+    for remedy, said in ((f"see {see}; {up}", up), (f"see {see}", "mend that, and look again")):
+
+        def ask(remedy: str = remedy) -> str:
+            msg = f"counting: OpenSearch did not answer; {remedy}"
+            raise errors.ServerError(msg)
+
+        assert asking("index", ask) == Finding(
+            "index", False, "counting: OpenSearch did not answer", said
+        )
 
 
 def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, str]) -> None:

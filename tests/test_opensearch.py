@@ -36,10 +36,12 @@ def answering(status: int, body: str, kind: str) -> Iterator[OpenSearchSettings]
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield OpenSearchSettings(f"http://127.0.0.1:{server.server_port}")
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield OpenSearchSettings(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 QUESTIONS: list[Callable[[Any, str], object]] = [

@@ -36,9 +36,11 @@ def served(talk: Callable[[socket.socket], None]) -> Iterator[int]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def settings(*ports: int, protocol: str = "PLAINTEXT") -> KafkaSettings:
