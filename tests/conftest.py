@@ -22,12 +22,8 @@ APART = (
 )
 """What takes long and needs no shared pair; the README's commands wait more than they compute."""
 
-
-RECKONING = (
-    *("tests/test_properties.py", "tests/test_scenarios.py", "tests/test_change.py"),
-    *("tests/test_reactions.py", "tests/test_specs.py"),
-)
-"""What only computes: for whichever worker is through first, and away from what is timed."""
+SHARED = ("tests/browser/", "tests/notebooks/", "tests/servers/")
+"""Whose tests need the shared pair, but for those apart."""
 
 
 class Shares(LoadScopeScheduling):
@@ -37,11 +33,13 @@ class Shares(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(RECKONING):
-            return "reckoning"
-        if nodeid.startswith("tests/hosted/"):
-            return "hosted"  # has a pair of its own, so whichever worker is through first
-        return "apart" if any(name in nodeid for name in APART) else "pair"
+        if any(name in nodeid for name in APART):
+            return "apart"
+        if nodeid.startswith(SHARED):
+            return "pair"
+        # For whichever worker is through first: `hosted` has a pair of its own, and the rest
+        # only computes, away from what is timed.
+        return "hosted" if nodeid.startswith("tests/hosted/") else "reckoning"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
