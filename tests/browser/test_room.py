@@ -46,7 +46,7 @@ def test_the_room_survives_a_presenter(notebook: screen.Notebook) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     notebook.page.screenshot(path=SCREENSHOTS / "06-room.png")
     assert_met(*stage.reruns(room, 10))
-    assert_met(stage.reload(room))
+    assert_met(stage.reload(room, 3))
     assert_met(stage.stop(room))
     # What earlier rooms produced lies in Kafka, too.
     assert room.number("in Kafka") == room.number("indexed") > room.number("produced") > 0
