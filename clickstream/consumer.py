@@ -312,7 +312,7 @@ class _Indexer:
     def _store(self, marks: dict[int, int]) -> None:
         """Let librdkafka commit these, soon, with the report beside them."""
         self._marks |= marks
-        self.report.lag = self._lag()
+        self.report.lag, self.report.settled = self._lag(), dict(self._marks)
         told = self.report.as_metadata()
         offsets = [TopicPartition(self._topic, i, end, told) for i, end in marks.items()]
         try:

@@ -7,7 +7,9 @@ at a time: where the topics end, and what the group committed.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
@@ -24,8 +26,25 @@ class Depth:
     """Of one topic, its consumer group and its dead letters, at one moment."""
 
     messages: int
-    lag: int
     dead_letters: int
+    committed: Mapping[int, int]
+    """What the group reads next, by partition."""
+    ends: Mapping[int, int]
+    """The offset that the next message gets, by partition."""
+
+    def lag(self, settled: Mapping[int, int] = MappingProxyType({})) -> int:
+        """Count the messages that wait.
+
+        Args:
+            settled: up to where a consumer is through, by partition, committed or not; what it
+                was before this was read.
+        """
+        lag = 0
+        for i, end in self.ends.items():
+            mark = settled.get(i, 0)
+            # Beyond the end it is of a topic that was deleted since.
+            lag += max(0, end - max(self.committed[i], mark if mark <= end else 0))
+        return lag
 
 
 class DepthGauge:
@@ -77,8 +96,13 @@ class DepthGauge:
         )
         held = {each: ends[each].offset - first for each, first in self._firsts.items()}
         messages = sum(held[each] for each in ours)
-        read = sum(max(0, each.offset - self._firsts[each]) for each in committed)
-        return Depth(messages, max(0, messages - read), sum(held.values()) - messages)
+        return Depth(
+            messages,
+            sum(held.values()) - messages,
+            # Without an offset of its own it reads from the first.
+            {each.partition: max(each.offset, self._firsts[each]) for each in committed},
+            {each.partition: ends[each].offset for each in ours},
+        )
 
     def close(self) -> None:
         """Give the connections back."""

@@ -24,7 +24,7 @@ import plotly.graph_objects as go
 from clickstream import charts, consumer, producer, state, topics, workers
 from clickstream.arrivals import Arrivals
 from clickstream.demo import Demo
-from clickstream.depth import Depth, DepthGauge
+from clickstream.depth import DepthGauge
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.metrics import IndexReport
 from clickstream.queries import Answer
@@ -79,14 +79,13 @@ class Flow:
 
     def _begin_anew(self) -> None:
         self._stage: Stage | None = None
-        self._produced = self._documents = self._counted = self._settled = 0
-        self._seen = (0, 0)
-        """Produced and indexed, taken before Kafka was asked, so that it never holds fewer."""
+        self._produced = self._documents = self._counted = 0
+        self._seen = Reading()
+        """What the gauge saw last; the rest of a reading is added when it is asked for."""
         self.others = 0
         """Consumers of the group that were at work elsewhere at the latest start."""
         self._sent: producer.ProduceReport | None = None
         self._report: IndexReport | None = None
-        self._depth = Depth(0, 0, 0)
         self.arrivals = Arrivals(GAUGE_S)
         self._troubles: dict[str, str] = {}
         self.charts: dict[str, go.Figure] = {}
@@ -162,9 +161,9 @@ class Flow:
         self._troubles.clear()
         if not self._is_at_work("indexer"):
             self.others = topics.consumers(self._demo.settings.kafka)
-            before = self._depth.messages
+            before = self._seen.in_kafka
             self.look()
-            if self._depth.messages < before:  # somebody else made all new
+            if self._seen.in_kafka < before:  # somebody else made all new
                 self._produced = 0
             workers.start("indexer", self._index)
         if not self._is_at_work("traffic"):
@@ -210,7 +209,7 @@ class Flow:
             ):
                 ends_s = time.monotonic() + _CATCH_UP_S
                 self._look(gauge)  # the gauge's own latest may be of before the last message
-                while self._depth.lag and self._is_at_work("indexer") and time.monotonic() < ends_s:
+                while self._seen.lag and self._is_at_work("indexer") and time.monotonic() < ends_s:
                     time.sleep(0.05)
                     self._look(gauge)
         self._halt("indexer", "charts")
@@ -277,21 +276,18 @@ class Flow:
         with self._lock:
             sent = self._sent
             produced = self._produced + (0 if sent is None else sent.delivered)
-        seen = (produced, self._indexed())
-        self._take(gauge.read())
-        self._seen = seen
-
-    def _take(self, depth: Depth) -> None:
-        report = self._report
-        if report is None:
-            self._settled = depth.messages - depth.lag
-        else:
-            if depth.messages < self._depth.messages:  # somebody else made the topic new
-                self._settled = depth.messages - depth.lag - report.messages
-            # What is settled and not yet committed does not wait any more.
-            settled = max(depth.messages - depth.lag, self._settled + report.messages)
-            depth = replace(depth, lag=max(0, depth.messages - settled))
-        self._depth = depth
+        # By offsets, not by counts: what Kafka hands out a second time, as after an outage, is
+        # settled once. All of it before Kafka is asked, so that it never holds fewer.
+        settled = {} if self._report is None else self._report.settled
+        indexed = self._indexed()
+        depth = gauge.read()
+        self._seen = Reading(
+            produced=produced,
+            in_kafka=depth.messages,
+            lag=depth.lag(settled),
+            indexed=indexed,
+            dead_letters=depth.dead_letters,
+        )
         self.arrivals.note(depth.messages)
 
     def _indexed(self) -> int:
@@ -302,9 +298,9 @@ class Flow:
         if self._demo.settings.target != "local" or not self.is_running:
             return
         free = shutil.disk_usage(state.folder()).free
-        if self._depth.messages > MOST_MESSAGES or free < LEAST_FREE:
+        if self._seen.in_kafka > MOST_MESSAGES or free < LEAST_FREE:
             self._troubles["traffic"] = (
-                f"readers stopped at {self._depth.messages:,} messages, {free / 1e9:.1f} GB of "
+                f"readers stopped at {self._seen.in_kafka:,} messages, {free / 1e9:.1f} GB of "
                 "disk free: enough for a laptop; press Reset to begin anew"
             )
             workers.end("traffic")
@@ -351,14 +347,10 @@ class Flow:
         report = self._report
         is_running = self.is_running
         self._is_at_work("indexer")  # so that what ended it is told
-        return Reading(
+        return replace(
+            self._seen,
             is_running=is_running,
-            produced=self._seen[0],
             per_second=self.arrivals.per_second() if self._is_at_work("gauge") else 0.0,
-            in_kafka=self._depth.messages,
-            lag=self._depth.lag,
-            indexed=self._seen[1],
-            dead_letters=self._depth.dead_letters,
             latency_ms=None if report is None else report.latency_ms(0.5),
             trouble=next(iter(list(self._troubles.values())), ""),
         )

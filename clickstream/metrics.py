@@ -76,6 +76,8 @@ class IndexReport(Counts):
     """Messages handed on and not yet settled."""
     lag: dict[int, Lag] = field(default_factory=dict)
     """By partition of this member: as far as it has heard from Kafka."""
+    settled: dict[int, int] = field(default_factory=dict)
+    """By partition of this member: the offset below which all is settled, committed or soon."""
     _latencies_ms: deque[float] = field(
         default_factory=lambda: deque(maxlen=_SAMPLES), repr=False, compare=False
     )
