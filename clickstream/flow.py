@@ -51,6 +51,8 @@ _SEEN_AFTER_S = 1.5
 """So long after it is stored a document is found at the latest: a refresh, and a half more."""
 _CATCH_UP_S = 1.0
 _AFTER_TROUBLE_S = 1.0
+_PATIENCE_S = 4.0
+"""With Kafka, while it is watched: an audience sees numbers that stand still."""
 _WORKERS = ("traffic", "indexer", "gauge", "charts")
 
 
@@ -261,7 +263,7 @@ class Flow:
 
     def _watch_kafka(self, stop: threading.Event) -> None:
         def watch() -> None:
-            gauge = DepthGauge(self._demo.settings.kafka)
+            gauge = DepthGauge(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
             try:
                 for _ in workers.ticks(GAUGE_S, stop):
                     self._look(gauge)
