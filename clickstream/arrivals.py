@@ -15,6 +15,7 @@ LINE_S: Final = 120.0
 """What the line shows."""
 
 _RATE_OVER_S = 1.0
+_FORGOTTEN_S = 3.0
 
 _Sample = tuple[float, int]
 """When (s since 1970), and how many messages the topic held."""
@@ -36,20 +37,33 @@ class Arrivals:
         self._samples.append((time.time(), messages))
 
     def per_second(self) -> float:
-        """Give the messages a second, over the latest second; 0 where nobody looked."""
-        since = time.time() - _RATE_OVER_S - self._every_s
-        latest = [each for each in list(self._samples) if each[0] > since]
-        return _rate(latest[0], latest[-1]) if len(latest) > 1 else 0.0
+        """Give the messages a second, over the latest second.
+
+        Where nobody looked for longer, over all of that time; 0 where the latest look was
+        three seconds ago.
+        """
+        samples = list(self._samples)
+        if not samples or time.time() - samples[-1][0] > _FORGOTTEN_S:
+            return 0.0
+        since = samples[-1][0] - _RATE_OVER_S
+        before = next((each for each in reversed(samples) if each[0] <= since), samples[0])
+        return _rate(before, samples[-1])
 
     def figure(self) -> go.Figure:
-        """Draw the messages of each second of the latest two minutes; empty at first."""
+        """Draw the messages of each second of the latest two minutes.
+
+        Empty at first; a gap where nobody looked.
+        """
         samples = list(self._samples)
         step = round(_RATE_OVER_S / self._every_s)
         pairs = list(zip(samples, samples[step:], strict=False))
         figure = look.figure("Messages arriving in Kafka, per second")
         figure.add_scatter(
             x=[datetime.fromtimestamp(after[0]) for _, after in pairs],
-            y=[round(_rate(before, after), 1) for before, after in pairs],
+            y=[
+                round(_rate(before, after), 1) if after[0] - before[0] < _FORGOTTEN_S else None
+                for before, after in pairs
+            ],
             mode="lines",
             line={"width": 4, "color": look.colour(0)},
             fill="tozeroy",
@@ -57,7 +71,8 @@ class Arrivals:
             hovertemplate="%{y:,.0f} messages/s at %{x|%H:%M:%S}<extra></extra>",
         )
         end = datetime.now()
-        figure.update_xaxes(range=[end - timedelta(seconds=LINE_S), end], tickformat="%H:%M:%S")
+        window = [end - timedelta(seconds=LINE_S), end]
+        figure.update_xaxes(type="date", range=window, tickformat="%H:%M:%S")
         figure.update_yaxes(rangemode="tozero")
         return figure
 

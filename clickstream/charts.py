@@ -335,7 +335,7 @@ def _difference(counts: pd.DataFrame, views: pd.Series) -> str:
 
 def _empty(spec: Spec, window: str) -> go.Figure:
     figure = look.figure(f"{spec.title}: nothing yet", window)
-    text = "No events fit this question. Produce some, or widen the window."
+    text = "No events fit this question.<br>Produce some,<br>or widen the window."
     middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "showarrow": False}
     figure.add_annotation(text=text, font={"size": 22}, **middle)
     figure.update_layout(xaxis_visible=False, yaxis_visible=False)

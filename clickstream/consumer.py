@@ -54,6 +54,7 @@ def index_topic(
     flood_guard: bool = True,
     stop: threading.Event | None = None,
     on_bulk: Callable[[IndexReport], None] | None = None,
+    report: IndexReport | None = None,
 ) -> IndexReport:
     """Index the topic's messages as a member of the consumer group, until told to stop.
 
@@ -73,6 +74,7 @@ def index_topic(
             committed; but while members still join, Kafka takes no offset of who leaves, and
             the next reads again what these cover.
         on_bulk: called after every bulk with the report so far.
+        report: an empty one of the caller's, filled as it goes; any thread may look at it.
 
     Raises:
         ConfigError: no such topic.
@@ -83,12 +85,14 @@ def index_topic(
         Interrupted: by the notebook's stop button; everything acknowledged is committed.
     """
     caught_up = depth.CaughtUp(settings.kafka)  # fails early, and clearly, without Kafka or topic
+    report = report or IndexReport(index=settings.opensearch.index)
     if until_caught_up and caught_up.is_so:
-        return IndexReport(index=settings.opensearch.index)
+        return report
     with _seldom_collecting():
         sender = BulkSender(settings, num_threads=BULKS_IN_FLIGHT, flood_guard=flood_guard)
         try:
-            indexer = _Indexer(settings, sender, stop or threading.Event(), patience_s, on_bulk)
+            stop = stop or threading.Event()
+            indexer = _Indexer(settings, sender, stop, patience_s, on_bulk, report)
             return indexer.run(caught_up if until_caught_up else None)
         finally:
             sender.close()
@@ -139,19 +143,16 @@ class _Indexer:
         stop: threading.Event,
         patience_s: float | None,
         on_bulk: Callable[[IndexReport], None] | None,
+        report: IndexReport,
     ) -> None:
         self._topic = settings.kafka.topic
-        self._sender = sender
-        self._stop = stop
-        self._patience_s = patience_s
-        self._on_bulk = on_bulk
+        self._sender, self._stop, self.report = sender, stop, report
+        self._patience_s, self._on_bulk = patience_s, on_bulk
         self._ledger = Ledger()
         self._in_flight: deque[_InFlight] = deque()
         self._ours: set[int] = set()
         self._delivered: dict[int, int] = {}
-        self._marks: dict[int, int] = {}
         self._started_s = self._progress_s = time.monotonic()
-        self.report = IndexReport(index=settings.opensearch.index)
         group = {"group.id": settings.kafka.group_id}
         self._consumer = Consumer(settings.kafka.client_config() | PROPERTIES | group)
 
@@ -177,6 +178,7 @@ class _Indexer:
                 self._make_room(batch.bytes)
                 if not self._in_flight:
                     self._progress_s = time.monotonic()
+                self.report.in_flight += batch.num_messages
                 self._in_flight.append(_InFlight(batch, spans, self._sender.submit(batch)))
             else:
                 for span in spans:
@@ -233,7 +235,7 @@ class _Indexer:
             # settles now says nothing about the offsets of the new one.
             logger.warning("offsets begin anew topic=%s partition=%d", self._topic, partition)
             self._forget([partition])
-        self._marks.setdefault(partition, offset)
+        self.report.settled.setdefault(partition, offset)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -311,8 +313,8 @@ class _Indexer:
 
     def _store(self, marks: dict[int, int]) -> None:
         """Let librdkafka commit these, soon, with the report beside them."""
-        self._marks |= marks
-        self.report.lag, self.report.settled = self._lag(), dict(self._marks)
+        self.report.settled |= marks
+        self.report.lag = self._lag()
         told = self.report.as_metadata()
         offsets = [TopicPartition(self._topic, i, end, told) for i, end in marks.items()]
         try:
@@ -326,7 +328,7 @@ class _Indexer:
     def _lag(self) -> dict[int, Lag]:
         """By partition, from what the latest answers of Kafka said: asking costs nothing."""
         found, now_ms = {}, time.time() * 1000
-        for i, mark in self._marks.items():
+        for i, mark in self.report.settled.items():
             _, end = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, i), cached=True
             )
@@ -364,7 +366,7 @@ class _Indexer:
         for partition in partitions:
             self._ledger.forget(partition)
             self._delivered.pop(partition, None)
-            self._marks.pop(partition, None)
+            self.report.settled.pop(partition, None)
 
     def _leave(self) -> None:
         """Take in what is answered in time, commit that, and go; the rest stays uncommitted."""

@@ -145,14 +145,9 @@ class Demo:
         """Give the newest `n` messages of the topic, oldest first."""
         return topics.peek(self.settings.kafka, n)
 
-    def documents(self, *, refresh: bool = True) -> int:
-        """Count the documents stored, those of the last second included.
-
-        Args:
-            refresh: False leaves those of the last second out, and costs OpenSearch little.
-        """
-        if refresh:
-            index.refresh(self._client, self.settings.opensearch.index)
+    def documents(self) -> int:
+        """Count the documents stored, those of the last second included."""
+        index.refresh(self._client, self.settings.opensearch.index)
         return index.count(self._client, self.settings.opensearch.index)
 
     def produce(

@@ -36,15 +36,10 @@ class Depth:
         """Count the messages that wait.
 
         Args:
-            settled: up to where a consumer is through, by partition, committed or not; what it
-                was before this was read.
+            settled: up to where a consumer is through, by its partitions, committed or not;
+                what it was before this was read.
         """
-        lag = 0
-        for i, end in self.ends.items():
-            mark = settled.get(i, 0)
-            # Beyond the end it is of a topic that was deleted since.
-            lag += max(0, end - max(self.committed[i], mark if mark <= end else 0))
-        return lag
+        return sum(max(0, end - settled.get(i, self.committed[i])) for i, end in self.ends.items())
 
 
 class DepthGauge:
@@ -99,8 +94,14 @@ class DepthGauge:
         return Depth(
             messages,
             sum(held.values()) - messages,
-            # Without an offset of its own it reads from the first.
-            {each.partition: max(each.offset, self._firsts[each]) for each in committed},
+            {
+                each.partition: each.offset
+                # Without an offset of its own, or with one of a topic that was deleted since,
+                # the group reads from the first.
+                if self._firsts[each] <= each.offset <= ends[each].offset
+                else self._firsts[each]
+                for each in committed
+            },
             {each.partition: ends[each].offset for each in ours},
         )
 

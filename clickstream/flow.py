@@ -81,13 +81,14 @@ class Flow:
 
     def _begin_anew(self) -> None:
         self._stage: Stage | None = None
-        self._produced = self._documents = self._counted = 0
+        self._produced = self._documents = 0
         self._seen = Reading()
         """What the gauge saw last; the rest of a reading is added when it is asked for."""
         self.others = 0
         """Consumers of the group that were at work elsewhere at the latest start."""
         self._sent: producer.ProduceReport | None = None
-        self._report: IndexReport | None = None
+        self._report = IndexReport()
+        """Of the consumer at work; what it stored comes on top of the documents counted."""
         self.arrivals = Arrivals(GAUGE_S)
         self._troubles: dict[str, str] = {}
         self.charts: dict[str, go.Figure] = {}
@@ -99,7 +100,7 @@ class Flow:
         Raises:
             ClickstreamError: a server did not answer.
         """
-        self._documents, self._report = self._demo.documents(), None
+        self._documents, self._report = self._demo.documents(), IndexReport()
         gauge = DepthGauge(self._demo.settings.kafka)
         try:
             self._look(gauge)
@@ -193,12 +194,12 @@ class Flow:
                 self._produced += 0 if sent is None else sent.delivered
 
     def _index(self, stop: threading.Event) -> None:
-        consumer.index_topic(
-            self._demo.settings, stop=stop, on_bulk=lambda report: setattr(self, "_report", report)
-        )
+        consumer.index_topic(self._demo.settings, stop=stop, report=self._report)
 
     def stop(self) -> None:
         """End the readers, let the consumer catch up for a second, and end everything.
+
+        Events that Kafka did not acknowledge in time are told as trouble, with their number.
 
         Raises:
             ClickstreamError: a server did not answer to the last look; all has ended.
@@ -215,12 +216,16 @@ class Flow:
                     time.sleep(0.05)
                     self._look(gauge)
         self._halt("indexer", "charts")
+        for name in ("gauge", "charts"):  # nobody watches any more; the last look tells
+            self._troubles.pop(name, None)
         self.look()
 
     def _halt(self, *names: str) -> None:
         for name in names:
-            self._is_at_work(name)  # so that what ended it is told
-            workers.end(name)
+            try:
+                workers.stop(name)
+            except Exception as error:  # whatever ended it, or came of its end, is told
+                self._troubles[name] = str(error)
 
     def reset(self) -> str:
         """Stop, and make topic, dead letters and index new and empty; say what was deleted.
@@ -280,8 +285,8 @@ class Flow:
             produced = self._produced + (0 if sent is None else sent.delivered)
         # By offsets, not by counts: what Kafka hands out a second time, as after an outage, is
         # settled once. All of it before Kafka is asked, so that it never holds fewer.
-        settled = {} if self._report is None else self._report.settled
-        indexed = self._indexed()
+        settled = dict(self._report.settled)
+        indexed = self._documents + self._report.stored
         depth = gauge.read()
         self._seen = Reading(
             produced=produced,
@@ -291,10 +296,6 @@ class Flow:
             dead_letters=depth.dead_letters,
         )
         self.arrivals.note(depth.messages)
-
-    def _indexed(self) -> int:
-        report = self._report
-        return self._documents + (0 if report is None else report.stored)
 
     def _mind_the_laptop(self) -> None:
         if self._demo.settings.target != "local" or not self.is_running:
@@ -317,15 +318,16 @@ class Flow:
         self._again_and_again("charts", watch, stop)
 
     def _mind_the_others(self) -> None:
-        """Count anew where other consumers index, too, or somebody emptied the index.
+        """Count what came into the index without us, or left it.
 
-        What is found at once may be of our own and not reported yet: what was found the time
-        before counts.
+        By another consumer, by a bulk of ours whose answer was lost, by whoever emptied it.
         """
-        counted = self._demo.documents(refresh=False)
-        if self._counted > self._indexed() or counted < self._counted:
-            self._documents += min(counted, self._counted) - self._indexed()
-        self._counted = counted
+        report = self._report
+        least = report.stored
+        counted = self._demo.documents()
+        # In this order: what settles in between is in both, not in neither.
+        most = report.in_flight + report.stored
+        self._documents = min(max(self._documents, counted - most), counted - least)
 
     def _ask(self) -> None:
         now = datetime.now(UTC)
@@ -346,15 +348,14 @@ class Flow:
 
     def read(self) -> Reading:
         """Say how much is where; asks nobody, so it may be called often."""
-        report = self._report
         is_running = self.is_running
         self._is_at_work("indexer")  # so that what ended it is told
         return replace(
             self._seen,
             is_running=is_running,
             per_second=self.arrivals.per_second() if self._is_at_work("gauge") else 0.0,
-            latency_ms=None if report is None else report.latency_ms(0.5),
-            trouble=next(iter(list(self._troubles.values())), ""),
+            latency_ms=self._report.latency_ms(0.5),
+            trouble=next(filter(None, map(self._troubles.get, _WORKERS)), ""),
         )
 
 

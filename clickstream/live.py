@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 
 from clickstream import look, workers
 from clickstream.demo import Demo
-from clickstream.errors import Interrupted
+from clickstream.errors import ClickstreamError, Interrupted
 from clickstream.flow import GAUGE_S, Flow
 from clickstream.livechart import LiveChart
 from clickstream.reading import Reading
@@ -214,7 +214,10 @@ class ControlRoom:
 
     def _stop(self) -> str:
         self._doing = "stopping …"
-        self.flow.stop()
+        try:
+            self.flow.stop()
+        except ClickstreamError as error:
+            return f"Stopped. The numbers are of before: {error}"
         return "Stopped. Start lets the same readers go on."
 
     def _reset(self) -> str:
@@ -253,7 +256,9 @@ class ControlRoom:
         self._strip.value = _line(
             doing or reading.trouble or said, is_trouble=bool(reading.trouble) and not doing
         )
-        self._speed.value = f"<b style='font-size:18px'>×{self.flow.speed:,.2g}</b>"
+        speed = self.flow.speed
+        shown = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+        self._speed.value = f"<b style='{_SPEED}'>×{shown}</b>"
         for name, button in self._scenarios.items():
             button.button_style = "info" if name in self.flow.playing else ""
         for name, figure in {"arriving": self.flow.arrivals.figure(), **self.flow.charts}.items():
@@ -271,7 +276,7 @@ _shown: list[widgets.Widget] = []
 
 
 def _title(name: str) -> str:
-    return name.replace("-", " ").capitalize()
+    return name.replace("-", " ").capitalize().replace("Ab test", "A/B test")
 
 
 def _dispose(widget: widgets.Widget) -> None:
@@ -283,6 +288,8 @@ def _dispose(widget: widgets.Widget) -> None:
     widget.close()
 
 
+_SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
+"""As wide for one digit as for three, so that what stands right of it does not move."""
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-_SAMPLES = 2_000
-"""Quantiles are those of so many of the latest latencies."""
+_SAMPLES = 400
+"""Quantiles are those of so many of the latest latencies: of twenty bulks, which is two seconds
+of live traffic, or a backlog that is being worked off."""
 
 
 @dataclass
@@ -77,7 +78,7 @@ class IndexReport(Counts):
     lag: dict[int, Lag] = field(default_factory=dict)
     """By partition of this member: as far as it has heard from Kafka."""
     settled: dict[int, int] = field(default_factory=dict)
-    """By partition of this member: the offset below which all is settled, committed or soon."""
+    """By partition of this member: the offset below which all is settled, committed or not yet."""
     _latencies_ms: deque[float] = field(
         default_factory=lambda: deque(maxlen=_SAMPLES), repr=False, compare=False
     )

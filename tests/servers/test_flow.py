@@ -14,6 +14,7 @@ from clickstream.demo import Demo
 from clickstream.depth import DepthGauge
 from clickstream.errors import ServerError
 from clickstream.flow import Flow
+from clickstream.reading import Reading
 from clickstream.settings import Settings
 from tests.by_id import lag, send, stored, wait_until
 
@@ -26,6 +27,18 @@ def threads() -> list[str]:
         for name in names
         if name.startswith("clickstream-") and "-bulk-" not in name
     )
+
+
+def all_is_counted(found: Reading) -> bool:
+    """Whether each message is told as waiting, or as indexed."""
+    return found.lag >= found.in_kafka - found.indexed
+
+
+def looks(flow: Flow, times: int) -> Iterator[Reading]:
+    """Read it again and again, twenty times a second."""
+    for _ in range(times):
+        yield flow.read()
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -46,12 +59,16 @@ def test_the_gauge_says_what_the_topic_holds_and_what_waits(made: Settings) -> N
         found = gauge.read()
         assert (found.messages, found.lag(), found.dead_letters) == (500, 500, 0)
         assert found.lag(dict.fromkeys(found.ends, 10)) == 500 - 10 * len(found.ends)
-        assert found.lag({i: end + 1 for i, end in found.ends.items()}) == 500
         Demo(made).consume()
         assert gauge.read().lag() == 0 == lag(made)
         topics.delete_topics(made.kafka)
         topics.ensure_topics(made.kafka)
         wait_until(lambda: gauge.read().messages == 0, 10)
+        # As a consumer does that has not heard of it yet.
+        gone = dict.fromkeys(found.ends, 10_000)
+        Admin(made.kafka).commit(made.kafka.topic, made.kafka.group_id, gone)
+        send(made, 50)
+        assert gauge.read().lag() == 50, "offsets of the old topic hide nothing of the new one"
     finally:
         gauge.close()
 
@@ -165,7 +182,7 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(flow: Flow, made: 
     def is_back() -> bool:
         found = flow.read()
         # What Kafka hands out once more does not make the lag look smaller than it is.
-        assert found.lag >= found.in_kafka - found.indexed
+        assert all_is_counted(found)
         # The producer reports once a second, so `before` may be of 250 events earlier.
         return not found.trouble and found.produced > before + 500 and found.lag < 100
 
@@ -177,6 +194,30 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(flow: Flow, made: 
     found = flow.read()
     assert found.lag == 0
     assert found.in_kafka == found.indexed == stored(made) >= found.produced
+
+
+def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
+    flow: Flow, made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the number; once Kafka is back, Start goes on and all numbers agree."""
+    monkeypatch.setattr("clickstream.producer._FLUSH_S", 1.0)
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 100, 20)
+    with servers.taken_down("kafka"):
+        wait_until(lambda: "Kafka" in flow.read().trouble, 10)
+        with pytest.raises(ServerError, match="Kafka did not answer"):
+            flow.stop()
+        lost = re.search(r"([\d,]+) of [\d,]+ events were not acknowledged", flow.read().trouble)
+        assert lost is not None, flow.read()
+        assert int(lost[1].replace(",", "")) > 200
+        assert threads() == []
+    flow.start()
+    # The consumer of before could not leave its seat; six seconds later it is free.
+    wait_until(lambda: flow.read().produced > 500 and flow.read().lag < 100, 40)
+    flow.stop()
+    found = flow.read()
+    assert found.produced <= found.in_kafka == found.indexed == stored(made)
+    assert (found.lag, found.trouble) == (0, "")
 
 
 def test_readers_stop_where_a_laptop_has_enough(
@@ -236,6 +277,8 @@ def test_others_may_index_at_the_same_time(flow: Flow, made: Settings) -> None:
     finally:
         stop.set()
         other.join()
+    # Look by look it comes closer, and then it stays.
+    wait_until(lambda: all(all_is_counted(each) for each in looks(flow, 20)), 30)
     with pytest.raises(ServerError, match=r"nothing was deleted; stop that consumer"):
         Demo(made).reset(yes=True)
     flow.stop()

@@ -1,0 +1,70 @@
+"""The rate at which messages arrive, from looks that may be late."""
+
+import pytest
+
+from clickstream.arrivals import Arrivals
+
+
+class Clock:
+    """Stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000_000.0
+
+    def time(self) -> float:
+        """As the module of that name."""
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that the looks are taken by."""
+    clock = Clock()
+    monkeypatch.setattr("clickstream.arrivals.time", clock)
+    return clock
+
+
+def looked(clock: Clock, *looks: tuple[float, int]) -> Arrivals:
+    """Look, each time after so many seconds, at so many messages."""
+    arrivals = Arrivals(0.25)
+    for after_s, messages in looks:
+        clock.now_s += after_s
+        arrivals.note(messages)
+    return arrivals
+
+
+def test_the_rate_is_that_of_the_latest_second(clock: Clock) -> None:
+    """Not of what was before."""
+    before = [(0.25, 1_000 * i) for i in range(8)]
+    latest = [(0.25, 7_000 + 25 * i) for i in range(1, 5)]
+    assert looked(clock, *before, *latest).per_second() == pytest.approx(100)
+
+
+def test_what_arrived_while_nobody_looked_is_spread_over_that_time(clock: Clock) -> None:
+    """As when Kafka is back: the next look is no burst."""
+    arrivals = looked(clock, (0.25, 0), (0.25, 50), (12, 3_000), (0.25, 3_050))
+    assert arrivals.per_second() == pytest.approx(3_000 / 12.25)
+
+
+def test_the_line_has_a_gap_where_nobody_looked(clock: Clock) -> None:
+    """Not a slope: as after an outage, or a stop."""
+    steady = [(0.25, 25 * i) for i in range(6)]
+    later = [(60.0 if i == 0 else 0.25, 150 + 25 * i) for i in range(6)]
+    (line,) = looked(clock, *steady, *later).figure().data
+    assert line.y == (100.0, 100.0, None, None, None, None, 100.0, 100.0)
+
+
+def test_a_late_look_is_not_a_rate_of_nothing(clock: Clock) -> None:
+    """But one that does not come is."""
+    arrivals = looked(clock, (0.25, 0), (0.25, 25), (0.25, 50))
+    clock.now_s += 2
+    assert arrivals.per_second() == pytest.approx(100)
+    clock.now_s += 2
+    assert arrivals.per_second() == 0
+
+
+def test_of_one_look_alone_there_is_no_rate(clock: Clock) -> None:
+    """Nor of none; and a topic made anew has none below zero."""
+    assert looked(clock).per_second() == 0
+    assert looked(clock, (0.25, 50)).per_second() == 0
+    assert looked(clock, (0.25, 50), (0.25, 0)).per_second() == 0
