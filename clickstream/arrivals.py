@@ -54,7 +54,9 @@ class Arrivals:
 
         Empty at first; a gap where nobody looked.
         """
-        samples = list(self._samples)
+        # By time, too: where nobody looked for a while, so many looks reach further back, and
+        # what is out of sight would still stretch the axis.
+        samples = [each for each in list(self._samples) if each[0] > time.time() - LINE_S]
         step = round(_RATE_OVER_S / self._every_s)
         pairs = list(zip(samples, samples[step:], strict=False))
         figure = look.figure("Messages arriving in Kafka, per second")

@@ -54,6 +54,14 @@ def test_the_line_has_a_gap_where_nobody_looked(clock: Clock) -> None:
     assert line.y == (100.0, 100.0, None, None, None, None, 100.0, 100.0)
 
 
+def test_what_is_out_of_the_window_is_not_drawn(clock: Clock) -> None:
+    """Or a burst of five minutes ago would still stretch the axis."""
+    burst = [(0.25, 10_000 * i) for i in range(6)]
+    later = [(300.0 if i == 0 else 0.25, 60_000 + 25 * i) for i in range(6)]
+    (line,) = looked(clock, *burst, *later).figure().data
+    assert line.y == (100.0, 100.0)
+
+
 def test_a_late_look_is_not_a_rate_of_nothing(clock: Clock) -> None:
     """But one that does not come is."""
     arrivals = looked(clock, (0.25, 0), (0.25, 25), (0.25, 50))
