@@ -100,7 +100,8 @@ class Flow:
         Raises:
             ClickstreamError: a server did not answer.
         """
-        self._documents, self._report = self._demo.documents(), IndexReport()
+        name = self._demo.settings.opensearch.index
+        self._documents, self._report = self._demo.documents(), IndexReport(index=name)
         gauge = DepthGauge(self._demo.settings.kafka)
         try:
             self._look(gauge)
