@@ -52,20 +52,25 @@ class Arrivals:
     def figure(self) -> go.Figure:
         """Draw the messages of each second of the latest two minutes.
 
-        Empty at first; a gap where nobody looked.
+        Empty at first; 0 where nobody looked: after a stop, or without Kafka, nothing arrives.
         """
         # By time, too: where nobody looked for a while, so many looks reach further back, and
         # what is out of sight would still stretch the axis.
         samples = [each for each in list(self._samples) if each[0] > time.time() - LINE_S]
         step = round(_RATE_OVER_S / self._every_s)
-        pairs = list(zip(samples, samples[step:], strict=False))
+        times: list[datetime] = []
+        rates: list[float] = []
+        for before, last, now in zip(samples, samples[step - 1 :], samples[step:], strict=False):
+            if now[0] - before[0] < _FORGOTTEN_S:
+                times.append(datetime.fromtimestamp(now[0]))
+                rates.append(round(_rate(before, now), 1))
+            elif now[0] - last[0] >= _FORGOTTEN_S:
+                times += [datetime.fromtimestamp(last[0]), datetime.fromtimestamp(now[0])]
+                rates += [0.0, 0.0]
         figure = look.figure("Messages arriving in Kafka, per second")
         figure.add_scatter(
-            x=[datetime.fromtimestamp(after[0]) for _, after in pairs],
-            y=[
-                round(_rate(before, after), 1) if after[0] - before[0] < _FORGOTTEN_S else None
-                for before, after in pairs
-            ],
+            x=times,
+            y=rates,
             mode="lines",
             line={"width": 4, "color": look.colour(0)},
             fill="tozeroy",

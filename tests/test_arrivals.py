@@ -1,5 +1,7 @@
 """The rate at which messages arrive, from looks that may be late."""
 
+from datetime import timedelta
+
 import pytest
 
 from clickstream.arrivals import Arrivals
@@ -46,12 +48,13 @@ def test_what_arrived_while_nobody_looked_is_spread_over_that_time(clock: Clock)
     assert arrivals.per_second() == pytest.approx(3_000 / 12.25)
 
 
-def test_the_line_has_a_gap_where_nobody_looked(clock: Clock) -> None:
-    """Not a slope: as after an outage, or a stop."""
+def test_the_line_stands_at_0_where_nobody_looked(clock: Clock) -> None:
+    """And falls and rises at once: as at a stop, or in an outage."""
     steady = [(0.25, 25 * i) for i in range(6)]
     later = [(60.0 if i == 0 else 0.25, 150 + 25 * i) for i in range(6)]
     (line,) = looked(clock, *steady, *later).figure().data
-    assert line.y == (100.0, 100.0, None, None, None, None, 100.0, 100.0)
+    assert line.y == (100.0, 100.0, 0.0, 0.0, 100.0, 100.0)
+    assert (line.x[2], line.x[3] - line.x[2]) == (line.x[1], timedelta(seconds=60))
 
 
 def test_what_is_out_of_the_window_is_not_drawn(clock: Clock) -> None:
