@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
@@ -32,12 +31,12 @@ class Depth:
     ends: Mapping[int, int]
     """The offset that the next message gets, by partition."""
 
-    def lag(self, settled: Mapping[int, int] = MappingProxyType({})) -> int:
+    def lag(self, settled: Mapping[int, int]) -> int:
         """Count the messages that wait.
 
         Args:
             settled: up to where a consumer is through, by its partitions, committed or not;
-                what it was before this was read.
+                what it was before this was read. Empty: what is committed counts.
         """
         return sum(max(0, end - settled.get(i, self.committed[i])) for i, end in self.ends.items())
 
