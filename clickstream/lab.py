@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from clickstream import fetch, state
+from clickstream import fetch, ports, state
 from clickstream.errors import ConfigError, ServerError
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -107,10 +106,7 @@ def _started(
     folder = state.folder() / "jupyter"
     folder.mkdir(parents=True, exist_ok=True)
     log_path = state.folder() / "jupyter.log"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token = os.urandom(16).hex()
+    port, token = ports.free_port(), os.urandom(16).hex()
     kernels = Path(sys.prefix) / "share" / "jupyter"
     with log_path.open("wb") as log:
         process = subprocess.Popen(

