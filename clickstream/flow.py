@@ -52,7 +52,7 @@ _SEEN_AFTER_S = 1.5
 _CATCH_UP_S = 1.0
 _AFTER_TROUBLE_S = 1.0
 _PATIENCE_S = 4.0
-"""With Kafka, while it is watched: an audience sees numbers that stand still."""
+"""With a server, while it is watched: an audience sees what stands still."""
 _WORKERS = ("traffic", "indexer", "gauge", "charts")
 
 
@@ -93,6 +93,7 @@ class Flow:
         self._troubles: dict[str, str] = {}
         self.charts: dict[str, go.Figure] = {}
         """Of the latest answer, by the name of the visualization."""
+        self._answered_s = time.monotonic()
 
     def look(self) -> None:
         """Look once at everything, what was stored this moment included.
@@ -334,6 +335,14 @@ class Flow:
         now = datetime.now(UTC)
         answer = self._demo.ask(since=now - WINDOW, until=now, bucket_s=_BUCKET_S)
         self.charts = charts.draw(_whole(answer, now))
+        self._answered_s = time.monotonic()
+
+    def _silence(self) -> str:
+        """Tell of a search that hangs: its client gives it as long as a bulk may take."""
+        waited_s = time.monotonic() - self._answered_s
+        if waited_s < _PATIENCE_S or not self._is_at_work("charts"):
+            return ""
+        return f"OpenSearch has not answered for {waited_s:.0f} s; the charts show its last answer"
 
     def _again_and_again(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
         """Do it until told to stop; what goes wrong is told, and tried again."""
@@ -356,7 +365,7 @@ class Flow:
             is_running=is_running,
             per_second=self.arrivals.per_second() if self._is_at_work("gauge") else 0.0,
             latency_ms=self._report.latency_ms(0.5),
-            trouble=next(filter(None, map(self._troubles.get, _WORKERS)), ""),
+            trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._silence()),
         )
 
 

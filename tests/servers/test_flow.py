@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clickstream import consumer, events, index, live, opensearch, servers, topics
+from clickstream import consumer, events, index, live, opensearch, servers, state, topics
 from clickstream.admin import Admin
 from clickstream.demo import Demo
 from clickstream.depth import DepthGauge
@@ -194,6 +194,24 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(flow: Flow, made: 
     found = flow.read()
     assert found.lag == 0
     assert found.in_kafka == found.indexed == stored(made) >= found.produced
+
+
+def test_an_opensearch_that_hangs_is_told_within_seconds(flow: Flow, made: Settings) -> None:
+    """Its client would wait half a minute; afterwards all goes on, and nothing is missing."""
+    flow.start()
+    wait_until(lambda: flow.read().indexed > 100, 20)
+    process = state.running("opensearch")
+    assert process is not None
+    process.suspend()
+    try:
+        wait_until(lambda: "OpenSearch has not answered for" in flow.read().trouble, 10)
+    finally:
+        process.resume()
+    wait_until(lambda: not flow.read().trouble and flow.read().lag < 100, 20)
+    flow.stop()
+    found = flow.read()
+    assert found.trouble == ""
+    assert found.produced == found.in_kafka == found.indexed == stored(made)
 
 
 def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
