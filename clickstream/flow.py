@@ -86,7 +86,8 @@ class Flow:
         """What the gauge saw last; the rest of a reading is added when it is asked for."""
         self.others = 0
         """Consumers of the group that were at work elsewhere at the latest start."""
-        self._sent: producer.ProduceReport | None = None
+        self._sent = producer.ProduceReport(self._demo.settings.kafka.topic)
+        """Of the latest readers; what it counts comes on top of those produced before them."""
         self._report = IndexReport()
         """Of the consumer at work; what it stored comes on top of the documents counted."""
         self.arrivals = Arrivals(GAUGE_S)
@@ -169,6 +170,7 @@ class Flow:
             before = self._seen.in_kafka
             self.look()
             if self._seen.in_kafka < before:  # somebody else made all new
+                self._take_over_sent()
                 self._produced = 0
             workers.start("indexer", self._index)
         if not self._is_at_work("traffic"):
@@ -182,18 +184,14 @@ class Flow:
                 workers.start(name, watch)
 
     def _produce(self, stage: Stage, stop: threading.Event) -> None:
-        try:
-            self._sent = producer.produce(
-                self._demo.settings.kafka,
-                stage,
-                pace=self._pace,
-                stop=stop,
-                on_second=lambda report: setattr(self, "_sent", report),
-            )
-        finally:
-            with self._lock:
-                sent, self._sent = self._sent, None
-                self._produced += 0 if sent is None else sent.delivered
+        self._take_over_sent()
+        settings, report = self._demo.settings.kafka, self._sent
+        producer.produce(settings, stage, pace=self._pace, stop=stop, report=report)
+
+    def _take_over_sent(self) -> None:
+        with self._lock:
+            self._produced += self._sent.delivered
+            self._sent = producer.ProduceReport(self._demo.settings.kafka.topic)
 
     def _index(self, stop: threading.Event) -> None:
         consumer.index_topic(self._demo.settings, stop=stop, report=self._report)
@@ -283,8 +281,7 @@ class Flow:
 
     def _look(self, gauge: DepthGauge) -> None:
         with self._lock:
-            sent = self._sent
-            produced = self._produced + (0 if sent is None else sent.delivered)
+            produced = self._produced + self._sent.delivered
         # By offsets, not by counts: what Kafka hands out a second time, as after an outage, is
         # settled once. All of it before Kafka is asked, so that it never holds fewer.
         settled = dict(self._report.settled)

@@ -163,6 +163,7 @@ def produce(
     duration_s: float | None = None,
     stop: threading.Event | None = None,
     on_second: Callable[[ProduceReport], None] | None = None,
+    report: ProduceReport | None = None,
 ) -> ProduceReport:
     """Produce the crowd's events at a pace, until told to stop.
 
@@ -180,6 +181,7 @@ def produce(
         duration_s: stop after so many seconds.
         stop: set it to stop within 0.2 s, and 10 s more where Kafka does not answer.
         on_second: called about once a second with the report so far.
+        report: an empty one of the caller's, filled as it goes; any thread may look at it.
 
     Raises:
         ConfigError: no event, or no time at all, was asked for.
@@ -195,10 +197,10 @@ def produce(
         raise ConfigError(msg)
     stop = stop or threading.Event()
     crowd = stage.crowd
-    client = _Client(settings)
+    report = report or ProduceReport(settings.topic)
+    client = _Client(settings, report)
     started_s = time.monotonic()
     next_log_s = started_s + _LOG_EVERY_S
-    report = client.report
     is_live = crowd.start_ms >= crowd.live_from_ms
     num_steps = 0
     was_interrupted = False
@@ -264,7 +266,7 @@ def send_raw(settings: KafkaSettings, batch: Iterable[Raw]) -> ProduceReport:
     Raises:
         DeliveryError, Interrupted, ServerError: as `send`.
     """
-    client = _Client(settings)
+    client = _Client(settings, ProduceReport(settings.topic))
     started_s = time.monotonic()
     was_interrupted = False
     try:
@@ -288,9 +290,9 @@ def _unless(was_interrupted: bool, report: ProduceReport) -> ProduceReport:
 class _Client:
     """A librdkafka producer that counts its delivery reports."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, report: ProduceReport) -> None:
         topics.ensure_topics(settings)
-        self.report = ProduceReport(settings.topic)
+        self.report = report
         self._topic = settings.topic
         self._producer = Producer(
             settings.client_config()

@@ -18,6 +18,7 @@ from clickstream.sessions import Session
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator, crowd_for
 from clickstream.stage import Stage
+from tests.by_id import wait_until
 
 MONDAY_MS = 1_767_571_200_000
 Freeze = Callable[[str], AbstractContextManager[None]]
@@ -102,6 +103,23 @@ def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
     with ExitStack() as kafka, pytest.raises(DeliveryError, match=r"of [\d,]+ events were not ack"):
         producer.produce(made.kafka, live(), pace=pace, stop=stop, on_second=freeze)
     assert time.monotonic() - stopped_s[0] < 8
+
+
+def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
+    """Whoever watches need not wait for the next second to see what was delivered."""
+    report, stop = producer.ProduceReport(made.kafka.topic), threading.Event()
+
+    def watch() -> None:
+        wait_until(lambda: report.delivered >= 20, 15)
+        stop.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    pace = producer.Pace(100, rng=Random(1))
+    given = producer.produce(made.kafka, live(), pace=pace, stop=stop, report=report, duration_s=20)
+    watcher.join()
+    assert given is report
+    assert 20 <= report.delivered == topics.count(made.kafka) < 1_500
 
 
 def test_a_topic_that_is_missing_is_made(fresh: Settings) -> None:
