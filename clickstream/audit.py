@@ -56,7 +56,7 @@ def since(settings: Settings) -> dict[int, int]:
     return {each.partition: each.end_offset for each in topics.partitions(settings.kafka)}
 
 
-def audit(settings: Settings, start: dict[int, int], *, patience_s: float = 12.0) -> Audit:
+def audit(settings: Settings, start: dict[int, int], *, patience_s: float = 16.0) -> Audit:
     """Account for every message between `start` and now, by id.
 
     Waits until the consumer group has committed what lies in the topic now; messages that

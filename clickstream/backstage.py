@@ -183,7 +183,7 @@ class Backstage:
         return self._timeline.figure()
 
     def audit(self) -> Audit:
-        """Account by id for every message since this was made; waits for the consumer, 12 s.
+        """Account by id for every message since this was made; waits for the consumer, 16 s.
 
         Raises:
             ServerError: a server did not answer, the consumer ended, or it did not catch up.

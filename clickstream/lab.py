@@ -106,7 +106,7 @@ def _started(
     folder = state.folder() / "jupyter"
     folder.mkdir(parents=True, exist_ok=True)
     log_path = state.folder() / "jupyter.log"
-    port, token = ports.free_port(), os.urandom(16).hex()
+    port, token = next(ports.free()), os.urandom(16).hex()
     kernels = Path(sys.prefix) / "share" / "jupyter"
     with log_path.open("wb") as log:
         process = subprocess.Popen(

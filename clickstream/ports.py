@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Iterator
 
 from clickstream.errors import ServerError
 
@@ -13,17 +14,15 @@ macOS: from 49152), and below Kubernetes' NodePorts (from 30000). A Java server 
 seconds after it was chosen: one of theirs may be somebody's connection by then."""
 
 
-def free_port() -> int:
-    """Choose a port that nobody listens on, by chance, from 20000 to 29999.
+def free() -> Iterator[int]:
+    """Give ports that nobody listens on, by chance, from 20000 to 29999, each once.
 
-    It is not held: who starts a server on it has to be ready to find it taken.
+    They are not held: who starts a server on one has to be ready to find it taken.
 
     Raises:
-        ServerError: not one is free.
+        ServerError: none is left.
     """
-    for port in random.sample(_OURS, len(_OURS)):
-        if is_free(port):
-            return port
+    yield from filter(is_free, random.sample(_OURS, len(_OURS)))
     msg = (
         f"choosing a port: all from {_OURS.start} to {_OURS.stop - 1} of 127.0.0.1 are taken; "
         "stop what listens there"

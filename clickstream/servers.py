@@ -37,6 +37,8 @@ _PATIENCE_S = 30.0
 """For one that runs but does not answer: it may be starting, or at hard work."""
 _TAKEN = "Address already in use"
 """What Java says where somebody took a port between its choice and the server's bind."""
+_MORE_STARTS = 2
+"""Then, each time on other ports."""
 
 
 @dataclass(frozen=True)
@@ -248,11 +250,11 @@ def _choose_ports(name: Name) -> dict[str, int]:
     """Keep the remembered ports that are free, and choose others for those that are taken."""
     memory = state.memory(name)
     taken = {state.memory(other).get("port") for other in NAMES if other != name}
-    chosen = {}
+    chosen, others = {}, ports.free()
     for kind in NODES[name].port_kinds:
         port = memory.get(kind, 0)
         while not port or port in taken or not ports.is_free(port):
-            port = ports.free_port()
+            port = next(others)
         chosen[kind] = port
         taken.add(port)
     return chosen
@@ -281,14 +283,13 @@ def _start(names: Sequence[Name], files: fetch.ServerFiles, say: Callable[[str],
 def _start_one(name: Name, files: fetch.ServerFiles, is_interrupted: threading.Event) -> float:
     started_s = time.monotonic()
     state.stop(name)  # one that runs but does not answer is no use to anybody
-    process = _spawn(name, files)
+    process, spawned_s, more = _spawn(name, files), started_s, _MORE_STARTS
     while not (_answers(name) or is_interrupted.is_set()):
-        is_late = time.monotonic() - started_s > _START_TIMEOUT_S
         if process.poll() is not None:
-            if is_late or _TAKEN not in state.log_path(name).read_text(errors="replace"):
+            if not more or _TAKEN not in state.log_path(name).read_text(errors="replace"):
                 raise _did_not_start(name, f"it exited with code {process.returncode}")
-            process = _spawn(name, files)  # on other ports
-        elif is_late:
+            process, spawned_s, more = _spawn(name, files), time.monotonic(), more - 1
+        elif time.monotonic() - spawned_s > _START_TIMEOUT_S:
             state.stop(name)
             raise _did_not_start(name, f"no answer within {_START_TIMEOUT_S:.0f} s")
         time.sleep(0.1)

@@ -236,7 +236,7 @@ def test_ctrl_c_ends_a_download(mirror: Mirror, trouble: Answer, tmp_path: Path)
     pressed_s = time.monotonic()
     _, said = process.communicate(timeout=20)
 
-    assert time.monotonic() - pressed_s < 3
+    assert time.monotonic() - pressed_s < 4, "twice the promise"
     assert process.returncode == 130
     assert said.splitlines()[-1] == "clickstream: stopped"
     assert "Traceback" not in said

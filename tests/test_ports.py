@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from clickstream.errors import ServerError
 
 def test_no_outgoing_connection_is_given_a_port_of_ours() -> None:
     """A server binds its port seconds after the choice; what others are given lies elsewhere."""
-    chosen = {ports.free_port() for _ in range(50)}
-    assert len(chosen) > 40  # by chance, or two starts at once would choose the same
+    chosen = [next(ports.free()) for _ in range(50)]
+    assert len(set(chosen)) > 40  # by chance, or two starts at once would choose the same
+    assert len(set(islice(ports.free(), 50))) == 50
     assert all(20_000 <= port < 30_000 for port in chosen)
     if sys.platform == "linux":
         given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
@@ -24,11 +26,11 @@ def test_no_outgoing_connection_is_given_a_port_of_ours() -> None:
 def test_a_port_that_somebody_listens_on_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all are taken, one line says which."""
     with socket.socket() as stranger:
-        stranger.bind(("127.0.0.1", ports.free_port()))
+        stranger.bind(("127.0.0.1", next(ports.free())))
         stranger.listen()
         taken = stranger.getsockname()[1]
         assert not ports.is_free(taken)
         monkeypatch.setattr(ports, "_OURS", range(taken, taken + 1))
         with pytest.raises(ServerError, match=f"all from {taken} to {taken} of 127.0.0.1 are"):
-            ports.free_port()
-    assert ports.free_port() == taken
+            next(ports.free())
+    assert next(ports.free()) == taken

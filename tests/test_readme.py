@@ -70,7 +70,7 @@ def run(folder: Path, script: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=400,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}"
@@ -91,7 +91,7 @@ def run_demo(folder: Path) -> str:
             # A group of its own, as under a terminal, so that Ctrl-C reaches all of it.
             start_new_session=True,
         )
-        deadline_s = time.monotonic() + 400
+        deadline_s = time.monotonic() + 800
         while not re.search(r"http://\S+token=", log.read_text()):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline_s, log.read_text()
@@ -101,7 +101,7 @@ def run_demo(folder: Path) -> str:
     return log.read_text()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 def test_the_commands_of_the_readme_run_in_a_fresh_clone(clone: Path) -> None:
     """Block after block, in the README's order, from `make demo` on."""
     scripts = blocks()

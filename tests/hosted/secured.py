@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha1
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from clickstream import fetch, state
+from clickstream import fetch, ports, state
 from clickstream.nodes import NODES
-from clickstream.ports import free_port
 
 
 class Authority:
@@ -86,9 +86,9 @@ class Kafka:
 @contextmanager
 def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
     """Run a broker that lets nobody do anything but as its ACLs say."""
-    plain, controller, mtls, scram, expired = (free_port() for _ in range(5))
-    ports = {"port": plain, "controller_port": controller}
-    command = NODES["kafka"].command(fetch.ensure_server_files(), folder, ports)
+    plain, controller, mtls, scram, expired = islice(ports.free(), 5)
+    own = {"port": plain, "controller_port": controller}
+    command = NODES["kafka"].command(fetch.ensure_server_files(), folder, own)
     listeners = {"MTLS": mtls, "SCRAM": scram, "EXPIRED": expired}
     secured = {
         "listeners": ",".join(
@@ -206,7 +206,7 @@ def opensearch(
 ) -> Iterator[OpenSearch]:
     """Run an nginx with TLS and basic authentication before an OpenSearch."""
     folder.mkdir()
-    ports = [free_port() for _ in range(4)]
+    listening = list(islice(ports.free(), 4))
     good, expired = authority.issue("localhost"), authority.issue("localhost", **EXPIRED)
     passwords = folder / "passwords"
     hashed = (f"{name}:{{SHA}}{_sha(password)}" for name, password in users.items())
@@ -223,7 +223,7 @@ def opensearch(
             location / {{ proxy_pass {upstream}; proxy_http_version 1.1;
                 proxy_set_header Connection ""; proxy_set_header Authorization ""; }}
         }}"""
-        for port, ((cert, key), extra) in zip(ports, endpoints, strict=True)
+        for port, ((cert, key), extra) in zip(listening, endpoints, strict=True)
     )
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};"
@@ -241,8 +241,8 @@ def opensearch(
         stdin=subprocess.DEVNULL,
     )
     try:
-        until(lambda: _listens(ports[0]), process)
-        yield OpenSearch(*ports, folder / "access.log")
+        until(lambda: _listens(listening[0]), process)
+        yield OpenSearch(*listening, folder / "access.log")
     finally:
         process.terminate()
         process.wait(30)

@@ -161,7 +161,7 @@ def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
     """And not as a Kafka that does not answer, as which librdkafka tells it."""
     kafka = targets.choose(conf()).find().kafka
     with pytest.raises(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
-        topics.consumer_lag(replace(kafka, group_id="other", timeout_s=1.0))
+        topics.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
 
 
 DELETE = [("TOPIC", "clickstream-events*", "DELETE")]

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,11 +95,15 @@ def test_no_planted_secret_is_found_anywhere(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    time.sleep(5)
+    assert consumer.stdout is not None
+    said = ""
+    while "bulk indexed" not in said:
+        said += consumer.stdout.readline()
+        assert consumer.poll() is None, said
     seen = [str(each.info["cmdline"]) for each in psutil.process_iter(["cmdline"])]
     written["process list"] = "\n".join(seen)
     consumer.terminate()
-    written["consumer"] = consumer.communicate(timeout=30)[0]
+    written["consumer"] = said + consumer.communicate(timeout=30)[0]
     assert "stored" in written["consumer"]
     run("status", "--json")
     run("status")

@@ -53,7 +53,7 @@ def tracked() -> list[str]:
 def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
     """Run all cells, each again at once unless it is slow, and then all of them once more.
 
-    No cell may take longer than `MOST_S`. One that says so is run again, as a reader would.
+    No cell may take longer than twice `MOST_S`. One that says so is run again, as a reader would.
     The second time every exercise is tried, where it stands. Topic and index are its own and
     new: no notebook needs what another left.
     """
@@ -64,7 +64,7 @@ def run_twice(name: str, state: str, *, stop: bool = False) -> NotebookClient:
             cell.source = cell.source.replace("stop = False", "stop = True")
     client = NotebookClient(
         notebook,
-        timeout=MOST_S,
+        timeout=2 * MOST_S,
         kernel_name="python3",
         resources={"metadata": {"path": path.parent}},
     )
@@ -144,7 +144,7 @@ def written(client: NotebookClient, path: Path) -> tuple[int, str]:
     return walk.write(client.nb, path), path.read_text()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", [name for name in tracked() if not name.startswith("99")])
 def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings, tmp_path: Path) -> None:
     """Without an error or a word on stderr, exercises solved; no worker left, all charts there."""
@@ -167,7 +167,7 @@ def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings, tmp_
     assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=.https?:", page) == []
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_the_last_notebook_stops_a_pair_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

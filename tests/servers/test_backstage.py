@@ -15,7 +15,7 @@ from clickstream.backstage import CONSUMER, Backstage, _end_all
 from clickstream.demo import Demo
 from clickstream.errors import ServerError
 from clickstream.settings import Settings
-from tests.by_id import wait_until
+from tests.by_id import lag, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +97,8 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
     assert backstage.kill_consumer() == "no consumer is running"
     backstage.watch(above=100)
     backstage.start_consumer()
+    # The seat of the killed one is free six seconds later.
+    wait_until(lambda: lag(made) < 100, 60)
     assert_all_there(backstage)
     assert Demo(made).members()[0].stored > 0
     Backstage(Demo(made))  # as a cell that is run again, or another kernel
@@ -131,6 +133,7 @@ def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
     backstage.start_consumer()
     backstage.start_traffic(50)
     report = backstage.send_poison()
+    wait_until(lambda: lag(made) < topics.count(made.kafka), 60)  # the consumer is at work
     found = backstage.audit()
 
     assert found.dead_lettered == report.sent == 8

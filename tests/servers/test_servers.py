@@ -149,7 +149,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     wait_until(lambda: processes(own_state) == [], timeout_s=10)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", servers.NAMES)
 def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
     own_state: Path, name: nodes.Name
@@ -206,7 +206,7 @@ def test_ctrl_c_stops_what_is_being_started(own_state: Path) -> None:
     pressed_s = time.monotonic()
     _, said = process.communicate(timeout=30)
 
-    assert time.monotonic() - pressed_s < 10
+    assert time.monotonic() - pressed_s < 20
     assert process.returncode == 130
     assert said.splitlines()[-1] == "clickstream: stopped"
     assert "Traceback" not in said

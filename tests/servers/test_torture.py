@@ -144,11 +144,16 @@ def kill_server(name: Name) -> None:
     wait_until(lambda: not psutil.pid_exists(pid) or servers.status()[0].pid != pid, 20)
 
 
-def assigned(made: Settings) -> list[int]:
-    """How many partitions the group has given to how many members."""
+def shares(made: Settings) -> list[int]:
+    """How many partitions the group has given to each of its members."""
     admin = AdminClient(made.kafka.client_config())
     found = admin.describe_consumer_groups([made.kafka.group_id])[made.kafka.group_id].result()
-    given = [len(each.assignment.topic_partitions) for each in found.members]
+    return [len(each.assignment.topic_partitions) for each in found.members]
+
+
+def assigned(made: Settings) -> list[int]:
+    """How many partitions the group has given to how many members."""
+    given = shares(made)
     return [sum(given), len(given)]
 
 
@@ -301,18 +306,17 @@ def test_what_a_paused_member_is_given_it_reads_later(
     with FaultProxy(made.opensearch.url) as proxy:
         other = start(through(made, proxy))
         with running(through(made, proxy)) as worker:
-            time.sleep(4)  # both have their partitions
+            wait_until(lambda: shares(made) == [2, 2], 30)
             proxy.fault = Refuse(503)
             sent = send(made, 4_000)
             time.sleep(3)
             other.kill()
             sent += send(made, 4_000, seed=9)
-            time.sleep(8)
+            wait_until(lambda: bool(sought), 30)  # something was delivered to a paused member
             proxy.fault = None
             caught_up(made)
             worker.stop()
 
-    assert sought, "nothing was delivered to a paused member"
     assert_exactly_once(made, sorted(sent))
 
 
@@ -329,7 +333,7 @@ def test_a_storm_is_weathered_and_only_what_was_rejected_is_sent_again(
         worker.settled(1)
         proxy.fault = RejectItems(share=0.3)
         time.sleep(storm_s)
-        retried_before = worker.report.retried
+        wait_until(lambda: worker.report.retried > 0, 30)  # told when a whole batch is through
         proxy.fault = Storm(
             Reset(), Refuse(429), CutAnswer(), Refuse(503), CutAnswer(honest_length=False)
         )
@@ -345,7 +349,6 @@ def test_a_storm_is_weathered_and_only_what_was_rejected_is_sent_again(
         caught_up(made)
         worker.stop()
 
-    assert retried_before > 0
     assert stormy.connections_reset > 0
     assert stormy.answers_cut > 0
     assert most_at_once == 1
