@@ -98,12 +98,14 @@ class Admin:
         found = self.partitions_by_topic()
         if topic not in found:
             others = sorted(name for name in found if not name.startswith("__"))
-            mend = "mend 'topic' in conf/kafka.json, or " if self._settings.security else ""
+            mend, may = "", ""
+            if self._settings.security:
+                mend, may = "mend 'topic' in conf/kafka.json, or ", ", where you may"
             shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
             more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
             msg = (
                 f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: "
-                f"{shown}{more}; {mend}{command('produce')} makes it"
+                f"{shown}{more}; {mend}{command('produce')} makes it{may}"
             )
             raise MissingError(msg)
         return found[topic]

@@ -379,7 +379,10 @@ def charts_(
 @app.command()
 def reset(yes: Yes = False) -> None:
     """Empty topic, dead letters, offsets and index; without --yes say what that would delete."""
-    typer.echo(_target().reset(yes=yes).replace("yes=True", "--yes"))
+    kit = _target()
+    if yes and kit.settings.target != "local":
+        say("emptying topic and index; a million documents take about a minute")
+    typer.echo(kit.reset(yes=yes).replace("yes=True", "--yes"))
 
 
 @app.command()

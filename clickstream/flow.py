@@ -94,7 +94,7 @@ class Flow:
         self._troubles: dict[str, str] = {}
         self.charts: dict[str, go.Figure] = {}
         """Of the latest answer, by the name of the visualization."""
-        self._answered_s = time.monotonic()
+        self._answered_s = self._moved_s = time.monotonic()
 
     def look(self) -> None:
         """Look once at everything, what was stored this moment included.
@@ -172,6 +172,7 @@ class Flow:
             if self._seen.in_kafka < before:  # somebody else made all new
                 self._take_over_sent()
                 self._produced = 0
+            self._moved_s = time.monotonic()
             workers.start("indexer", self._index)
         if not self._is_at_work("traffic"):
             if self._stage is None:
@@ -287,6 +288,8 @@ class Flow:
         settled = dict(self._report.settled)
         indexed = self._documents + self._report.stored
         depth = gauge.read()
+        if indexed != self._seen.indexed or depth.lag(settled) == 0:
+            self._moved_s = time.monotonic()
         self._seen = Reading(
             produced=produced,
             in_kafka=depth.messages,
@@ -334,12 +337,19 @@ class Flow:
         self.charts = charts.draw(_whole(answer, now))
         self._answered_s = time.monotonic()
 
-    def _silence(self) -> str:
-        """Tell of a search that hangs: its client gives it as long as a bulk may take."""
+    def _standstill(self) -> str:
+        """Tell of what stands still though nothing has failed."""
+        # A search is given as long as a bulk may take.
         waited_s = time.monotonic() - self._answered_s
-        if waited_s < _PATIENCE_S or not self._is_at_work("charts"):
-            return ""
-        return f"OpenSearch has not answered for {waited_s:.0f} s; the charts show its last answer"
+        if waited_s > _PATIENCE_S and self._is_at_work("charts"):
+            return (
+                f"OpenSearch has not answered for {waited_s:.0f} s; the charts show its last answer"
+            )
+        # A consumer that could not leave its seat in the group waits 6 s for another.
+        waited_s = time.monotonic() - self._moved_s
+        if waited_s > 2 * _PATIENCE_S and self._is_at_work("indexer"):
+            return f"nothing was indexed for {waited_s:.0f} s; what is in Kafka waits there"
+        return ""
 
     def _again_and_again(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
         """Do it until told to stop; what goes wrong is told, and tried again."""
@@ -362,7 +372,7 @@ class Flow:
             is_running=is_running,
             per_second=self.arrivals.per_second() if self._is_at_work("gauge") else 0.0,
             latency_ms=self._report.latency_ms(0.5),
-            trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._silence()),
+            trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._standstill()),
         )
 
 

@@ -10,7 +10,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -41,9 +42,14 @@ _NEVER = {
     "enable.ssl.certificate.verification": "it would turn verification off",
     "ssl.endpoint.identification.algorithm": "the name is always verified",
 }
-_NAMES: Final = {"topic": r"[A-Za-z0-9._-]{1,240}", "index": r"[a-z0-9][a-z0-9._-]{0,240}"}
+_NAMES: Final = {
+    "topic": (r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,240}", "letters, digits, '.', '_' and '-'"),
+    "index": (r"[a-z0-9][a-z0-9._-]{0,240}", "lower-case letters, digits, '.', '_' and '-'"),
+}
 """Of one topic, of one index: a pattern for several, as `*`, would be deleted whole by a reset."""
+_ADDRESSES: Final = frozenset({"bootstrap.servers", "host"})
 _PROTOCOLS = ("SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT")
+_ALMOST = 0.93
 _CA, _CERT, _KEY = "ca.pem", "service.cert", "service.key"
 
 
@@ -54,7 +60,8 @@ def is_configured(folder: Path) -> bool:
         ConfigError: only one of the two files is there.
     """
     try:
-        there = [name for name in KEYS if (folder / name).exists()]
+        # A link that points nowhere is there, too: reading it says so.
+        there = [name for name in KEYS if (folder / name).exists() or (folder / name).is_symlink()]
     except OSError as error:
         msg = f"looking into {folder}: {error.strerror}; mend its rights, or name another folder"
         raise ConfigError(msg) from error
@@ -110,21 +117,35 @@ def remedy(read: list[Path]) -> str:
 def _holds_secret(path: Path) -> bool:
     if path.suffix != ".json":
         return True
-    found = json.loads(path.read_text("utf-8"))
+    found = json.loads(path.read_text("utf-8-sig"))
     secrets = [found[key] for key in (*_KAFKA_SECRETS, "password") if key in found]
     return any(not str(each).startswith(PREFIX) for each in secrets)
 
 
 def _values(path: Path, vault: Vault) -> dict[str, str]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = Counter(key for key, _ in pairs)
+        for key, times in keys.items():
+            if times > 1:
+                msg = f"{path}: {key!r} stands there more than once; take the others out"
+                raise ConfigError(msg)
+        return dict(pairs)
+
     try:
-        found: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"reading {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}; mend it"
+        # Windows' editors put a mark before UTF-8.
+        found: Any = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
+    except OSError as error:
+        msg = f"reading {path}: {error.strerror}; mend it"
         raise ConfigError(msg) from error
+    except UnicodeDecodeError:
+        msg = f"reading {path}: it is not UTF-8; save it as that"
+        # Without its cause: that holds the whole file.
+        raise ConfigError(msg) from None
     except (ValueError, RecursionError) as error:
         where = "numbers or levels too long"
         if isinstance(error, json.JSONDecodeError):
             where = f"{error.msg} in line {error.lineno}"
+            where += ": write \\ twice" if "escape" in error.msg else ""
         msg = f"{path} is no JSON: {where}; mend it there"
         # Without its cause: that holds the whole file.
         raise ConfigError(msg) from None
@@ -136,25 +157,28 @@ def _values(path: Path, vault: Vault) -> dict[str, str]:
             msg = f"{path}: {key!r} is refused, for {_NEVER[key]}; take it out"
             raise ConfigError(msg)
         if key not in KEYS[path.name]:
-            near = get_close_matches(key, KEYS[path.name], 1)
-            hint = f", perhaps {near[0]!r}" if near else ""
-            msg = f"{path}: no key {key!r} is known{hint}; valid: {', '.join(KEYS[path.name])}"
+            msg = f"{path}: no key {key!r} is known; {_meant(key, KEYS[path.name])}"
             raise ConfigError(msg)
         if not isinstance(value, str) or not value:
-            msg = f"{path}: {key!r} is no text; write one in quotes, or take the key out"
+            what = "empty" if value == "" else "no text"
+            msg = f"{path}: {key!r} is {what}; write one in quotes, or take the key out"
             raise ConfigError(msg)
     values = found | dict(_from_environment(path.name))
     values = {
         key: vault.read(value) if value.startswith(PREFIX) else value
         for key, value in values.items()
     }
+    for key in _ADDRESSES.intersection(values):
+        values[key] = values[key].strip()
     for key, value in values.items():
         if not value.isprintable():
             msg = f"{path}: {key!r} holds a line break or another character without a sign; mend it"
             raise ConfigError(msg)
-        if key in _NAMES and not re.fullmatch(_NAMES[key], value):
-            msg = f"{path}: {key!r} {value!r} is no name; use letters, digits, '.', '_' and '-'"
-            raise ConfigError(msg)
+        if key in _NAMES:
+            pattern, letters = _NAMES[key]
+            if not re.fullmatch(pattern, value):
+                msg = f"{path}: {key!r} {value!r} is no name; use {letters}"
+                raise ConfigError(msg)
     return values
 
 
@@ -164,11 +188,20 @@ def _from_environment(name: str) -> Iterator[tuple[str, str]]:
         if variable in variables:
             if value:
                 yield variables[variable], value
-        elif variable.startswith(_variable(name, "")):
-            near = get_close_matches(variable, variables, 1)
-            hint = f", perhaps {near[0]}" if near else ""
-            msg = f"no variable {variable} is known{hint}; valid: {', '.join(variables)}"
+        elif variable.startswith(_variable(name, "")) or _is_nearly(variable, variables):
+            msg = f"no variable {variable} is known; {_meant(variable, variables)}"
             raise ConfigError(msg)
+
+
+def _meant(word: str, words: Iterable[str]) -> str:
+    near = get_close_matches(word, words := list(words), 1)
+    return f"perhaps {near[0]!r} is meant" if near else f"valid: {', '.join(words)}"
+
+
+def _is_nearly(variable: str, variables: Iterable[str]) -> bool:
+    """Whether it is one of them with a slip in what all of them begin with."""
+    is_ours = variable.startswith("CLICKSTREAM_")
+    return is_ours and bool(get_close_matches(variable, variables, 1, cutoff=_ALMOST))
 
 
 def _variable(name: str, key: str) -> str:
@@ -198,12 +231,31 @@ def _url(path: Path, host: str) -> str:
             "place of codes such as %2F"
         )
         raise ConfigError(msg)
+    if parts.path.strip("/"):
+        # Of Dashboards, mostly, whose address is what a browser shows.
+        msg = f"{path}: 'host' holds a path; write the API's https://NAME:PORT"
+        raise ConfigError(msg)
     return url.rstrip("/")
+
+
+def _brokers(path: Path, servers: str) -> str:
+    """Leave out what a list may hold without harm; a user in it would be shown wherever it is."""
+    named = ",".join(filter(None, (each.strip() for each in servers.split(","))))
+    if "@" in named:
+        msg = (
+            f"{path}: 'bootstrap.servers' holds a user; write it as 'sasl.username' and "
+            "'sasl.password'"
+        )
+        raise ConfigError(msg)
+    if "://" in named:
+        msg = f"{path}: 'bootstrap.servers' holds '://'; write NAME:PORT alone"
+        raise ConfigError(msg)
+    return named
 
 
 def _kafka(folder: Path, values: dict[str, str]) -> KafkaSettings:
     path = folder / KAFKA
-    servers = _needed(values, "bootstrap.servers", path)
+    servers = _brokers(path, _needed(values, "bootstrap.servers", path))
     security = {
         key: value for key, value in values.items() if key not in ("bootstrap.servers", "topic")
     }
@@ -226,7 +278,7 @@ def _kafka(folder: Path, values: dict[str, str]) -> KafkaSettings:
                 security.setdefault(property_, name)
         for property_ in _KAFKA_FILES:
             if property_ in security:
-                security[property_] = str(folder / security[property_])
+                security[property_] = str(folder / Path(security[property_]).expanduser())
         _check_both(path, *_KAFKA_FILES[1:], security)
         tls.context_of_kafka(security)
     else:
@@ -284,7 +336,8 @@ def _opensearch(folder: Path, values: dict[str, str]) -> OpenSearchSettings:
         msg = f"{path}: 'host' {url} names no port; write http://NAME:PORT"
         raise ConfigError(msg)
     ca, cert, key = (
-        folder / values[each] if each in values else None for each in ("ca", "cert", "key")
+        folder / Path(values[each]).expanduser() if each in values else None
+        for each in ("ca", "cert", "key")
     )
     if is_plain and (ca or cert or key):
         msg = f"{path}: 'host' is {url}, and 'ca', 'cert' and 'key' are for https; take them out"

@@ -18,7 +18,7 @@ from opensearchpy import NotFoundError, OpenSearch, SerializationError, Transpor
 
 from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError, command
-from clickstream.opensearch import Forbidden, answering, remedy_for
+from clickstream.opensearch import Forbidden, answering, is_hosted, remedy_for, silence
 
 REFRESH = "1s"
 
@@ -59,7 +59,7 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
         check_mapping(client, name)
         return False
     try:
-        with answering(f"making index {name!r}"):
+        with answering(client, f"making index {name!r}"):
             client.indices.put_index_template(name=name, body=template(name))
             client.indices.create_data_stream(name=name)
     except Forbidden as refused:
@@ -82,13 +82,13 @@ def exists(client: OpenSearch, name: str) -> bool:
     Raises:
         ServerError: OpenSearch did not answer.
     """
-    with answering(f"looking for index {name!r}"):
+    with answering(client, f"looking for index {name!r}"):
         return bool(client.indices.exists(index=name))
 
 
 def delete_index(client: OpenSearch, name: str) -> None:
     """Delete the data stream (or plain index) and its template; repeat at will."""
-    with answering(f"deleting index {name!r}"):
+    with answering(client, f"deleting index {name!r}"):
         deletions: tuple[Callable[[], Any], ...] = (
             lambda: client.indices.delete_data_stream(name=name),
             lambda: client.indices.delete(index=name),
@@ -114,7 +114,7 @@ def empty_index(client: OpenSearch, name: str) -> None:
     # In parts, for a request must be answered within the client's time.
     part = {"max_docs": _EMPTIED_AT_ONCE, "scroll_size": 10_000, "refresh": "true"}
     while True:
-        with answering(f"emptying index {name!r}"):
+        with answering(client, f"emptying index {name!r}"):
             answer = client.delete_by_query(index=name, body=body, params=part)
             deleted, failures = answer["deleted"], answer["failures"]
         if failures and failures[0].get("status") == 403:
@@ -132,7 +132,7 @@ _EMPTIED_AT_ONCE = 100_000
 
 def refresh(client: OpenSearch, name: str) -> None:
     """Make every stored document searchable now."""
-    with answering(f"refreshing index {name!r}"):
+    with answering(client, f"refreshing index {name!r}"):
         client.indices.refresh(index=name)
 
 
@@ -143,7 +143,7 @@ def count(client: OpenSearch, name: str) -> int:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    with answering(f"counting the documents of {name!r}"):
+    with answering(client, f"counting the documents of {name!r}"):
         return int(client.count(index=name)["count"])
 
 
@@ -155,7 +155,7 @@ def oldest_ms(client: OpenSearch, name: str) -> int | None:
         ServerError: OpenSearch did not answer.
     """
     body = {"size": 0, "aggs": {"oldest": {"min": {"field": "timestamp"}}}}
-    with answering(f"looking for the oldest document of {name!r}"):
+    with answering(client, f"looking for the oldest document of {name!r}"):
         found = client.search(index=name, body=body)["aggregations"]["oldest"]["value"]
     return None if found is None else int(found)
 
@@ -170,7 +170,7 @@ def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
         ServerError: OpenSearch did not answer, or does not let us.
     """
     known = {k: v for k, v in (recall(client, name) | facts).items() if v is not None}
-    with answering(f"writing down facts about index {name!r}"):
+    with answering(client, f"writing down facts about index {name!r}"):
         client.indices.put_mapping(index=name, body={"_meta": known})
 
 
@@ -181,7 +181,7 @@ def recall(client: OpenSearch, name: str) -> dict[str, Any]:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    with answering(f"looking at the mapping of {name!r}"):
+    with answering(client, f"looking at the mapping of {name!r}"):
         (answer, *_) = client.indices.get_mapping(index=name).values()
         return dict(answer["mappings"].get("_meta", {}))
 
@@ -211,7 +211,7 @@ def ids(
     if among is not None:
         query = {"ids": {"values": list(among)}}
     found: list[str] = []
-    with answering(f"reading the ids of {name!r}"):
+    with answering(client, f"reading the ids of {name!r}"):
         page = client.search(
             index=name,
             body={"size": 10_000, "_source": False, "sort": ["_doc"], "query": query},
@@ -289,7 +289,7 @@ def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
     try:
         response = client.transport.perform_request("POST", url, body=body, headers=ndjson)
     except OpenSearchConnectionError as error:
-        raise Unavailable(f"OpenSearch did not answer: {error.error}") from error
+        raise Unavailable(f"OpenSearch did not answer: {silence(error)}") from error
     except TransportError as error:
         _raise_refusal(name, error)
     except (SerializationError, AttributeError) as error:
@@ -360,7 +360,7 @@ def check_mapping(client: OpenSearch, name: str) -> None:
         ServerError: OpenSearch did not answer.
     """
     wanted = events.mapping()
-    with answering(f"looking at the mapping of {name!r}"):
+    with answering(client, f"looking at the mapping of {name!r}"):
         answers = client.indices.get_mapping(index=name)
         mappings = {backing: answer["mappings"] for backing, answer in answers.items()}
     for backing, found in mappings.items():
@@ -372,10 +372,12 @@ def check_mapping(client: OpenSearch, name: str) -> None:
         ]
         if different or found.get("dynamic") != wanted["dynamic"]:
             what = ", ".join(different) or "dynamic"
+            remedy = f"{command('reset --yes')} makes it new if it is yours"
+            if is_hosted(client):
+                remedy = "name another 'index' in conf/opensearch.json"
             msg = (
                 f"index {name!r} ({backing}) has another mapping than this version's events: "
-                f"{what} differ; {command('reset --yes')} makes it new if it is yours, and for a "
-                "hosted one conf/opensearch.json may name another 'index'"
+                f"{what} differ; {remedy}"
             )
             raise ConfigError(msg)
 

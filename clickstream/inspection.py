@@ -85,8 +85,9 @@ def _kafka_login(settings: KafkaSettings) -> str:
 
 
 def _opensearch_login(settings: OpenSearchSettings) -> str:
-    with opensearch.answering("asking OpenSearch for its version"):
-        answer = opensearch.connect(settings).info()
+    client = opensearch.connect(settings)
+    with opensearch.answering(client, "asking OpenSearch for its version"):
+        answer = client.info()
     who = f"as {settings.username}" if settings.username else "without a user"
     match answer:
         case {"version": {"number": number}}:
@@ -119,7 +120,7 @@ def documents(settings: OpenSearchSettings) -> str:
         # Named first, for one that is made under a mistyped name is found by nobody.
         msg = (
             f"there is no index {settings.index!r}; mend 'index' in conf/opensearch.json where it "
-            f"is mistyped, or {command('consume')} makes it"
+            f"is mistyped, or {command('consume')} makes it, where you may"
         )
         raise MissingError(msg)
     index.check_mapping(client, settings.index)

@@ -29,6 +29,7 @@ from clickstream.specs import DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
 RATES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 MIXES: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 _CONFIRM_S = 10.0
+_TELL_AFTER_S = 3.0
 _HEIGHTS: Final = {
     "arriving": "22vh",
     VOLUME.name: "22vh",
@@ -62,6 +63,8 @@ class ControlRoom:
         self._commands: deque[Callable[[], str]] = deque()
         self._is_busy = False
         self._doing, self._said = "", "Press Start."
+        self._since_s = 0.0
+        self._watched = ""
         self._asked_s = -_CONFIRM_S
         self._strip, self._numbers, self._speed = (widgets.HTML() for _ in range(3))
         self._scenarios = {
@@ -142,6 +145,7 @@ class ControlRoom:
         if not workers.is_running("pump"):
             workers.start("pump", self._pump)
         while not stop.is_set() and (command := self._next()) is not None:
+            self._since_s = time.monotonic()
             try:
                 self._said = command()
             except Exception as error:  # whatever it is, the next button works
@@ -238,6 +242,7 @@ class ControlRoom:
             return "Scenarios need readers: press Start first."
         if not self.flow.toggle(name):
             return f"{_title(name)} has ended."
+        self._watched = name
         return f"{_title(name)}. Watch {SCENARIOS[name].watch}."
 
     def _pump(self, stop: threading.Event) -> None:
@@ -250,7 +255,10 @@ class ControlRoom:
     def _paint(self) -> None:
         # What is said may be older than the numbers beside it, never newer: not "empty" over
         # what was there before.
+        self._mind_what_ended()
         doing, said = self._doing, self._said
+        waited_s = time.monotonic() - self._since_s
+        doing += f" {waited_s:.0f} s" if doing and waited_s > _TELL_AFTER_S else ""
         reading = self.flow.read()
         self._numbers.value = _numbers(reading)
         self._strip.value = _line(
@@ -265,6 +273,13 @@ class ControlRoom:
             if name in self._charts and figure is not self._painted.get(name):
                 self._painted[name] = figure
                 self._charts[name].show(look.compact(figure))
+
+    def _mind_what_ended(self) -> None:
+        """Take back what a scenario was to be watched for, once it has ended by itself."""
+        if self._watched and self.flow.is_running and self._watched not in self.flow.playing:
+            if self._said.startswith(f"{_title(self._watched)}. "):
+                self._said = f"{_title(self._watched)} has ended."
+            self._watched = ""
 
     def close(self) -> None:
         """End all that runs, at once; what is shown stands still."""
@@ -288,6 +303,10 @@ def _dispose(widget: widgets.Widget) -> None:
     widget.close()
 
 
+_SHORT: Final = 90
+"""Characters of a line beside a projector's 1280 pixels; a longer one is set smaller."""
+_ROOMY: Final = 40
+"""Characters of all numbers that fit on one row at full size."""
 _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 """As wide for one digit as for three, so that what stands right of it does not move."""
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
@@ -301,7 +320,8 @@ def _side_by_side(charts: list[LiveChart]) -> widgets.Widget:
 
 def _line(text: str, *, is_trouble: bool) -> str:
     colour = "#b3261e" if is_trouble else look.INK
-    style = f"font-size:18px;color:{colour};min-height:26px"
+    size = 18 if len(text) <= _SHORT else 15
+    style = f"font-size:{size}px;color:{colour};min-height:26px"
     return f"<div data-status-line style='{style}'>{escape(text)}</div>"
 
 
@@ -316,7 +336,8 @@ def _numbers(reading: Reading) -> str:
         ("per second", f"{reading.per_second:,.0f}"),
         ("Kafka to index", latency),
     ]
-    number = "font-size:clamp(18px,2vw,30px);line-height:1.2;font-weight:700"
+    width = 2 * min(1, _ROOMY / sum(len(value) for _, value in cells))
+    number = f"font-size:clamp(14px,{width:.2f}vw,30px);line-height:1.2;font-weight:700"
     cell = "flex:1;border-top:3px solid #0072b2;padding:2px 6px;white-space:nowrap"
     shown = (
         f"<div style='{cell}'><div style='{number}' data-number='{name}'>{value}</div>"

@@ -10,7 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import NotFoundError, OpenSearch, SerializationError, TransportError
+from opensearchpy import (
+    ConnectionTimeout,
+    NotFoundError,
+    OpenSearch,
+    SerializationError,
+    TransportError,
+)
 from opensearchpy.serializer import JSONSerializer
 
 from clickstream import tls
@@ -64,7 +70,7 @@ class _Answers(JSONSerializer):  # type: ignore[misc]
 
 
 @contextmanager
-def answering(doing: str) -> Iterator[None]:
+def answering(client: OpenSearch, doing: str) -> Iterator[None]:
     """Turn the client's errors inside the block into ours, with what was being done.
 
     Raises:
@@ -77,9 +83,13 @@ def answering(doing: str) -> Iterator[None]:
         if found := tls.why(error):
             msg = f"{doing}: no TLS with OpenSearch: {found[0]}; {found[1]}"
             raise ConfigError(msg) from error
+        (host,) = client.transport.hosts
+        hint = f"see {command('check')}; {command('up')} starts local servers"
+        if is_hosted(client):
+            hint = "see in the service's console whether it runs, and lets this machine in"
         msg = (
-            f"{doing}: OpenSearch did not answer ({error.error}); "
-            f"see {command('check')}; {command('up')} starts local servers"
+            f"{doing}: OpenSearch did not answer on {host['host']}:{host.get('port', 443)} "
+            f"({silence(error)}); {hint}"
         )
         raise ServerError(msg) from error
     except (SerializationError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -103,6 +113,21 @@ def answering(doing: str) -> Iterator[None]:
             raise Forbidden(msg) from error
         msg = f"{doing}: OpenSearch answered {said}; see {command('check')}"
         raise ServerError(msg) from error
+
+
+def is_hosted(client: OpenSearch) -> bool:
+    """Say whether somebody else runs it: our own speaks plain http, which never goes further."""
+    return any(host.get("use_ssl") for host in client.transport.hosts)
+
+
+def silence(error: OpenSearchConnectionError) -> str:
+    """Say in some words why there was no answer."""
+    said = str(error.error)
+    if isinstance(error, ConnectionTimeout):
+        return "it took too long"
+    if words := re.search(r"\[Errno -?\d+\] ([^)'\"]+)", said):
+        return words[1].strip()
+    return "it closed the connection" if "Connection aborted" in said else said
 
 
 def _said(error: TransportError) -> str:

@@ -95,7 +95,7 @@ def newest(client: OpenSearch, index_name: str) -> Newest:
         ServerError: OpenSearch did not answer.
     """
     body = {"size": 0, "track_total_hits": True, "aggs": {"newest": {"max": _TIME}}}
-    with answering(f"looking at index {index_name!r}"):
+    with answering(client, f"looking at index {index_name!r}"):
         found = client.search(index=index_name, body=body)
         return Newest(found["hits"]["total"]["value"], _moment(found["aggregations"]["newest"]))
 
@@ -159,7 +159,7 @@ def ask(
         "query": {"bool": {"filter": _filters(since, until, category, device)}},
         "aggs": {spec.name: _aggregation(spec, since, bucket_s, top) for spec in _ASKED},
     }
-    with answering(f"asking index {index_name!r}"):
+    with answering(client, f"asking index {index_name!r}"):
         found = client.search(index=index_name, body=asked)
     if found["timed_out"] or found["_shards"]["failed"]:
         msg = f"asking index {index_name!r}: only a part of it answered; ask again"
@@ -224,7 +224,7 @@ def _window(
 ) -> tuple[datetime, datetime]:
     if since is None or until is None:
         body = {"size": 0, "aggs": {"oldest": {"min": _TIME}, "newest": {"max": _TIME}}}
-        with answering(f"asking index {index_name!r}"):
+        with answering(client, f"asking index {index_name!r}"):
             found = client.search(index=index_name, body=body)["aggregations"]
         if until is None:
             last = _moment(found["newest"])

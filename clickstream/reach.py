@@ -173,10 +173,9 @@ def _connected(
         raise ConfigError(msg) from error
     except OSError as error:
         what = "who is there does not answer" if is_there else "nobody is there"
-        msg = (
-            f"{whose} on {host}:{port}: {what} ({error.strerror or error}); see address, port and "
-            "firewall"
-        )
+        is_late = isinstance(error, TimeoutError)
+        why = f"within {_CONNECT_S:.0f} s" if is_late else error.strerror or error
+        msg = f"{whose} on {host}:{port}: {what} ({why}); see address, port and firewall"
         raise ServerError(msg) from error
 
 

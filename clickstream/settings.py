@@ -20,6 +20,7 @@ DEAD_LETTER_BYTES = 10_000_000
 """The largest dead letter: ten times a message's default limit, for topics that allow more."""
 
 _NAMESPACE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_LONGEST_NAMESPACE = 100
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,15 @@ class Settings:
         """Give the same target with `-namespace` behind topic, index and group names.
 
         Raises:
-            ConfigError: the namespace holds anything but lower-case letters, digits and `-`.
+            ConfigError: the namespace holds anything but lower-case letters, digits and `-`,
+                or more than 100 of them.
         """
-        if not namespace or not _NAMESPACE_CHARACTERS.issuperset(namespace):
+        is_short = 0 < len(namespace) <= _LONGEST_NAMESPACE
+        if not is_short or not _NAMESPACE_CHARACTERS.issuperset(namespace):
             msg = (
-                f"namespace {namespace!r}: only lower-case letters, digits and '-' serve as part "
-                "of a topic's and an index's name; choose another"
+                f"namespace {namespace[: 2 * _LONGEST_NAMESPACE]!r}: 1 to {_LONGEST_NAMESPACE} "
+                "lower-case letters, digits and '-' serve as part of a topic's and an index's "
+                "name; choose another"
             )
             raise ConfigError(msg)
         return replace(

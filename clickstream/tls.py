@@ -48,6 +48,8 @@ def context(
         pair = f"certificate {cert} and key {key}"
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             msg = f"{pair} do not belong together; download both of the same user anew"
+        elif key is not None and b"PRIVATE KEY" in cert.read_bytes():
+            msg = f"{pair} are the wrong way round; exchange their names"
         elif key is not None and b"ENCRYPTED" in key.read_bytes():
             msg = (
                 f"key {key} is encrypted, and its password is missing or wrong; name it as "

@@ -92,11 +92,22 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
         (None, {"host": "https://x:0"}, r"'host' is no address"),
         (None, {"host": "https://x#part"}, r"'host' is no address"),
         ("[]", None, r"kafka.json is no JSON object; write it as"),
-        ({"bootstrap.server": "x:1"}, None, r"no key 'bootstrap.server' .* 'bootstrap.servers'"),
+        (
+            {"bootstrap.server": "x:1"},
+            None,
+            r"'bootstrap.server' .* perhaps 'bootstrap.servers'",
+        ),
         ({"group.id": "mine"}, None, r"no key 'group.id' is known.*; valid: bootstrap.servers, "),
         ("[" * 100_000, None, r"kafka.json is no JSON"),
         ({"topic": 5}, None, r"'topic' is no text; "),
-        ({"topic": ""}, None, r"'topic' is no text; "),
+        ({"topic": ""}, None, r"'topic' is empty; "),
+        ({"topic": ".."}, None, r"'topic' '\.\.' is no name; "),
+        ('{"topic": "a", "topic": "b"}', None, r"'topic' stands there more than once; "),
+        ({"bootstrap.servers": "x:1,ada:hush@y:2"}, None, r"'bootstrap.servers' holds a user; "),
+        ({"bootstrap.servers": "SASL_SSL://x:1"}, None, r"write NAME:PORT alone"),
+        ('{"ssl.ca.location": "C:\\Users"}', None, r"no JSON: .*: write \\ twice; "),
+        (None, {"index": "Clickstream"}, r"is no name; use lower-case letters"),
+        (None, {"host": "https://x/_dashboards"}, r"'host' holds a path; "),
         ({"topic": "a\nb"}, None, r"'topic' holds a line break"),
         ({"topic": "*"}, None, r"'topic' '\*' is no name; "),
         (None, {"index": "clickstream-*"}, r"'index' 'clickstream-\*' is no name; "),
@@ -130,7 +141,7 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
         ),
         ({"sasl.username": None, "sasl.password": None}, None, r"says nothing of security; put"),
         ({"ssl.ca.location": "none.pem"}, None, r"none.pem: No such file"),
-        (None, {"user": "ada"}, r"no key 'user' is known, perhaps 'username'; valid: host"),
+        (None, {"user": "ada"}, r"no key 'user' is known; perhaps 'username' is meant"),
         (None, {"host": None}, r"'host' is missing"),
         (None, {"host": "ftp://x"}, r"'host' is no address"),
         (None, {"host": "https://x:port"}, r"'host' is no address"),
@@ -161,6 +172,35 @@ def test_what_is_wrong_is_one_line_without_a_secret(
     assert "hush" not in "".join(traceback.format_exception(refused.value))
 
 
+def test_what_harms_nothing_is_taken(tmp_path: Path, authority: Authority) -> None:
+    """A mark before UTF-8, spaces and commas around addresses, `~` for the home folder."""
+    folder = written(
+        tmp_path,
+        {"bootstrap.servers": " a:1, b:2,"},
+        {"host": " https://x:1 ", "ca": f"~/{authority.ca.name}"},
+    )
+    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+        (folder / name).write_text((folder / name).read_text(), "utf-8-sig")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(authority.ca.parent))
+        found = hosted.read(folder)
+    assert found.kafka.bootstrap_servers == "a:1,b:2"
+    assert (found.opensearch.url, found.opensearch.ca) == ("https://x:1", authority.ca)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A link that points nowhere is not taken for a file that is not there."""
+    folder = written(tmp_path)
+    path = folder / hosted.KAFKA
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"kafka.json: it is not UTF-8; save it as that"):
+        hosted.read(folder)
+    path.unlink()
+    path.symlink_to(folder / "gone.json")
+    with pytest.raises(ConfigError, match=r"reading .*kafka.json: No such file"):
+        hosted.read(folder)
+
+
 def test_half_a_target_is_told(tmp_path: Path) -> None:
     """With the other file filled in."""
     written(tmp_path)
@@ -187,7 +227,11 @@ def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_mistyped_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a password would be looked for in vain."""
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASWORD", "hush")
-    with pytest.raises(ConfigError, match=r"SASL_PASWORD is known, perhaps .*PASSWORD; valid: "):
+    with pytest.raises(ConfigError, match=r"SASL_PASWORD is known; perhaps .*PASSWORD' is meant"):
+        hosted.read(written(tmp_path))
+    monkeypatch.delenv("CLICKSTREAM_KAFKA_SASL_PASWORD")
+    monkeypatch.setenv("CLICKSTREAM_OPENSEACH_PASSWORD", "hush")
+    with pytest.raises(ConfigError, match=r"no variable CLICKSTREAM_OPENSEACH_PASSWORD is known"):
         hosted.read(written(tmp_path))
 
 
@@ -269,6 +313,8 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
         tls.context(tmp_path / "text", None, None)
     with pytest.raises(ConfigError, match="one of them is no PEM file"):
         tls.context(None, cert, tmp_path / "text")
+    with pytest.raises(ConfigError, match="are the wrong way round; exchange their names"):
+        tls.context(None, key, cert)
     private = load_pem_private_key(key.read_bytes(), None)
     secret = BestAvailableEncryption(b"hush")
     (tmp_path / "locked").write_bytes(

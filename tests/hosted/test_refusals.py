@@ -18,8 +18,9 @@ def go(folder: Path) -> Settings:
     """Go to the target as every command does, and ask both servers."""
     settings = targets.choose(folder).find()
     topics.ensure_topics(settings.kafka)
-    with opensearch.answering("asking OpenSearch for its version"):
-        opensearch.connect(settings.opensearch).info()
+    client = opensearch.connect(settings.opensearch)
+    with opensearch.answering(client, "asking OpenSearch for its version"):
+        client.info()
     return settings
 
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from clickstream.admin import Admin
 from clickstream.demo import Demo
 from clickstream.depth import DepthGauge
 from clickstream.errors import ServerError
+from clickstream.faults import FaultProxy, RejectItems
 from clickstream.flow import Flow
 from clickstream.reading import Reading
 from clickstream.settings import Settings
@@ -211,6 +213,24 @@ def test_an_opensearch_that_hangs_is_told_within_seconds(
     assert found.produced == found.in_kafka == found.indexed == stored(made)
 
 
+def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: Settings) -> None:
+    """All answers come, the charts move, and the lag only grows: the room says that it waits."""
+    with FaultProxy(made.opensearch.url) as proxy:
+        target = replace(made, opensearch=replace(made.opensearch, url=proxy.url))
+        flow = Flow(Demo(target), events_per_second=200)
+        try:
+            flow.start()
+            wait_until(lambda: flow.read().indexed > 100, 20)
+            proxy.fault = RejectItems(share=1.0)
+            wait_until(lambda: "nothing was indexed for" in flow.read().trouble, 30)
+            assert flow.read().lag > 500
+            proxy.fault = None
+            wait_until(lambda: not flow.read().trouble and flow.read().lag < 100, 30)
+        finally:
+            flow.close()
+    assert stored(made) > 500
+
+
 def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
     flow: Flow, made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,4 +373,19 @@ def test_the_room_says_empty_when_its_numbers_are(
     said, beside = shown[-1]
     assert "are empty" in said
     assert re.findall(r"data-number='(?:in Kafka|indexed)'>([^<]+)<", beside) == ["0", "0"]
+    assert threads() == []
+
+
+def test_the_room_says_when_a_scenario_has_ended_by_itself(made: Settings) -> None:
+    """What was to be watched for is taken back; another line stays."""
+    room = live.ControlRoom(Demo(made), events_per_second=200)
+    _, scenarios, strip, *_ = room.widget.children
+    try:
+        room.start()
+        next(each for each in scenarios.children if each.description == "Logout wave").click()
+        wait_until(lambda: "Watch event types: a burst of logout" in strip.value, 15)
+        wait_until(lambda: "Logout wave has ended." in strip.value, 60)
+        assert room.flow.playing == ()
+    finally:
+        room.close()
     assert threads() == []

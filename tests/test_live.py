@@ -1,0 +1,37 @@
+"""What the control room writes, for the back of a room and for a small screen."""
+
+import re
+
+import pytest
+
+from clickstream import live
+from clickstream.reading import Reading
+
+
+def width(reading: Reading) -> float:
+    """The size of the numbers, in hundredths of the window's width."""
+    found = re.search(r"clamp\(14px,([\d.]+)vw,30px\)", live._numbers(reading))
+    assert found is not None
+    return float(found[1])
+
+
+def test_numbers_of_seven_digits_stay_on_one_row() -> None:
+    """Smaller where they are long; the largest they may be while they are short."""
+    assert width(Reading(produced=39_443, in_kafka=39_469, lag=287, indexed=39_182)) == 2
+    million = 1_050_218
+    much = Reading(
+        produced=million,
+        in_kafka=million,
+        lag=699_241,
+        indexed=million,
+        dead_letters=10_000,
+        per_second=17_000,
+        latency_ms=1_318,
+    )
+    assert 1 < width(much) < 1.7
+
+
+@pytest.mark.parametrize(("text", "size"), [("Press Start.", 18), ("x" * 150, 15)])
+def test_a_long_line_is_set_smaller(text: str, size: int) -> None:
+    """So that what is below it moves less."""
+    assert f"font-size:{size}px" in live._line(text, is_trouble=False)
