@@ -305,8 +305,8 @@ def _dispose(widget: widgets.Widget) -> None:
 
 _SHORT: Final = 90
 """Characters of a line beside a projector's 1280 pixels; a longer one is set smaller."""
-_ROOMY: Final = 40
-"""Characters of all numbers that fit on one row at full size."""
+_ROOMY: Final = 120.0
+"""Hundredths of the row that the characters of all numbers share, each as high as its share."""
 _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 """As wide for one digit as for three, so that what stands right of it does not move."""
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
@@ -336,12 +336,17 @@ def _numbers(reading: Reading) -> str:
         ("per second", f"{reading.per_second:,.0f}"),
         ("Kafka to index", latency),
     ]
-    width = 2 * min(1, _ROOMY / sum(len(value) for _, value in cells))
-    number = f"font-size:clamp(14px,{width:.2f}vw,30px);line-height:1.2;font-weight:700"
-    cell = "flex:1;border-top:3px solid #0072b2;padding:2px 6px;white-space:nowrap"
+    # In hundredths of the row's own width: a file browser beside it takes a quarter of a window.
+    width = min(3.4, _ROOMY / sum(len(value) for _, value in cells))
+    number = f"font-size:clamp(12px,{width:.2f}cqw,30px);line-height:1.2;font-weight:700"
+    label = "font-size:clamp(11px,1.6cqw,15px);line-height:1.3"
+    cell = "border-top:3px solid #0072b2;padding:2px 6px;white-space:nowrap"
     shown = (
         f"<div style='{cell}'><div style='{number}' data-number='{name}'>{value}</div>"
-        f"<div style='font-size:15px;line-height:1.3'>{name}</div></div>"
+        f"<div style='{label}'>{name}</div></div>"
         for name, value in cells
     )
-    return f"<div style='display:flex;flex-wrap:wrap;gap:0 12px'>{''.join(shown)}</div>"
+    row = f"display:grid;grid-template-columns:repeat({len(cells)},auto);gap:0 8px"
+    return (
+        f"<div style='container-type:inline-size'><div style='{row}'>{''.join(shown)}</div></div>"
+    )

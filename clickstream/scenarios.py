@@ -224,8 +224,7 @@ class DirtyData(Scenario):
 
     name = "dirty-data"
     what = "some events come late, some twice, and some broken copies come beside them"
-    watch = "late: out of order in the topic; duplicates: counted as replayed, never stored twice; "
-    watch += "malformed: dead letters; where they are a flood (0.05 and more) the consumer stops"
+    watch = "dead letters; duplicates are never stored twice; malformed=0.05 and more stops the consumer"
     keys: ClassVar = {
         "late": Number(0.05, 0, 1, "share of events held back"),
         "duplicate": Number(0.05, 0, 1, "share of events sent twice"),

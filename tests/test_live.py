@@ -9,15 +9,15 @@ from clickstream.reading import Reading
 
 
 def width(reading: Reading) -> float:
-    """The size of the numbers, in hundredths of the window's width."""
-    found = re.search(r"clamp\(14px,([\d.]+)vw,30px\)", live._numbers(reading))
+    """The size of the numbers, in hundredths of the row's width."""
+    found = re.search(r"clamp\(12px,([\d.]+)cqw,30px\)", live._numbers(reading))
     assert found is not None
     return float(found[1])
 
 
 def test_numbers_of_seven_digits_stay_on_one_row() -> None:
     """Smaller where they are long; the largest they may be while they are short."""
-    assert width(Reading(produced=39_443, in_kafka=39_469, lag=287, indexed=39_182)) == 2
+    assert width(Reading(produced=39_443, in_kafka=39_469, lag=287, indexed=39_182)) == 3.4
     million = 1_050_218
     much = Reading(
         produced=million,
@@ -28,7 +28,7 @@ def test_numbers_of_seven_digits_stay_on_one_row() -> None:
         per_second=17_000,
         latency_ms=1_318,
     )
-    assert 1 < width(much) < 1.7
+    assert 1.5 < width(much) < 2.5
 
 
 @pytest.mark.parametrize(("text", "size"), [("Press Start.", 18), ("x" * 150, 15)])
