@@ -303,6 +303,7 @@ def _dispose(widget: widgets.Widget) -> None:
     widget.close()
 
 
+_IN_SECONDS_MS: Final = 10_000
 _SHORT: Final = 90
 """Characters of a line beside a projector's 1280 pixels; a longer one is set smaller."""
 _ROOMY: Final = 120.0
@@ -325,8 +326,12 @@ def _line(text: str, *, is_trouble: bool) -> str:
     return f"<div data-status-line style='{style}'>{escape(text)}</div>"
 
 
+def _span(ms: float) -> str:
+    return f"{ms:,.0f} ms" if ms < _IN_SECONDS_MS else f"{ms / 1000:,.0f} s"
+
+
 def _numbers(reading: Reading) -> str:
-    latency = "–" if reading.latency_ms is None else f"{reading.latency_ms:,.0f} ms"
+    latency = "–" if reading.latency_ms is None else _span(reading.latency_ms)
     cells = [
         ("produced", f"{reading.produced:,}"),
         ("in Kafka", f"{reading.in_kafka:,}"),

@@ -224,7 +224,7 @@ class DirtyData(Scenario):
 
     name = "dirty-data"
     what = "some events come late, some twice, and some broken copies come beside them"
-    watch = "dead letters; duplicates are never stored twice; malformed=0.05 and more stops the consumer"
+    watch = "dead letters; duplicates are never stored twice; malformed=0.05 stops the consumer"
     keys: ClassVar = {
         "late": Number(0.05, 0, 1, "share of events held back"),
         "duplicate": Number(0.05, 0, 1, "share of events sent twice"),
