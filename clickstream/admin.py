@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from clickstream.errors import ConfigError, MissingError, ServerError, command
+from clickstream.errors import ConfigError, MissingError, ServerError, command, conf_file
 from clickstream.settings import KafkaSettings
 
 _NAMES_SHOWN = 5
@@ -50,7 +50,7 @@ class Admin:
         try:
             self._client = AdminClient(config)
         except KafkaException as error:
-            msg = f"conf/kafka.json: Kafka's client says: {error.args[0].str()}; mend it there"
+            msg = f"{conf_file('kafka.json')}: Kafka's client says: {error.args[0].str()}; mend it"
             raise ConfigError(msg) from error
 
     def ask(
@@ -100,7 +100,8 @@ class Admin:
             others = sorted(name for name in found if not name.startswith("__"))
             mend, may = "", ""
             if self._settings.security:
-                mend, may = "mend 'topic' in conf/kafka.json, or ", ", where you may"
+                mend = f"mend 'topic' in {conf_file('kafka.json')}, or "
+                may = ", where you may"
             shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
             more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
             msg = (
@@ -234,8 +235,8 @@ class Admin:
         if self._login.is_refused:
             msg = (
                 f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our user "
-                "name or password; mend 'sasl.username' and 'sasl.password' in conf/kafka.json, or "
-                "the variable"
+                "name or password; mend 'sasl.username' and 'sasl.password' in "
+                f"{conf_file('kafka.json')}, or the variable"
             )
             raise ConfigError(msg)
 

@@ -57,6 +57,8 @@ def choose(wanted: str | None, folder: Path | None) -> None:
     ]
     if typed:
         os.environ[OPTIONS] = " ".join(typed)
+    if folder:
+        os.environ[targets.FOLDER] = str(folder)  # errors name its files
     _chosen.set(targets.choose(folder or lab.CLONE / "conf", wanted or None))
 
 

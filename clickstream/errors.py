@@ -26,6 +26,9 @@ from types import TracebackType
 OPTIONS = "CLICKSTREAM_OPTIONS"
 """The variable by which what a command starts knows the target's options that it was given."""
 
+CONF = "CLICKSTREAM_CONF"
+"""The variable that names the folder with the two files of a hosted target."""
+
 
 def command(words: str) -> str:
     """Write a command of the kit, in backquotes, so that it works as pasted here.
@@ -40,6 +43,11 @@ def command(words: str) -> str:
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
     return f"`{path} {words}`"
+
+
+def conf_file(name: str) -> str:
+    """Name a file of the hosted target's folder as an error has it: where it is looked for."""
+    return f"{os.environ.get(CONF) or 'conf'}/{name}"
 
 
 class ClickstreamError(Exception):

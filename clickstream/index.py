@@ -17,7 +17,7 @@ from opensearchpy import ConnectionError as OpenSearchConnectionError
 from opensearchpy import NotFoundError, OpenSearch, SerializationError, TransportError
 
 from clickstream import events
-from clickstream.errors import BulkError, ConfigError, ServerError, command
+from clickstream.errors import BulkError, ConfigError, ServerError, command, conf_file
 from clickstream.opensearch import Forbidden, answering, is_hosted, remedy_for, silence
 
 REFRESH = "1s"
@@ -65,7 +65,7 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
     except Forbidden as refused:
         msg = (
             f"index {name!r} is missing, and OpenSearch does not let us make it; mend 'index' in "
-            "conf/opensearch.json, or have it made as the README says"
+            f"{conf_file('opensearch.json')}, or have it made as the README says"
         )
         raise ConfigError(msg) from refused
     except ServerError as error:
@@ -374,7 +374,7 @@ def check_mapping(client: OpenSearch, name: str) -> None:
             what = ", ".join(different) or "dynamic"
             remedy = f"{command('reset --yes')} makes it new if it is yours"
             if is_hosted(client):
-                remedy = "name another 'index' in conf/opensearch.json"
+                remedy = f"name another 'index' in {conf_file('opensearch.json')}"
             msg = (
                 f"index {name!r} ({backing}) has another mapping than this version's events: "
                 f"{what} differ; {remedy}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from clickstream import hosted, index, opensearch, reach, rights, topics, trip
 from clickstream.admin import Admin
-from clickstream.errors import ConfigError, MissingError, command
+from clickstream.errors import ConfigError, MissingError, command, conf_file
 from clickstream.findings import Finding, asking
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 from clickstream.targets import Target
@@ -119,8 +119,9 @@ def documents(settings: OpenSearchSettings) -> str:
     if not index.exists(client, settings.index):
         # Named first, for one that is made under a mistyped name is found by nobody.
         msg = (
-            f"there is no index {settings.index!r}; mend 'index' in conf/opensearch.json where it "
-            f"is mistyped, or {command('consume')} makes it, where you may"
+            f"there is no index {settings.index!r}; mend 'index' in "
+            f"{conf_file('opensearch.json')} where it is mistyped, or {command('consume')} makes "
+            "it, where you may"
         )
         raise MissingError(msg)
     index.check_mapping(client, settings.index)

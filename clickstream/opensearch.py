@@ -20,7 +20,7 @@ from opensearchpy import (
 from opensearchpy.serializer import JSONSerializer
 
 from clickstream import tls
-from clickstream.errors import ConfigError, MissingError, ServerError, command
+from clickstream.errors import ConfigError, MissingError, ServerError, command, conf_file
 from clickstream.settings import OpenSearchSettings
 
 _MOST_SAID = 200
@@ -108,7 +108,7 @@ def answering(client: OpenSearch, doing: str) -> Iterator[None]:
         if "certificate" in said:
             msg = (
                 f"{doing}: what stands before OpenSearch says: {said}; name 'cert' and 'key' of a "
-                "user whom it knows in conf/opensearch.json"
+                f"user whom it knows in {conf_file('opensearch.json')}"
             )
             raise Forbidden(msg) from error
         msg = f"{doing}: OpenSearch answered {said}; see {command('check')}"
@@ -146,7 +146,8 @@ class Forbidden(ConfigError):
 def remedy_for(status: int) -> str | None:
     """Say what to do where OpenSearch refuses us; None where the status says nothing of that."""
     if status == 401:
-        return "wrong or missing user name or password; mend conf/opensearch.json, or the variable"
+        mend = f"mend {conf_file('opensearch.json')}, or the variable"
+        return f"wrong or missing user name or password; {mend}"
     if status == 403:
         return "give the user the rights that the README lists"
     return None

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from clickstream import tls, wire
-from clickstream.errors import ClickstreamError, ConfigError, ServerError
+from clickstream.errors import ClickstreamError, ConfigError, ServerError, conf_file
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
 _CONNECT_S = 5.0
@@ -119,7 +119,7 @@ def opensearch_tls(settings: OpenSearchSettings) -> str:
     context = tls.context_of(settings) if is_tls else None
     refused = (
         "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in "
-        "conf/opensearch.json"
+        f"{conf_file('opensearch.json')}"
     )
     with _connected("OpenSearch", host, port, context, refused) as connection:
         return _said(connection)
@@ -147,7 +147,8 @@ def _look_up(whose: str, host: str, port: int) -> None:
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        msg = f"{whose}: nobody knows the name {host!r}; mend it in conf, or see your network"
+        path = conf_file(f"{whose.lower()}.json")
+        msg = f"{whose}: nobody knows the name {host!r}; mend it in {path}, or see your network"
         raise ConfigError(msg) from error
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clickstream import hosted, reach, servers
-from clickstream.errors import ConfigError, command
+from clickstream.errors import CONF, ConfigError, command
 from clickstream.settings import Settings
 
 LOCAL, HOSTED = "local", "hosted"
-TARGET, FOLDER = "CLICKSTREAM_TARGET", "CLICKSTREAM_CONF"
+TARGET, FOLDER = "CLICKSTREAM_TARGET", CONF
 """The variables that name one of them, and the folder."""
 
 

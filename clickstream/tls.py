@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, conf_file
 from clickstream.settings import OpenSearchSettings
 
 
@@ -100,7 +100,8 @@ def _why(error: ssl.SSLError) -> tuple[str, str]:
             return "its certificate has expired", "have the service renew it"
         return (
             f"its certificate is not trusted: {said}",
-            "save the CA of this service as conf/ca.pem; for OpenSearch, name it as 'ca', too",
+            f"save the CA of this service as {conf_file('ca.pem')}; for OpenSearch, name it as "
+            "'ca', too",
         )
     reason = error.reason or str(error)
     alert = reason.partition("ALERT_")[2].replace("_", " ").lower()

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from clickstream import metrics
 from clickstream.admin import NOT_ALLOWED, Admin, Refused, no_answer
-from clickstream.errors import ConfigError, ServerError, command
+from clickstream.errors import ConfigError, ServerError, command, conf_file
 from clickstream.metrics import Member
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 
@@ -89,7 +89,7 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
             if refused.code in NOT_ALLOWED:
                 msg = (
                     f"topic {new.topic!r} is missing, and Kafka does not let us make it; mend "
-                    "'topic' in conf/kafka.json, or have it made as the README says"
+                    f"'topic' in {conf_file('kafka.json')}, or have it made as the README says"
                 )
                 raise ConfigError(msg) from refused
             if refused.code != KafkaError.TOPIC_ALREADY_EXISTS:

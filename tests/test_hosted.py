@@ -273,6 +273,21 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         assert said in done.stderr
 
 
+def test_an_error_names_the_file_that_was_read(tmp_path: Path) -> None:
+    """Not that of the usual folder, where there may be another."""
+    folder = written(tmp_path, {"bootstrap.servers": "a..b:1"})
+    done = subprocess.run(
+        [sys.executable, "-m", "clickstream", "--conf", str(folder), "status"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")},
+    )
+    assert done.returncode == 1
+    assert f"nobody knows the name 'a..b'; mend it in {folder}/kafka.json" in done.stderr
+
+
 def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
     """Whoever names it in place of the file's own address."""
     found = hosted.read(written(tmp_path))
