@@ -127,7 +127,9 @@ def silence(error: OpenSearchConnectionError) -> str:
         return "it took too long"
     if words := re.search(r"\[Errno -?\d+\] ([^)'\"]+)", said):
         return words[1].strip()
-    return "it closed the connection" if "Connection aborted" in said else said
+    if "ConnectionResetError" in said:
+        return "it reset the connection"
+    return "it closed the connection" if "RemoteDisconnected" in said else said
 
 
 def _said(error: TransportError) -> str:

@@ -235,7 +235,7 @@ def test_a_refused_request_is_not_stored(stage: Stage, status: int) -> None:
 def test_a_reset_connection_stores_nothing(stage: Stage) -> None:
     """The client's system is told of the reset; the next request takes a new connection."""
     stage.proxy.fault = Reset()
-    with pytest.raises(index.Unavailable, match="ConnectionResetError"):
+    with pytest.raises(index.Unavailable, match="it reset the connection"):
         stage.bulk(action(1))
 
     assert stage.stored() == []
@@ -247,7 +247,7 @@ def test_a_reset_connection_stores_nothing(stage: Stage) -> None:
 def test_a_lost_answer_leaves_the_documents_stored(stage: Stage) -> None:
     """The client knows nothing, sends again, and finds them there."""
     stage.proxy.fault = LoseAnswer()
-    with pytest.raises(index.Unavailable, match="without response"):
+    with pytest.raises(index.Unavailable, match="it closed the connection"):
         stage.bulk(action(1), action(2))
 
     assert stage.stored() == [1, 2]
