@@ -253,9 +253,9 @@ class ControlRoom:
                 self._strip.value = _line(f"{type(error).__name__}: {error}", is_trouble=True)
 
     def _paint(self) -> None:
+        self._mind_what_ended()
         # What is said may be older than the numbers beside it, never newer: not "empty" over
         # what was there before.
-        self._mind_what_ended()
         doing, said = self._doing, self._said
         waited_s = time.monotonic() - self._since_s
         doing += f" {waited_s:.0f} s" if doing and waited_s > _TELL_AFTER_S else ""

@@ -250,6 +250,20 @@ def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
     assert "ssl.ca.location" not in security
 
 
+def refused(tmp_path: Path, *words: str) -> str:
+    """Give what a command that fails says on stderr; no server is up."""
+    done = subprocess.run(
+        [sys.executable, "-m", "clickstream", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")},
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """Or who mistypes it would be on the laptop's servers, in silence.
 
@@ -261,31 +275,14 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         (["--conf", folder, "--target", "local"], f"--target local --conf '{folder}' up`"),
         (["--target", "local"], "--target local up`"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "clickstream", *options, "peek"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env=os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")},
-        )
-        assert done.returncode == 1
-        assert said in done.stderr
+        assert said in refused(tmp_path, *options, "peek")
 
 
 def test_an_error_names_the_file_that_was_read(tmp_path: Path) -> None:
     """Not that of the usual folder, where there may be another."""
     folder = written(tmp_path, {"bootstrap.servers": "a..b:1"})
-    done = subprocess.run(
-        [sys.executable, "-m", "clickstream", "--conf", str(folder), "status"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")},
-    )
-    assert done.returncode == 1
-    assert f"nobody knows the name 'a..b'; mend it in {folder}/kafka.json" in done.stderr
+    told = refused(tmp_path, "--conf", str(folder), "status")
+    assert f"nobody knows the name 'a..b'; mend it in {folder}/kafka.json" in told
 
 
 def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
