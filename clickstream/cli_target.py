@@ -43,7 +43,7 @@ def choose(wanted: str | None, folder: Path | None) -> None:
     Raises:
         ConfigError: as `targets.choose`, or no such folder.
     """
-    folder = folder and folder.expanduser()
+    folder = folder and Path(os.path.expanduser(folder))
     if folder is not None and not folder.is_dir() and wanted != targets.LOCAL:
         msg = f"looking into {folder}: there is no such folder; name the one with the two files"
         raise ConfigError(msg)

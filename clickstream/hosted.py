@@ -278,7 +278,7 @@ def _kafka(folder: Path, values: dict[str, str]) -> KafkaSettings:
                 security.setdefault(property_, name)
         for property_ in _KAFKA_FILES:
             if property_ in security:
-                security[property_] = str(folder / Path(security[property_]).expanduser())
+                security[property_] = str(folder / os.path.expanduser(security[property_]))
         _check_both(path, *_KAFKA_FILES[1:], security)
         tls.context_of_kafka(security)
     else:
@@ -336,7 +336,7 @@ def _opensearch(folder: Path, values: dict[str, str]) -> OpenSearchSettings:
         msg = f"{path}: 'host' {url} names no port; write http://NAME:PORT"
         raise ConfigError(msg)
     ca, cert, key = (
-        folder / Path(values[each]).expanduser() if each in values else None
+        folder / os.path.expanduser(values[each]) if each in values else None
         for each in ("ca", "cert", "key")
     )
     if is_plain and (ca or cert or key):

@@ -48,10 +48,10 @@ class KafkaSettings:
             # Errors reach us as errors; what librdkafka writes to stderr beside them would
             # stand in a notebook's output as red noise.
             "log_level": 0,
-            # A broker that shuts down, or was fenced, answers for a moment that there are no
-            # brokers. librdkafka believes it, drops its last one, and by default begins anew
-            # from the bootstrap servers five minutes later: here when no answer came for
-            # `trigger`, of which an idle client gets one every `refresh`.
+            # A broker that shuts down answers for a moment that there are no brokers. librdkafka
+            # believes it, drops its last one, and by default begins anew from the bootstrap
+            # servers five minutes later: here when no answer came for `trigger`, of which an
+            # idle client gets one every `refresh`.
             "metadata.recovery.rebootstrap.trigger.ms": 6_000,
             "topic.metadata.refresh.interval.ms": 2_000,
         }

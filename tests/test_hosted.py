@@ -141,6 +141,8 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
         ),
         ({"sasl.username": None, "sasl.password": None}, None, r"says nothing of security; put"),
         ({"ssl.ca.location": "none.pem"}, None, r"none.pem: No such file"),
+        ({"ssl.ca.location": "~no-such-user/ca.pem"}, None, r"~no-such-user/ca.pem: No such file"),
+        (None, {"ca": "~no-such-user/ca.pem"}, r"~no-such-user/ca.pem: No such file"),
         (None, {"user": "ada"}, r"no key 'user' is known; perhaps 'username' is meant"),
         (None, {"host": None}, r"'host' is missing"),
         (None, {"host": "ftp://x"}, r"'host' is no address"),
