@@ -6,6 +6,7 @@ A cell may be run again at any time; a name is what keeps its work from being do
 from __future__ import annotations
 
 import atexit
+import contextvars
 import threading
 import time
 from collections import defaultdict
@@ -27,7 +28,15 @@ class Worker:
         self._error: Exception | None = None
         self._stop = threading.Event()
         self._work = work
-        self._thread = threading.Thread(target=self._run, name=f"clickstream-{name}", daemon=True)
+        # In the context of the cell that starts it. Without one, ipykernel sends what it writes to
+        # widgets as an answer to whatever the page asked last; a page that is being loaded asks
+        # every widget for its state, and would take a chart's next figure for all of that.
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(self._run,),
+            name=f"clickstream-{name}",
+            daemon=True,
+        )
         self._thread.start()
 
     def _run(self) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from jupyter_client.manager import run_kernel
 
 from clickstream import workers
 from clickstream.errors import ServerError
@@ -54,6 +55,39 @@ def test_what_ended_a_worker_is_told_once() -> None:
     with pytest.raises(ServerError, match="no more events"):
         workers.is_running("test")
     assert not workers.is_running("test")
+
+
+COUNTS = """
+from ipywidgets import IntText
+from clickstream import workers
+
+shown = IntText()
+
+def count(stop):
+    for _ in workers.ticks(0.01, stop):
+        shown.value += 1
+
+workers.start("counter", count)
+"""
+
+
+def test_what_a_worker_shows_belongs_to_the_cell_that_started_it() -> None:
+    """A page that is loaded anew never takes it for the answer to what it asked the kernel."""
+    with run_kernel(kernel_name="python3") as kernel:
+        started = kernel.execute(COUNTS)
+        kernel.get_shell_msg(timeout=60)
+        asked = kernel.execute("import time; time.sleep(0.5)")
+        kernel.get_shell_msg(timeout=60)
+        shown = []
+        while (message := kernel.get_iopub_msg(timeout=60))["parent_header"]["msg_id"] != asked or (
+            message["content"].get("execution_state") != "idle"
+        ):
+            if message["msg_type"] == "comm_msg":
+                shown.append(message["parent_header"]["msg_id"])
+        kernel.execute("workers.stop('counter')", reply=True, timeout=60)
+
+    assert len(shown) > 5
+    assert set(shown) == {started}
 
 
 LEAVES = """
