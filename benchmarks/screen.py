@@ -120,12 +120,21 @@ def window(executable: str, *, width: int = 1280, height: int = 720) -> Iterator
         try:
             yield page
         except Exception as error:
-            for dialog in page.locator(".jp-Dialog").all_inner_texts():
-                error.add_note(f"in the way was a dialog: {dialog!r}")
-            for output in page.locator(".jp-OutputArea-output").all_inner_texts():
-                error.add_note(f"a cell showed: {output[:500]!r}")
+            error.add_note(seen(page))
             raise
         browser.close()
+
+
+def seen(page: Page) -> str:
+    """Say what a window shows, for whoever did not find there what was looked for."""
+    charts = page.locator(".clickstream-live-chart")
+    drawn = page.locator(".clickstream-live-chart:has(.main-svg)")
+    lines = [f"{charts.count()} live charts, {drawn.count()} of them drawn"]
+    lines += [f"a dialog: {text!r}" for text in page.locator(".jp-Dialog").all_inner_texts()]
+    shown = page.locator(".jp-OutputArea-output").all_inner_texts()
+    lines += [f"a cell showed: {text[:500]!r}" for text in shown]
+    lines += [f"status: {text!r}" for text in page.locator("#jp-main-statusbar").all_inner_texts()]
+    return "\n".join(lines)
 
 
 class Notebook:

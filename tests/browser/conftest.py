@@ -1,10 +1,10 @@
 """A real Chromium: skipped without one, unless one is required."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from benchmarks import screen
 
@@ -27,3 +27,19 @@ def page(chromium: str) -> Iterator[Page]:
     """A window of 1280 by 720, as a projector shows it."""
     with screen.window(chromium) as page:
         yield page
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Whatever fails in a window says what was seen there."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None:
+        try:
+            shown = screen.seen(page)
+        except Error as error:
+            shown = f"cannot be asked: {error}"
+        report.sections.append(("the window", shown))
+    return report

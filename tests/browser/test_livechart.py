@@ -90,8 +90,7 @@ def test_a_live_chart_survives_a_presenter(notebook: Notebook) -> None:
     assert notebook.changes_per_second(1)[1] > 1
     assert notebook.page.evaluate(axis) == zoomed, "zoom was lost"
 
-    notebook.page.keyboard.press("Control+s")
-    notebook.page.wait_for_timeout(1_000)
+    notebook.save()
     notebook.page.reload()
     notebook.until_idle()
     notebook.until_drawn(2)
