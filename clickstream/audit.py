@@ -5,6 +5,7 @@ It believes no report: it reads the topic, the dead-letter topic and the index t
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ def since(settings: Settings) -> dict[int, int]:
     return {each.partition: each.end_offset for each in topics.partitions(settings.kafka)}
 
 
-def audit(settings: Settings, start: dict[int, int], *, patience_s: float = 16.0) -> Audit:
+def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Audit:
     """Account for every message between `start` and now, by id.
 
     Waits until the consumer group has committed what lies in the topic now; messages that
@@ -65,11 +66,11 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float = 16.0
     Args:
         settings: topic, group and index.
         start: first offset by partition, as `since` gave it.
-        patience_s: so long for the consumer to catch up.
+        patience_s: so long may the consumer come no nearer to that.
 
     Raises:
         ConfigError: no such topic or index.
-        ServerError: a server did not answer, or the consumer did not catch up in time.
+        ServerError: a server did not answer, or the consumer came no nearer for so long.
     """
     ends = since(settings)
     _wait_for(settings, ends, patience_s)
@@ -102,17 +103,19 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float = 16.0
 
 
 def _wait_for(settings: Settings, ends: dict[int, int], patience_s: float) -> None:
-    deadline_s = time.monotonic() + patience_s
+    least, deadline_s = math.inf, math.inf
     while True:
         found = topics.partitions(settings.kafka)
         behind = sum(max(0, ends[each.partition] - (each.end_offset - each.lag)) for each in found)
         if not behind:
             return
+        if behind < least:
+            least, deadline_s = behind, time.monotonic() + patience_s
         if time.monotonic() > deadline_s:
             msg = (
                 f"counting by id: group {settings.kafka.group_id!r} has still to read {behind:,} "
-                f"messages after {patience_s:.0f} s; is a consumer running, and OpenSearch up? "
-                f"See {command('status')}, then count again"
+                f"messages, and has read none for {patience_s:.0f} s; is a consumer running, and "
+                f"OpenSearch up? See {command('status')}, then count again"
             )
             raise ServerError(msg)
         time.sleep(_LOOK_EVERY_S)

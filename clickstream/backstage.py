@@ -33,6 +33,8 @@ CONSUMER = "consumer"
 _SAMPLE_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.1
 _WATCH_S = 3.0
+_PATIENCE_S = 16.0
+"""For a consumer that reads nothing: the seat of a killed one is its successor's after six."""
 _ENDLESS = ("traffic", "watch")
 """Workers that go on until they are stopped."""
 _PASSING = ("take-down", "bring-up")
@@ -183,15 +185,20 @@ class Backstage:
         return self._timeline.figure()
 
     def audit(self) -> Audit:
-        """Account by id for every message since this was made; waits for the consumer, 16 s.
+        """Account by id for every message since this was made.
+
+        Waits for an OpenSearch that is on its way up, and until the consumer has caught up.
 
         Raises:
-            ServerError: a server did not answer, the consumer ended, or it did not catch up.
+            ServerError: a server did not answer or start, or the consumer ended or read nothing
+                for 16 s.
             Interrupted: by the notebook's stop button.
         """
-        self._tell_what_ended()
         with _interruptible("counting by id"):
-            return audit(self._settings, self._start)
+            while workers.is_running("bring-up"):
+                time.sleep(_LOOK_EVERY_S)
+            self._tell_what_ended()
+            return audit(self._settings, self._start, patience_s=_PATIENCE_S)
 
     def _tell_what_ended(self) -> None:
         """Raise once what ended by itself, and why."""

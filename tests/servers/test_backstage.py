@@ -127,6 +127,23 @@ def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted
     backstage.watch(most_s=0.1)
 
 
+def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
+    hosted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes; *Run All* on a slow machine goes through."""
+    backstage = Backstage(Demo(hosted))
+    up = backstage._up
+    backstage._up = lambda: (time.sleep(14), up())
+    backstage.start_consumer()
+    backstage.start_traffic(50)
+    assert_all_there(backstage)
+    monkeypatch.setattr("clickstream.backstage._PATIENCE_S", 10)
+    backstage.take_down()
+    backstage.watch(above=10)
+    backstage.bring_up()
+    assert_all_there(backstage)
+
+
 def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
     """Each has its place and its cause, and what is good around it is stored."""
     backstage = Backstage(Demo(made))
