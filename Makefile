@@ -32,7 +32,7 @@ torture: dev  ## the tests of delivery at full length: kills, outages, storms, a
 	@$(APART) $(BIN)/python -m pytest -v tests/servers/test_torture.py --torture $(PYTEST)
 
 walk: dev  ## run every notebook and write each as HTML under build/walk/
-	@$(APART) $(BIN)/python scripts/walk.py build/walk
+	@$(APART) $(BIN)/python -m scripts.walk build/walk
 
 bench: dev  ## measure what the README promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks

@@ -4,7 +4,7 @@ A file holds everything it shows: plotly.js once, figures as figures, the last p
 live panel in place of its dials and buttons. Nothing is loaded from anywhere, so it opens from
 disk.
 
-    python scripts/walk.py FOLDER
+    python -m scripts.walk FOLDER
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
 from clickstream import servers
 from clickstream.errors import ClickstreamError
+from scripts.headless import NotebookClient
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 PLOTLY = "application/vnd.plotly.v1+json"

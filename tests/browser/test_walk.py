@@ -1,10 +1,11 @@
 """The pages of `make walk`: what is shown when the machine on stage fails."""
 
-import runpy
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+
+from scripts import walk
 
 ROOT = Path(__file__).parent.parent.parent
 RANGE = "plot => plot._fullLayout.xaxis.range.map(String)"
@@ -13,9 +14,8 @@ RANGE = "plot => plot._fullLayout.xaxis.range.map(String)"
 @pytest.mark.timeout(180)
 def test_a_page_opens_from_disk_and_its_charts_zoom(page: Page, tmp_path: Path) -> None:
     """Without a network: all are drawn, one zooms where it is dragged, nothing is asked for."""
-    walk = runpy.run_path(str(ROOT / "scripts" / "walk.py"))
     file = tmp_path / "01.html"
-    figures = walk["write"](walk["run"](ROOT / "notebooks" / "01-meet-the-readers.ipynb"), file)
+    figures = walk.write(walk.run(ROOT / "notebooks" / "01-meet-the-readers.ipynb"), file)
     asked: list[str] = []
     errors: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import nbformat
 import psutil
 import pytest
-from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from clickstream import inspection, state, targets, topics
+from scripts.headless import NotebookClient
 from tests.hosted.conftest import OPENSEARCH_PASSWORD, PASSWORD, USER, Conf
 
 SOURCE = """\

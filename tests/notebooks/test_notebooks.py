@@ -1,7 +1,6 @@
 """Every notebook that git tracks, run twice in one kernel on the real servers."""
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
@@ -11,11 +10,12 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from nbclient import NotebookClient
 
 from clickstream import index, opensearch, servers, topics
 from clickstream.exercise import UNTOUCHED
 from clickstream.settings import Settings
+from scripts import walk
+from scripts.headless import NotebookClient
 
 ROOT = Path(__file__).parent.parent.parent
 MOST_S = 20
@@ -135,11 +135,6 @@ def outputs_of(client: NotebookClient) -> list[nbformat.NotebookNode]:
 
 def written(client: NotebookClient, path: Path) -> tuple[int, str]:
     """Write the notebook as `make walk` does; how many figures, and the page."""
-    spec = importlib.util.spec_from_file_location("walk", ROOT / "scripts" / "walk.py")
-    assert spec is not None
-    assert spec.loader is not None
-    walk = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(walk)
     client.set_widgets_metadata()
     return walk.write(client.nb, path), path.read_text()
 
