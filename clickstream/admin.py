@@ -19,6 +19,7 @@ from clickstream.settings import KafkaSettings
 
 _NAMES_SHOWN = 5
 _LOOK_EVERY_S = 0.5
+_LOOK_AGAIN_S = 0.05
 _LIST_S = 2.0
 
 _Key = TypeVar("_Key")
@@ -87,6 +88,18 @@ class Admin:
                     raise ServerError(no_answer(self._settings, doing)) from error
             else:
                 return {name: sorted(topic.partitions) for name, topic in found.items()}
+
+    def wait_until(self, doing: str, is_so: Callable[[dict[str, list[int]]], bool]) -> None:
+        """Look at the topics that exist until it is so: Kafka says done some moments before.
+
+        Raises:
+            ServerError: it is not so within `timeout_s`, or Kafka did not answer.
+        """
+        ends_s = time.monotonic() + self._settings.timeout_s
+        while not is_so(self.partitions_by_topic()):
+            if time.monotonic() > ends_s:
+                raise ServerError(no_answer(self._settings, doing))
+            time.sleep(_LOOK_AGAIN_S)
 
     def partitions(self, topic: str) -> list[int]:
         """Give the partitions of a topic, in order.

@@ -60,8 +60,7 @@ class TopicMessage:
 def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIONS) -> bool:
     """Make the topic and its dead-letter topic where they are missing.
 
-    Returns:
-        Whether the topic itself was made now.
+    Returns when Kafka lists what was made: whether the topic itself was made now.
 
     Raises:
         ConfigError: one is missing, and we may not make it.
@@ -78,7 +77,7 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
             config={"max.message.bytes": str(DEAD_LETTER_BYTES)},
         ),
     ]
-    made = False
+    made = set()
     for new in wanted:
         if new.topic in there:
             continue
@@ -95,8 +94,10 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
             if refused.code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
         else:
-            made = made or new.topic == settings.topic
-    return made
+            made.add(new.topic)
+    if made:
+        admin.wait_until("making topics", lambda found: made <= found.keys())
+    return settings.topic in made
 
 
 def delete_topics(settings: KafkaSettings) -> None:
@@ -118,11 +119,8 @@ def delete_topics(settings: KafkaSettings) -> None:
         except Refused as refused:
             if refused.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
-    deadline_s = time.monotonic() + settings.timeout_s
-    while left := names.intersection(admin.partitions_by_topic()):
-        if time.monotonic() > deadline_s:
-            raise ServerError(no_answer(settings, f"deleting {', '.join(sorted(left))}"))
-        time.sleep(0.05)
+    doing = f"deleting {', '.join(sorted(names))}"
+    admin.wait_until(doing, names.isdisjoint)
 
 
 def empty_topics(settings: KafkaSettings) -> None:
