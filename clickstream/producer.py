@@ -349,7 +349,11 @@ class _Client:
     def finish(self, started_s: float) -> None:
         """Wait for every delivery report, and raise unless all of them are good."""
         report = self.report
-        if self._producer.flush(_FLUSH_S):
+        waiting, ends_s = len(self._producer), time.monotonic() + _FLUSH_S
+        while waiting and time.monotonic() < ends_s:
+            if (left := self._producer.flush(_LONGEST_WAIT_S)) < waiting:
+                waiting, ends_s = left, time.monotonic() + _FLUSH_S
+        if waiting:
             self._producer.purge()  # what nobody acknowledged by now is told as failed
             self._producer.flush(1)
         self._producer.close()
