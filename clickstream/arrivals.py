@@ -58,14 +58,16 @@ class Arrivals:
         # what is out of sight would still stretch the axis.
         samples = [each for each in list(self._samples) if each[0] > time.time() - LINE_S]
         step = round(_RATE_OVER_S / self._every_s)
+        # One offset for all of them: on the night that an hour comes twice, time goes on.
+        zone = datetime.now().astimezone().tzinfo
         times: list[datetime] = []
         rates: list[float] = []
         for before, last, now in zip(samples, samples[step - 1 :], samples[step:], strict=False):
             if now[0] - before[0] < _FORGOTTEN_S:
-                times.append(datetime.fromtimestamp(now[0]))
+                times.append(datetime.fromtimestamp(now[0], zone))
                 rates.append(round(_rate(before, now), 1))
             elif now[0] - last[0] >= _FORGOTTEN_S:
-                times += [datetime.fromtimestamp(last[0]), datetime.fromtimestamp(now[0])]
+                times += [datetime.fromtimestamp(each[0], zone) for each in (last, now)]
                 rates += [0.0, 0.0]
         figure = look.figure("Messages arriving in Kafka, per second")
         figure.add_scatter(
@@ -77,7 +79,7 @@ class Arrivals:
             fillcolor="rgba(0, 114, 178, 0.15)",
             hovertemplate="%{y:,.0f} messages/s at %{x|%H:%M:%S}<extra></extra>",
         )
-        end = datetime.now()
+        end = datetime.now(zone)
         window = [end - timedelta(seconds=LINE_S), end]
         figure.update_xaxes(type="date", range=window, tickformat="%H:%M:%S")
         figure.update_yaxes(rangemode="tozero")

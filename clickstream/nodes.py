@@ -66,6 +66,7 @@ def _kafka_command(files: fetch.ServerFiles, folder: Path, ports: Ports) -> list
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 3,
         "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.num.partitions": 3,
         "transaction.state.log.min.isr": 1,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
