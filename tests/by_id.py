@@ -154,9 +154,12 @@ class Consumer:
         while True:
             # Frozen, it can take no answer in: what is on its way stays unanswered.
             os.kill(self.process.pid, signal.SIGSTOP)
-            time.sleep(0.3)
-            documents = stored(self._made)
-            if documents > started_at + self.settled:
+            before = (-1, -1)
+            while (now := (stored(self._made), self.settled)) != before:
+                before = now
+                time.sleep(0.3)
+            documents, settled = now
+            if documents > started_at + settled:
                 return documents
             os.kill(self.process.pid, signal.SIGCONT)  # nothing was on its way at that moment
             self.wait_until_settled(self.settled + 1)

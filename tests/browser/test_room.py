@@ -49,8 +49,9 @@ def test_the_room_survives_a_presenter(notebook: screen.Notebook) -> None:
     assert_met(stage.reload(room, 3))
     assert_met(stage.stop(room))
     # What earlier rooms produced lies in Kafka, too.
-    assert room.number("in Kafka") == room.number("indexed") > room.number("produced") > 0
-    assert room.number("lag") == 0
+    assert room.number("in Kafka") >= room.number("produced") > 0
+    assert room.number("in Kafka") - room.number("lag") == room.number("indexed") > 0
+    assert room.number("lag") < stage.RATE, "a second is enough to catch up, or nearly"
     assert_met(stage.reset(room))
     assert room.number("in Kafka") == room.number("indexed") == 0
     assert notebook.errors == []

@@ -15,12 +15,14 @@ from pathlib import Path
 import nbformat
 import pytest
 from confluent_kafka.admin import NewPartitions
-from nbclient import NotebookClient
 
 from clickstream import consumer, events, index, inspection, lab, opensearch, targets, topics
+from clickstream.admin import Admin
 from clickstream.demo import Demo
 from clickstream.errors import ConfigError, ServerError
-from clickstream.settings import Settings
+from clickstream.settings import KafkaSettings, Settings
+from scripts.headless import NotebookClient
+from tests.by_id import wait_until
 from tests.hosted import secured
 from tests.hosted.conftest import LEAST_POWER, Conf
 from tests.hosted.secured import Kafka, OpenSearch
@@ -34,8 +36,8 @@ def environment(folder: Path) -> dict[str, str]:
 def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
     """Let the folder's user be one of his own, with these rights."""
     name = f"user-{uuid.uuid4().hex[:8]}"
-    secured.add_user(kafka.admin, name, "hush")
     secured.allow(kafka.admin, name, rights)
+    secured.add_user(kafka.admin, name, "hush")
     path = folder / "kafka.json"
     values = json.loads(path.read_text()) | {
         "bootstrap.servers": f"localhost:{kafka.scram}",
@@ -43,6 +45,16 @@ def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
         "sasl.password": "hush",
     }
     path.write_text(json.dumps(values))
+    wait_until(lambda: is_known(targets.choose(folder).find().kafka), 30)
+
+
+def is_known(settings: KafkaSettings) -> bool:
+    """Whether the broker has heard of the user, and so of his rights, that were given before."""
+    try:
+        Admin(settings).partitions_by_topic()
+    except ServerError:
+        return False
+    return True
 
 
 def clickstream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

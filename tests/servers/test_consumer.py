@@ -104,7 +104,7 @@ def test_the_end_of_a_transaction_leaves_no_lag(made: Settings) -> None:
     client = Producer(
         {"bootstrap.servers": made.kafka.bootstrap_servers, "transactional.id": made.kafka.topic}
     )
-    client.init_transactions(10)
+    client.init_transactions(60)
     client.begin_transaction()
     for event in islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 200):
         client.produce(made.kafka.topic, events.encode(event), event.user_id)
@@ -262,7 +262,7 @@ def test_signals_stop_the_command_cleanly_even_while_opensearch_hangs(
     index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
 
     assert process.returncode == 0, err
-    assert took_s < 10, "twice the promise or more"
+    assert took_s < 20, "twice the promise, and the process's end"
     assert "documents stored" in out
     assert "Traceback" not in err
 
@@ -297,7 +297,7 @@ def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(
         started_s = time.monotonic()
         with pytest.raises(ServerError, match=r"nothing was taken for \d+ s .*nothing is lost"):
             consumer.index_topic(made, until_caught_up=True, patience_s=1)
-        assert time.monotonic() - started_s < 15
+        assert time.monotonic() - started_s < 25
         stop = threading.Event()
         threading.Timer(2, stop.set).start()
         started_s = time.monotonic()
@@ -331,11 +331,12 @@ def test_opensearch_away_in_the_middle_is_waited_for(made: Settings) -> None:
     """Down in the middle and back: the consumer goes on by itself, and the ids agree."""
     sent = send(made, 60_000)
     reports: list[IndexReport] = []
-    in_the_middle = threading.Event()
+    in_the_middle, is_down = threading.Event(), threading.Event()
 
     def note(report: IndexReport) -> None:
         if report.stored >= 10_000:
             in_the_middle.set()
+            is_down.wait(30)
 
     worker = threading.Thread(
         target=lambda: reports.append(
@@ -345,6 +346,7 @@ def test_opensearch_away_in_the_middle_is_waited_for(made: Settings) -> None:
     worker.start()
     assert in_the_middle.wait(60)
     with servers.taken_down("opensearch"):
+        is_down.set()
         assert 0 < lag(made) < 60_000
         time.sleep(3)
         assert worker.is_alive()

@@ -9,13 +9,14 @@ from random import Random
 import pandas as pd
 import pytest
 
-from clickstream import consumer, index, producer, scenarios
+from clickstream import consumer, index, producer, scenarios, topics
 from clickstream.demo import Demo
 from clickstream.queries import Answer
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.specs import AB_TEST, DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
 from clickstream.stage import Stage
+from tests.by_id import wait_until
 
 SOON_S = 10
 
@@ -46,6 +47,15 @@ class Show:
 
     def settled(self, counted: Callable[[Answer], int]) -> None:
         """Wait until what had been sent is indexed: it is the same count two seconds later."""
+        kafka = self.kit.settings.kafka
+        ends = {each.partition: each.end_offset for each in topics.partitions(kafka)}
+        wait_until(
+            lambda: all(
+                each.end_offset - each.lag >= ends[each.partition]
+                for each in topics.partitions(kafka)
+            ),
+            20,
+        )
         ends_s, now = time.monotonic() + 30, counted(self.ask())
         before = -1
         while now != before:

@@ -158,7 +158,7 @@ def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
     strangers = []
 
     def take_its_ports() -> None:
-        wait_until(lambda: "pid" in state.memory(name), timeout_s=30)
+        wait_until(lambda: nodes.NODES[name].port_kinds[-1] in state.memory(name), timeout_s=30)
         for kind in nodes.NODES[name].port_kinds:
             stranger = socket.create_server(("127.0.0.1", state.memory(name)[kind]))
             strangers.append(stranger)
