@@ -39,7 +39,7 @@ class Audit:
     def __str__(self) -> str:
         return (
             f"{self.messages:,} messages: {self.stored:,} documents, "
-            f"{self.repeated:,} sent again, {self.dead_lettered:,} dead letters, "
+            f"{self.repeated:,} in the topic twice, {self.dead_lettered:,} dead letters, "
             f"{len(self.lost):,} lost, {len(self.doubled):,} doubled"
         )
 

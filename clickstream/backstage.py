@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ class Backstage:
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
             self._is_up = lambda: proxy.is_up
             self._stopped = "the way to OpenSearch is being cut, for it is not ours to stop"
-        self._is_down = self._has_consumer = False
+        self._is_down = self._has_consumer = self._has_killed = False
         self._timeline = Timeline()
         self._start = since(self._settings)
         workers.start("watch", self._timeline.record(self._lag, _SAMPLE_EVERY_S))
@@ -91,9 +92,15 @@ class Backstage:
         return f"readers make {events_per_second:g} events a second, in the background"
 
     def start_consumer(self) -> str:
-        """Start `clickstream consume` in a process of its own; one that runs is replaced."""
+        """Start `clickstream consume` in a process of its own; one that runs is replaced.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
         kafka, index = self._settings.kafka, self._settings.opensearch.index
         state.stop(CONSUMER)
+        # The seat of one that was killed is taken for a while yet.
+        others = 0 if self._has_killed else topics.consumers(kafka)
         child = state.spawn(
             CONSUMER,
             [
@@ -106,7 +113,13 @@ class Backstage:
         )
         self._has_consumer = True
         self._timeline.mark("consumer started")
-        return f"`clickstream consume` runs as process {child.pid}"
+        said = f"`clickstream consume` runs as process {child.pid}"
+        if others:
+            said += (
+                f"; {others} more at work in group {kafka.group_id} (a control room, another "
+                "terminal) will take over what is killed here: stop it first"
+            )
+        return said
 
     def kill_consumer(self) -> str:
         """Kill -9: it gets no chance to finish, to commit or to say good-bye."""
@@ -114,6 +127,7 @@ class Backstage:
         pid = state.kill(CONSUMER)
         if pid is None:
             return "no consumer is running"
+        self._has_killed = True
         self._timeline.mark("consumer killed")
         return f"process {pid} is gone, in the middle of its work"
 
@@ -131,7 +145,12 @@ class Backstage:
         if workers.is_running("bring-up"):
             return "OpenSearch is on its way up"
         self._is_down = False
-        workers.start("bring-up", lambda stop: self._up())
+
+        def up(stop: threading.Event) -> None:
+            self._up()
+            self._timeline.mark("OpenSearch up")
+
+        workers.start("bring-up", up)
         return "OpenSearch is being started"
 
     def until_up(self, *, most_s: float = 15.0) -> str:
@@ -148,7 +167,6 @@ class Backstage:
                 time.sleep(_LOOK_EVERY_S)
         if not self._is_up():
             return "OpenSearch is down, and nobody starts it: bring_up() does"
-        self._timeline.mark("OpenSearch up")
         return "OpenSearch answers"
 
     def send_poison(self) -> producer.ProduceReport:

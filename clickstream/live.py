@@ -105,6 +105,10 @@ class ControlRoom:
             self._button("stop", "End readers and consumer", self._stop, "warning"),
             self._button("reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
+        for control in (*actions, *self._scenarios.values(), rate, mix):
+            # Beside the cell that runs, as the page asks. ipykernel 7.4 would hand a message to
+            # the loop that last wrote to its widget: the first touch would wait for that cell.
+            control.comm._reply_subshell_for = lambda data, asked: asked
         charts = list(self._charts.values())
         return widgets.VBox(
             [

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from numbers import Real
 from random import Random
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -80,10 +81,12 @@ class Pace:
 
     @staticmethod
     def _checked(rate: float) -> float:
-        if rate != math.inf and not SLOWEST <= rate <= FASTEST:
+        is_number = isinstance(rate, Real)
+        if not is_number or (rate != math.inf and not SLOWEST <= rate <= FASTEST):
             msg = (
-                f"a rate of {rate:g} events/s: the pace goes from {SLOWEST:g} to {FASTEST:,.0f}; "
-                "choose one in between, or `max` for as fast as Kafka takes"
+                f"a rate of {f'{rate:g}' if is_number else repr(rate)} events/s: the pace goes "
+                f"from {SLOWEST:g} to {FASTEST:,.0f}; choose one in between, or for as fast as "
+                "Kafka takes `math.inf`, in a terminal `max`"
             )
             raise ConfigError(msg)
         return rate

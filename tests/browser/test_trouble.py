@@ -58,6 +58,8 @@ def test_trouble_around_the_room_orphans_nothing(notebook: screen.Notebook) -> N
     notebook.start_cell(stage.LAST)
     told = notebook.panel.locator(".jp-CodeCell").nth(stage.LAST).locator(".jp-Cell-outputArea")
     expect(told).to_contain_text("waiting")
+    room.choose_rate("50 /s")  # the slider's first touch
+    room.until(lambda: room.number("per second") > 35, 20)
     notebook.choose("Kernel", "Interrupt Kernel")
     expect(told).to_contain_text("what runs in the background goes on")
     assert "Traceback" not in told.inner_text()

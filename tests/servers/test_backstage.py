@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import servers, state, topics, workers
+from clickstream import consumer, servers, state, topics, workers
 from clickstream.backstage import CONSUMER, Backstage, _end_all
 from clickstream.demo import Demo
 from clickstream.errors import ServerError
@@ -68,6 +69,7 @@ def test_opensearch_goes_and_comes_under_live_traffic(
         lever()
         assert time.monotonic() - started_s < 2
     wait_until(lambda: backstage.until_up() == "OpenSearch answers", 60)
+    assert "OpenSearch up" in str(backstage.watch())
     backstage.watch(below=50)
     assert_all_there(backstage)
     backstage.take_down()
@@ -126,6 +128,23 @@ def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted
     with pytest.raises(ServerError, match=r"ended by itself: last log lines.*documents stored"):
         backstage.watch()
     backstage.watch(most_s=0.1)
+
+
+def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
+    """A control room would take over what is killed; the seat of a killed one is no reader."""
+    backstage, stop = Backstage(Demo(made)), threading.Event()
+    other = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
+    other.start()
+    try:
+        wait_until(lambda: topics.consumers(made.kafka) == 1, 20)
+        assert "1 more at work in group" in backstage.start_consumer()
+    finally:
+        stop.set()
+        other.join()
+    wait_until(lambda: topics.consumers(made.kafka) == 1, 60)
+    backstage.kill_consumer()
+    assert topics.consumers(made.kafka) == 1, "its seat"
+    assert "more at work" not in backstage.start_consumer()
 
 
 def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(

@@ -141,6 +141,13 @@ def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
     assert topics.count(made.kafka) > 500
 
 
+@pytest.mark.parametrize("rate", [0, 10_000, math.nan, "max", max, None])
+def test_a_rate_that_is_none_is_told_in_one_line(rate: Any) -> None:
+    """With the range, and what to write for no limit, here and in a terminal."""
+    with pytest.raises(ConfigError, match=r"from 0.2 to 5,000; .* `math.inf`, in a terminal `max`"):
+        producer.Pace(rate, rng=Random(1))
+
+
 @pytest.mark.parametrize("asked", [{"num_events": 0}, {"num_events": -5}, {"duration_s": -1.0}])
 def test_asking_for_nothing_is_refused(made: Settings, asked: dict[str, Any]) -> None:
     """A report of 0 events would look like success."""
