@@ -116,7 +116,7 @@ def compact(figure: go.Figure) -> go.Figure:
     if not has_legend:  # one beside the chart: at the edge, or it would take the chart's room
         small.update_layout(legend={"x": 1, "xanchor": "right", "bgcolor": "rgba(0, 0, 0, 0)"})
     small.for_each_trace(_shorten_labels, selector={"type": "pie"})
-    small.update_traces(domain={"x": [0.0, 0.43]}, selector={"type": "pie"})
+    small.update_traces(domain={"x": [0.0, 0.38]}, selector={"type": "pie"})
     small.update_traces(textfont_size=_SMALL_PX, selector={"type": "bar"})
     small.for_each_annotation(
         lambda each: each.update(font_size=_SMALL_PX, text=_shorten_number(each.text))

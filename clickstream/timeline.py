@@ -103,6 +103,6 @@ class Timeline:
                 bgcolor=look.PAPER,
             )
         figure.update_layout(margin_t=200, title_y=0.96, title_yanchor="top")
-        figure.update_xaxes(title="time, UTC")
+        figure.update_xaxes(title="time, UTC", nticks=6, tickangle=0)
         figure.update_yaxes(title="messages", rangemode="tozero")
         return figure

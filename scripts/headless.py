@@ -15,8 +15,7 @@ class _Output(OutputWidget):
     def _publish_msg(self, *args: Any, **kwargs: Any) -> None:
         super()._publish_msg(*args, **kwargs)
         # It sends past the asyncio socket that waits for the cell's reply. Should that come in
-        # the same moment, its one wake-up is used up, and the cell ends at its timeout: seen in
-        # 4 of 600 runs of a cell with `interact`.
+        # the same moment, its one wake-up is used up, and the cell ends only at its timeout.
         self.kernel_client.shell_channel.socket._schedule_remaining_events()  # type: ignore[attr-defined]
 
 
