@@ -76,7 +76,7 @@ def test_what_a_worker_shows_belongs_to_the_cell_that_started_it() -> None:
     with run_kernel(kernel_name="python3") as kernel:
         started = kernel.execute(COUNTS)
         kernel.get_shell_msg(timeout=60)
-        asked = kernel.execute("import time; time.sleep(0.5)")
+        asked = kernel.execute("import time; time.sleep(2)")
         kernel.get_shell_msg(timeout=60)
         shown = []
         while (message := kernel.get_iopub_msg(timeout=60))["parent_header"]["msg_id"] != asked or (
