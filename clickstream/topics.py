@@ -60,7 +60,8 @@ class TopicMessage:
 def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIONS) -> bool:
     """Make the topic and its dead-letter topic where they are missing.
 
-    Returns when Kafka lists what was made: whether the topic itself was made now.
+    Returns:
+        Whether the topic itself was made now; what was made, Kafka lists by then.
 
     Raises:
         ConfigError: one is missing, and we may not make it.
