@@ -166,6 +166,21 @@ class Admin:
         found = self.ask(doing, lambda client: client.describe_consumer_groups([group_id]))
         return len(found[group_id].members)
 
+    def assigned(self, topic: str, group_id: str) -> set[int]:
+        """Give the partitions of a topic that members of a group own now.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
+        doing = f"describing group {group_id!r}"
+        found = self.ask(doing, lambda client: client.describe_consumer_groups([group_id]))
+        return {
+            each.partition
+            for member in found[group_id].members
+            for each in member.assignment.topic_partitions
+            if each.topic == topic
+        }
+
     def _committed(self, topic: str, group_id: str) -> list[TopicPartition]:
         wanted = [TopicPartition(topic, i) for i in self.partitions(topic)]
         doing = f"asking offsets of group {group_id!r}"

@@ -26,6 +26,7 @@ from clickstream import (
     cli_target,
     consumer,
     demo,
+    depth,
     events,
     fetch,
     lab,
@@ -172,6 +173,12 @@ def status(
             waiting_s = topics.waiting_s(settings.kafka)
             for i, messages in overview.lag_by_partition.items():
                 typer.echo(f"partition {i}: lag {messages:,}, waiting for {waiting_s[i]:,.1f} s")
+            for i, messages in depth.stalled(settings.kafka).items():
+                typer.echo(
+                    f"partition {i} is not read: {messages:,} messages wait, a consumer owns it, "
+                    f"and its committed offset has not moved for {depth.STALLED_S:.0f} s; restart "
+                    "that consumer, nothing is lost"
+                )
             for member in topics.members(settings.kafka):
                 typer.echo(str(member))
         return
@@ -186,6 +193,7 @@ def status(
         facts[what] = getattr(overview, what, None)
     if overview is not None:
         facts["waiting_s"] = topics.waiting_s(settings.kafka)
+        facts["stalled"] = sorted(depth.stalled(settings.kafka))
         facts["consumers"] = [asdict(each) for each in topics.members(settings.kafka)]
     typer.echo(json.dumps(facts, default=str))
 

@@ -151,6 +151,9 @@ class _Indexer:
         self._ledger = Ledger()
         self._in_flight: deque[_InFlight] = deque()
         self._ours: set[int] = set()
+        self._paused: set[int] = set()
+        self._early: list[Message] = []
+        """Delivered while nothing was wanted; the next poll begins with them."""
         self._delivered: dict[int, int] = {}
         self._started_s = self._progress_s = time.monotonic()
         group = {"group.id": settings.kafka.group_id}
@@ -172,7 +175,7 @@ class _Indexer:
 
     def _loop(self, caught_up: depth.CaughtUp | None) -> None:
         while not self._stop.is_set():
-            messages = self._consumer.consume(BULK_DOCUMENTS, timeout=_POLL_S)
+            messages = self._poll()
             batch, spans = self._sort(messages)
             if batch.actions or batch.dead:
                 self._make_room(batch.bytes)
@@ -190,6 +193,11 @@ class _Indexer:
                     self._commit()
                 if caught_up.now(is_idle=is_idle):
                     return
+
+    def _poll(self) -> list[Message]:
+        messages: list[Message] = self._consumer.consume(BULK_DOCUMENTS, timeout=_POLL_S)
+        early, self._early = self._early, []
+        return early + messages
 
     def _commit(self) -> None:
         """Commit now what was stored, in place of up to half a second later."""
@@ -252,24 +260,37 @@ class _Indexer:
         Keeps polling if it takes long, to keep the seat in the group.
         """
         waited_from_s = time.monotonic()
-        is_paused = False
         while self._is_full(num_bytes) and not self._stop.is_set():
             self._settle(wait_s=_POLL_S)
-            if not is_paused and time.monotonic() - waited_from_s > _PAUSE_AFTER_S:
-                self._consumer.pause(self._consumer.assignment())
-                is_paused = True
-            if is_paused and (message := self._consumer.poll(0)) is not None:
-                if (error := message.error()) is not None:
-                    if error.code() != KafkaError._PARTITION_EOF:
-                        self._on_error(error)
-                    continue
-                # Paused partitions bring none; one that was just assigned may.
-                self._consumer.seek(
-                    TopicPartition(message.topic(), message.partition(), message.offset())
-                )
-                self._consumer.pause(self._consumer.assignment())
-        if is_paused:
-            self._consumer.resume(self._consumer.assignment())
+            if time.monotonic() - waited_from_s > _PAUSE_AFTER_S:
+                self._keep_seat()
+        self._read_on()
+
+    def _keep_seat(self) -> None:
+        """Poll, so that Kafka does not think this member is stuck, and want no messages.
+
+        Whatever was assigned since the last call is paused before the poll.
+        """
+        reading = [
+            each for each in self._consumer.assignment() if each.partition not in self._paused
+        ]
+        if reading:
+            self._consumer.pause(reading)
+            self._paused.update(each.partition for each in reading)
+        message = self._consumer.poll(0)
+        if message is None:
+            return
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            self._on_error(error)
+        else:  # assigned in this very poll
+            self._early.append(message)
+
+    def _read_on(self) -> None:
+        """Read all that is ours again, after `_keep_seat`."""
+        if self._paused:
+            self._consumer.resume([TopicPartition(self._topic, i) for i in self._paused])
+            self._paused.clear()
 
     def _is_full(self, num_bytes: int) -> bool:
         if len(self._in_flight) > BULKS_IN_FLIGHT:
@@ -348,6 +369,9 @@ class _Indexer:
             self._settle(wait_s=min(left_s, _POLL_S))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # librdkafka keeps a pause while the partition is another's: what comes back would never
+        # be read again.
+        consumer.resume(partitions)
         self._ours.update(each.partition for each in partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -359,14 +383,18 @@ class _Indexer:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Somebody else has them already: nothing may be committed any more.
-        self._ours.difference_update(each.partition for each in partitions)
-        self._forget(each.partition for each in partitions)
+        gone = {each.partition for each in partitions}
+        self._ours -= gone
+        self._paused -= gone
+        self._early = [each for each in self._early if each.partition() not in gone]
+        self._forget(gone)
 
     def _forget(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             self._ledger.forget(partition)
             self._delivered.pop(partition, None)
             self.report.settled.pop(partition, None)
+            self.report.lag.pop(partition, None)
 
     def _leave(self) -> None:
         """Take in what is answered in time, commit that, and go; the rest stays uncommitted."""
@@ -384,7 +412,9 @@ class _Indexer:
             self._in_flight.clear()
             # Commits what was stored, and leaves the group. A Kafka that hangs would hold it
             # up for a minute; then the group finds out by itself.
+            lag = self.report.lag.copy()  # as it stands at the end: leaving loses nothing
             has_left = workers.within(_CLOSE_S, self._consumer.close)
+            self.report.lag = lag
             self.report.seconds = time.monotonic() - self._started_s
         if not has_left:
             logger.warning("kafka does not answer, left without it topic=%s", self._topic)

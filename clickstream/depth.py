@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
@@ -17,7 +18,13 @@ from clickstream import topics
 from clickstream.admin import Admin, Refused
 from clickstream.settings import KafkaSettings
 
+STALLED_S = 10.0
+"""A committed offset that stands still for so long, while messages wait, is told."""
+
 _LOOK_ANEW_S = 5.0
+_LOOK_S = 0.5
+_SLOW_S = 1.0
+"""Standing still for so long, it is worth the question whose a partition is."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,82 @@ class DepthGauge:
             {each.partition: ends[each].offset for each in ours},
         )
 
+    def owned(self) -> set[int]:
+        """Give the partitions of the topic that a member of the group owns now.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
+        return self._admin.assigned(self._settings.topic, self._settings.group_id)
+
     def close(self) -> None:
         """Give the connections back."""
         self._group.close()
+
+
+class Standstill:
+    """Finds the partitions that a member of the group owns and does not read.
+
+    Args:
+        gauge: reads the depths, and says who owns what.
+    """
+
+    def __init__(self, gauge: DepthGauge) -> None:
+        self._gauge = gauge
+        self._since: dict[int, tuple[int, float]] = {}
+        """By partition: the committed offset, and since when it stands still."""
+
+    def note(self, depth: Depth) -> dict[int, int]:
+        """Note a depth that was just read.
+
+        Returns:
+            Messages that wait, of each partition with a lag whose committed offset has not
+            moved for `STALLED_S` while a member owned it.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
+        now_s = time.monotonic()
+        for i, committed in depth.committed.items():
+            if self._since.get(i, (-1,))[0] != committed or depth.ends[i] <= committed:
+                self._since[i] = committed, now_s
+        slow = {i for i, (_, since_s) in self._since.items() if now_s - since_s > _SLOW_S}
+        for i in slow - self._gauge.owned() if slow else ():
+            self._since[i] = self._since[i][0], now_s
+        return {
+            i: depth.ends[i] - committed
+            for i, (committed, since_s) in self._since.items()
+            if now_s - since_s >= STALLED_S
+        }
+
+
+def stalled(settings: KafkaSettings) -> dict[int, int]:
+    """Find the partitions that a member of the group owns and does not read.
+
+    Looks for 10 s where messages have waited that long, and not at all where none have; ends
+    as soon as all that waits moves or is nobody's.
+
+    Returns:
+        Messages that wait, by partition.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    waiting_s = topics.waiting_s(settings)
+    suspects = {i for i, seconds in waiting_s.items() if seconds >= STALLED_S}
+    if not suspects:
+        return {}
+    with closing(DepthGauge(settings)) as gauge:
+        standstill = Standstill(gauge)
+        first = gauge.read()
+        found = standstill.note(first)
+        while suspects := suspects & gauge.owned() - found.keys():
+            time.sleep(_LOOK_S)
+            depth = gauge.read()
+            suspects = {i for i in suspects if depth.committed[i] == first.committed[i]}
+            found = standstill.note(depth)
+    return found
 
 
 class CaughtUp:

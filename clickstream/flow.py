@@ -24,7 +24,7 @@ import plotly.graph_objects as go
 from clickstream import charts, consumer, producer, state, topics, workers
 from clickstream.arrivals import Arrivals
 from clickstream.demo import Demo
-from clickstream.depth import DepthGauge
+from clickstream.depth import STALLED_S, Depth, DepthGauge, Standstill
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.metrics import IndexReport
 from clickstream.queries import Answer
@@ -90,6 +90,8 @@ class Flow:
         """Of the latest readers; what it counts comes on top of those produced before them."""
         self._report = IndexReport()
         """Of the consumer at work; what it stored comes on top of the documents counted."""
+        self._stalled: dict[int, int] = {}
+        """Messages that wait in partitions whose owner does not read them."""
         self.arrivals = Arrivals(GAUGE_S)
         self._troubles: dict[str, str] = {}
         self.charts: dict[str, go.Figure] = {}
@@ -271,8 +273,9 @@ class Flow:
         def watch() -> None:
             gauge = DepthGauge(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
             try:
+                standstill = Standstill(gauge)
                 for _ in workers.ticks(GAUGE_S, stop):
-                    self._look(gauge)
+                    self._stalled = standstill.note(self._look(gauge))
                     self._troubles.pop("gauge", None)
                     self._mind_the_laptop()
             finally:
@@ -280,7 +283,7 @@ class Flow:
 
         self._again_and_again("gauge", watch, stop)
 
-    def _look(self, gauge: DepthGauge) -> None:
+    def _look(self, gauge: DepthGauge) -> Depth:
         with self._lock:
             produced = self._produced + self._sent.delivered
         # By offsets, not by counts: what Kafka hands out a second time, as after an outage, is
@@ -298,6 +301,7 @@ class Flow:
             dead_letters=depth.dead_letters,
         )
         self.arrivals.note(depth.messages)
+        return depth
 
     def _mind_the_laptop(self) -> None:
         if self._demo.settings.target != "local" or not self.is_running:
@@ -344,6 +348,12 @@ class Flow:
         if waited_s > _PATIENCE_S and self._is_at_work("charts"):
             return (
                 f"OpenSearch has not answered for {waited_s:.0f} s; the charts show its last answer"
+            )
+        if self._stalled and self._is_at_work("gauge"):
+            waiting = ", ".join(f"{n:,} in partition {i}" for i, n in sorted(self._stalled.items()))
+            return (
+                f"messages wait though their consumer is alive: {waiting}; its committed offset "
+                f"has not moved for {STALLED_S:.0f} s; press Stop, then Start"
             )
         # A consumer that could not leave its seat in the group waits 6 s for another.
         waited_s = time.monotonic() - self._moved_s
