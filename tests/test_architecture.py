@@ -52,7 +52,6 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "simulator": (4, set()),
     "bulks": (5, {"confluent_kafka"}),
     "queries": (5, {"opensearchpy", "pandas"}),
-    "watcher": (4, {"psutil"}),
     "stage": (5, set()),
     "sample": (5, {"pandas"}),
     "consumer": (6, {"confluent_kafka"}),
