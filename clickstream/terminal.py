@@ -23,6 +23,12 @@ from clickstream.errors import ClickstreamError, ServerError
 _CTRL_C = 130
 _ASK_EVERY_S = 1.0
 _Answer = TypeVar("_Answer")
+_GONE = {
+    "clickstream dlq replay: No such option: --repaired": (
+        "mend letters in Python, see Dead letters in README.md"
+    ),
+}
+"""What was there once, as it is refused now, and what to use in its place."""
 
 
 def run(app: typer.Typer) -> None:
@@ -32,7 +38,8 @@ def run(app: typer.Typer) -> None:
     except TyperException as error:
         if said := error.format_message().rstrip("."):  # nothing where the help was shown
             where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
-            typer.echo(f"clickstream: {said}; see `{where} --help`", err=True)
+            what = _GONE.get(f"{where}: {said}", f"see `{where} --help`")
+            typer.echo(f"clickstream: {said}; {what}", err=True)
         sys.exit(error.exit_code)
     except ClickstreamError as error:
         sys.exit(f"clickstream: {error}")

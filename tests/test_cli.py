@@ -96,6 +96,25 @@ def test_an_unknown_word_is_named(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "instead"),
+    [
+        (
+            ["dlq", "replay", "--repaired", "-"],
+            "mend letters in Python, see Dead letters in README",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_was_removed_names_what_replaces_it(
+    nowhere: dict[str, str], arguments: list[str], instead: str
+) -> None:
+    """In one line, with the exit code of any unknown word."""
+    done = clickstream(nowhere, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(f"clickstream: No such .*; {instead}.*\n", done.stderr)
+
+
 def test_every_command_explains_itself(nowhere: dict[str, str]) -> None:
     """The list of commands, and a page for each."""
     listed = clickstream(nowhere, "--help").stdout
