@@ -23,7 +23,10 @@ from clickstream.errors import ClickstreamError, ServerError
 _CTRL_C = 130
 _ASK_EVERY_S = 1.0
 _Answer = TypeVar("_Answer")
+_TAR = "`tar` carries the cache, see The day before in README.md"
 _GONE = {
+    "clickstream cache: No such command 'export'": _TAR,
+    "clickstream cache: No such command 'use'": _TAR,
     "clickstream dlq replay: No such option: --repaired": (
         "mend letters in Python, see Dead letters in README.md"
     ),

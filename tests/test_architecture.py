@@ -22,7 +22,6 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "state": (1, {"psutil"}),
     "ports": (1, set()),
     "fetch": (1, {"jgo"}),
-    "archive": (1, set()),
     "wire": (1, set()),
     "breaker": (1, set()),
     "workers": (1, set()),
