@@ -1,4 +1,4 @@
-"""The local pair: start, find, take down for a moment, stop Kafka and OpenSearch.
+"""The local pair: start, find and stop Kafka and OpenSearch, both or one of them.
 
 The servers outlive the process that started them and are found again by any other through
 one state folder. Ready means that a client got an answer. Nothing here knows topics or
@@ -13,9 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
@@ -143,16 +142,6 @@ def stop(name: Name) -> None:
     """Stop one of the two, wait until its process is gone, and keep its data."""
     with state.lock():
         state.stop(name)
-
-
-@contextmanager
-def taken_down(name: Name) -> Iterator[None]:
-    """Take one server down for the length of the block, and bring it back on its port."""
-    stop(name)
-    try:
-        yield
-    finally:
-        start(name)
 
 
 def status() -> tuple[ServerStatus, ...]:

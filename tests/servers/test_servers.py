@@ -16,6 +16,7 @@ import pytest
 
 from clickstream import demo, nodes, opensearch, servers, state, topics
 from clickstream.errors import ServerError
+from tests.support.outages import taken_down
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     assert topics.count(settings.kafka) == 200
 
     monkeypatch.setattr(servers, "_SETTLE_TIMEOUT_S", 3.0)
-    with servers.taken_down("opensearch"):
+    with taken_down("opensearch"):
         assert pids()["opensearch"] is None
         with pytest.raises(ServerError, match="OpenSearch did not answer"):
             kit.documents()
