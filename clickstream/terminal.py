@@ -27,6 +27,7 @@ _TAR = "`tar` carries the cache, see The day before in README.md"
 _GONE = {
     "clickstream cache: No such command 'export'": _TAR,
     "clickstream cache: No such command 'use'": _TAR,
+    "clickstream simulate: No such option: --report": "`make report` measures the readers",
     "clickstream dlq replay: No such option: --repaired": (
         "mend letters in Python, see Dead letters in README.md"
     ),
