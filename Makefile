@@ -17,7 +17,7 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@ build/no-conf; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-.PHONY: help demo test torture walk report bench bench-stage pictures prepare up down status reset fresh check lint lock clean venv dev
+.PHONY: help demo test torture walk report bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
