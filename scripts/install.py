@@ -2,10 +2,9 @@
 
 Standard library alone, and syntax that an old Python reads, so that it is told in one line.
 
-    python3 scripts/install.py             the runtime set
-    python3 scripts/install.py --dev       the test tools, too
-    python3 scripts/install.py --prepare   fetch the wheels into the cache as well
-    python3 scripts/install.py --use FILE  take servers and wheels from a file, and no more
+    python3 scripts/install.py            the runtime set
+    python3 scripts/install.py --dev      the test tools, too
+    python3 scripts/install.py --prepare  fetch the wheels into the cache as well
 """
 
 import contextlib
@@ -19,7 +18,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "complete")
-SERVERS = os.path.join(ROOT, "clickstream", "servers.sha256")
 RUNTIME = "requirements.lock"
 DEV = "requirements-dev.lock"
 # Measured on Linux: the wheels of each lock.
@@ -32,8 +30,10 @@ def main():
     lock = DEV if "--dev" in sys.argv else RUNTIME
     check_python()
     if "--use" in sys.argv:
-        use(sys.argv[-1])
-        return
+        sys.stderr.write(
+            "no --use any more: `tar` carries the cache, see The day before in README.md\n"
+        )
+        sys.exit(2)
     if not is_ready(lock):
         with locked(ROOT):
             if not is_ready(lock):  # another make may have been first
@@ -128,13 +128,14 @@ def wheels(lock):
 
 
 def servers_mb():
-    """Say how much `clickstream` will fetch once it runs; 0 when its files are complete."""
-    with open(SERVERS, "rb") as file:
-        listed = file.read()
-    marker = "complete-" + hashlib.sha256(listed).hexdigest()[:16]
-    if os.path.exists(os.path.join(cache(), "servers", marker)):
-        return 0
-    return sum(int(line.split()[1]) for line in listed.splitlines()) // 1000000
+    """Say how much `clickstream` will fetch once it runs; 0 when its files are there."""
+    sys.path.insert(0, ROOT)
+    from pathlib import Path  # noqa: PLC0415 - Python 2 has none
+
+    from clickstream import listed  # noqa: PLC0415 - an old Python cannot read it
+
+    servers = Path(cache()) / "servers"
+    return sum(each.size for each in listed.read(listed.PATH) if not each.is_in(servers)) // 1000000
 
 
 def say(line):
@@ -193,24 +194,6 @@ def prepare(lock):
             "CLICKSTREAM_CACHE" % (cache(), error.strerror)
         )
     say("wheels are in %s" % folder)
-
-
-def use(file):
-    """Put what `clickstream cache export` wrote into the cache; needs no .venv and no network."""
-    if not file:
-        sys.exit("no file is named; name it so: make use FILE=clickstream.tar")
-    sys.path.insert(0, ROOT)
-    from pathlib import Path  # noqa: PLC0415 - Python 2 has none
-
-    from clickstream import archive, errors  # noqa: PLC0415 - an old Python cannot read them
-
-    names = [os.path.basename(wheels(lock)) for lock in (RUNTIME, DEV)]
-    try:
-        said = archive.use(Path(file), Path(cache()), names)
-    except errors.FetchError as error:
-        sys.exit(str(error))
-    for line in said:
-        say(line)
 
 
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -22,7 +22,8 @@ import json
 from collections import Counter
 from itertools import islice
 
-from clickstream import events, readers, sample, specs, transitions
+from benchmarks.realism import sample, transitions
+from clickstream import events, readers, specs
 from clickstream.newsroom import DAY_MS
 from clickstream.simulator import Simulator
 
@@ -51,15 +52,16 @@ print(json.dumps({
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    """Copies the library, with one text of one module replaced."""
+    """Copies the library and what measures its readers, with one text of one module replaced."""
 
     def edit(module: str, before: str, after: str) -> Path:
-        shutil.copytree(
-            ROOT / "clickstream",
-            tmp_path / "clickstream",
-            ignore=shutil.ignore_patterns("__pycache__"),
-            dirs_exist_ok=True,
-        )
+        for name in ("clickstream", "benchmarks/realism"):
+            shutil.copytree(
+                ROOT / name,
+                tmp_path / name,
+                ignore=shutil.ignore_patterns("__pycache__"),
+                dirs_exist_ok=True,
+            )
         path = tmp_path / "clickstream" / f"{module}.py"
         text = path.read_text()
         assert text.count(before) == 1, before

@@ -5,6 +5,7 @@ import gc
 import hashlib
 import http.server
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 from clickstream import fetch
 from clickstream.errors import FetchError
 
+README = Path(__file__).parent.parent / "README.md"
 JAR = b"a jar of a broker\n" * 4_000
 OTHER = b"another jar\n" * 4_000
 
@@ -132,6 +134,11 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
         mirror.files[name] = body
         mirror.files[f"{name}.sha1"] = hashlib.sha1(body).hexdigest().encode()
         lines.append(f"{hashlib.sha256(body).hexdigest()} {len(body)} {coordinate}\n")
+    unpacked = tmp_path / "unpacked"
+    for name in ("lib/core.jar", "modules/kept/kept.jar"):
+        (unpacked / name).parent.mkdir(parents=True)
+        (unpacked / name).write_text(name)
+    monkeypatch.setattr(fetch, "_UNPACKED_SHA256", fetch._sha256_of_folder(unpacked))
     listed = tmp_path / "servers.sha256"
     listed.write_text("".join(lines))
     monkeypatch.setattr(fetch, "_LIST", listed)
@@ -213,6 +220,7 @@ CTRL_C = """
 import sys
 from pathlib import Path
 from clickstream import cli, fetch
+fetch._UNPACKED_SHA256 = sys.argv.pop()
 fetch._LIST = Path(sys.argv.pop())
 cli.main()
 """
@@ -223,7 +231,7 @@ def test_ctrl_c_ends_a_download(mirror: Mirror, trouble: Answer, tmp_path: Path)
     """Within two seconds, in one line, and the file is not there; one that hangs ends, too."""
     mirror.answers["broker-1.0.jar"] = [trouble]
     process = subprocess.Popen(
-        [sys.executable, "-c", CTRL_C, "prepare", str(fetch._LIST)],
+        [sys.executable, "-c", CTRL_C, "prepare", str(fetch._LIST), fetch._UNPACKED_SHA256],
         env=os.environ.copy(),
         stderr=subprocess.PIPE,
         text=True,
@@ -317,6 +325,46 @@ def test_clearing_the_cache_gives_the_room_back(mirror: Mirror, tmp_path: Path) 
     assert fetch.clear_cache() > len(JAR)
     assert fetch.clear_cache() == 0
     assert fetch.missing_bytes() > 0
+
+
+@pytest.fixture
+def carried(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The servers of a full cache, copied as the README says into a room without a network."""
+    there, room = tmp_path / "there", tmp_path / "room"
+    monkeypatch.setenv("CLICKSTREAM_CACHE", str(there / ".cache" / "clickstream"))
+    fetch.ensure_server_files()
+    (there / ".cache" / "clickstream" / "wheels").mkdir()
+    mirror.stop()
+    pack, unpack = re.findall(r"^.*clickstream\.tar.*$", README.read_text(), re.MULTILINE)
+    for line, home in ((pack, there), (unpack, room)):
+        script = line.replace("/media/stick", str(tmp_path))
+        subprocess.run(["sh", "-e", "-c", script], env=os.environ | {"HOME": str(home)}, check=True)
+    monkeypatch.setenv("CLICKSTREAM_CACHE", str(room / ".cache" / "clickstream"))
+    return room / ".cache" / "clickstream" / "servers"
+
+
+def test_a_cache_that_was_carried_serves_without_a_network(carried: Path) -> None:
+    """By the README's two lines; it is checked once, and called complete then."""
+    assert not list(carried.glob("complete-*"))
+    files = fetch.ensure_server_files()
+    assert [jar.read_bytes() for jar in files.kafka_jars] == [JAR, OTHER]
+    assert (files.opensearch_home / "lib" / "core.jar").exists()
+    assert list(carried.glob("complete-*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["broker-1.0.jar", f"opensearch-{fetch.OPENSEARCH_VERSION}/lib/core.jar"]
+)
+def test_a_byte_that_changed_on_the_way_is_found(
+    carried: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a jar and in what was unpacked: named, not used, and to be fetched anew."""
+    damaged = carried / name
+    damaged.write_bytes(b"X" + damaged.read_bytes()[1:])
+    with pytest.raises(FetchError, match=f"fetching {name.partition('/')[0]}"):
+        fetch.ensure_server_files(progress=True)
+    assert f"{carried / name.partition('/')[0]} is damaged" in capfd.readouterr().err
+    assert not damaged.exists()
 
 
 def test_the_committed_list_is_of_the_pinned_versions() -> None:

@@ -1,7 +1,8 @@
 """What every make target does first: one line where it cannot, and nothing twice."""
 
-import hashlib
 import importlib.util
+import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from clickstream import listed
 
 ROOT = Path(__file__).parent.parent
 
@@ -162,18 +165,39 @@ def test_wheels_that_cannot_be_kept_are_told_in_one_line(
         install.prepare(install.DEV)
 
 
-def test_only_servers_that_are_complete_need_no_fetching(
+def test_servers_that_are_there_need_no_fetching(
     install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other versions beside them, or half of them, do not count."""
+    """Other versions beside them, or half of one, do not count."""
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(clone / "cache"))
     servers = clone / "cache" / "servers"
     servers.mkdir(parents=True)
-    (servers / "complete-another").touch()
+    (servers / "kafka_2.13-0.1.jar").touch()
     assert install.servers_mb() > 100
-    fetched = hashlib.sha256((ROOT / "clickstream" / "servers.sha256").read_bytes())
-    (servers / f"complete-{fetched.hexdigest()[:16]}").touch()
+    wanted = listed.read(listed.PATH)
+    for each in wanted:
+        if each.is_folder:
+            (servers / each.kept_as).mkdir()
+        else:
+            (servers / each.name).touch()
+            os.truncate(servers / each.name, each.size)
     assert install.servers_mb() == 0
+    largest = max((each for each in wanted if not each.is_folder), key=lambda each: each.size)
+    os.truncate(servers / largest.name, largest.size // 2)
+    assert install.servers_mb() == largest.size // 1_000_000 > 0
+
+
+def test_what_filled_the_cache_before_names_what_does_now() -> None:
+    """In one line, and nothing is installed."""
+    done = subprocess.run(
+        [sys.executable, "-S", "scripts/install.py", "--use", "clickstream.tar"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch("no --use any more: `tar` carries the cache, .*\n", done.stderr)
 
 
 def test_a_python_that_is_not_there_is_told_with_what_to_install() -> None:

@@ -15,13 +15,14 @@ from random import Random
 import pytest
 from confluent_kafka import Producer
 
-from clickstream import consumer, events, index, opensearch, producer, servers, topics
+from clickstream import consumer, events, index, opensearch, producer, topics
 from clickstream.errors import BulkError, ConfigError, Interrupted, ServerError
 from clickstream.metrics import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
 from tests.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
+from tests.support.outages import taken_down
 
 Freeze = Callable[[str], AbstractContextManager[None]]
 
@@ -345,7 +346,7 @@ def test_opensearch_away_in_the_middle_is_waited_for(made: Settings) -> None:
     )
     worker.start()
     assert in_the_middle.wait(60)
-    with servers.taken_down("opensearch"):
+    with taken_down("opensearch"):
         is_down.set()
         assert 0 < lag(made) < 60_000
         time.sleep(3)

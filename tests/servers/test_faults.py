@@ -18,12 +18,14 @@ from opensearchpy import OpenSearch
 
 from clickstream import index, opensearch
 from clickstream.errors import BulkError, ServerError
-from clickstream.faults import (
-    Answer,
+from clickstream.index import Outcome
+from clickstream.outage_proxy import Answer
+from clickstream.settings import Settings
+from tests.support.faults import (
+    Bulk,
     Counts,
     CutAnswer,
     Delay,
-    Exchange,
     FaultProxy,
     LoseAnswer,
     Refuse,
@@ -31,10 +33,8 @@ from clickstream.faults import (
     Reset,
     Storm,
 )
-from clickstream.index import Outcome
-from clickstream.settings import Settings
 
-THREAD = "clickstream-fault-proxy"
+THREAD = "clickstream-outage-proxy"
 
 
 def event_id(number: int) -> str:
@@ -488,6 +488,6 @@ def test_an_error_of_a_gateway_is_told_by_its_status(stage: Stage) -> None:
             stage.bulk(action(1))
 
 
-def say(answer: Answer, bulk: Exchange) -> Answer:
+def say(answer: Answer, bulk: Bulk) -> Answer:
     """Answer so, whatever was asked."""
     return answer

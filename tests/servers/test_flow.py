@@ -10,16 +10,17 @@ from dataclasses import replace
 
 import pytest
 
-from clickstream import consumer, events, index, live, opensearch, servers, topics
+from clickstream import consumer, events, index, live, opensearch, topics
 from clickstream.admin import Admin
 from clickstream.demo import Demo
 from clickstream.depth import DepthGauge
 from clickstream.errors import ServerError
-from clickstream.faults import FaultProxy, RejectItems
 from clickstream.flow import Flow
 from clickstream.reading import Reading
 from clickstream.settings import Settings
 from tests.by_id import lag, send, stored, wait_until
+from tests.support.faults import FaultProxy, RejectItems
+from tests.support.outages import taken_down
 
 
 def threads() -> list[str]:
@@ -174,7 +175,7 @@ def test_trouble_is_a_line_and_what_can_goes_on(flow: Flow, made: Settings) -> N
     """OpenSearch away: the lag grows and is seen; back again, it drains and the line is gone."""
     flow.start()
     wait_until(lambda: flow.read().indexed > 100, 20)
-    with servers.taken_down("opensearch"):
+    with taken_down("opensearch"):
         wait_until(lambda: "OpenSearch" in flow.read().trouble, 20)
         wait_until(lambda: flow.read().lag > 400, 20)
         assert "\n" not in flow.read().trouble
@@ -188,7 +189,7 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(flow: Flow, made: 
     """What readers did meanwhile waits in the producer; nothing that was acknowledged is lost."""
     flow.start()
     wait_until(lambda: flow.read().indexed > 100, 20)
-    with servers.taken_down("kafka"):
+    with taken_down("kafka"):
         wait_until(lambda: "Kafka" in flow.read().trouble, 10)  # twice what it should take
         assert "\n" not in flow.read().trouble
         before = flow.read().produced
@@ -249,7 +250,7 @@ def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
     monkeypatch.setattr("clickstream.producer._FLUSH_S", 1.0)
     flow.start()
     wait_until(lambda: flow.read().indexed > 100, 20)
-    with servers.taken_down("kafka"):
+    with taken_down("kafka"):
         wait_until(lambda: "Kafka" in flow.read().trouble, 10)
         wait_until(lambda: flow._sent.sent - flow._sent.delivered > 300, 20)
         with pytest.raises(ServerError, match="Kafka did not answer"):

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from clickstream import demo, nodes, opensearch, servers, state, topics
-from clickstream.errors import ConfigError, ServerError
+from clickstream.errors import ServerError
+from tests.support.outages import taken_down
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder.mkdir()
     monkeypatch.setenv("CLICKSTREAM_STATE", str(folder))
     yield folder
-    for name in [*servers.NAMES, "watcher"]:
+    for name in servers.NAMES:
         state.stop(name)
 
 
@@ -71,8 +72,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     """Started twice at once it is one pair, found by others, healed after a kill, then gone.
 
     Options meant for the user's own Java are not for the servers. One that is slow or holds a
-    broken index is left alone; a killed one is healed, even beside a stranger on its port;
-    both are gone when nobody is connected any longer.
+    broken index is left alone; a killed one is healed, even beside a stranger on its port.
 
     One test, because every start of a server takes up to ten seconds.
     """
@@ -116,7 +116,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     assert topics.count(settings.kafka) == 200
 
     monkeypatch.setattr(servers, "_SETTLE_TIMEOUT_S", 3.0)
-    with servers.taken_down("opensearch"):
+    with taken_down("opensearch"):
         assert pids()["opensearch"] is None
         with pytest.raises(ServerError, match="OpenSearch did not answer"):
             kit.documents()
@@ -129,24 +129,13 @@ def test_a_pair_lives_through_a_day_of_trouble(
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", int(port)))
         stranger.listen()
-        monkeypatch.setenv("CLICKSTREAM_IDLE_STOP_MIN", "60")
         again = servers.up()
         assert again.kafka.bootstrap_servers != settings.kafka.bootstrap_servers
         assert again == servers.find()
-        host, _, port = again.opensearch.url.removeprefix("http://").partition(":")
-        slow = state.running("watcher")
-        assert slow is not None
-        monkeypatch.setenv("CLICKSTREAM_IDLE_STOP_MIN", "0.05")
-        with socket.create_connection((host, int(port))):  # one client keeps both up
-            assert servers.up() == again
-            assert not slow.is_running()
-            assert topics.count(again.kafka) == 200
-            assert demo.Demo(again).documents() == 200
-            time.sleep(6)
-            assert None not in pids().values()
-    kit._client.close()  # it keeps its connection as long as it lives
-    wait_until(lambda: not any(pids().values()), timeout_s=40)
-    wait_until(lambda: processes(own_state) == [], timeout_s=10)
+        assert topics.count(again.kafka) == 200
+        assert demo.Demo(again).documents() == 200
+    assert servers.down() == servers.NAMES
+    assert processes(own_state) == []
 
 
 @pytest.mark.timeout(400)
@@ -186,11 +175,10 @@ def kill_kafka() -> None:
 
 
 def test_down_leaves_no_process(own_state: Path) -> None:
-    """Neither of a server nor of the one that would stop it later."""
+    """Of a server that was up alone."""
     servers.start("kafka")
-    servers._start_watcher(3600)
     # For a moment a process that has just been started shows no command line.
-    wait_until(lambda: len(processes(own_state)) == 2, timeout_s=10)
+    wait_until(lambda: len(processes(own_state)) == 1, timeout_s=10)
 
     assert servers.down() == ("kafka",)
     assert processes(own_state) == []
@@ -221,17 +209,6 @@ def test_a_clock_that_was_set_loses_no_server(own_state: Path) -> None:
     state.remember("kafka", created=moved)
     assert pids()["kafka"] == sleeper.pid
     assert servers.down() == ("kafka",)
-
-
-@pytest.mark.parametrize("minutes", ["soon", "0", "-1", "nan", "inf"])
-def test_no_number_of_minutes_is_refused(
-    own_state: Path, monkeypatch: pytest.MonkeyPatch, minutes: str
-) -> None:
-    """Before anything is started."""
-    monkeypatch.setenv("CLICKSTREAM_IDLE_STOP_MIN", minutes)
-    with pytest.raises(ConfigError, match=f"'{minutes}' is no number of minutes above 0"):
-        servers.up()
-    assert set(pids().values()) == {None}
 
 
 def test_a_server_that_dies_while_starting_is_told_with_its_last_words(

@@ -30,19 +30,8 @@ from confluent_kafka.admin import (
 from clickstream import bulks, consumer, events, index, opensearch, producer, servers, topics
 from clickstream.admin import Admin
 from clickstream.errors import BulkError, DeliveryError, ServerError
-from clickstream.faults import (
-    Answer,
-    CutAnswer,
-    Delay,
-    Exchange,
-    FaultProxy,
-    LoseAnswer,
-    Refuse,
-    RejectItems,
-    Reset,
-    Storm,
-)
 from clickstream.metrics import IndexReport
+from clickstream.outage_proxy import Answer
 from clickstream.servers import Name
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
@@ -58,6 +47,17 @@ from tests.by_id import (
     stored_ids,
     topic_ids,
     wait_until,
+)
+from tests.support.faults import (
+    Bulk,
+    CutAnswer,
+    Delay,
+    FaultProxy,
+    LoseAnswer,
+    Refuse,
+    RejectItems,
+    Reset,
+    Storm,
 )
 
 
@@ -483,7 +483,7 @@ def test_a_request_over_the_servers_limit_is_halved_until_it_fits(made: Settings
     event.share_channel = "x" * 60_000
     send_raw(made, events.encode(event))
 
-    def limit(bulk: Exchange) -> Answer | None:
+    def limit(bulk: Bulk) -> Answer | None:
         return bulk.forward() if sum(map(len, bulk.actions)) < 50_000 else Answer(413, b"{}")
 
     with FaultProxy(made.opensearch.url) as proxy:
@@ -532,7 +532,7 @@ def test_dead_letters_wait_for_a_broker_that_is_away(made: Settings) -> None:
     sent = send(made, 3_000)
     in_the_way = threading.Event()
 
-    def kill_first(bulk: Exchange) -> Answer | None:
+    def kill_first(bulk: Bulk) -> Answer | None:
         if not in_the_way.is_set():
             kill_server("kafka")
             in_the_way.set()

@@ -8,9 +8,9 @@ from typing import Final
 import pandas as pd
 from scipy import stats
 
+from benchmarks.realism.sample import Sample
 from clickstream import readers
 from clickstream.newsroom import HOUR_MS
-from clickstream.sample import Sample
 
 _CLOSED_MS: Final = 6 * HOUR_MS
 """Sessions that begin later than this before the end may still be open, and are left out."""

@@ -18,15 +18,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 import pandas as pd
 from scipy import stats
 
-from clickstream import readers, transitions
+from benchmarks.realism import transitions
+from benchmarks.realism.sample import DAYS, Sample, draw
+from clickstream import readers
 from clickstream.newsroom import DAY_MS, HOUR_MS
-from clickstream.sample import DAYS, Sample, draw
 
 ERROR: Final = 1e-4
 """How often chance alone may break the test of the transitions."""
@@ -83,14 +83,6 @@ class Report:
             for row in rows
         ]
         return "\n".join([*lines, "", self._summary()])
-
-    def _repr_html_(self) -> str:
-        head, *rows = [[escape(cell) for cell in row] for row in self._rows()]
-        left = ' style="text-align: left"'
-        lines = ["<tr>" + "".join(f"<th{left}>{cell}</th>" for cell in head) + "</tr>"]
-        for row in rows:
-            lines.append("<tr>" + "".join(f"<td{left}>{cell}</td>" for cell in row) + "</tr>")
-        return f"<table>{''.join(lines)}</table><p>{escape(self._summary())}</p>"
 
 
 def measure(seed: int, *, start_ms: int) -> Report:

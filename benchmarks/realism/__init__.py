@@ -1,0 +1,1 @@
+"""What the README promises about the readers, measured (`make report`)."""

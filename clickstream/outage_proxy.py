@@ -1,0 +1,217 @@
+"""A proxy before an OpenSearch that is not ours to stop: up, and down on command.
+
+All requests pass unchanged. It listens on loopback alone, adds no credentials (but a
+certificate in its context, with which whoever asks it on this machine is taken for us).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from clickstream.errors import ServerError
+
+_CONNECT_S = 5.0
+# Of one connection only (RFC 9110, 7.6.1), or said anew on ours.
+_NOT_PASSED_ON = {
+    *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
+    *("transfer-encoding", "upgrade", "host", "content-length", "expect"),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the client is told; a content-length among the headers overrides the body's own."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+
+
+class OutageProxy:
+    """Stands before one OpenSearch, from the start until it is closed.
+
+    Args:
+        upstream_url: of the OpenSearch behind it, `http` or `https`.
+        context: for `https`, whom to trust.
+    """
+
+    def __init__(self, upstream_url: str, *, context: ssl.SSLContext | None = None) -> None:
+        upstream = urlsplit(upstream_url)
+        kind: Callable[..., HTTPConnection] = HTTPConnection
+        if upstream.scheme == "https":
+            kind = partial(HTTPSConnection, context=context)
+        self._connect = partial(kind, upstream.hostname, upstream.port, timeout=_CONNECT_S)
+        self._moving = threading.Lock()
+        self._door: _Door | None = _Door(0, self)
+        self._port = self._door.server_address[1]
+        self.url = f"http://127.0.0.1:{self._port}{upstream.path.rstrip('/')}"
+
+    def upstream(self) -> HTTPConnection:
+        """Make a connection to the OpenSearch behind it, for one request."""
+        return self._connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def take_down(self) -> None:
+        """Cut all connections and close the port, so that new ones are refused; repeat at will.
+
+        Promise: then nothing more is forwarded, and no thread and no socket is left.
+        """
+        with self._moving:
+            if self._door:
+                self._door.close()
+            self._door = None
+
+    close = take_down
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its port is open."""
+        return self._door is not None
+
+    def bring_up(self) -> None:
+        """Open the same port again; repeat at will.
+
+        Raises:
+            ServerError: somebody else took the port meanwhile.
+        """
+        try:
+            with self._moving:
+                self._door = self._door or _Door(self._port, self)
+        except OSError as error:
+            msg = f"the proxy cannot open port {self._port} again: {error}; make a new proxy"
+            raise ServerError(msg) from error
+
+    def answer(self, exchange: Exchange) -> Answer | None:
+        """Answer one request; None hangs up without a byte."""
+        return exchange.forward()
+
+
+class _Door(TCPServer):
+    """The open port, and all that came in by it."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, proxy: OutageProxy) -> None:
+        super().__init__(("127.0.0.1", port), Exchange)
+        self.proxy = proxy
+        self.is_closing = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._acceptor = _start(self.serve_forever, 0.02)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give every connection a thread of its own."""
+        living = [thread for thread in self._threads if thread.is_alive()]
+        self._threads = [*living, _start(self._serve, request, client_address)]
+
+    def _serve(self, connection: socket.socket, client_address: Any) -> None:
+        # An OSError: either side may hang up at any time.
+        with connection, suppress(OSError), self.cuttable(connection):
+            self.finish_request(connection, client_address)
+
+    @contextmanager
+    def cuttable(self, connection: socket.socket) -> Iterator[None]:
+        """Let `close` cut a connection inside the block."""
+        with self._lock:
+            if self.is_closing.is_set():
+                raise ConnectionAbortedError
+            self._connections.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connections.remove(connection)
+
+    def close(self) -> None:
+        """Refuse new connections, cut those there are, and see every thread end."""
+        self.shutdown()
+        self.server_close()
+        with self._lock:
+            self.is_closing.set()
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        for thread in (self._acceptor, *self._threads):
+            thread.join()
+
+
+def _start(target: Callable[..., None], *args: Any) -> threading.Thread:
+    name = "clickstream-outage-proxy"
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """A client's connection, with the request that is on it."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Door
+
+    def forward(self, body: bytes | None = None) -> Answer:
+        """Pass the request on, or another body in its place; read OpenSearch's answer in full."""
+        body = self.body if body is None else body
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in _NOT_PASSED_ON}
+        upstream = self.server.proxy.upstream()  # of this request alone: it cannot be stale
+        try:
+            upstream.connect()
+            with self.server.cuttable(upstream.sock):
+                upstream.sock.settimeout(None)  # how long it may take is the client's to say
+                upstream.request(self.command, self.path, body or None, headers)
+                response = upstream.getresponse()
+                answer = response.read()
+        except (OSError, HTTPException) as error:
+            reason = f"no answer from OpenSearch behind the proxy: {error!r}"
+            refusal = {"error": {"type": "bad_gateway", "reason": reason}, "status": 502}
+            return Answer(502, json.dumps(refusal).encode())
+        finally:
+            upstream.close()
+        # The answer to HEAD has a length and no body.
+        dropped = _NOT_PASSED_ON - {"content-length" if self.command == "HEAD" else ""}
+        names = [name for name in map(str.lower, response.headers) if name not in dropped]
+        return Answer(response.status, answer, {k: response.getheader(k, "") for k in names})
+
+    def _handle(self) -> None:
+        length = int(self.headers.get("content-length", 0))
+        self.body = self.rfile.read(length)
+        answer = None
+        # Half a request, and one of a length that nobody told, goes no further.
+        if len(self.body) == length and "transfer-encoding" not in self.headers:
+            answer = self.server.proxy.answer(self)
+        if answer is None:
+            self.close_connection = True
+            return
+        self.send_response_only(answer.status)
+        headers = {"content-length": str(len(answer.body))} | answer.headers
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+            self.close_connection |= int(headers["content-length"]) > len(answer.body)
+
+    # The names by which http.server asks.
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        """Stay quiet: stderr is a notebook's output."""
