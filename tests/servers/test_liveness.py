@@ -21,7 +21,6 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from clickstream import consumer
 from clickstream.demo import Demo
 from clickstream.depth import STALLED_S
-from clickstream.faults import FaultProxy, Refuse
 from clickstream.flow import Flow
 from clickstream.settings import Settings
 from clickstream.topics import consumer_lag, waiting_s
@@ -35,6 +34,7 @@ from tests.servers.test_torture import (
     start,
     through,
 )
+from tests.support.faults import FaultProxy, Refuse
 
 __all__ = ["start"]  # a fixture
 
