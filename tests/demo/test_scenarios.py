@@ -16,7 +16,7 @@ from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.specs import AB_TEST, DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
 from clickstream.stage import Stage
-from tests.by_id import wait_until
+from tests.support.by_id import wait_until
 
 SOON_S = 10
 

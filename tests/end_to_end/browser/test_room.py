@@ -13,7 +13,7 @@ from clickstream.settings import Settings
 
 SLACK = 2
 """These machines are noisy: every bar at twice its value."""
-SCREENSHOTS = Path(__file__).parent.parent.parent / "build" / "screenshots"
+SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from clickstream import breaker
 from clickstream.breaker import Breaker, GivenUp
-from tests.by_id import wait_until
+from tests.support.by_id import wait_until
 
 
 class Crowd:

@@ -12,7 +12,7 @@ from clickstream import events, newsroom, properties, readers, sample, transitio
 from clickstream.errors import ConfigError
 from clickstream.sample import Sample
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent / "README.md"
 MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
 
 

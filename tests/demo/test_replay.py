@@ -16,7 +16,7 @@ from clickstream.letters import DeadLetter, Place
 from clickstream.poison import NO_SUCH_DAY
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
-from tests.by_id import MONDAY_MS, send_raw, stored_ids
+from tests.support.by_id import MONDAY_MS, send_raw, stored_ids
 
 CROWD = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 220))
 GOOD, OTHERS = CROWD[:200], CROWD[200:]

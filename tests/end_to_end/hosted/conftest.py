@@ -10,8 +10,8 @@ import pytest
 
 from clickstream import servers, topics
 from clickstream.settings import KafkaSettings, Settings
-from tests.hosted import secured
-from tests.hosted.secured import Authority, Kafka, OpenSearch
+from tests.support import secured
+from tests.support.secured import Authority, Kafka, OpenSearch
 
 USER, PASSWORD = "avnadmin", "kafka-pä55/word+="
 OPENSEARCH_PASSWORD = "open:pä55/word+="

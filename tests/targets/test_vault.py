@@ -18,7 +18,7 @@ import trustme
 from clickstream import hosted
 from clickstream.errors import ConfigError
 from clickstream.vault import Vault
-from tests.test_hosted import written
+from tests.targets.test_conf_files import written
 
 SECRETS = {"/v1/secret/data/clickstream/kafka": {"password": "hush-vault", "port": 5}}
 

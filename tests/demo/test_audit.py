@@ -11,7 +11,7 @@ from clickstream.audit import audit, since
 from clickstream.errors import ServerError
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
-from tests.by_id import MONDAY_MS, send, send_raw
+from tests.support.by_id import MONDAY_MS, send, send_raw
 
 
 def test_every_message_is_accounted_for(made: Settings) -> None:

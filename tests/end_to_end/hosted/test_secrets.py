@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter
 
 from clickstream import inspection, state, targets, topics
 from scripts.headless import NotebookClient
-from tests.hosted.conftest import OPENSEARCH_PASSWORD, PASSWORD, USER, Conf
+from tests.end_to_end.hosted.conftest import OPENSEARCH_PASSWORD, PASSWORD, USER, Conf
 
 SOURCE = """\
 from clickstream.demo import Demo

@@ -46,7 +46,7 @@ from clickstream.servers import Name
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
-from tests.by_id import (
+from tests.support.by_id import (
     MONDAY_MS,
     Consumer,
     documents,

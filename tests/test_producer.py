@@ -18,7 +18,7 @@ from clickstream.sessions import Session
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator, crowd_for
 from clickstream.stage import Stage
-from tests.by_id import wait_until
+from tests.support.by_id import wait_until
 
 MONDAY_MS = 1_767_571_200_000
 Freeze = Callable[[str], AbstractContextManager[None]]

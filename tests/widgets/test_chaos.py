@@ -16,7 +16,7 @@ from clickstream.backstage import CONSUMER, Backstage, _end_all
 from clickstream.demo import Demo
 from clickstream.errors import ServerError
 from clickstream.settings import Settings
-from tests.by_id import lag, wait_until
+from tests.support.by_id import lag, wait_until
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from clickstream.metrics import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
 from clickstream.stage import Stage
-from tests.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
+from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
 
 Freeze = Callable[[str], AbstractContextManager[None]]
 

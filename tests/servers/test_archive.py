@@ -15,7 +15,7 @@ from filelock import FileLock
 from clickstream import archive, cli_cache, fetch, listed
 from clickstream.errors import FetchError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 HOME = f"servers/opensearch-{fetch.OPENSEARCH_VERSION}"
 RUNTIME = "requirements.lock-0123456789abcdef-cpython-311-linux-x86_64"
 DEV = "requirements-dev.lock-0123456789abcdef-cpython-311-linux-x86_64"

@@ -22,10 +22,10 @@ from clickstream.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import KafkaSettings, Settings
 from scripts.headless import NotebookClient
-from tests.by_id import wait_until
-from tests.hosted import secured
-from tests.hosted.conftest import LEAST_POWER, Conf
-from tests.hosted.secured import Kafka, OpenSearch
+from tests.end_to_end.hosted.conftest import LEAST_POWER, Conf
+from tests.support import secured
+from tests.support.by_id import wait_until
+from tests.support.secured import Kafka, OpenSearch
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -10,8 +10,8 @@ import pytest
 from clickstream import hosted, opensearch, targets, topics
 from clickstream.errors import ClickstreamError, ServerError
 from clickstream.settings import KafkaSettings, Settings
-from tests.hosted.conftest import USER, Conf
-from tests.hosted.secured import Authority, Kafka, OpenSearch
+from tests.end_to_end.hosted.conftest import USER, Conf
+from tests.support.secured import Authority, Kafka, OpenSearch
 
 
 def go(folder: Path) -> Settings:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from clickstream import hosted, lab, targets, tls
 from clickstream.errors import ConfigError
-from tests.hosted.secured import Authority
+from tests.support.secured import Authority
 
 KAFKA = {
     "bootstrap.servers": "kafka.example.com:9092",

@@ -10,7 +10,7 @@ from benchmarks.screen import Notebook, lab
 from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
 
-SCREENSHOTS = Path(__file__).parent.parent.parent / "build" / "screenshots"
+SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"
 
 
 @pytest.fixture(scope="module")

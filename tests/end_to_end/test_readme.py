@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"^```sh(?P<mark>[^\n]*)\n(?P<script>.*?)^```", re.DOTALL | re.MULTILINE)
 THIS = "make test\n"
 """Is what runs this test."""

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from benchmarks import screen, stage
 from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
-from tests.by_id import wait_until
+from tests.support.by_id import wait_until
 
 WAIT = "print('waiting')\nroom.until(more=10**9, most_s=60)"
 

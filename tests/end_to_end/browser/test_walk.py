@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from scripts import walk
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 RANGE = "plot => plot._fullLayout.xaxis.range.map(String)"
 
 

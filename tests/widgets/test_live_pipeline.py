@@ -19,7 +19,7 @@ from clickstream.faults import FaultProxy, RejectItems
 from clickstream.flow import Flow
 from clickstream.reading import Reading
 from clickstream.settings import Settings
-from tests.by_id import lag, send, stored, wait_until
+from tests.support.by_id import lag, send, stored, wait_until
 
 
 def threads() -> list[str]:
