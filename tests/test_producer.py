@@ -4,8 +4,6 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
 from itertools import islice, pairwise
 from random import Random
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 
 from clickstream import events, producer, topics
-from clickstream.errors import ConfigError, DeliveryError, Interrupted
+from clickstream.errors import ConfigError, Interrupted
 from clickstream.sessions import Session
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator, crowd_for
@@ -21,7 +19,6 @@ from clickstream.stage import Stage
 from tests.support.by_id import wait_until
 
 MONDAY_MS = 1_767_571_200_000
-Freeze = Callable[[str], AbstractContextManager[None]]
 
 
 def live() -> Stage:
@@ -44,65 +41,6 @@ def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
     assert (report.sent, report.delivered, report.failed) == (5_000, 5_000, 0)
     assert report.bytes == sum(len(events.encode(event)) for event in sent)
     assert sorted(e.event_id for e in read_events(made)) == sorted(e.event_id for e in sent)
-
-
-def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
-    made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
-) -> None:
-    """While the broker stands still, events stay with their source; then all of them arrive."""
-    monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
-    taken = 0
-
-    def source() -> Iterator[events.Event]:
-        nonlocal taken
-        for event in islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 20_000):
-            taken += 1
-            yield event
-            if taken == 1_000:
-                at_one_thousand.set()
-                begin_again.wait(10)
-
-    at_one_thousand, begin_again = threading.Event(), threading.Event()
-    reports: list[producer.ProduceReport] = []
-    worker = threading.Thread(target=lambda: reports.append(producer.send(made.kafka, source())))
-    worker.start()
-    assert at_one_thousand.wait(30)
-    with frozen("kafka"):
-        begin_again.set()
-        time.sleep(2)
-        assert 2_000 <= taken <= 3_001
-    worker.join(60)
-
-    assert reports[0].delivered == reports[0].sent == 20_000
-    assert topics.count(made.kafka) == 20_000
-
-
-def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
-    made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
-) -> None:
-    """A full queue holds nobody up; what nobody acknowledged is counted as failed."""
-    monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
-    monkeypatch.setattr(producer, "_FLUSH_S", 1.0)
-    stop = threading.Event()
-    stopped_s: list[float] = []
-
-    def press() -> None:
-        stopped_s.append(time.monotonic())
-        stop.set()
-
-    pace = producer.Pace(100, rng=Random(1))
-
-    def freeze(report: producer.ProduceReport) -> None:
-        if not freezing:
-            freezing.append(True)
-            kafka.enter_context(frozen("kafka"))
-            pace.events_per_second = math.inf
-            threading.Timer(1.5, press).start()
-
-    freezing: list[bool] = []
-    with ExitStack() as kafka, pytest.raises(DeliveryError, match=r"of [\d,]+ events were not ack"):
-        producer.produce(made.kafka, live(), pace=pace, stop=stop, on_second=freeze)
-    assert time.monotonic() - stopped_s[0] < 8
 
 
 def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
@@ -155,7 +93,8 @@ def test_asking_for_nothing_is_refused(made: Settings, asked: dict[str, Any]) ->
         producer.produce(made.kafka, live(), pace=producer.Pace(20, rng=Random(1)), **asked)
 
 
-@pytest.mark.parametrize("rate", [800, 2_000])
+@pytest.mark.timed
+@pytest.mark.parametrize("rate", [pytest.param(800, marks=pytest.mark.slow), 2_000])
 def test_the_mean_rate_is_kept(made: Settings, rate: float) -> None:
     """Five seconds of events take their time within twice the promised 5 %."""
     pace = producer.Pace(rate, rng=Random(4))
@@ -164,6 +103,8 @@ def test_the_mean_rate_is_kept(made: Settings, rate: float) -> None:
     assert report.events_per_second == pytest.approx(rate, rel=0.10)
 
 
+@pytest.mark.timed
+@pytest.mark.slow
 def test_a_slow_rate_is_kept_within_three_sigma(made: Settings) -> None:
     """At 20 events/s for six seconds the count is 120 within 3√n."""
     pace = producer.Pace(20, rng=Random(5))
@@ -172,6 +113,8 @@ def test_a_slow_rate_is_kept_within_three_sigma(made: Settings) -> None:
     assert abs(report.sent - 120) <= 3 * math.sqrt(120)
 
 
+@pytest.mark.timed
+@pytest.mark.slow
 def test_events_are_spread_as_chance_spreads_them(made: Settings) -> None:
     """Counts of equal spans are as dispersed as a Poisson process makes them, 0.8 to 1.3."""
     pace = producer.Pace(1_000, rng=Random(6))
@@ -185,6 +128,8 @@ def test_events_are_spread_as_chance_spreads_them(made: Settings) -> None:
     assert 0.8 < dispersion < 1.3
 
 
+@pytest.mark.timed
+@pytest.mark.slow
 def test_the_slider_goes_from_20_to_5000_and_back_with_every_session_kept(made: Settings) -> None:
     """Each turn acts within a second; nobody is logged out, and nobody begins anew, by it."""
     pace = producer.Pace(20, rng=Random(12))
@@ -225,6 +170,7 @@ def test_the_slider_goes_from_20_to_5000_and_back_with_every_session_kept(made: 
         assert session.next == len(session.actions) or id(session) in still_open
 
 
+@pytest.mark.timed
 def test_the_rate_changes_while_running(made: Settings) -> None:
     """A change acts within a second, even on an event that is waited for."""
     pace = producer.Pace(0.2, rng=Random(7))
@@ -260,6 +206,7 @@ def test_no_event_is_in_the_future_and_time_never_goes_back(made: Settings) -> N
         by_reader[event.user_id] = event.timestamp
 
 
+@pytest.mark.slow
 def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(made: Settings) -> None:
     """Past events carry their own time; from now on the rate is the crowd's natural one."""
     now_ms = int(time.time() * 1000)
@@ -276,6 +223,7 @@ def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(made: Set
     assert max(after - before for before, after in pairwise(live)) < 2_000
 
 
+@pytest.mark.slow
 def test_a_day_is_played_in_a_moment_from_a_past_start(made: Settings) -> None:
     """A crowd that starts a day ago catches up with now, with every hour of the day in it."""
     now_ms = int(time.time() * 1000)

@@ -1,6 +1,7 @@
 """One search, and its answer equals a recount of the topic's own messages."""
 
 import re
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -36,7 +37,7 @@ MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
 @pytest.fixture(scope="module")
 def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
     """Six hours of events, some sent twice, indexed; and the messages as a table."""
-    own = settings.in_namespace("test-queries-site")
+    own = settings.in_namespace(f"site-{uuid.uuid4().hex[:8]}")
     client = opensearch.connect(own.opensearch)
     try:
         topics.ensure_topics(own.kafka)
@@ -60,7 +61,7 @@ def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
 @pytest.fixture(scope="module")
 def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
     """Ten minutes in which every scenario plays, as `site`."""
-    own = settings.in_namespace("test-queries-played")
+    own = settings.in_namespace(f"played-{uuid.uuid4().hex[:8]}")
     client = opensearch.connect(own.opensearch)
     start_ms = MONDAY_MS + 9 * 3_600_000
     try:

@@ -4,19 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import islice
 
 import pytest
 from confluent_kafka import Producer
 
-from clickstream import consumer, events, index, letters, opensearch, producer, topics
+from clickstream import consumer, events, letters, producer, topics
 from clickstream.errors import EventError
 from clickstream.letters import DeadLetter, Place
 from clickstream.poison import NO_SUCH_DAY
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
-from tests.support.by_id import MONDAY_MS, send_raw, stored_ids
+from tests.support.by_id import MONDAY_MS, namespace, send_raw, stored_ids
 
 CROWD = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 220))
 GOOD, OTHERS = CROWD[:200], CROWD[200:]
@@ -221,19 +220,10 @@ def clickstream(*arguments: str, fed: str = "") -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture
-def default(settings: Settings) -> Iterator[Settings]:
-    """The names that the command uses, made and empty, and gone afterwards."""
-    client = opensearch.connect(settings.opensearch)
-
-    def clear() -> None:
-        topics.delete_topics(settings.kafka)
-        index.delete_index(client, settings.opensearch.index)
-
-    clear()
-    topics.ensure_topics(settings.kafka)
-    index.ensure_index(client, settings.opensearch.index)
-    yield settings
-    clear()
+def default(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The names that the command uses, which the environment names."""
+    monkeypatch.setenv("CLICKSTREAM_NAMESPACE", namespace(made))
+    return made
 
 
 def test_the_command_lists_and_replays(default: Settings) -> None:
@@ -241,7 +231,7 @@ def test_the_command_lists_and_replays(default: Settings) -> None:
     nothing = clickstream("dlq", "list")
     assert (nothing.returncode, nothing.stdout) == (
         0,
-        "no dead letters in clickstream-events-dlq\n",
+        f"no dead letters in {default.kafka.dead_letter_topic}\n",
     )
     assert clickstream("dlq", "list", "--json").stdout == ""
     send_raw(
@@ -261,7 +251,9 @@ def test_the_command_lists_and_replays(default: Settings) -> None:
     assert all(line.isprintable() and len(line) <= 100 for line in lines)
     assert sum("EventError  " in line for line in lines) == 5
     assert any(r"unknown field `\x1b[5m`" in line for line in lines)
-    assert total.startswith("6 dead letters in clickstream-events-dlq: 5 EventError, 1 ")
+    assert total.startswith(
+        f"6 dead letters in {default.kafka.dead_letter_topic}: 5 EventError, 1 "
+    )
     newest = clickstream("dlq", "list", "-n", "2").stdout.splitlines()
     assert newest[:2] == lines[4:]
     assert "the newest 2 shown" in newest[2]

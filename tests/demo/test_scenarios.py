@@ -106,6 +106,8 @@ def last_seconds(answer: Answer, number: int) -> float:
     return float(answer.frames[VOLUME.name]["count"].iloc[-number - 1 : -1].mean())
 
 
+@pytest.mark.timed
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
     made: Settings,

@@ -25,7 +25,7 @@ def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
     assert trip.events == 2_000
     assert "round trip of 2,000 events through topic" in str(trip)
     listed = opensearch.connect(made.opensearch).cat.indices(format="json")
-    assert [each for each in listed if "roundtrip" in each["index"]] == []
+    assert [each for each in listed if f"{made.opensearch.index}-roundtrip" in each["index"]] == []
     assert Demo(made).overview().messages == 0
 
 
@@ -51,6 +51,7 @@ def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
         assert (found.messages, found.lag, found.documents, found.newest) == (0, 0, 0, None)
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(180)
 def test_history_is_loaded_once_and_only_what_is_missing_is_added(made: Settings) -> None:
     """About 100,000 events of the last 48 full hours, in ten seconds or little more."""
@@ -233,6 +234,7 @@ def test_status_says_how_much_lies_where(settings: Settings) -> None:
         assert facts[count] >= 0
 
 
+@pytest.mark.timed
 def test_looking_takes_no_time_to_speak_of(made: Settings) -> None:
     """What a presenter looks at between two sentences answers within a second or two."""
     kit = Demo(made)

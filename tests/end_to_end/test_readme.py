@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"^```sh(?P<mark>[^\n]*)\n(?P<script>.*?)^```", re.DOTALL | re.MULTILINE)
 THIS = "make test\n"

@@ -1,21 +1,15 @@
 """The consumer under everything: killed, cut off, lied to, poisoned; always checked by id.
 
-`make test` runs the short forms, `make torture` the long ones of the same tests.
+`make test` runs five short forms, `make test-all` all of them, `make torture` the long ones.
 """
 
 import json
-import logging
-import os
 import random
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
-import psutil
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -27,7 +21,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from clickstream import bulks, consumer, events, index, opensearch, producer, servers, topics
+from clickstream import bulks, consumer, events, index, opensearch, producer, topics
 from clickstream.errors import BulkError, DeliveryError, ServerError
 from clickstream.faults import (
     Answer,
@@ -41,15 +35,12 @@ from clickstream.faults import (
     Reset,
     Storm,
 )
-from clickstream.metrics import IndexReport
-from clickstream.servers import Name
 from clickstream.settings import Settings
 from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from tests.end_to_end.conftest import Start
 from tests.support.by_id import (
     MONDAY_MS,
     Consumer,
-    documents,
     lag,
     send,
     send_raw,
@@ -58,90 +49,7 @@ from tests.support.by_id import (
     topic_ids,
     wait_until,
 )
-
-
-def assert_exactly_once(made: Settings, sent: list[str]) -> None:
-    """Nothing lost, nothing twice, nothing overwritten, nothing left to read."""
-    assert documents(made) == [(event_id, 1) for event_id in sent]
-    assert lag(made) == 0
-
-
-def through(made: Settings, proxy: FaultProxy) -> Settings:
-    """The same, with the proxy before OpenSearch."""
-    return replace(made, opensearch=replace(made.opensearch, url=proxy.url))
-
-
-class Running:
-    """A consumer in a thread of this process, with its report."""
-
-    def __init__(self, made: Settings, **options: object) -> None:
-        self.report = IndexReport()
-        self.error: Exception | None = None
-        self.progress_s: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(made, options))
-        self._thread.start()
-
-    def _run(self, made: Settings, options: dict[str, object]) -> None:
-        try:
-            consumer.index_topic(made, stop=self._stop, on_bulk=self._note, **options)  # type: ignore[arg-type]
-        except Exception as error:
-            self.error = error
-
-    def _note(self, report: IndexReport) -> None:
-        self.report = report
-        self.progress_s.append(time.monotonic())
-
-    def settled(self, messages: int, timeout_s: float = 60) -> None:
-        """Wait until so many messages are settled."""
-        wait_until(lambda: self.error is not None or self.report.messages >= messages, timeout_s)
-        assert self.error is None
-
-    def stop(self) -> IndexReport:
-        """End it; its report."""
-        self._stop.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-        if self.error is not None:
-            raise self.error
-        return self.report
-
-
-@contextmanager
-def running(made: Settings, **options: object) -> Iterator[Running]:
-    """A consumer for the length of the block; whatever happens, it is ended."""
-    worker = Running(made, **options)
-    try:
-        yield worker
-    finally:
-        worker._stop.set()
-        worker._thread.join(30)
-
-
-Start = Callable[..., Consumer]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start consumers in processes of their own; none outlives the test."""
-    started: list[Consumer] = []
-
-    def start_one(made: Settings, *, bulk_documents: int = 500) -> Consumer:
-        started.append(Consumer(made, bulk_documents=bulk_documents))
-        return started[-1]
-
-    yield start_one
-    for each in started:
-        if each.process.poll() is None:
-            each.kill()
-
-
-def kill_server(name: Name) -> None:
-    """Kill -9 a server of the test's own pair."""
-    (pid,) = [server.pid for server in servers.status() if server.name == name]
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: pid not in [server.pid for server in servers.status()], 20)
+from tests.support.delivery import assert_exactly_once, caught_up, running, through
 
 
 def shares(made: Settings) -> list[int]:
@@ -155,11 +63,6 @@ def assigned(made: Settings) -> list[int]:
     """How many partitions the group has given to how many members."""
     given = shares(made)
     return [sum(given), len(given)]
-
-
-def caught_up(made: Settings, timeout_s: float = 60) -> None:
-    """Wait for a lag of 0."""
-    wait_until(lambda: lag(made) == 0, timeout_s)
 
 
 # Processes that die.
@@ -186,66 +89,7 @@ def test_kills_in_the_middle_lose_nothing_and_double_nothing(
     assert_exactly_once(made, sent)
 
 
-def test_a_killed_broker_is_waited_for(made: Settings, is_long: bool) -> None:
-    """Kill -9 of Kafka under load; the consumer lives, goes on, and the ids agree."""
-    num_events, away_s = (1_000_000, 15) if is_long else (60_000, 3)
-    sent = send(made, num_events)
-    with running(made) as worker:
-        worker.settled(num_events // 10)
-        kill_server("kafka")
-        assert worker.report.messages < num_events
-        time.sleep(away_s)
-        servers.start("kafka")
-        back_s = time.monotonic()
-        sent += send(made, 10_000, seed=4)
-        worker.settled(num_events + 10_000, 120)
-        first_s = next(at for at in worker.progress_s if at > back_s)
-        caught_up(made)
-        worker.stop()
-
-    assert first_s - back_s < 20, "twice the promise"
-    assert_exactly_once(made, sorted(sent))
-
-
-def test_a_killed_opensearch_is_waited_for(
-    made: Settings, is_long: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Kill -9 of OpenSearch, back after a minute, and after longer than Kafka waits for a poll."""
-    outages_s, num_events = (60, 360), 1_000_000
-    if not is_long:
-        outages_s, num_events = (12,), 60_000
-        # Twelve seconds are past this, as six minutes are past Kafka's own five.
-        monkeypatch.setitem(consumer.PROPERTIES, "max.poll.interval.ms", 7_000)
-    admin = AdminClient(made.kafka.client_config())
-
-    def member() -> str:
-        found = admin.describe_consumer_groups([made.kafka.group_id])[made.kafka.group_id].result()
-        return str(found.members[0].member_id)
-
-    sent: list[str] = []
-    with running(made) as worker:
-        for place, away_s in enumerate(outages_s):
-            settled = len(sent)
-            sent += send(made, num_events, seed=place)
-            worker.settled(settled + num_events // 10)
-            before = member()
-            kill_server("opensearch")
-            assert worker.report.messages < len(sent)
-            time.sleep(away_s)
-            servers.start("opensearch")
-            back_s = time.monotonic()
-            worker.settled(len(sent), 120)
-            first_s = next(at for at in worker.progress_s if at > back_s)
-
-            assert member() == before, "it lost its seat in the group"
-            assert first_s - back_s < 10, "twice the promise"
-        caught_up(made)
-        worker.stop()
-    assert worker.report.retried > 0
-    assert_exactly_once(made, sorted(sent))
-
-
-@pytest.mark.parametrize("graceful", [True, False])
+@pytest.mark.parametrize("graceful", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_members_come_and_go(made: Settings, is_long: bool, start: Start, graceful: bool) -> None:
     """Who leaves or hands over in peace leaves nothing to repeat; who is killed, little."""
     topics.delete_topics(made.kafka)
@@ -287,6 +131,7 @@ def test_members_come_and_go(made: Settings, is_long: bool, start: Start, gracef
     assert_exactly_once(made, sorted(sent))
 
 
+@pytest.mark.slow
 def test_what_a_paused_member_is_given_it_reads_later(
     made: Settings, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +168,7 @@ def test_what_a_paused_member_is_given_it_reads_later(
 # OpenSearch in trouble.
 
 
+@pytest.mark.slow
 def test_a_storm_is_weathered_and_only_what_was_rejected_is_sent_again(
     made: Settings, is_long: bool
 ) -> None:
@@ -386,6 +232,7 @@ def test_answers_lost_after_storing_double_nothing(
     assert_exactly_once(made, sent)
 
 
+@pytest.mark.slow
 def test_a_read_only_index_is_waited_for(made: Settings, is_long: bool) -> None:
     """Writes are blocked in the middle and freed again: it goes on by itself."""
     sent = send(made, 60_000)
@@ -439,6 +286,7 @@ def poison(event: events.Event, i: int) -> bytes | None:
     return kinds[i % len(kinds)]()
 
 
+@pytest.mark.slow
 def test_each_poisoned_message_is_dead_lettered_once_and_nothing_else_is(
     made: Settings, is_long: bool
 ) -> None:
@@ -472,6 +320,7 @@ def test_each_poisoned_message_is_dead_lettered_once_and_nothing_else_is(
     assert_exactly_once(made, sorted(sent))
 
 
+@pytest.mark.slow
 def test_a_request_over_the_servers_limit_is_halved_until_it_fits(made: Settings) -> None:
     """What is too large alone is a dead letter; all the rest is stored."""
     sent = send(made, 2_000)
@@ -504,6 +353,7 @@ def allow(made: Settings, topic: str, num_bytes: int) -> None:
         future.result()
 
 
+@pytest.mark.slow
 def test_dead_letters_that_nobody_takes_stop_the_consumer(made: Settings) -> None:
     """It stands still and says so; when the topic is mended, it goes on, and nothing is lost."""
     send_raw(made, b"{ not json")
@@ -518,38 +368,6 @@ def test_dead_letters_that_nobody_takes_stop_the_consumer(made: Settings) -> Non
     report = consumer.index_topic(made, until_caught_up=True)
     assert report.dead_lettered == 1
     assert report.stored + report.replayed == 1_000
-    assert_exactly_once(made, sent)
-
-
-def test_dead_letters_wait_for_a_broker_that_is_away(made: Settings) -> None:
-    """Kafka gone while a letter is on its way: the consumer lives, and the letter arrives.
-
-    Perhaps twice, for its offset may not have been committed; its place in the topic tells.
-    """
-    sent = send(made, 3_000)
-    in_the_way = threading.Event()
-
-    def kill_first(bulk: Exchange) -> Answer | None:
-        if not in_the_way.is_set():
-            kill_server("kafka")
-            in_the_way.set()
-        return bulk.forward()
-
-    send_raw(made, b"{ not json")
-    with FaultProxy(made.opensearch.url) as proxy:
-        proxy.fault = kill_first
-        with running(through(made, proxy)) as worker:
-            assert in_the_way.wait(30)
-            time.sleep(2)
-            assert worker.error is None
-            servers.start("kafka")
-            worker.settled(3_001)
-            caught_up(made)
-            worker.stop()
-
-    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
-    assert {letter.value for letter in letters} == {b"{ not json"}
-    assert len({letter.headers["clickstream.offset"] for letter in letters}) == 1
     assert_exactly_once(made, sent)
 
 
@@ -572,6 +390,7 @@ def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: 
 # Offsets that are not what they seem.
 
 
+@pytest.mark.slow
 def test_gaps_in_the_offsets_leave_no_lag(made: Settings) -> None:
     """Aborted transactions and a beginning that retention has cut off."""
     client = Producer(
@@ -612,6 +431,7 @@ def delete_below(made: Settings, offsets: dict[int, int]) -> None:
         future.result()
 
 
+@pytest.mark.slow
 def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None:
     """Of each key only the newest messages are left; the consumer reads over the gaps."""
     topics.ensure_topics(fresh.kafka)
@@ -641,6 +461,7 @@ def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None
     assert set(stored_ids(fresh)) >= set(topic_ids(fresh))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause_s", [0, 3])
 def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(
     made: Settings, pause_s: int
@@ -665,68 +486,3 @@ def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(
         consumer.index_topic(made, until_caught_up=True)
 
     assert_exactly_once(made, sorted(first + second))
-
-
-# All of it.
-
-
-def test_a_soak_with_one_fault_after_the_other(
-    made: Settings, is_long: bool, start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Live traffic and a random fault every few seconds; the ids agree, and memory stays."""
-    caplog.set_level(logging.ERROR)
-    soak_s, every_s, rate = (1_800, 60, 2_000) if is_long else (25, 5, 1_000)
-    rng = random.Random(5)
-    stop = threading.Event()
-    now_ms = int(time.time() * 1000)
-    crowd = Simulator(seed=6, start_ms=now_ms, live_from_ms=now_ms)
-    pace = producer.Pace(rate, rng=random.Random(1))
-    traffic = threading.Thread(
-        target=lambda: producer.produce(made.kafka, Stage(crowd), pace=pace, stop=stop)
-    )
-    with FaultProxy(made.opensearch.url) as proxy:
-        member, victim = start(through(made, proxy)), start(through(made, proxy))
-        watched = psutil.Process(member.process.pid)
-        traffic.start()
-        memory: list[int] = []
-
-        def kill_consumer() -> None:
-            nonlocal victim
-            victim.kill()
-            victim = start(through(made, proxy))
-
-        def storm() -> None:
-            proxy.fault = Storm(Refuse(429), Refuse(503), Reset(), LoseAnswer(), RejectItems())
-            time.sleep(every_s / 2)
-            proxy.fault = None
-
-        def away() -> None:
-            proxy.take_down()
-            time.sleep(every_s / 2)
-            proxy.bring_up()
-
-        def broker() -> None:
-            kill_server("kafka")
-            servers.start("kafka")
-
-        faults = [kill_consumer, storm, away, broker]
-        try:
-            ends_s = time.monotonic() + soak_s
-            struck = 0
-            while time.monotonic() < ends_s:
-                next_s = time.monotonic() + every_s
-                faults[struck % 4 if struck < 4 else rng.randrange(4)]()
-                struck += 1
-                time.sleep(max(0.0, next_s - time.monotonic()))
-                memory.append(watched.memory_info().rss)
-        finally:
-            stop.set()
-            traffic.join(60)
-            caught_up(made, 120)
-            member.stop()
-            victim.stop()
-    later = memory[len(memory) // 3 :]
-
-    assert struck >= 4
-    assert max(later) - min(later) < 60e6
-    assert_exactly_once(made, topic_ids(made))

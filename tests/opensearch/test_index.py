@@ -11,12 +11,6 @@ from clickstream.index import Outcome
 from clickstream.settings import OpenSearchSettings, Settings
 
 
-@pytest.fixture
-def client(settings: Settings) -> OpenSearch:
-    """A client of the tests' own node."""
-    return opensearch.connect(settings.opensearch)
-
-
 def action(number: int, **change: object) -> bytes:
     """One create action of a login event, with fields changed at will."""
     event_id = f"019b8b74-0000-7000-8000-{number:012x}"
@@ -80,18 +74,6 @@ def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> 
     client.indices.close(index=name)
 
     assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.REJECTED
-
-
-def test_a_read_only_cluster_is_unavailable(client: OpenSearch, made: Settings) -> None:
-    """It refuses the whole request, for now."""
-    block = {"persistent": {"cluster.blocks.read_only": True}}
-    lifted = {"persistent": {"cluster.blocks.read_only": None}}
-    client.cluster.put_settings(body=block)
-    try:
-        with pytest.raises(index.Unavailable, match="cluster_block_exception"):
-            index.bulk(client, made.opensearch.index, [action(1)])
-    finally:
-        client.cluster.put_settings(body=lifted)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from itertools import islice
 from confluent_kafka import Producer
 
 from clickstream import events, index, opensearch, producer, topics
-from clickstream.settings import Settings
+from clickstream.settings import KafkaSettings, Settings
 from clickstream.simulator import Simulator
 
 MONDAY_MS = 1_767_571_200_000
@@ -30,6 +30,11 @@ def send(made: Settings, num_events: int, *, seed: int = 3) -> list[str]:
 
     producer.send(made.kafka, noted())
     return sorted(ids)
+
+
+def namespace(made: Settings) -> str:
+    """What `CLICKSTREAM_NAMESPACE` has to name, for a command to use the same names."""
+    return made.kafka.topic.removeprefix(f"{KafkaSettings.topic}-")
 
 
 def send_raw(made: Settings, *values: bytes | None) -> None:

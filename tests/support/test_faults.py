@@ -3,12 +3,9 @@
 import http.client
 import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from random import Random
 from urllib.parse import urlsplit
@@ -16,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import index, opensearch
+from clickstream import index
 from clickstream.errors import BulkError, ServerError
 from clickstream.faults import (
     Answer,
@@ -32,94 +29,7 @@ from clickstream.faults import (
     Storm,
 )
 from clickstream.index import Outcome
-from clickstream.settings import Settings
-
-THREAD = "clickstream-fault-proxy"
-
-
-def event_id(number: int) -> str:
-    """The id of a login event."""
-    return f"019b8b74-0000-7000-8000-{number:012x}"
-
-
-def action(number: int, **change: object) -> bytes:
-    """One create action of a login event, with fields changed at will."""
-    document = {
-        "event_id": event_id(number),
-        "event_type": "login",
-        "timestamp": "2026-01-05T00:00:00.000Z",
-        "user_id": "reader-0042",
-        "session_id": "s",
-        "session_seq": number,
-        "device_type": "mobile",
-    } | change
-    return index.action(event_id(number), json.dumps(document).encode())
-
-
-class Stage:
-    """A proxy before the tests' OpenSearch, and one test's index seen from both sides of it."""
-
-    def __init__(self, fresh: Settings) -> None:
-        self.upstream = fresh.opensearch
-        self.name = fresh.opensearch.index
-        self.proxy = FaultProxy(fresh.opensearch.url, rng=Random(1))
-        self.client = self.new_client()
-
-    def new_client(self) -> OpenSearch:
-        """One that goes through the proxy."""
-        return opensearch.connect(replace(self.upstream, url=self.proxy.url))
-
-    def bulk(self, *actions: bytes) -> list[Outcome]:
-        """Send a bulk through the proxy."""
-        return [answer.outcome for answer in index.bulk(self.client, self.name, actions)]
-
-    def stored(self) -> list[int]:
-        """The numbers of the documents that OpenSearch really has."""
-        direct = opensearch.connect(self.upstream)
-        index.refresh(direct, self.name)
-        return sorted(int(found[-12:], 16) for found in index.ids(direct, self.name))
-
-    def address(self) -> tuple[str, int]:
-        """Where the proxy listens."""
-        url = urlsplit(self.proxy.url)
-        return str(url.hostname), int(url.port or 0)
-
-
-@pytest.fixture
-def stage(fresh: Settings) -> Iterator[Stage]:
-    """A proxy without a fault, before an empty index."""
-    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
-    stage = Stage(fresh)
-    with stage.proxy:
-        yield stage
-        stage.client.close()
-
-
-def threads_of_proxies() -> list[threading.Thread]:
-    """Those that live."""
-    return [thread for thread in threading.enumerate() if thread.name == THREAD]
-
-
-def in_background(work: Callable[[], object]) -> Future[object]:
-    """Start something on a thread that nobody has to wait for."""
-    future: Future[object] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except Exception as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Give a few seconds to what another thread does."""
-    deadline_s = time.monotonic() + 5
-    while not is_so():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+from tests.support.proxied import Stage, action, in_background, threads_of_proxies, wait_until
 
 
 def test_without_a_fault_the_client_sees_what_opensearch_answers(stage: Stage) -> None:
@@ -400,24 +310,6 @@ def test_closing_ends_a_wait_and_forwards_nothing(stage: Stage) -> None:
     assert time.monotonic() - started_s < 2
     assert threads_of_proxies() == []
     assert stage.stored() == []
-
-
-def test_closing_does_not_wait_for_opensearch(
-    stage: Stage, frozen: Callable[[str], AbstractContextManager[None]]
-) -> None:
-    """One that took a request and never answers holds no thread and no socket of the proxy."""
-    with frozen("opensearch"):
-        sent = in_background(lambda: stage.bulk(action(1)))
-        wait_until(lambda: stage.proxy.counts.documents_passed_on == 1)
-        started_s = time.monotonic()
-        stage.proxy.close()
-
-        assert time.monotonic() - started_s < 2
-        assert threads_of_proxies() == []
-        with pytest.raises(index.Unavailable):
-            sent.result(timeout=5)
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(stage.address())
 
 
 def test_half_a_request_goes_no_further(stage: Stage) -> None:

@@ -4,13 +4,12 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from clickstream import consumer, events, index, live, opensearch, servers, topics
+from clickstream import consumer, events, index, live, opensearch, topics
 from clickstream.admin import Admin
 from clickstream.demo import Demo
 from clickstream.depth import DepthGauge
@@ -20,16 +19,7 @@ from clickstream.flow import Flow
 from clickstream.reading import Reading
 from clickstream.settings import Settings
 from tests.support.by_id import lag, send, stored, wait_until
-
-
-def threads() -> list[str]:
-    """The kit's own, by name, but for the consumer's senders."""
-    names = (each.name for each in threading.enumerate())
-    return sorted(
-        name.removeprefix("clickstream-")
-        for name in names
-        if name.startswith("clickstream-") and "-bulk-" not in name
-    )
+from tests.widgets.conftest import threads
 
 
 def all_is_counted(found: Reading) -> bool:
@@ -42,19 +32,6 @@ def looks(flow: Flow, times: int) -> Iterator[Reading]:
     for _ in range(times):
         yield flow.read()
         time.sleep(0.05)
-
-
-@pytest.fixture
-def flow(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
-    """At rest, 200 events a second once it is started; nothing of it is left afterwards.
-
-    Its consumer has all the time to catch up: on a slow machine a second may not be enough.
-    """
-    monkeypatch.setattr("clickstream.flow._CATCH_UP_S", 20.0)
-    flow = Flow(Demo(made), events_per_second=200)
-    yield flow
-    flow.close()
-    assert threads() == []
 
 
 def test_the_gauge_says_what_the_topic_holds_and_what_waits(made: Settings) -> None:
@@ -102,6 +79,7 @@ def test_after_stop_all_numbers_agree(flow: Flow, made: Settings) -> None:
     assert (found.is_running, found.lag, found.trouble) == (False, 0, "")
 
 
+@pytest.mark.timed
 def test_another_rate_is_measured_within_a_second(flow: Flow) -> None:
     """Up and down again, while all goes on; the best of three, for a machine may stall."""
     flow.start()
@@ -170,60 +148,7 @@ def test_made_once_more_it_replaces_the_first(flow: Flow, made: Settings) -> Non
         other.close()
 
 
-def test_trouble_is_a_line_and_what_can_goes_on(flow: Flow, made: Settings) -> None:
-    """OpenSearch away: the lag grows and is seen; back again, it drains and the line is gone."""
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
-    with servers.taken_down("opensearch"):
-        wait_until(lambda: "OpenSearch" in flow.read().trouble, 20)
-        wait_until(lambda: flow.read().lag > 400, 20)
-        assert "\n" not in flow.read().trouble
-        assert flow.read().is_running
-    wait_until(lambda: flow.read().lag < 200 and not flow.read().trouble, 60)
-    flow.stop()
-    assert lag(made) == 0
-
-
-def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(flow: Flow, made: Settings) -> None:
-    """What readers did meanwhile waits in the producer; nothing that was acknowledged is lost."""
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
-    with servers.taken_down("kafka"):
-        wait_until(lambda: "Kafka" in flow.read().trouble, 10)  # twice what it should take
-        assert "\n" not in flow.read().trouble
-        before = flow.read().produced
-
-    def is_back() -> bool:
-        found = flow.read()
-        # What Kafka hands out once more does not make the lag look smaller than it is.
-        assert all_is_counted(found)
-        return not found.trouble and found.produced > before + 500 and found.lag < 100
-
-    ends_s = time.monotonic() + 60
-    while not is_back():
-        assert time.monotonic() < ends_s, (before, flow.read(), threads())
-        time.sleep(0.05)
-    flow.stop()
-    found = flow.read()
-    assert found.lag == 0
-    assert found.in_kafka == found.indexed == stored(made) >= found.produced
-
-
-def test_an_opensearch_that_hangs_is_told_within_seconds(
-    flow: Flow, made: Settings, frozen: Callable[[str], AbstractContextManager[None]]
-) -> None:
-    """Its client would wait half a minute; afterwards all goes on, and nothing is missing."""
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
-    with frozen("opensearch"):
-        wait_until(lambda: "OpenSearch has not answered for" in flow.read().trouble, 10)
-    wait_until(lambda: not flow.read().trouble and flow.read().lag < 100, 20)
-    flow.stop()
-    found = flow.read()
-    assert found.trouble == ""
-    assert found.produced == found.in_kafka == found.indexed == stored(made)
-
-
+@pytest.mark.slow
 def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: Settings) -> None:
     """All answers come, the charts move, and the lag only grows: the room says that it waits."""
     with FaultProxy(made.opensearch.url) as proxy:
@@ -242,31 +167,6 @@ def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: 
     assert stored(made) > 500
 
 
-def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
-    flow: Flow, made: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the number; once Kafka is back, Start goes on and all numbers agree."""
-    monkeypatch.setattr("clickstream.producer._FLUSH_S", 1.0)
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
-    with servers.taken_down("kafka"):
-        wait_until(lambda: "Kafka" in flow.read().trouble, 10)
-        wait_until(lambda: flow._sent.sent - flow._sent.delivered > 300, 20)
-        with pytest.raises(ServerError, match="Kafka did not answer"):
-            flow.stop()
-        lost = re.search(r"([\d,]+) of [\d,]+ events were not acknowledged", flow.read().trouble)
-        assert lost is not None, flow.read()
-        assert int(lost[1].replace(",", "")) > 200
-        assert threads() == []
-    flow.start()
-    # The consumer of before could not leave its seat; six seconds later it is free.
-    wait_until(lambda: flow.read().produced > 500 and flow.read().lag < 100, 40)
-    flow.stop()
-    found = flow.read()
-    assert found.produced <= found.in_kafka == found.indexed == stored(made)
-    assert (found.lag, found.trouble) == (0, "")
-
-
 def test_readers_stop_where_a_laptop_has_enough(
     flow: Flow, made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +183,7 @@ def test_readers_stop_where_a_laptop_has_enough(
     assert flow.read().trouble == ""
 
 
+@pytest.mark.slow
 def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None:
     """Five times the reactions show in the mix; a bot is there, and gone."""
     flow.events_per_second = 2_000
@@ -308,6 +209,7 @@ def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None
     assert "bot" not in flow.playing
 
 
+@pytest.mark.slow
 def test_others_may_index_at_the_same_time(flow: Flow, made: Settings) -> None:
     """As from a second notebook: it is said, all is counted, and a reset there is refused."""
     stop = threading.Event()
@@ -391,6 +293,7 @@ def test_the_room_says_empty_when_its_numbers_are(
     assert threads() == []
 
 
+@pytest.mark.slow
 def test_the_room_says_when_a_scenario_has_ended_by_itself(made: Settings) -> None:
     """What was to be watched for is taken back; another line stays."""
     room = live.ControlRoom(Demo(made), events_per_second=200)

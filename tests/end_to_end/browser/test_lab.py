@@ -10,6 +10,8 @@ from benchmarks.screen import Notebook, lab
 from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"
 
 

@@ -9,6 +9,8 @@ from playwright.sync_api import Page
 
 from benchmarks.screen import Notebook, lab
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 CELLS = (
     """
 import threading, time

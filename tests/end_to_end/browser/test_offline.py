@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import offline
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(240)
 def test_everything_works_without_a_network(chromium: str) -> None:

@@ -11,6 +11,8 @@ from benchmarks.stage import Seen
 from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 SLACK = 2
 """These machines are noisy: every bar at twice its value."""
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"

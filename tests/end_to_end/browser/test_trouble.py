@@ -14,6 +14,8 @@ from clickstream import index, opensearch, topics
 from clickstream.settings import Settings
 from tests.support.by_id import wait_until
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
 WAIT = "print('waiting')\nroom.until(more=10**9, most_s=60)"
 
 

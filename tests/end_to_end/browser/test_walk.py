@@ -7,6 +7,8 @@ from playwright.sync_api import Page, expect
 
 from scripts import walk
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent.parent
 RANGE = "plot => plot._fullLayout.xaxis.range.map(String)"
 

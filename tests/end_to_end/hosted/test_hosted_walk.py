@@ -27,6 +27,8 @@ from tests.support import secured
 from tests.support.by_id import wait_until
 from tests.support.secured import Kafka, OpenSearch
 
+pytestmark = pytest.mark.slow
+
 
 def environment(folder: Path) -> dict[str, str]:
     """That of a kernel which `clickstream demo` starts on the target."""

@@ -13,6 +13,8 @@ from clickstream.settings import KafkaSettings, Settings
 from tests.end_to_end.hosted.conftest import USER, Conf
 from tests.support.secured import Authority, Kafka, OpenSearch
 
+pytestmark = pytest.mark.slow
+
 
 def go(folder: Path) -> Settings:
     """Go to the target as every command does, and ask both servers."""

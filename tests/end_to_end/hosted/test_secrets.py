@@ -17,6 +17,8 @@ from clickstream import inspection, state, targets, topics
 from scripts.headless import NotebookClient
 from tests.end_to_end.hosted.conftest import OPENSEARCH_PASSWORD, PASSWORD, USER, Conf
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """\
 from clickstream.demo import Demo
 demo = Demo.attach()

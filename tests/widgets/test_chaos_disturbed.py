@@ -1,4 +1,7 @@
-"""The levers of the notebook about breaking things, on real servers."""
+"""The levers of the notebook about breaking things, on real servers.
+
+All of them in one worker: a state folder remembers one consumer.
+"""
 
 import json
 import os
@@ -46,7 +49,7 @@ def hosted(made: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("target", ["local", "hosted"])
+@pytest.mark.parametrize("target", ["local", pytest.param("hosted", marks=pytest.mark.slow)])
 def test_opensearch_goes_and_comes_under_live_traffic(
     made: Settings, hosted: Settings, target: str
 ) -> None:
@@ -110,6 +113,7 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
     assert not workers.is_running("traffic")
 
 
+@pytest.mark.slow
 def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted: Settings) -> None:
     """As in the notebook's exercise; and one that ends by itself is told, once, with why."""
     backstage = Backstage(Demo(hosted))
@@ -130,6 +134,7 @@ def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted
     backstage.watch(most_s=0.1)
 
 
+@pytest.mark.slow
 def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
     """A control room would take over what is killed; the seat of a killed one is no reader."""
     backstage, stop = Backstage(Demo(made)), threading.Event()
@@ -147,6 +152,7 @@ def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
     assert "more at work" not in backstage.start_consumer()
 
 
+@pytest.mark.slow
 def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
     hosted: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +198,7 @@ def test_what_ended_the_traffic_is_told_where_it_is_looked_at(made: Settings) ->
     backstage.watch(above=10, most_s=0.5)
 
 
+@pytest.mark.slow
 def test_the_consumer_says_in_its_log_why_it_waits(made: Settings) -> None:
     """One line a try, and no traceback, while OpenSearch is away."""
     backstage = Backstage(Demo(made))

@@ -1,0 +1,87 @@
+"""What tests of delivery in trouble share: a consumer in a thread, and how it is judged."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from clickstream import consumer, servers
+from clickstream.faults import FaultProxy
+from clickstream.metrics import IndexReport
+from clickstream.servers import Name
+from clickstream.settings import Settings
+from tests.support.by_id import documents, lag, wait_until
+
+
+def assert_exactly_once(made: Settings, sent: list[str]) -> None:
+    """Nothing lost, nothing twice, nothing overwritten, nothing left to read."""
+    assert documents(made) == [(event_id, 1) for event_id in sent]
+    assert lag(made) == 0
+
+
+def through(made: Settings, proxy: FaultProxy) -> Settings:
+    """The same, with the proxy before OpenSearch."""
+    return replace(made, opensearch=replace(made.opensearch, url=proxy.url))
+
+
+class Running:
+    """A consumer in a thread of this process, with its report."""
+
+    def __init__(self, made: Settings, **options: object) -> None:
+        self.report = IndexReport()
+        self.error: Exception | None = None
+        self.progress_s: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(made, options))
+        self._thread.start()
+
+    def _run(self, made: Settings, options: dict[str, object]) -> None:
+        try:
+            consumer.index_topic(made, stop=self._stop, on_bulk=self._note, **options)  # type: ignore[arg-type]
+        except Exception as error:
+            self.error = error
+
+    def _note(self, report: IndexReport) -> None:
+        self.report = report
+        self.progress_s.append(time.monotonic())
+
+    def settled(self, messages: int, timeout_s: float = 60) -> None:
+        """Wait until so many messages are settled."""
+        wait_until(lambda: self.error is not None or self.report.messages >= messages, timeout_s)
+        assert self.error is None
+
+    def stop(self) -> IndexReport:
+        """End it; its report."""
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+        return self.report
+
+
+@contextmanager
+def running(made: Settings, **options: object) -> Iterator[Running]:
+    """A consumer for the length of the block; whatever happens, it is ended."""
+    worker = Running(made, **options)
+    try:
+        yield worker
+    finally:
+        worker._stop.set()
+        worker._thread.join(30)
+
+
+def caught_up(made: Settings, timeout_s: float = 60) -> None:
+    """Wait for a lag of 0."""
+    wait_until(lambda: lag(made) == 0, timeout_s)
+
+
+def kill_server(name: Name) -> None:
+    """Kill -9 a server of the test's own pair."""
+    (pid,) = [server.pid for server in servers.status() if server.name == name]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in [server.pid for server in servers.status()], 20)
