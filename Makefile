@@ -6,7 +6,7 @@ INSTALL = command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; instal
 	(Debian and Ubuntu: apt install python3-venv), or name yours: make PYTHON=python3.12 demo" >&2; exit 1; }; \
 	"$(PYTHON)" scripts/install.py
 
-# Test, torture, walk, bench, bench-stage and pictures: servers, ports and state of their own, and no word of a target.
+# Test, test-all, torture, walk, bench, bench-stage and pictures: servers, ports and state of their own, and no word of a target.
 # Only the cache and the mirror are shared. They start from nothing, and whatever happens,
 # their servers are taken down.
 APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
@@ -17,7 +17,18 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@ build/no-conf; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-.PHONY: help demo test torture walk report bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
+# Three runs on one pair, each whatever became of the one before; 5 says that nothing was selected.
+# Two workers share the pair; what disturbs it has it alone, and what is timed has the machine.
+# $(call RUNS,and not slow)
+RUNS = failed=0; \
+	run() { $(BIN)/python -m pytest "$$@" $(PYTEST) || [ $$? = 5 ] || failed=1; }; \
+	$(BIN)/clickstream --target local up >/dev/null; \
+	run -n 2 --dist worksteal -m "not disturbed and not timed $(1)"; \
+	run -m "disturbed $(1)"; \
+	run -m "timed and not disturbed $(1)"; \
+	exit $$failed
+
+.PHONY: help demo test test-all torture walk report bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
@@ -25,11 +36,14 @@ help:  ## list these targets
 demo: venv  ## fetch what is missing, start everything, open JupyterLab
 	@$(BIN)/clickstream demo
 
-test: dev  ## lint, fast tests, tests on real servers, every notebook
-	@$(APART) $(MAKE) --no-print-directory lint && $(BIN)/python -m pytest -n 2 $(PYTEST)
+test: dev  ## lint, fast tests, tests on real servers, every notebook; before each push
+	@$(APART) $(MAKE) --no-print-directory lint; $(call RUNS,and not slow)
+
+test-all: dev  ## the same with all that takes long: README in a clone, browser, hosted, torture
+	@$(APART) $(MAKE) --no-print-directory lint; $(call RUNS)
 
 torture: dev  ## the tests of delivery at full length: kills, outages, storms, a soak; an hour
-	@$(APART) $(BIN)/python -m pytest -v tests/servers/test_torture.py --torture $(PYTEST)
+	@$(APART) $(BIN)/python -m pytest -v tests/end_to_end/test_torture*.py --torture $(PYTEST)
 
 walk: dev  ## run every notebook and write each as HTML under build/walk/
 	@$(APART) $(BIN)/python -m scripts.walk build/walk

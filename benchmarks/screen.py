@@ -1,6 +1,6 @@
 """A JupyterLab and a Chromium of their own: what an audience sees, and how much it moves.
 
-For the tests in `tests/browser`, `make bench-stage` and `make pictures`. Nothing in here
+For the tests in `tests/end_to_end/browser`, `make bench-stage` and `make pictures`. Nothing in here
 sleeps for a fixed time and hopes: what is waited for is looked at.
 """
 

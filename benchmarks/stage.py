@@ -1,7 +1,7 @@
 """`make bench-stage`: the control room before an audience, measured in a real Chromium.
 
 Notebook 06 runs in a JupyterLab of its own under 1,000 events a second. Each row is what a
-viewer would notice; `tests/browser` asserts the same at twice the bar.
+viewer would notice; `tests/end_to_end/browser` asserts the same at twice the bar.
 """
 
 from __future__ import annotations

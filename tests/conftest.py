@@ -1,4 +1,9 @@
-"""One real pair for all tests, and for each test names of its own."""
+"""One real pair for all tests, and for each test names of its own.
+
+A file `test_*_disturbed.py` holds what stops, freezes or kills a server of that pair, or needs
+what there is one of in its state folder; such files run in one worker. What measures seconds is
+marked `timed` and runs alone; what only `make test-all` runs is marked `slow`.
+"""
 
 import os
 import re
@@ -7,45 +12,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from clickstream import index, opensearch, servers, topics
 from clickstream.settings import Settings
 
-APART = (
-    *("test_readme.py", "test_servers.py", "test_simulator.py", "test_cli.py"),
-    *("test_offline.py", "test_walk.py"),
-    "pair_of_its_own",
-)
-"""What takes long and needs no shared pair; the README's commands wait more than they compute."""
-
-SHARED = ("tests/browser/", "tests/notebooks/", "tests/servers/")
-"""Whose tests need the shared pair, but for those apart."""
-
-
-class Shares(LoadScopeScheduling):
-    """Shares the tests out to two workers, one of them with the pair.
-
-    Not by xdist's own groups: those of 3.8 are not seen by pytest 9.2.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        if any(name in nodeid for name in APART):
-            return "apart"
-        if nodeid.startswith(SHARED):
-            return "pair"
-        # For whichever worker is through first: `hosted` has a pair of its own, and the rest
-        # only computes, away from what is timed.
-        return "hosted" if nodeid.startswith("tests/hosted/") else "reckoning"
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
-    """Let xdist use it, the shares in the order in which they are found."""
-    config.option.loadscopereorder = False
-    return Shares(config, log)
+BUILD = Path(__file__).parent.parent / "build"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,11 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="the long forms: about an hour")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give the long forms their time."""
-    if config.getoption("--torture"):
-        for item in items:
+    """Mark what disturbs, give the long forms their time, and let the longest files begin."""
+    for item in items:
+        if item.path.stem.endswith("_disturbed"):
+            item.add_marker("disturbed")
+        if config.getoption("--torture"):
             item.add_marker(pytest.mark.timeout(3_600))
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
 
 
 @pytest.fixture
@@ -68,15 +45,17 @@ def is_long(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pair in the state folder that `make test` names, or else in one of its own.
+    """A pair in the state folder that `make test` names and ends, or else one of its own.
 
     Any other that is named may be a demo's.
     """
+    is_given = Path(os.environ.get("CLICKSTREAM_STATE", ".")).is_relative_to(BUILD)
     with pytest.MonkeyPatch.context() as patch:
-        named = Path(os.environ.get("CLICKSTREAM_STATE", "."))
-        if not named.is_relative_to(Path(__file__).parent.parent / "build"):
-            patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
         patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
+        if is_given:
+            yield servers.up()  # beside another worker, so that neither may end it
+            return
+        patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
         yield servers.up()
         servers.down()
 
@@ -87,6 +66,8 @@ def fresh(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settin
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
     own = settings.in_namespace(f"{name}-{uuid.uuid4().hex[:8]}")
     yield own
+    if request.node.get_closest_marker("disturbed"):
+        servers.up()  # a test that failed may have left one down, and the next one needs both
     topics.delete_topics(own.kafka)
     index.delete_index(opensearch.connect(own.opensearch), own.opensearch.index)
 

@@ -1,0 +1,471 @@
+"""One search, and its answer equals a recount of the topic's own messages."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pytest
+from opensearchpy import OpenSearch
+
+from clickstream import (
+    charts,
+    consumer,
+    events,
+    index,
+    opensearch,
+    producer,
+    queries,
+    scenarios,
+    topics,
+)
+from clickstream.errors import ConfigError, ServerError
+from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
+from clickstream.settings import OpenSearchSettings, Settings
+from clickstream.simulator import Simulator
+from clickstream.specs import ON_TOP
+from clickstream.stage import Stage
+
+MONDAY_MS = 1_767_571_200_000
+MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
+
+
+@pytest.fixture(scope="module")
+def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
+    """Six hours of events, some sent twice, indexed; and the messages as a table."""
+    own = settings.in_namespace(f"site-{uuid.uuid4().hex[:8]}")
+    client = opensearch.connect(own.opensearch)
+    try:
+        topics.ensure_topics(own.kafka)
+        index.ensure_index(client, own.opensearch.index)
+        crowd = Simulator(seed=13, start_ms=MONDAY_MS + 8 * 3_600_000, readers=1_500)
+        sent = list(crowd.events(until_ms=MONDAY_MS + 14 * 3_600_000))
+        producer.send(own.kafka, sent)
+        producer.send(own.kafka, sent[:500])
+        consumer.index_topic(own, until_caught_up=True)
+        index.refresh(client, own.opensearch.index)
+        found = [events.decode(message.value or b"") for message in topics.read(own.kafka)]
+        assert len(found) == len(sent) + 500
+        table = pd.DataFrame([msgspec.structs.asdict(event) for event in found])
+        table["timestamp"] = pd.to_datetime(table["timestamp"])
+        yield client, own.opensearch.index, table.drop_duplicates("event_id")
+    finally:
+        topics.delete_topics(own.kafka)
+        index.delete_index(client, own.opensearch.index)
+
+
+@pytest.fixture(scope="module")
+def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
+    """Ten minutes in which every scenario plays, as `site`."""
+    own = settings.in_namespace(f"played-{uuid.uuid4().hex[:8]}")
+    client = opensearch.connect(own.opensearch)
+    start_ms = MONDAY_MS + 9 * 3_600_000
+    try:
+        topics.ensure_topics(own.kafka)
+        index.ensure_index(client, own.opensearch.index)
+        stage = Stage(Simulator(seed=14, start_ms=start_ms, readers=60_000))
+        sent: list[Event] = []
+        for minute, names in enumerate(PLAYED):
+            sent += stage.events(until_ms=start_ms + 60_000 * minute)
+            for name in names:
+                stage.start(scenarios.make(name))
+        sent += stage.close()
+        producer.send(own.kafka, sent)
+        consumer.index_topic(own, until_caught_up=True)
+        index.refresh(client, own.opensearch.index)
+        found = [events.decode(message.value or b"") for message in topics.read(own.kafka)]
+        table = pd.DataFrame([msgspec.structs.asdict(event) for event in found])
+        table["timestamp"] = pd.to_datetime(table["timestamp"])
+        yield client, own.opensearch.index, table.drop_duplicates("event_id")
+    finally:
+        topics.delete_topics(own.kafka)
+        index.delete_index(client, own.opensearch.index)
+
+
+PLAYED = (
+    *(
+        (),
+        ("ab-test:lift=2",),
+        ("dirty-data:late=0.1",),
+        ("bot:seconds=300",),
+    ),
+    *(("breaking-news:seconds=120",), ("comment-storm:seconds=90",), ("device-outage",)),
+    *((), ("logout-wave",), ()),
+)
+"""What begins in which minute."""
+
+
+def recount(table: pd.DataFrame, field: str) -> dict[Any, int]:
+    """Count the rows of each value."""
+    return {key: int(n) for key, n in table[field].value_counts().items()}
+
+
+def number(cell: str) -> int:
+    """The count that a table's cell shows."""
+    return int(re.sub(r"<[^>]+>|,", "", cell))
+
+
+def counted(frame: pd.DataFrame, field: str) -> dict[Any, int]:
+    """An answer's frame as the same kind of dictionary."""
+    return dict(zip(frame[field], frame["count"], strict=True))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {},
+        {"category": "sports"},
+        {"device": "tablet"},
+        {"category": "tech", "device": "mobile"},
+        {"since": MONDAY + timedelta(hours=9, minutes=17), "until": MONDAY + timedelta(hours=11)},
+        {"since": MONDAY + timedelta(hours=8, minutes=50), "bucket_s": 10_800},
+        {"until": MONDAY + timedelta(hours=11, minutes=3), "device": "desktop", "bucket_s": 777},
+    ],
+    ids=str,
+)
+def test_every_figure_equals_a_recount(
+    site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any]
+) -> None:
+    """By distinct event id, whatever the window and the filters; exact, and it says so."""
+    client, name, table = site
+    since = question.get("since", table["timestamp"].min())
+    until = question.get("until", table["timestamp"].max() + timedelta(milliseconds=1))
+    table = table[(table["timestamp"] >= since) & (table["timestamp"] < until)]
+    if "category" in question:
+        table = table[table["article_category"] == question["category"]]
+    if "device" in question:
+        table = table[table["device_type"] == question["device"]]
+    answer = queries.ask(client, name, top=25, **question)
+    figures = charts.draw(answer, tz="UTC")
+
+    assert answer.count_error == 0
+    assert answer.total == len(table) > 100
+
+    kinds = answer.frames["event-types"]
+    assert counted(kinds, "event_type") == recount(table, "event_type")
+    assert list(figures["event-types"].data[0]["values"]) == list(kinds["count"])
+
+    volume, width = answer.frames["volume"], timedelta(seconds=answer.bucket_s)
+    bucket = (table["timestamp"] - answer.since) // width
+    wanted = [int((bucket == i).sum()) for i in range(-((answer.since - answer.until) // width))]
+    assert list(volume["count"]) == wanted
+    assert sum(wanted) == len(table)
+    starts = [answer.since + i * width for i in range(len(wanted))]
+    assert list(volume["timestamp"]) == starts
+    drawn = figures["volume"].data[0]
+    assert list(drawn.y) == wanted
+    assert [pd.Timestamp(x, tz="UTC") for x in drawn.x] == starts
+
+    top = answer.frames["top-users"]
+    by_user = recount(table, "user_id")
+    assert counted(top, "user_id") == {user: by_user[user] for user in top["user_id"]}
+    assert list(top["count"]) == sorted(by_user.values(), reverse=True)[: len(top)]
+    assert list(figures["top-users"].data[0].x) == list(top["count"])
+
+    about = table.dropna(subset="article_category")
+    pairs = about.groupby(["device_type", "article_category"]).size().to_dict()
+    grid = answer.frames["device-category"]
+    found = {(device, category): n for device, category, n in grid.itertuples(index=False)}
+    assert found == {(d, c): pairs.get((d, c), 0) for d in DEVICE_TYPES for c in CATEGORIES}
+    drawn = figures["device-category"].data[0]
+    assert (tuple(drawn.y), tuple(drawn.x)) == (DEVICE_TYPES, CATEGORIES)
+    for device, row in zip(drawn.y, drawn.z, strict=True):
+        assert list(row) == [found[device, category] for category in drawn.x]
+    written = figures["device-category-table"].data[0].cells["values"]
+    rows = [[number(column[i]) for column in written[1:]] for i in range(len(DEVICE_TYPES) + 1)]
+    for device, row in zip(DEVICE_TYPES, rows, strict=False):
+        counts = [found[device, category] for category in CATEGORIES]
+        assert row == [*counts, sum(counts)]
+    assert rows[-1] == [*map(sum, zip(*rows[:-1], strict=True))]
+    assert rows[-1][-1] == len(about)
+
+
+@pytest.mark.parametrize("bucket_s", [10, 60, 777])
+def test_what_scenarios_add_equals_a_recount(
+    played: tuple[OpenSearch, str, pd.DataFrame], bucket_s: int
+) -> None:
+    """By bucket and scenario, as a part of all events; what is only labelled is not in it."""
+    client, name, table = played
+    answer = queries.ask(client, name, bucket_s=bucket_s)
+    volume, added = answer.frames["volume"], answer.frames["volume-scenarios"]
+    bucket = (table["timestamp"] - answer.since) // timedelta(seconds=bucket_s)
+    drawn = charts.draw(answer, tz="UTC")["volume"].data
+
+    assert set(recount(table, "scenario")) == {*ON_TOP, "ab-test", "dirty-data"}
+    assert volume["count"].sum() == answer.total == len(table)
+    assert list(added["scenario"].unique()) == list(ON_TOP)
+    assert [trace.name for trace in drawn] == ["normal traffic", *ON_TOP]
+    for trace in drawn[1:]:
+        own = added[added["scenario"] == trace.name]
+        counts = bucket[table["scenario"] == trace.name].value_counts()
+        assert list(own["timestamp"]) == list(volume["timestamp"])
+        assert list(own["count"]) == [counts.get(i, 0) for i in range(len(volume))]
+        assert list(trace.y) == list(own["count"])
+    assert list(sum(pd.Series(trace.y) for trace in drawn)) == list(volume["count"])
+    assert (volume["count"] >= added.groupby("timestamp")["count"].sum().to_numpy()).all()
+
+
+def test_a_reader_whom_a_scenario_made_is_known_by_it(
+    played: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """By which most of his events are; who is in an arm of a test is a reader like others."""
+    client, name, table = played
+    top = queries.ask(client, name, top=40_000).frames["top-users"]
+    found = dict(zip(top["user_id"], top["scenario"], strict=True))
+    on_top = table["scenario"].where(table["scenario"].isin(ON_TOP), "")
+    shares = pd.crosstab(table["user_id"], on_top, normalize="index")
+
+    assert top.iloc[0]["user_id"] == "reader-bot"
+    assert {"", "bot", "breaking-news", "comment-storm"} <= set(found.values()) <= {"", *ON_TOP}
+    for user, share in shares.iterrows():
+        assert share.max() <= 0.5 or found[user] == share.idxmax(), user
+        assert share.max() > 0.5 or found[user] == ""
+
+
+def test_an_ab_test_equals_a_recount(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
+    """Dirty data's variants are no arms; likes trebled in B are seen after minutes."""
+    client, name, table = played
+    answer = queries.ask(client, name)
+    grid = answer.frames["ab-test"]
+    test = table[table["scenario"] == "ab-test"]
+    pairs = test.groupby(["variant", "event_type"]).size().to_dict()
+    figure = charts.draw(answer, tz="UTC")["ab-test"]
+
+    assert "late" in set(table["variant"])
+    assert list(grid["variant"]) == ["A"] * len(EVENT_TYPES) + ["B"] * len(EVENT_TYPES)
+    assert list(grid["event_type"]) == [*EVENT_TYPES] * 2
+    assert list(grid["count"]) == [
+        pairs.get((arm, event_type), 0) for arm in "AB" for event_type in EVENT_TYPES
+    ]
+    assert re.search(r"B has \d\.\d likes in 100 views, A \d\.\d<", figure.layout.title.text)
+
+
+def test_before_any_scenario_the_answer_has_its_shape_without_rows(
+    played: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """Same columns and types as with all of them."""
+    client, name, table = played
+    busy = queries.ask(client, name).frames
+    quiet = queries.ask(client, name, until=table["timestamp"].min() + timedelta(seconds=50))
+
+    assert quiet.total > 100
+    for key in ("volume-scenarios", "ab-test"):
+        assert quiet.frames[key].empty
+        assert quiet.frames[key].dtypes.to_dict() == busy[key].dtypes.to_dict()
+    assert set(quiet.frames["top-users"]["scenario"]) == {""}
+    assert "ab-test" not in charts.draw(quiet, tz="UTC")
+    assert len(charts.draw(quiet, tz="UTC")["volume"].data) == 1
+
+
+def test_all_the_answers_are_one_search(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
+    """OpenSearch itself counts them; with both ends given none is needed to look for these."""
+    client, name, table = played
+    since = table["timestamp"].min()
+
+    def searches() -> int:
+        found = client.indices.stats(index=name, metric="search")
+        return int(found["_all"]["primaries"]["search"]["query_total"])
+
+    before = searches()
+    queries.ask(client, name, since=since, until=since + timedelta(minutes=7, seconds=3))
+    assert searches() == before + 1
+
+
+def test_the_most_buckets_of_all_scenarios_are_within_opensearch_s_limit(made: Settings) -> None:
+    """Ten thousand buckets, and in each of them as many scenarios as there is room for."""
+    crowd = Simulator(seed=3, start_ms=MONDAY_MS, readers=1_000)
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
+    pattern = msgspec.structs.asdict(next(crowd.events()))
+    names = [*ON_TOP, "flood"]
+    body: list[dict[str, Any]] = []
+    for second in range(10_000):
+        for number, scenario in enumerate(names):
+            own = {"event_id": f"{second}-{number}", "scenario": scenario}
+            own["timestamp"] = events.format_timestamp(MONDAY_MS + 1_000 * second)
+            document = {key: value for key, value in (pattern | own).items() if value is not None}
+            body += [{"create": {"_id": own["event_id"]}}, document]
+    assert not client.bulk(index=name, body=body, refresh=True, timeout=60)["errors"]
+    window = {"since": MONDAY, "until": MONDAY + timedelta(seconds=10_000)}
+    added = queries.ask(client, name, bucket_s=1, **window).frames["volume-scenarios"]
+
+    assert list(added["scenario"].unique()) == names
+    assert (added["count"] == 1).all()
+    assert len(added) == 50_000
+
+
+def test_values_that_the_model_does_not_have_are_counted_too(made: Settings) -> None:
+    """An index that another version of the kit filled is shown whole, and is no error."""
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
+    sent = list(islice(Simulator(seed=5, start_ms=MONDAY_MS, readers=1_000).events(), 200))
+    new = [event for event in sent if event.event_type == "page_view"][:20]
+    for event in new:
+        event.event_type, event.device_type = "clap", "watch"  # type: ignore[assignment]
+        event.article_category = "weather"
+    body: list[dict[str, Any]] = []
+    for event in sent:
+        body += [{"create": {"_id": event.event_id}}, msgspec.to_builtins(event)]
+    assert not client.bulk(index=name, body=body, refresh=True)["errors"]
+    answer = queries.ask(client, name)
+    kinds, grid = answer.frames["event-types"], answer.frames["device-category"]
+
+    assert list(kinds.iloc[-1]) == ["clap", len(new)]
+    assert kinds["count"].sum() == answer.total == len(sent)
+    assert list(grid.iloc[-1]) == ["watch", "weather", len(new)]
+    assert len(grid) == (len(DEVICE_TYPES) + 1) * (len(CATEGORIES) + 1)
+    charts.draw(answer, tz="UTC")
+
+
+def test_no_bucket_is_a_part_of_one_where_the_window_holds_whole_ones(
+    site: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """Buckets begin where the window does, whatever the clock says, so no end looks like a fall."""
+    client, name, _ = site
+    since = MONDAY + timedelta(hours=10, minutes=0, seconds=13)
+    window = {"since": since, "until": since + timedelta(hours=3)}
+    counts = queries.ask(client, name, bucket_s=3_600, **window).frames["volume"]["count"]
+
+    assert len(counts) == 3
+    assert counts.min() > 0.7 * counts.max()
+
+
+def test_a_window_from_the_oldest_on_begins_with_its_bucket(
+    site: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """By the clock, with no more than a hundred buckets and nothing left out."""
+    client, name, table = site
+    for bucket_s in (None, 3_600, 10_800):
+        answer = queries.ask(client, name, bucket_s=bucket_s)
+        width = timedelta(seconds=answer.bucket_s)
+        assert answer.since <= table["timestamp"].min() < answer.since + width
+        assert (answer.since - MONDAY) % width == timedelta(0)
+        assert answer.total == len(table)
+        assert len(answer.frames["volume"]) <= queries.MOST_BUCKETS
+
+
+def test_every_bucket_is_there_even_if_nothing_happened_in_it(
+    site: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """The line starts and ends where the window does, at zero where nothing was."""
+    client, name, _ = site
+    since, until = MONDAY, MONDAY + timedelta(hours=12)
+    volume = queries.ask(client, name, since=since, until=until, bucket_s=3_600).frames["volume"]
+
+    assert len(volume) == 12
+    assert list(volume["count"][:8]) == [0] * 8
+    assert (volume["count"][8:] > 0).all()
+
+
+def test_a_quiet_window_gives_empty_frames_of_the_same_shape(
+    site: tuple[OpenSearch, str, pd.DataFrame],
+) -> None:
+    """Same columns and types as a busy one, so that the charts need no special case."""
+    client, name, _ = site
+    busy = queries.ask(client, name).frames
+    quiet = queries.ask(
+        client, name, since=MONDAY - timedelta(hours=2), until=MONDAY - timedelta(hours=1)
+    )
+
+    assert quiet.total == 0
+    for key, frame in quiet.frames.items():
+        assert frame.dtypes.to_dict() == busy[key].dtypes.to_dict()
+        assert frame["count"].sum() == 0
+    charts.draw(quiet, tz="UTC")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"since": MONDAY + timedelta(days=3)},
+        {"until": MONDAY - timedelta(days=3)},
+        {"since": MONDAY + timedelta(days=3), "bucket_s": 10_800},
+    ],
+    ids=str,
+)
+def test_a_window_beyond_all_events_is_empty_and_no_error(
+    site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any]
+) -> None:
+    """Its other end lies an hour away."""
+    client, name, _ = site
+    answer = queries.ask(client, name, **question)
+
+    assert answer.total == 0
+    assert answer.until > answer.since
+    figures = charts.draw(answer, tz="UTC")
+    assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
+
+
+def test_the_newest_document_is_known(site: tuple[OpenSearch, str, pd.DataFrame]) -> None:
+    """Count and event time of the newest."""
+    client, name, table = site
+    newest = queries.newest(client, name)
+    assert newest.documents == len(table)
+    assert newest.timestamp == table["timestamp"].max().to_pydatetime()
+
+
+def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
+    """Before the first event every chart says that there is nothing yet."""
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
+    answer = queries.ask(client, name)
+
+    assert answer.total == 0
+    assert queries.newest(client, name) == queries.Newest(0, None)
+    figures = charts.draw(answer, tz="UTC")
+    assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
+
+
+def test_a_missing_index_is_told_in_one_line(fresh: Settings) -> None:
+    """With the command that makes it."""
+    client = opensearch.connect(fresh.opensearch)
+    with pytest.raises(ConfigError, match=r"no such index; `\S*clickstream consume` makes it"):
+        queries.ask(client, fresh.opensearch.index)
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
+    """With the command that starts it."""
+    client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
+    with pytest.raises(ServerError, match=r"check`; `\S*clickstream up` starts local servers"):
+        queries.ask(client, "clickstream-events")
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ({"since": MONDAY, "until": MONDAY}, "must end after it begins"),
+        ({"since": MONDAY.replace(tzinfo=None)}, r"since=datetime.*: it takes a datetime with a z"),
+        ({"until": "2026-01-05"}, r"until='2026-01-05': it takes a datetime with a zone"),
+        ({"top": 0}, "top=0: it takes a whole number, 1 or more"),
+        ({"top": 2.5}, r"top=2\.5: it takes a whole number"),
+        ({"bucket_s": 0}, "bucket_s=0: it takes a whole number, 1 or more"),
+        ({"bucket_s": "1h"}, "bucket_s='1h': it takes a whole number"),
+        ({"category": "sport"}, "category='sport': there is politics, tech, sports, health, ent"),
+        ({"device": "phone"}, "device='phone': there is mobile, desktop, tablet"),
+        ({"since": MONDAY, "until": MONDAY + timedelta(days=9), "bucket_s": 1}, "at most 10,000"),
+    ],
+    ids=str,
+)
+def test_a_question_without_sense_is_refused(
+    site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any], why: str
+) -> None:
+    """Before anything is asked."""
+    client, name, _ = site
+    with pytest.raises(ConfigError, match=why):
+        queries.ask(client, name, **question)
+
+
+def test_counts_stay_exact_with_far_more_readers_than_asked_for(made: Settings) -> None:
+    """Five readers out of thousands, and not one event is missed."""
+    crowd = Simulator(seed=2, start_ms=MONDAY_MS, readers=8_000)
+    sent = list(islice(crowd.events(), 30_000))
+    producer.send(made.kafka, sent)
+    consumer.index_topic(made, until_caught_up=True)
+    client = opensearch.connect(made.opensearch)
+    index.refresh(client, made.opensearch.index)
+    answer = queries.ask(client, made.opensearch.index, top=5)
+
+    assert answer.count_error == 0
+    counts = pd.Series([event.user_id for event in sent]).value_counts()
+    assert list(answer.frames["top-users"]["count"]) == list(counts[:5])

@@ -1,0 +1,98 @@
+"""The count by id sees what is missing, what is there twice, and what lies in dead letters."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from clickstream import consumer, letters, opensearch, poison, workers
+from clickstream.audit import audit, since
+from clickstream.errors import ServerError
+from clickstream.settings import Settings
+from clickstream.simulator import Simulator
+from tests.support.by_id import MONDAY_MS, send, send_raw
+
+
+def test_every_message_is_accounted_for(made: Settings) -> None:
+    """Documents, repeats and dead letters; what was there before is not looked at."""
+    send(made, 50, seed=1)
+    start = since(made)
+    send(made, 300, seed=2)
+    send(made, 100, seed=2)
+    event = Simulator(seed=9, start_ms=MONDAY_MS).take()
+    assert event is not None
+    broken = poison.of_every_kind(event)
+    send_raw(made, *broken)
+    consumer.index_topic(made, until_caught_up=True)
+    found = audit(made, start, patience_s=10)
+
+    assert found.messages == 400 + len(broken)
+    assert (found.stored, found.repeated, found.dead_lettered) == (300, 100, len(broken))
+    assert (found.lost, found.doubled) == ([], [])
+    assert "0 lost, 0 doubled" in str(found)
+
+
+def test_what_is_missing_or_doubled_is_named(made: Settings) -> None:
+    """A document deleted behind its back, and one put into a second backing index."""
+    start = since(made)
+    ids = send(made, 200, seed=2)
+    consumer.index_topic(made, until_caught_up=True)
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
+    (backing,) = client.indices.get(index=name)
+    client.delete(index=backing, id=ids[7])
+    client.indices.rollover(alias=name)
+    second = {"timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")}
+    client.index(index=name, id=ids[3], body=second, op_type="create")
+    found = audit(made, start, patience_s=10)
+
+    assert len(found.lost) == 1
+    assert found.doubled == [ids[3]]
+
+
+def test_a_consumer_that_is_behind_is_waited_for_and_then_told(made: Settings) -> None:
+    """One line with how many messages are open."""
+    start = since(made)
+    send(made, 200, seed=2)
+
+    with pytest.raises(ServerError, match=r"still to read 200 messages, and has read none for 1 s"):
+        audit(made, start, patience_s=1)
+
+
+def test_a_consumer_that_comes_nearer_is_waited_for_however_slow_it_is(made: Settings) -> None:
+    """Five steps of two seconds each with a patience of eight; what it did not store is lost."""
+    start = since(made)
+    send(made, 200, seed=2)
+    ends = since(made)
+    kafka = made.kafka.client_config() | {"group.id": made.kafka.group_id}
+    reader = Consumer(kafka)
+
+    def step(stop: threading.Event) -> None:
+        for fifths in range(1, 6):
+            stop.wait(2)
+            offsets = {each: end * fifths // 5 for each, end in ends.items()}
+            reader.commit(
+                offsets=[TopicPartition(made.kafka.topic, *each) for each in offsets.items()],
+                asynchronous=False,
+            )
+
+    workers.start("slow", step)
+    found = audit(made, start, patience_s=8)
+    workers.stop("slow")
+    reader.close()
+
+    assert (found.messages, len(found.lost)) == (200, 200)
+
+
+def test_a_dead_letter_stays_one_when_its_event_is_mended_in_another(made: Settings) -> None:
+    """One event broken in eight ways, one of them mended: eight dead letters, none sent again."""
+    start = since(made)
+    event = Simulator(seed=9, start_ms=MONDAY_MS).take()
+    assert event is not None
+    send_raw(made, *poison.of_every_kind(event))
+    consumer.index_topic(made, until_caught_up=True)
+    letters.replay(made.kafka, lambda each: (each.value or b"").replace(b'"seven"', b"7"))
+    consumer.index_topic(made, until_caught_up=True)
+    found = audit(made, start, patience_s=10)
+
+    assert (found.messages, found.stored, found.repeated, found.dead_lettered) == (9, 1, 0, 8)

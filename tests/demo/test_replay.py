@@ -1,0 +1,291 @@
+"""Dead letters on real servers: shown with their cause, mended, sent back, stored once."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+from confluent_kafka import Producer
+
+from clickstream import consumer, events, letters, producer, topics
+from clickstream.errors import EventError
+from clickstream.letters import DeadLetter, Place
+from clickstream.poison import NO_SUCH_DAY
+from clickstream.settings import Settings
+from clickstream.simulator import Simulator
+from tests.support.by_id import MONDAY_MS, namespace, send_raw, stored_ids
+
+CROWD = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 220))
+GOOD, OTHERS = CROWD[:200], CROWD[200:]
+NEVER = {"timestamp": NO_SUCH_DAY}
+"""Passes the typed check; only OpenSearch knows that there is no 31st of February."""
+
+
+def poison(event: events.Event, **broken: object) -> bytes:
+    """An event's bytes with fields that it should not have."""
+    return json.dumps(json.loads(events.encode(event)) | broken).encode()
+
+
+def consume(made: Settings) -> tuple[int, int, int]:
+    """Index what was not read yet: how many were stored, replayed, dead-lettered."""
+    report = consumer.index_topic(made, until_caught_up=True)
+    return report.stored, report.replayed, report.dead_lettered
+
+
+def ids(sent: list[events.Event]) -> list[str]:
+    """The ids that are to be found for events."""
+    return sorted(event.event_id for event in sent)
+
+
+def mend(letter: DeadLetter) -> bytes | None:
+    """Put right what `poison` did, where there was an event before."""
+    try:
+        fields = json.loads(letter.value or b"")
+    except ValueError:
+        return letter.value
+    if fields.pop("colour", None) is None:
+        twin = next(each for each in OTHERS if each.event_id == fields["event_id"])
+        return events.encode(twin)
+    return json.dumps(fields).encode()
+
+
+def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings) -> None:
+    """By id; with its headers, under its reader's key, and again without doubling anything."""
+    producer.send(made.kafka, GOOD)
+    bad: list[bytes | None] = [
+        poison(OTHERS[0], session_seq="seven"),
+        poison(OTHERS[1], colour="red"),
+        poison(OTHERS[2], **NEVER),
+        b"{ not json",
+        b"\xff\xfe",
+        None,
+    ]
+    send_raw(made, *bad)
+    assert consume(made) == (200, 0, 6)
+
+    found = letters.read(made.kafka)
+    lie = {Place(made.kafka.topic, m.partition, m.offset): m.value for m in topics.read(made.kafka)}
+    assert [each.place.offset for each in found] == list(range(6))
+    assert {each.value for each in found} == set(bad)
+    assert all(lie[each.source] == each.value for each in found if each.source)
+    assert {each.source for each in found} < set(lie)
+    assert {(each.key, each.headers) for each in found} == {(b"reader-0666", (("trace", b"7"),))}
+    causes = {each.value: (each.error_type, each.reason) for each in found}
+    assert causes[bad[0]][0] == causes[bad[1]][0] == causes[None][0] == EventError.__name__
+    assert "session_seq" in causes[bad[0]][1]
+    assert "colour" in causes[bad[1]][1]
+    assert causes[bad[2]][0] not in (EventError.__name__, letters.UNKNOWN)
+    assert "timestamp" in causes[bad[2]][1]
+
+    for again in range(2):
+        report = letters.replay(made.kafka, mend)
+        # What has no value is left, as by any repair that gives back what there was.
+        assert (report.sent, report.no_events, report.unrepaired, report.left) == (3, 2, 0, 1)
+        assert consume(made) == ((0, 3, 0) if again else (3, 0, 0))
+        assert stored_ids(made) == ids([*GOOD, *OTHERS[:3]])
+    assert letters.read(made.kafka) == found
+    back = [m for m in topics.read(made.kafka) if letters.REPLAYED_FROM in m.headers]
+    assert len(back) == 6
+    places = {str(each.place): each for each in found}
+    for message in back:
+        assert message.headers.keys() == {"trace", letters.REPLAYED_FROM}
+        assert message.key == events.decode(message.value or b"").user_id
+        assert mend(places[message.headers[letters.REPLAYED_FROM]]) == message.value
+
+
+def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
+    """What nobody mended stays: no event, or an event that OpenSearch refused as it is."""
+    send_raw(made, b"{ not json", b"{ not json", b"[]", poison(OTHERS[0], **NEVER))
+    assert consume(made) == (0, 0, 4)
+    report = letters.replay(made.kafka)
+
+    assert (report.sent, report.no_events, report.unrepaired) == (0, 3, 1)
+    assert "malformed" in report.reason
+    assert topics.count(made.kafka) == 4
+    assert letters.replay(made.kafka, lambda letter: None).left == 4
+
+
+def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
+    """A repair that does not help fails once, however often it is tried; a better one goes."""
+
+    def half(letter: DeadLetter) -> bytes:
+        return (letter.value or b"").replace(b'"colour": "red", ', b"")
+
+    twice = {"colour": "red"} | NEVER
+    send_raw(made, json.dumps(twice | json.loads(poison(OTHERS[0], **NEVER))).encode())
+    assert consume(made) == (0, 0, 1)
+    assert letters.replay(made.kafka, half).sent == 1
+    assert consume(made) == (0, 0, 1)
+    first, second = letters.read(made.kafka)
+    assert second.replayed_from == str(first.place)
+    for _ in range(2):
+        report = letters.replay(made.kafka, half)
+        assert (report.sent, report.unrepaired) == (0, 2)
+    assert letters.replay(made.kafka).no_events == 1
+    assert topics.count(made.kafka) == 2
+
+    good = letters.replay(made.kafka, lambda letter: events.encode(OTHERS[0]))
+    assert good.sent == 2
+    assert consume(made) == (1, 1, 0)
+    assert stored_ids(made) == ids(OTHERS[:1])
+
+
+def test_a_message_that_died_twice_is_one_letter(made: Settings) -> None:
+    """A second group reads the topic, as a killed consumer would again; the first is shown."""
+    send_raw(made, b"{ not json", poison(OTHERS[0], colour="red"), b"{ not json")
+    consume(made)
+    consume(made.for_group(f"again-{made.kafka.topic}"))
+    topics.delete_group(made.for_group(f"again-{made.kafka.topic}").kafka)
+
+    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 6
+    assert [each.place.offset for each in letters.read(made.kafka)] == [0, 1, 2]
+
+
+def send_foreign(made: Settings) -> None:
+    """Write into the dead-letter topic what the consumer would never write there."""
+    client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
+    where = {"clickstream.topic": b"news", "clickstream.partition": b"1"}
+    headers: list[dict[str, bytes | None] | None] = [
+        None,
+        where,
+        where | {"clickstream.offset": b"seven"},
+        where | {"clickstream.offset": b"9" * 5_000},
+        where | {"clickstream.offset": None},
+        where | {"clickstream.offset": b"-1", "clickstream.error.reason": b"\xff\x1b[2J"},
+    ]
+    for each in headers:
+        client.produce(made.kafka.dead_letter_topic, events.encode(OTHERS[0]), headers=each)
+    client.produce(made.kafka.dead_letter_topic, None, b"\xff", timestamp=-(10**14))
+    assert client.flush(10) == 0
+
+
+def test_letters_of_somebody_else_are_shown_with_what_is_known(made: Settings) -> None:
+    """No header need be there or make sense; nothing of unknown cause is sent as it is."""
+    send_foreign(made)
+    found = letters.read(made.kafka)
+
+    assert len(found) == 7
+    assert {(each.source, each.error_type) for each in found} == {(None, letters.UNKNOWN)}
+    assert found[5].reason == "\ufffd\x1b[2J"
+    assert letters.table(found)["reason"][5] == "\ufffd\\x1b[2J"
+    assert (found[6].key, found[6].value, found[6].headers) == (b"\xff", None, ())
+    assert found[6].timestamp.year == 1970
+    report = letters.replay(made.kafka)
+    assert (report.sent, report.no_events, report.unrepaired) == (0, 1, 6)
+
+
+def test_headers_of_the_same_name_come_back_as_they_were(made: Settings) -> None:
+    """A message may carry what looks like ours, twice or empty: only what we added goes."""
+    own = [("clickstream.offset", b"5"), ("a", b"1"), ("a", None), ("a", b"\xff")]
+    client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
+    client.produce(made.kafka.topic, poison(OTHERS[0], colour="red"), headers=own)
+    assert client.flush(10) == 0
+    consume(made)
+    (letter,) = letters.read(made.kafka)
+    assert letter.headers == tuple(own)
+    assert letter.source is not None
+    assert letter.source.offset == 0
+    letters.replay(made.kafka, mend)
+
+    *_, back = sorted(topics.read_raw(made.kafka), key=lambda each: each.timestamp())
+    assert back.headers() == [*own, (letters.REPLAYED_FROM, str(letter.place).encode())]
+
+
+def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
+    """With a header more it is larger than the client's own limit."""
+    padded = poison(OTHERS[0], colour="red")
+    padded += b" " * (999_940 - len(padded))
+    send_raw(made, padded)
+    consume(made)
+
+    report = letters.replay(made.kafka, lambda each: padded.replace(b'"colour"', b'"variant"'))
+    assert report.sent == 1
+    assert consume(made) == (1, 0, 0)
+    assert stored_ids(made) == ids(OTHERS[:1])
+
+
+def clickstream(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as in a terminal of 100 columns."""
+    return subprocess.run(
+        [sys.executable, "-m", "clickstream", *arguments],
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def default(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The names that the command uses, which the environment names."""
+    monkeypatch.setenv("CLICKSTREAM_NAMESPACE", namespace(made))
+    return made
+
+
+def test_the_command_lists_and_replays(default: Settings) -> None:
+    """No message drives the terminal; what is an event by now is sent back and stored once."""
+    nothing = clickstream("dlq", "list")
+    assert (nothing.returncode, nothing.stdout) == (
+        0,
+        f"no dead letters in {default.kafka.dead_letter_topic}\n",
+    )
+    assert clickstream("dlq", "list", "--json").stdout == ""
+    send_raw(
+        default,
+        *(poison(each, session_seq=f"{each.session_seq}\x1b[2J") for each in OTHERS[:3]),
+        b'{"\x1b]0;owned\x07": "\xc2\x9b31m"}',
+        poison(OTHERS[3], **{"\x1b[5m": 1}),
+        poison(OTHERS[4], **NEVER),
+    )
+    consume(default)
+
+    listed = clickstream("dlq", "list")
+    *lines, total = listed.stdout.splitlines()
+    assert listed.returncode == 0
+    assert "target local" in listed.stderr
+    assert len(lines) == 6
+    assert all(line.isprintable() and len(line) <= 100 for line in lines)
+    assert sum("EventError  " in line for line in lines) == 5
+    assert any(r"unknown field `\x1b[5m`" in line for line in lines)
+    assert total.startswith(
+        f"6 dead letters in {default.kafka.dead_letter_topic}: 5 EventError, 1 "
+    )
+    newest = clickstream("dlq", "list", "-n", "2").stdout.splitlines()
+    assert newest[:2] == lines[4:]
+    assert "the newest 2 shown" in newest[2]
+
+    as_json = clickstream("dlq", "list", "--json").stdout
+    assert as_json.isascii()
+    assert len(as_json.splitlines()) == 6
+    as_they_are = clickstream("dlq", "replay")
+    assert "0 of 6 dead letters sent back" in as_they_are.stdout
+    assert topics.count(default.kafka) == 6
+    readable_now = Producer({"bootstrap.servers": default.kafka.bootstrap_servers})
+    readable_now.produce(
+        default.kafka.dead_letter_topic,
+        events.encode(OTHERS[0]),
+        headers={"clickstream.error.type": b"EventError"},
+    )
+    assert readable_now.flush(10) == 0
+    for _ in range(2):
+        done = clickstream("dlq", "replay")
+        assert done.returncode == 0, done.stderr
+        assert "1 of 7 dead letters sent back" in done.stdout
+        assert done.stdout.strip().isprintable()
+        consume(default)
+        assert stored_ids(default) == ids(OTHERS[:1])
+
+
+def test_the_command_shows_letters_of_somebody_else(default: Settings) -> None:
+    """As lines and as JSON, with no traceback."""
+    send_foreign(default)
+    listed, as_json = clickstream("dlq", "list"), clickstream("dlq", "list", "--json")
+    done = clickstream("dlq", "replay")
+
+    assert [each.returncode for each in (listed, as_json, done)] == [0, 0, 0]
+    assert listed.stdout.splitlines()[-1].endswith(": 7 unknown")
+    assert [json.loads(line)["source"] for line in as_json.stdout.splitlines()] == [None] * 7
+    assert "0 of 7 dead letters sent back" in done.stdout

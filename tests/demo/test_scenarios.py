@@ -1,0 +1,179 @@
+"""A scenario on stage: started while readers act, seen in its chart within ten seconds, gone."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+
+import pandas as pd
+import pytest
+
+from clickstream import consumer, index, producer, scenarios, topics
+from clickstream.demo import Demo
+from clickstream.queries import Answer
+from clickstream.settings import Settings
+from clickstream.simulator import Simulator
+from clickstream.specs import AB_TEST, DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
+from clickstream.stage import Stage
+from tests.support.by_id import wait_until
+
+SOON_S = 10
+
+
+class Show:
+    """Readers who act, and a consumer that follows."""
+
+    def __init__(self, made: Settings) -> None:
+        self.kit = Demo(made)
+        now_ms = int(time.time() * 1000)
+        self.stage = Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
+
+    def ask(self) -> Answer:
+        """What the charts show now."""
+        index.refresh(self.kit._client, self.kit.settings.opensearch.index)
+        return self.kit.ask(bucket_s=1)
+
+    def seen(self, text: str, is_shown: Callable[[Answer, Answer], bool]) -> float:
+        """Start one, and wait until its chart shows it: how many seconds it took."""
+        before = self.ask()
+        self.stage.start(scenarios.make(text))
+        started_s = time.monotonic()
+        while (took_s := time.monotonic() - started_s) < 3 * SOON_S:
+            if is_shown(before, self.ask()):
+                return took_s
+            time.sleep(0.25)
+        pytest.fail(f"{text} is not seen after {took_s:.0f} s")
+
+    def settled(self, counted: Callable[[Answer], int]) -> None:
+        """Wait until what had been sent is indexed: it is the same count two seconds later."""
+        kafka = self.kit.settings.kafka
+        ends = {each.partition: each.end_offset for each in topics.partitions(kafka)}
+        wait_until(
+            lambda: all(
+                each.end_offset - each.lag >= ends[each.partition]
+                for each in topics.partitions(kafka)
+            ),
+            20,
+        )
+        ends_s, now = time.monotonic() + 30, counted(self.ask())
+        before = -1
+        while now != before:
+            assert time.monotonic() < ends_s, f"still growing at {now:,}"
+            time.sleep(2)
+            before, now = now, counted(self.ask())
+
+
+@contextmanager
+def show(made: Settings) -> Iterator[Show]:
+    """Let 40 events a second come, be indexed, and be seen, for the length of a block."""
+    on, stop = Show(made), threading.Event()
+    pace = producer.Pace(40, rng=Random(1))
+    workers = [
+        threading.Thread(
+            target=producer.produce,
+            args=(made.kafka, on.stage),
+            kwargs={"pace": pace, "stop": stop},
+        ),
+        threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop}),
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        while on.kit.documents() < 200:
+            time.sleep(0.25)
+        yield on
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+
+def count(frame: pd.DataFrame, **where: str) -> int:
+    """The events of a frame that are so."""
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return int(frame["count"].sum())
+
+
+def of_type(answer: Answer, kind: str) -> int:
+    """Events of a type."""
+    return count(answer.frames[EVENT_TYPE.name], event_type=kind)
+
+
+def last_seconds(answer: Answer, number: int) -> float:
+    """Events a second, shortly before the newest."""
+    return float(answer.frames[VOLUME.name]["count"].iloc[-number - 1 : -1].mean())
+
+
+@pytest.mark.timed
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
+    made: Settings,
+) -> None:
+    """Beside 40 events a second; several at once; what it was is said by the chart it is for."""
+    with show(made) as on:
+        took_s = {
+            "breaking-news": on.seen("breaking-news", lambda _, now: last_seconds(now, 2) > 2 * 40),
+            "bot": on.seen(
+                "bot:per_minute=300",
+                lambda _, now: now.frames[TOP_USERS.name]["user_id"].iloc[0] == "reader-bot",
+            ),
+            "comment-storm": on.seen(
+                "comment-storm:peak=5",
+                lambda was, now: of_type(now, "comment") - of_type(was, "comment") > 30,
+            ),
+            "dirty-data": on.seen(
+                "dirty-data:malformed=0.1", lambda _, now: on.kit.overview().dead_letters > 3
+            ),
+        }
+        for name in on.stage.running:
+            on.stage.stop(name)
+        on.settled(lambda now: count(now.frames["volume-scenarios"]))
+        added = on.ask().frames["volume-scenarios"]
+        assert set(added["scenario"]) == {"breaking-news", "bot", "comment-storm"}
+        time.sleep(2)
+        assert count(on.ask().frames["volume-scenarios"]) == count(added)
+
+        took_s["ab-test"] = on.seen(
+            "ab-test", lambda _, now: count(now.frames[AB_TEST.name], variant="B") > 20
+        )
+        on.stage.stop("ab-test")
+        took_s["logout-wave"] = on.seen(
+            "logout-wave:seconds=3",
+            lambda was, now: of_type(now, "logout") - of_type(was, "logout") > 40,
+        )
+        time.sleep(4)
+        outage = "device-outage:device=mobile,seconds=30"
+        before = on.ask()
+        on.stage.start(scenarios.make(outage))
+        on.settled(lambda now: count(now.frames[DEVICE_CATEGORY.name], device_type="mobile"))
+        begun = on.ask().frames[DEVICE_CATEGORY.name]
+        time.sleep(5)
+        ended = on.ask().frames[DEVICE_CATEGORY.name]
+        assert (
+            count(begun, device_type="mobile")
+            > count(before.frames[DEVICE_CATEGORY.name], device_type="mobile") * 0.99
+        )
+        assert count(ended, device_type="mobile") == count(begun, device_type="mobile")
+        assert count(ended, device_type="desktop") > count(begun, device_type="desktop")
+
+    assert {name: s for name, s in took_s.items() if s >= 2 * SOON_S} == {}
+
+
+def test_produce_plays_scenarios_by_name_and_ends_them_with_it(made: Settings) -> None:
+    """What is asked for comes on top; late events still held are sent, and nothing is lost."""
+    kit = Demo(made)
+    report = kit.produce(
+        400, events_per_second=200, scenarios=["bot:per_minute=600", "dirty-data:late=1,delay=60"]
+    )
+    indexed = kit.consume()
+
+    assert report.delivered == report.sent > 400
+    assert indexed.stored == report.sent == kit.documents()
+    added = kit.ask().frames["volume-scenarios"]
+    assert set(added["scenario"]) == {"bot"}
+    assert count(added) == report.sent - 400
+    again = kit.produce(50, events_per_second=200)
+    assert again.sent == 50

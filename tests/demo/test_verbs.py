@@ -1,0 +1,246 @@
+"""The verbs of the notebooks, each twice, on real servers."""
+
+import json
+import math
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from itertools import islice
+
+import pytest
+
+from clickstream import consumer, events, history, index, opensearch, producer, topics, trip
+from clickstream.demo import Demo
+from clickstream.errors import ConfigError, ServerError
+from clickstream.settings import OpenSearchSettings, Settings
+from clickstream.simulator import Simulator
+
+
+def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
+    """Every event came back by id, and its topic and index are gone."""
+    trip = Demo(made).round_trip(2_000)
+
+    assert trip.events == 2_000
+    assert "round trip of 2,000 events through topic" in str(trip)
+    listed = opensearch.connect(made.opensearch).cat.indices(format="json")
+    assert [each for each in listed if f"{made.opensearch.index}-roundtrip" in each["index"]] == []
+    assert Demo(made).overview().messages == 0
+
+
+def test_a_round_trip_of_which_nothing_comes_back_is_no_proof(fresh: Settings) -> None:
+    """It says how many events are missing, and where to look for them."""
+    topics.ensure_topics(fresh.kafka)
+    client, name = opensearch.connect(fresh.opensearch), fresh.opensearch.index
+    client.indices.create(index=name, body={"mappings": {"dynamic": "strict", "properties": {}}})
+    with pytest.raises(ServerError, match=r"10 events sent, 0 documents found, 10 ids missing; "):
+        trip.make(fresh, 10)
+
+
+def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
+    """Topic, dead letters, offsets and index; afterwards all works as before."""
+    kit = Demo(made)
+    for _ in range(2):
+        kit.produce(300, events_per_second=math.inf)
+        kit.consume()
+        assert "nothing deleted" in kit.reset()
+        assert kit.documents() == 300
+        assert "deleted and made new" in kit.reset(yes=True)
+        found = kit.overview()
+        assert (found.messages, found.lag, found.documents, found.newest) == (0, 0, 0, None)
+
+
+@pytest.mark.timed
+@pytest.mark.timeout(180)
+def test_history_is_loaded_once_and_only_what_is_missing_is_added(made: Settings) -> None:
+    """About 100,000 events of the last 48 full hours, in ten seconds or little more."""
+    kit = Demo(made)
+    first = kit.load_history()
+    again = kit.load_history()
+
+    assert first.added == first.events == kit.documents()
+    assert first.events == pytest.approx(history.EVENTS, rel=0.05)
+    assert first.seconds < 20
+    assert again.added == 0
+    assert (again.since, again.until) == (first.since, first.until)
+
+    client = opensearch.connect(made.opensearch)
+    assert kit.history_window() == (first.since, first.until)
+    lost = sorted(index.ids(client, made.opensearch.index))[:100]  # the oldest
+    client.delete_by_query(
+        index=made.opensearch.index,
+        body={"query": {"ids": {"values": lost}}},
+        params={"refresh": "true"},
+    )
+    assert kit.load_history().added == 100
+    assert kit.documents() == first.events
+
+
+@pytest.fixture
+def small_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A history of fewer readers, where its size does not matter."""
+    monkeypatch.setattr(history, "EVENTS", 10_000)
+
+
+@pytest.mark.usefixtures("small_history")
+def test_live_events_stay_out_of_the_history(made: Settings) -> None:
+    """History ends with the last full hour; what is produced now comes after."""
+    kit = Demo(made)
+    kit.produce(200, events_per_second=math.inf)
+    kit.consume()
+    assert kit.history_window() is None
+    loaded = kit.load_history()
+    answer = kit.ask(since=loaded.since, until=loaded.until)
+    assert answer.total == loaded.events
+    assert kit.documents() == loaded.events + 200
+
+
+@pytest.mark.usefixtures("small_history")
+def test_history_ends_before_the_first_live_event(made: Settings) -> None:
+    """Live events of three hours ago stand in no chart of the history, then or later."""
+    kit = Demo(made)
+    now_ms = int(time.time() * 1000)
+    crowd = Simulator(seed=99, start_ms=now_ms - 3 * 3_600_000)
+    burst = list(islice(crowd.events(), 300))
+    producer.send(made.kafka, burst)
+    first, again = kit.load_history(), kit.load_history()
+    answer = kit.ask(since=first.since, until=first.until)
+
+    assert events.format_timestamp(round(first.until.timestamp() * 1000)) <= burst[0].timestamp
+    assert first.until - first.since == timedelta(hours=history.HOURS)
+    assert (again.since, again.until, again.added) == (first.since, first.until, 0)
+    assert answer.total == first.events == kit.documents() - 300
+
+
+@pytest.mark.usefixtures("small_history")
+def test_older_events_that_come_later_change_no_history(made: Settings) -> None:
+    """Somebody replays last week on top: nothing is loaded a second time."""
+    kit = Demo(made)
+    first = kit.load_history()
+    start_ms = int(time.time() * 1000) - 6 * 86_400_000
+    producer.send(made.kafka, islice(Simulator(seed=99, start_ms=start_ms).events(), 50))
+    again = kit.load_history()
+
+    assert (again.since, again.until, again.added) == (first.since, first.until, 0)
+    assert kit.documents() == first.events + 50
+
+
+def test_the_same_readers_go_on_from_cell_to_cell(made: Settings) -> None:
+    """Sessions that were open when a cell ended go on in the next one, without a gap."""
+    kit = Demo(made)
+    kit.produce(1_500, events_per_second=math.inf)
+    cut = events.format_timestamp(int(time.time() * 1000))
+    kit.produce(1_500, events_per_second=math.inf)
+    sessions: dict[str, list[events.Event]] = {}
+    for message in topics.read(made.kafka):
+        event = events.decode(message.value or b"")
+        sessions.setdefault(event.session_id, []).append(event)
+
+    assert all(
+        sorted(event.session_seq for event in session) == list(range(len(session)))
+        for session in sessions.values()
+    )
+    times = [sorted(event.timestamp for event in session) for session in sessions.values()]
+    assert sum(each[0] < cut < each[-1] for each in times) > 100
+
+
+def test_a_replay_may_be_limited_to_the_newest(made: Settings) -> None:
+    """So that its cell ends, however long the demo went on; nothing doubles."""
+    kit = Demo(made)
+    kit.produce(3_000, events_per_second=math.inf)
+    kit.consume()
+    again = kit.replay(900)
+
+    assert (again.stored, again.replayed) == (0, 900)
+    assert kit.documents() == 3_000
+    assert kit.lag() == 0
+
+
+def test_reset_beside_a_running_consumer_deletes_nothing(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says who is in the way; once that one has stopped, it works."""
+    monkeypatch.setattr(topics, "_GONE_S", 1.0)
+    kit = Demo(made)
+    kit.produce(300, events_per_second=math.inf)
+    stop, is_reading = threading.Event(), threading.Event()
+    worker = threading.Thread(
+        target=lambda: consumer.index_topic(
+            made, stop=stop, on_bulk=lambda report: is_reading.set()
+        )
+    )
+    worker.start()
+    assert is_reading.wait(30)
+    try:
+        with pytest.raises(ServerError, match=r"somebody is still reading.*nothing was deleted"):
+            kit.reset(yes=True)
+        assert kit.overview().messages == kit.documents() == 300
+    finally:
+        stop.set()
+        worker.join()
+    assert "deleted and made new" in kit.reset(yes=True)
+    assert kit.overview().messages == kit.documents() == 0
+
+
+def test_a_cell_never_waits_long_for_a_server_that_is_away(made: Settings) -> None:
+    """Consuming and replaying without OpenSearch is one line, at once."""
+    away = Settings(made.kafka, OpenSearchSettings("http://127.0.0.1:9", timeout_s=1))
+    for verb in (Demo(away).consume, Demo(away).replay):
+        with pytest.raises(ServerError, match="OpenSearch did not answer"):
+            verb()
+
+
+def test_what_was_just_indexed_is_counted_at_once(made: Settings) -> None:
+    """Nobody in the room waits for a refresh, and no number is a second old."""
+    kit = Demo(made)
+    kit.produce(5_000, events_per_second=math.inf)
+    kit.consume()
+    assert kit.overview().documents == 5_000
+
+
+def test_produce_without_an_end_is_refused(made: Settings) -> None:
+    """A cell that never ends would be the end of the demo."""
+    with pytest.raises(ConfigError, match="give num_events or duration_s"):
+        Demo(made).produce()
+
+
+def test_peek_shows_the_newest_messages(made: Settings) -> None:
+    """As they lie in the topic, oldest first."""
+    kit = Demo(made)
+    kit.produce(50, events_per_second=math.inf)
+    newest = kit.peek(5)
+    assert len(newest) == 5
+    assert [message.timestamp for message in newest] == sorted(m.timestamp for m in newest)
+    assert all(events.decode(m.value or b"").user_id == m.key for m in newest)
+
+
+def test_status_says_how_much_lies_where(settings: Settings) -> None:
+    """As JSON for scripts, with the names the README gives."""
+    Demo(settings).ensure()
+    done = subprocess.run(
+        [sys.executable, "-m", "clickstream", "status", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    facts = json.loads(done.stdout)
+    assert facts["target"] == "local"
+    assert facts["kafka"]["bootstrap_servers"] == settings.kafka.bootstrap_servers
+    assert facts["opensearch"]["url"] == settings.opensearch.url
+    assert (facts["topic"], facts["index"]) == ("clickstream-events", "clickstream-events")
+    for count in ("messages", "documents", "dead_letters", "lag"):
+        assert facts[count] >= 0
+
+
+@pytest.mark.timed
+def test_looking_takes_no_time_to_speak_of(made: Settings) -> None:
+    """What a presenter looks at between two sentences answers within a second or two."""
+    kit = Demo(made)
+    kit.overview()
+    started_s = time.monotonic()
+    kit.overview()
+    kit.partitions()
+    assert time.monotonic() - started_s < 2
+    assert sum(each.lag for each in kit.partitions()) == topics.count(made.kafka) == 0

@@ -1,0 +1,299 @@
+"""The same verbs, notebooks and commands on a hosted target, by a user with few rights."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import pytest
+from confluent_kafka.admin import NewPartitions
+
+from clickstream import consumer, events, index, inspection, lab, opensearch, targets, topics
+from clickstream.admin import Admin
+from clickstream.demo import Demo
+from clickstream.errors import ConfigError, ServerError
+from clickstream.settings import KafkaSettings, Settings
+from scripts.headless import NotebookClient
+from tests.end_to_end.hosted.conftest import LEAST_POWER, Conf
+from tests.support import secured
+from tests.support.by_id import wait_until
+from tests.support.secured import Kafka, OpenSearch
+
+pytestmark = pytest.mark.slow
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """That of a kernel which `clickstream demo` starts on the target."""
+    return {**os.environ, **targets.choose(folder).environment}
+
+
+def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
+    """Let the folder's user be one of his own, with these rights."""
+    name = f"user-{uuid.uuid4().hex[:8]}"
+    secured.allow(kafka.admin, name, rights)
+    secured.add_user(kafka.admin, name, "hush")
+    path = folder / "kafka.json"
+    values = json.loads(path.read_text()) | {
+        "bootstrap.servers": f"localhost:{kafka.scram}",
+        "sasl.username": name,
+        "sasl.password": "hush",
+    }
+    path.write_text(json.dumps(values))
+    wait_until(lambda: is_known(targets.choose(folder).find().kafka), 30)
+
+
+def is_known(settings: KafkaSettings) -> bool:
+    """Whether the broker has heard of the user, and so of his rights, that were given before."""
+    try:
+        Admin(settings).partitions_by_topic()
+    except ServerError:
+        return False
+    return True
+
+
+def clickstream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on the target."""
+    return subprocess.run(
+        [sys.executable, "-m", "clickstream", "--conf", str(folder), *words],
+        env={k: v for k, v in os.environ.items() if k != "CLICKSTREAM_TARGET"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("by", ["mtls", "scram"])
+def test_every_step_is_green(conf: Conf, by: str) -> None:
+    """Names, TLS, login, rights, topic, index, and ten events there and back."""
+    found = list(inspection.steps(targets.choose(conf(by=by))))
+    assert [str(each) for each in found if not each.is_good] == []
+    assert [each.subject for each in found] == [
+        *("settings", "secrets"),
+        *("Kafka's name", "Kafka's TLS", "Kafka's login", "Kafka's rights", "topic"),
+        *("OpenSearch's name", "OpenSearch's TLS", "OpenSearch's login", "index"),
+        "round trip",
+    ]
+    assert "10 events acknowledged" in found[-1].found
+    assert "TLSv1.3" in found[3].found
+
+
+def test_the_commands_work_there(conf: Conf) -> None:
+    """Produce, consume, status, charts, check: what was produced is found."""
+    folder = conf(by="scram")
+    done = clickstream(folder, "produce", "--events", "500", "--rate", "max")
+    assert done.returncode == 0, done.stderr
+    assert "target hosted: Kafka on localhost" in done.stderr
+    done = clickstream(folder, "consume", "--until-caught-up")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("500 documents stored")
+    facts = json.loads(clickstream(folder, "status", "--json").stdout)
+    assert (facts["target"], facts["messages"], facts["documents"]) == ("hosted", 500, 500)
+    out = folder.with_name("charts")
+    done = clickstream(folder, "charts", "--live", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.glob("*.html"))) >= 5
+    (folder / "kafka.json").chmod(0o644)
+    done = clickstream(folder, "status")
+    assert "kafka.json can be read by other users of this machine; run `chmod 600" in done.stderr
+    done = clickstream(folder, "check")
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^see  secrets: .*kafka.json; run `chmod 600", done.stdout, re.MULTILINE)
+    assert re.search(r"^ok   round trip: 10 events", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        ("00-start-here", "scram"),
+        ("02-produce-events", "scram"),
+        ("03-partitions-and-offsets", "poor"),
+        ("04-index-documents", "mtls"),
+        ("05-ask-questions", "mtls"),
+    ],
+)
+def test_a_notebook_runs_there_unchanged(
+    conf: Conf, kafka: Kafka, monkeypatch: pytest.MonkeyPatch, name: str, by: str
+) -> None:
+    """From its first cell, which names the target, to its last; for the poor, too.
+
+    These may not delete the groups of replays.
+    """
+    folder = conf(by=by)
+    if by == "poor":
+        login(folder, kafka, [right for right in LEAST_POWER if right[2] != "DELETE"])
+    for key, value in targets.choose(folder).environment.items():
+        monkeypatch.setenv(key, value)
+    notebook = nbformat.read(lab.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    assert "target hosted: Kafka on localhost" in str(notebook.cells)
+
+
+def test_nothing_is_made_without_the_right_to(
+    conf: Conf, kafka: Kafka, hosted_opensearch: OpenSearch, fresh: Settings
+) -> None:
+    """A missing topic, a missing index: one line that says who is to make it."""
+    folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
+    with pytest.raises(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
+        Demo(targets.choose(folder).find()).ensure()
+    with pytest.raises(ConfigError, match=r"no topic '.*-missing' on .*; mend 'topic' in"):
+        Demo(targets.choose(folder).find()).reset(yes=True)
+    settings = json.loads((folder / "kafka.json").read_text()) | {"topic": fresh.kafka.topic}
+    (folder / "kafka.json").write_text(json.dumps(settings))
+    settings = json.loads((folder / "opensearch.json").read_text())
+    settings |= {
+        "index": f"{fresh.opensearch.index}-missing",
+        "host": f"localhost:{hosted_opensearch.poor}",
+    }
+    (folder / "opensearch.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match="OpenSearch does not let us make it; mend 'index' in"):
+        Demo(targets.choose(folder).find()).ensure()
+
+
+def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> None:
+    """Which, and on what; of what may not be seen, that it is not there."""
+    topic, folder = made.kafka.topic, conf()
+    login(
+        folder, kafka, [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
+    )
+    (bad,) = [each for each in inspection.steps(targets.choose(folder)) if not each.is_good]
+    assert bad.subject == "Kafka's rights"
+    assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
+    assert "grant that" in bad.remedy
+
+
+def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
+    """And not as a Kafka that does not answer, as which librdkafka tells it."""
+    kafka = targets.choose(conf()).find().kafka
+    with pytest.raises(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
+        topics.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
+
+
+DELETE = [("TOPIC", "clickstream-events*", "DELETE")]
+
+
+@pytest.fixture
+def kit(conf: Conf, kafka: Kafka) -> Demo:
+    """Topic and index as somebody else made them, with ten events of ours, by a user who may."""
+    folder = conf()
+    login(folder, kafka, LEAST_POWER + DELETE)
+    found = Demo(targets.choose(folder).find())
+    found.produce(10, events_per_second=math.inf)
+    found.consume()
+    return found
+
+
+def test_reset_empties_there_and_leaves_what_somebody_else_made(
+    kit: Demo, kafka: Kafka, settings: Settings
+) -> None:
+    """Partitions, template and mapping stay; what nobody read yet is gone, too; all goes on."""
+    topic, name = kit.settings.kafka.topic, kit.settings.opensearch.index
+    owner = opensearch.connect(settings.opensearch)
+    owner.indices.put_mapping(index=name, body={"_meta": {"owner": "platform"}})
+    for future in kafka.admin.create_partitions([NewPartitions(topic, 5)]).values():
+        future.result(30)
+    template = owner.indices.get_index_template(name=name)
+    index.remember(owner, name, {"history_ms": [0, 1]})
+    assert kit.history_window() is not None
+    kit.produce(20, events_per_second=math.inf)
+    assert kit.reset(yes=True).startswith("emptied: topic")
+    found = kit.overview()
+    assert (found.messages, found.lag, found.dead_letters, found.documents) == (0, 0, 0, 0)
+    assert len(found.lag_by_partition) == 5
+    assert owner.indices.get_index_template(name=name) == template
+    assert kit.history_window() is None
+    assert index.recall(owner, name) == {"owner": "platform"}
+    kit.produce(5, events_per_second=math.inf)
+    kit.consume()
+    assert kit.documents() == 5
+
+
+def test_reset_empties_a_plain_index_behind_an_alias(
+    kit: Demo, fresh: Settings, settings: Settings
+) -> None:
+    """Whatever the name stands for."""
+    owner, name = opensearch.connect(settings.opensearch), fresh.opensearch.index + "-alias"
+    plain = f"{name}-1"
+    owner.indices.create(index=plain, body={"mappings": events.mapping(), "aliases": {name: {}}})
+    try:
+        aliased = Demo(kit.settings.named(topic=None, index=name, opensearch=None))
+        aliased.produce(10, events_per_second=math.inf)
+        aliased.consume()
+        assert aliased.documents() == 10
+        aliased.reset(yes=True)
+        assert aliased.documents() == 0
+        assert owner.indices.exists_alias(name=name)
+    finally:
+        owner.indices.delete(index=plain)
+
+
+def test_reset_that_opensearch_refuses_deletes_nothing(
+    kit: Demo, hosted_opensearch: OpenSearch
+) -> None:
+    """Neither there nor in Kafka."""
+    poor = Demo(
+        kit.settings.named(
+            topic=None, index=None, opensearch=f"https://localhost:{hosted_opensearch.poor}"
+        )
+    )
+    with pytest.raises(ConfigError, match="answered 403; give the user the rights"):
+        poor.reset(yes=True)
+    found = kit.overview()
+    assert (found.messages, found.lag, found.documents) == (10, 0, 10)
+
+
+def test_reset_is_refused_while_somebody_reads(kit: Demo) -> None:
+    """Before anything is deleted."""
+    stop = threading.Event()
+    reader = threading.Thread(
+        target=consumer.index_topic, args=(kit.settings,), kwargs={"stop": stop}
+    )
+    reader.start()
+    try:
+        while not topics.consumers(kit.settings.kafka):
+            time.sleep(0.1)
+        with pytest.raises(ServerError, match=r"still reading.*nothing was deleted"):
+            kit.reset(yes=True)
+    finally:
+        stop.set()
+        reader.join(30)
+    found = kit.overview()
+    assert (found.messages, found.documents) == (10, 10)
+
+
+def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -> None:
+    """It names what it would delete; with --yes Kafka's no is told before anything is gone."""
+    folder = conf()
+    done = clickstream(folder, "produce", "--events", "10", "--rate", "max")
+    assert done.returncode == 0, done.stderr
+    done = clickstream(folder, "reset")
+    assert done.stdout.startswith("nothing deleted; --yes would empty: topic")
+    done = clickstream(folder, "reset", "--yes")
+    assert done.returncode == 1
+    assert "nothing deleted: Kafka does not let us: Delete on topic" in done.stderr
+    assert json.loads(clickstream(folder, "status", "--json").stdout)["messages"] == 10
+
+
+def test_a_kernel_without_the_word_of_the_command_stays_local(
+    conf: Conf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder alone makes no notebook talk to a hosted service."""
+    monkeypatch.setenv("CLICKSTREAM_CONF", str(conf()))
+    monkeypatch.delenv("CLICKSTREAM_TARGET", raising=False)
+    assert targets.of_kernel().name == "local"
+
+
+def test_local_servers_are_not_started_for_a_hosted_target(conf: Conf) -> None:
+    """`up` says so, and how to have them all the same."""
+    done = clickstream(conf(), "up")
+    assert done.returncode == 1
+    assert re.fullmatch(r"clickstream: .* not ours to start; .*--target local up.*\n", done.stderr)

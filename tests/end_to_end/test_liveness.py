@@ -1,0 +1,177 @@
+"""A consumer that lives, consumes: whatever was paused, taken away and given back meanwhile.
+
+In each test OpenSearch refuses everything, so that the consumer pauses what it reads; then the
+group changes; and the same consumer, not a fresh one, has to bring the lag to 0.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import confluent_kafka
+import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from clickstream import consumer
+from clickstream.depth import STALLED_S
+from clickstream.settings import Settings
+from clickstream.topics import consumer_lag, waiting_s
+from tests.end_to_end.conftest import Start
+from tests.support.by_id import lag, send, wait_until
+from tests.support.delivery import (
+    Running,
+    another_member,
+    assert_exactly_once,
+    running,
+    shares,
+    through,
+)
+from tests.support.faults import FaultProxy, Refuse
+
+
+class Room:
+    """A consumer that pauses soon, because OpenSearch, which is a proxy, refuses everything."""
+
+    def __init__(self, made: Settings, proxy: FaultProxy, worker: Running) -> None:
+        self.made, self.proxy, self.worker = made, proxy, worker
+        self.sent: list[str] = []
+
+    def send(self, num_events: int = 4_000) -> None:
+        """Send events; all partitions get some."""
+        self.sent += send(self.made, num_events, seed=3 + len(self.sent))
+
+    def shares(self, *wanted: int) -> None:
+        """Wait until the members of the group have so many partitions each."""
+        wait_until(lambda: sorted(shares(self.made)) == list(wanted), 30)
+
+    def reads_on(self) -> None:
+        """OpenSearch is back: the consumer works off what it may read, and stands at its end."""
+        self.proxy.fault = None
+        before = -1
+        while (now := self.worker.report.messages) != before or not now:
+            before = now
+            time.sleep(1)
+
+    def is_through(self) -> None:
+        """The same consumer brings the lag to 0, and nothing is lost or doubled."""
+        self.proxy.fault = None
+        wait_until(lambda: lag(self.made) == 0, 45)
+        self.worker.stop()
+        assert_exactly_once(self.made, sorted(self.sent))
+
+
+@pytest.fixture
+def room(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+    """A consumer that has paused all three partitions."""
+    paused: set[int] = set()
+
+    class Watched(consumer.Consumer):
+        def pause(self, partitions: list[confluent_kafka.TopicPartition]) -> None:
+            paused.update(each.partition for each in partitions)
+            super().pause(partitions)
+
+    monkeypatch.setattr(consumer, "Consumer", Watched)
+    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 100)
+    with FaultProxy(made.opensearch.url) as proxy, running(through(made, proxy)) as worker:
+        found = Room(made, proxy, worker)
+        found.shares(3)
+        proxy.fault = Refuse(503)
+        found.send()
+        wait_until(lambda: paused == {0, 1, 2}, 30)
+        yield found
+
+
+def test_a_partition_that_a_member_took_and_gave_back_is_read_again(room: Room) -> None:
+    """It joins while all is paused, and leaves when the consumer reads on."""
+    with another_member(room.made):
+        room.shares(1, 2)
+        room.reads_on()
+        room.send()
+    room.shares(3)
+
+    room.is_through()
+
+
+def test_a_partition_of_a_member_that_was_killed_is_read_again(room: Room, start: Start) -> None:
+    """It joins while all is paused, and is killed when the consumer reads on."""
+    other = start(through(room.made, room.proxy))
+    room.shares(1, 2)
+    os.kill(other.process.pid, signal.SIGSTOP)
+    room.reads_on()
+    other.kill()
+    room.send()
+    room.shares(3)
+
+    room.is_through()
+
+
+def test_partitions_that_are_added_while_all_is_paused_are_read(room: Room) -> None:
+    """From 3 to 6: the new ones are assigned to a member that wants nothing."""
+    admin = AdminClient(room.made.kafka.client_config())
+    (made,) = admin.create_partitions([NewPartitions(room.made.kafka.topic, 6)]).values()
+    made.result()
+    room.shares(6)
+    room.send()
+
+    room.is_through()
+
+
+def test_a_partition_taken_and_given_back_while_all_is_paused_is_read_again(room: Room) -> None:
+    """Both rebalances fall into the consumer's wait for OpenSearch."""
+    with another_member(room.made):
+        room.shares(1, 2)
+    room.shares(3)
+    room.send()
+
+    room.is_through()
+
+
+def test_a_member_that_lost_its_session_reads_on(made: Settings, start: Start) -> None:
+    """Stopped like a laptop that sleeps, it finds all its partitions with somebody else."""
+    with FaultProxy(made.opensearch.url) as proxy:
+        sleeper = start(through(made, proxy), bulk_documents=100)
+        wait_until(lambda: shares(made) == [3], 30)
+        proxy.fault = Refuse(503)
+        sent = send(made, 4_000)
+        time.sleep(3)  # it pauses after a second of no room, which nobody sees from outside
+        os.kill(sleeper.process.pid, signal.SIGSTOP)
+        with another_member(made):
+            wait_until(lambda: shares(made) == [3], 30)
+            proxy.fault = None
+            os.kill(sleeper.process.pid, signal.SIGCONT)
+            wait_until(lambda: sorted(shares(made)) == [1, 2], 30)
+            sleeper.wait_until_settled(100)
+        sent += send(made, 4_000, seed=9)
+        wait_until(lambda: lag(made) == 0, 45)
+        sleeper.stop()
+
+    assert_exactly_once(made, sorted(sent))
+
+
+def test_status_names_a_partition_that_its_owner_does_not_read(made: Settings) -> None:
+    """With a member that only sits there; without one, what waits is nobody's."""
+    send(made, 300)
+    namespace = made.kafka.topic.removeprefix("clickstream-events-")
+
+    def status() -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "clickstream", "status"],
+            env={**os.environ, "CLICKSTREAM_NAMESPACE": namespace},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=True,
+        ).stdout
+
+    wait_until(lambda: min(waiting_s(made.kafka).values()) > STALLED_S, 60)
+    assert "is not read" not in status()
+    with another_member(made):
+        wait_until(lambda: shares(made) == [3], 30)
+        found = re.findall(r"partition (\d) is not read: ([\d,]+) messages wait", status())
+
+    assert {int(i): int(n) for i, n in found} == consumer_lag(made.kafka)
+    assert sum(consumer_lag(made.kafka).values()) == 300

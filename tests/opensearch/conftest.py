@@ -1,0 +1,13 @@
+"""A client of the tests' own node."""
+
+import pytest
+from opensearchpy import OpenSearch
+
+from clickstream import opensearch
+from clickstream.settings import Settings
+
+
+@pytest.fixture
+def client(settings: Settings) -> OpenSearch:
+    """A client of the tests' own node."""
+    return opensearch.connect(settings.opensearch)

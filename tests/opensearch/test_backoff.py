@@ -1,0 +1,102 @@
+"""The breaker lets one request at a time to a server in trouble, and all to a healthy one."""
+
+import threading
+import time
+
+import pytest
+
+from clickstream import breaker
+from clickstream.breaker import Breaker, GivenUp
+from tests.support.by_id import wait_until
+
+
+class Crowd:
+    """Threads that pass again and again, and how many were inside at once."""
+
+    def __init__(self, passing: Breaker, number: int) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self.most = self.passed = 0
+        self.stop = threading.Event()
+        self._breaker = passing
+        self._threads = [threading.Thread(target=self._run) for _ in range(number)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                with self._breaker.passing():
+                    with self._lock:
+                        self._inside += 1
+                        self.passed += 1
+                        self.most = max(self.most, self._inside)
+                    time.sleep(0.01)
+                    with self._lock:
+                        self._inside -= 1
+            except GivenUp:
+                return
+
+    def join(self) -> None:
+        """Wait until all are out."""
+        for thread in self._threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_healthy_requests_go_side_by_side_and_troubled_ones_alone() -> None:
+    """Three at once; one after a failure; three again after a success."""
+    door = Breaker()
+    crowd = Crowd(door, 3)
+    wait_until(lambda: crowd.most == 3, 20)
+    door.note(taken=0, rejected=5)
+    passed = crowd.passed
+    wait_until(lambda: crowd.passed > passed + 6, 20)  # whoever was inside is out by now
+    crowd.most = 0
+    time.sleep(0.5)
+    troubled = crowd.most
+    door.note(taken=5, rejected=0)
+    wait_until(lambda: crowd.most == 3, 20)
+    crowd.stop.set()
+    crowd.join()
+
+    assert troubled == 1
+
+
+def test_waits_grow_with_failures_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is drawn up to a limit that doubles; partial success starts it anew."""
+    drawn = []
+
+    def highest(low: float, high: float) -> float:
+        drawn.append(high)
+        return 0
+
+    monkeypatch.setattr(breaker.random, "uniform", highest)
+    door = Breaker()
+    for _ in range(10):
+        door.note(taken=0, rejected=1)
+        with door.passing():
+            pass
+    door.note(taken=1, rejected=1)
+    with door.passing():
+        pass
+
+    assert drawn[:3] == [0.1, 0.2, 0.4]
+    assert max(drawn) == drawn[9] == breaker.LONGEST_WAIT_S
+    assert drawn[10] == 0.1
+
+
+def test_giving_up_ends_every_wait() -> None:
+    """Who waits for a turn, who waits for the time, and who comes later."""
+    door = Breaker()
+    for _ in range(20):
+        door.note(taken=0, rejected=1)
+    crowd = Crowd(door, 3)
+    time.sleep(0.1)
+    started_s = time.monotonic()
+    door.give_up()
+    crowd.join()
+
+    assert time.monotonic() - started_s < 1
+    with pytest.raises(GivenUp), door.passing():
+        pass

@@ -1,0 +1,19 @@
+"""What a bulk is told by a cluster that somebody made read-only."""
+
+import pytest
+from opensearchpy import OpenSearch
+
+from clickstream import index
+from clickstream.settings import Settings
+
+
+def test_a_read_only_cluster_is_unavailable(client: OpenSearch, made: Settings) -> None:
+    """It refuses the whole request, for now."""
+    block = {"persistent": {"cluster.blocks.read_only": True}}
+    lifted = {"persistent": {"cluster.blocks.read_only": None}}
+    client.cluster.put_settings(body=block)
+    try:
+        with pytest.raises(index.Unavailable, match="cluster_block_exception"):
+            index.bulk(client, made.opensearch.index, [index.action("none", b"{}")])
+    finally:
+        client.cluster.put_settings(body=lifted)

@@ -1,0 +1,19 @@
+"""A fault proxy for the length of a test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from clickstream import index, opensearch
+from clickstream.settings import Settings
+from tests.support.proxied import Stage
+
+
+@pytest.fixture
+def stage(fresh: Settings) -> Iterator[Stage]:
+    """A proxy without a fault, before an empty index."""
+    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
+    stage = Stage(fresh)
+    with stage.proxy:
+        yield stage
+        stage.client.close()

@@ -1,0 +1,123 @@
+"""What tests of delivery in trouble share: a consumer in a thread, and how it is judged."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import confluent_kafka
+
+from clickstream import consumer, servers
+from clickstream.admin import Admin
+from clickstream.metrics import IndexReport
+from clickstream.servers import Name
+from clickstream.settings import Settings
+from tests.support.by_id import documents, lag, wait_until
+from tests.support.faults import FaultProxy
+
+
+def assert_exactly_once(made: Settings, sent: list[str]) -> None:
+    """Nothing lost, nothing twice, nothing overwritten, nothing left to read."""
+    assert documents(made) == [(event_id, 1) for event_id in sent]
+    assert lag(made) == 0
+
+
+def through(made: Settings, proxy: FaultProxy) -> Settings:
+    """The same, with the proxy before OpenSearch."""
+    return replace(made, opensearch=replace(made.opensearch, url=proxy.url))
+
+
+class Running:
+    """A consumer in a thread of this process, with its report."""
+
+    def __init__(self, made: Settings, **options: object) -> None:
+        self.report = IndexReport()
+        self.error: Exception | None = None
+        self.progress_s: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(made, options))
+        self._thread.start()
+
+    def _run(self, made: Settings, options: dict[str, object]) -> None:
+        try:
+            consumer.index_topic(made, stop=self._stop, on_bulk=self._note, **options)  # type: ignore[arg-type]
+        except Exception as error:
+            self.error = error
+
+    def _note(self, report: IndexReport) -> None:
+        self.report = report
+        self.progress_s.append(time.monotonic())
+
+    def settled(self, messages: int, timeout_s: float = 60) -> None:
+        """Wait until so many messages are settled."""
+        wait_until(lambda: self.error is not None or self.report.messages >= messages, timeout_s)
+        assert self.error is None
+
+    def stop(self) -> IndexReport:
+        """End it; its report."""
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+        return self.report
+
+
+@contextmanager
+def running(made: Settings, **options: object) -> Iterator[Running]:
+    """A consumer for the length of the block; whatever happens, it is ended."""
+    worker = Running(made, **options)
+    try:
+        yield worker
+    finally:
+        worker._stop.set()
+        worker._thread.join(30)
+
+
+def caught_up(made: Settings, timeout_s: float = 60) -> None:
+    """Wait for a lag of 0."""
+    wait_until(lambda: lag(made) == 0, timeout_s)
+
+
+def kill_server(name: Name) -> None:
+    """Kill -9 a server of the test's own pair."""
+    (pid,) = [server.pid for server in servers.status() if server.name == name]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in [server.pid for server in servers.status()], 20)
+
+
+def shares(made: Settings) -> list[int]:
+    """How many partitions the group has given to each of its members."""
+    group_id = made.kafka.group_id
+    found = Admin(made.kafka).ask(
+        f"describing group {group_id!r}",
+        lambda client: client.describe_consumer_groups([group_id]),
+    )
+    return [len(each.assignment.topic_partitions) for each in found[group_id].members]
+
+
+@contextmanager
+def another_member(made: Settings) -> Iterator[None]:
+    """A bare consumer of the same group for the length of the block; it commits nothing."""
+    has_left = threading.Event()
+    config = made.kafka.client_config() | consumer.PROPERTIES
+    config |= {"group.id": made.kafka.group_id, "enable.auto.commit": False}
+    bare = confluent_kafka.Consumer(config)
+    bare.subscribe([made.kafka.topic])
+
+    def read() -> None:
+        while not has_left.is_set():
+            bare.consume(100, timeout=0.1)
+        bare.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_left.set()
+        thread.join(30)

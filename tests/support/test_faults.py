@@ -1,0 +1,385 @@
+"""The fault proxy before a real OpenSearch: what the client is told, and what is stored."""
+
+import http.client
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from random import Random
+from urllib.parse import urlsplit
+
+import pytest
+from opensearchpy import OpenSearch
+
+from clickstream import index
+from clickstream.errors import BulkError, ServerError
+from clickstream.index import Outcome
+from clickstream.outage_proxy import Answer
+from tests.support.faults import (
+    Bulk,
+    Counts,
+    CutAnswer,
+    Delay,
+    FaultProxy,
+    LoseAnswer,
+    Refuse,
+    RejectItems,
+    Reset,
+    Storm,
+)
+from tests.support.proxied import Stage, action, in_background, threads_of_proxies, wait_until
+
+
+def test_without_a_fault_the_client_sees_what_opensearch_answers(stage: Stage) -> None:
+    """Status, headers and body are the same, for every method, through the proxy and past it."""
+    name = stage.name
+    for method, path, body in (
+        ("GET", "/?pretty", None),
+        ("HEAD", f"/{name}", None),
+        ("HEAD", "/none", None),
+        ("GET", f"/{name}/_mapping?filter_path=*.mappings.dynamic", None),
+        ("POST", f"/{name}/_count", b'{"query":{"term":{"user_id":"reader-0042"}}}'),
+        ("POST", f"/{name}/_count?q=user_id:reader-0042", None),
+        ("POST", f"/{name}/_count", b"{broken"),
+        ("PUT", "/_cluster/settings", b'{"transient":{}}'),
+        ("DELETE", "/none", None),
+        ("POST", "/none/_bulk?filter_path=errors,items", action(1)),
+        ("POST", f"/{name}/_bulk", b"no bulk body\n"),
+    ):
+        seen = []
+        for url in (stage.upstream.url, stage.proxy.url):
+            connection = http.client.HTTPConnection(urlsplit(url).netloc)
+            headers = {"Content-Type": "application/json", "X-Opaque-Id": "mine"}
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            told = sorted((name.lower(), value) for name, value in response.getheaders())
+            seen.append((response.status, told, response.read()))
+            connection.close()
+
+        assert seen[0] == seen[1], (method, path)
+        assert ("x-opaque-id", "mine") in seen[1][1]
+
+
+def test_many_requests_take_one_connection(stage: Stage) -> None:
+    """It is kept alive between bulks and questions, and served by one thread."""
+    connection = http.client.HTTPConnection(*stage.address())
+    ports = set()
+    for number in range(50):
+        headers = {"Content-Type": "application/x-ndjson"}
+        connection.request("POST", f"/{stage.name}/_bulk", action(number), headers)
+        assert json.load(connection.getresponse())["errors"] is False
+        connection.request("HEAD", f"/{stage.name}")
+        assert connection.getresponse().read() == b""
+        ports.add(connection.sock.getsockname()[1])
+
+    assert len(ports) == 1
+    assert len(threads_of_proxies()) == 2
+    assert stage.proxy.counts.bulks == 50
+    assert stage.stored() == list(range(50))
+    connection.close()
+    wait_until(lambda: len(threads_of_proxies()) == 1)
+
+
+def test_rejected_items_stand_between_the_others_answers(stage: Stage) -> None:
+    """Each document has its own answer, in order; just those not rejected were passed on."""
+    stage.bulk(action(3), action(4))
+    stage.proxy.fault = RejectItems(share=0.3)
+    sent = [action(n, **({"colour": "red"} if n % 10 == 0 else {})) for n in range(400)]
+    answers = index.bulk(stage.client, stage.name, sent)
+    outcomes = [answer.outcome for answer in answers]
+    rejected = [n for n, outcome in enumerate(outcomes) if outcome is Outcome.REJECTED]
+
+    assert 80 <= len(rejected) <= 160  # 4σ
+    assert {answers[n].error_type for n in rejected} == {"rejected_execution_exception"}
+    for number in set(range(400)) - set(rejected):
+        refused = Outcome.REFUSED if number % 10 == 0 else Outcome.STORED
+        assert outcomes[number] is (Outcome.REPLAYED if number in (3, 4) else refused)
+    kept = [n for n in range(400) if outcomes[n] is Outcome.STORED]
+    assert stage.stored() == sorted({3, 4, *kept})
+    assert stage.proxy.counts.documents_rejected == len(rejected)
+    assert stage.proxy.counts.documents_passed_on == 2 + 400 - len(rejected)
+
+    stage.proxy.fault = None
+    again = stage.bulk(*(action(n) for n in rejected))
+    assert set(again) <= {Outcome.STORED, Outcome.REPLAYED}
+    stage.proxy.fault = RejectItems(share=0.3)
+    stage.proxy.rng = Random(1)
+    repeated = stage.bulk(*sent)
+    assert [n for n in range(400) if repeated[n] is Outcome.REJECTED] == rejected
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(1, Outcome.REJECTED), (0, Outcome.STORED)])
+def test_all_items_are_rejected_or_none(stage: Stage, share: float, outcome: Outcome) -> None:
+    """With share 1 nothing reaches OpenSearch, with share 0 everything."""
+    stage.proxy.fault = RejectItems(share=share)
+
+    assert stage.bulk(action(1), action(2)) == [outcome] * 2
+    assert stage.stored() == ([1, 2] if outcome is Outcome.STORED else [])
+    assert stage.proxy.counts.documents_passed_on == 2 - 2 * share
+    assert stage.proxy.counts.documents_rejected == 2 * share
+
+
+def test_an_error_of_opensearch_is_not_mixed_with_rejections(stage: Stage) -> None:
+    """What it says of the request as a whole is handed on."""
+    stage.proxy.fault = RejectItems(share=0.5)
+
+    with pytest.raises(BulkError, match="400 illegal_argument_exception"):
+        stage.bulk(*[b'{"none":{}}\n{}\n'] * 20)
+    assert stage.proxy.counts.documents_rejected == 0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_refused_request_is_not_stored(stage: Stage, status: int) -> None:
+    """OpenSearch never sees it, and the client may send it again."""
+    stage.proxy.fault = Refuse(status)
+    with pytest.raises(index.Unavailable, match=f"{status} rejected_execution_exception"):
+        stage.bulk(action(1), action(2))
+
+    assert stage.stored() == []
+    assert stage.proxy.counts.documents_rejected == 2
+    assert stage.proxy.counts.documents_passed_on == 0
+
+
+def test_a_reset_connection_stores_nothing(stage: Stage) -> None:
+    """The client's system is told of the reset; the next request takes a new connection."""
+    stage.proxy.fault = Reset()
+    with pytest.raises(index.Unavailable, match="it reset the connection"):
+        stage.bulk(action(1))
+
+    assert stage.stored() == []
+    assert stage.proxy.counts.connections_reset == 1
+    stage.proxy.fault = None
+    assert stage.bulk(action(1)) == [Outcome.STORED]
+
+
+def test_a_lost_answer_leaves_the_documents_stored(stage: Stage) -> None:
+    """The client knows nothing, sends again, and finds them there."""
+    stage.proxy.fault = LoseAnswer()
+    with pytest.raises(index.Unavailable, match="it closed the connection"):
+        stage.bulk(action(1), action(2))
+
+    assert stage.stored() == [1, 2]
+    assert stage.proxy.counts.answers_lost == 1
+    assert stage.proxy.counts.bulks == 1  # the client did not send it again by itself
+    stage.proxy.fault = None
+    assert stage.bulk(action(1), action(2)) == [Outcome.REPLAYED] * 2
+
+
+@pytest.mark.parametrize(
+    ("honest_length", "told"), [(True, "IncompleteRead"), (False, "cannot be read")]
+)
+def test_a_cut_answer_leaves_the_documents_stored(
+    stage: Stage, honest_length: bool, told: str
+) -> None:
+    """Cut short of its length, or broken JSON: neither is taken for an answer."""
+    stage.proxy.fault = CutAnswer(honest_length=honest_length)
+    with pytest.raises(index.Unavailable, match=told):
+        stage.bulk(action(1), action(2))
+
+    assert stage.stored() == [1, 2]
+    assert stage.proxy.counts.answers_cut == 1
+    stage.proxy.fault = None
+    assert stage.bulk(action(1), action(2)) == [Outcome.REPLAYED] * 2
+
+
+def test_a_fault_strikes_its_share_of_requests(stage: Stage) -> None:
+    """The others pass, and the counts say how many it was."""
+    for fault, count in (
+        (Refuse(503, share=0.3), "documents_rejected"),
+        (Reset(share=0.3), "connections_reset"),
+        (LoseAnswer(share=0.3), "answers_lost"),
+        (CutAnswer(share=0.3), "answers_cut"),
+    ):
+        stage.proxy.fault = fault
+        stage.proxy.counts = Counts()
+        known = 0
+        for number in range(60):
+            with suppress(index.Unavailable):
+                stage.bulk(action(number))
+                known += 1
+
+        struck = getattr(stage.proxy.counts, count)
+        assert 4 <= struck <= 32, fault  # 4σ
+        assert struck == 60 - known
+        assert stage.proxy.counts.bulks == 60
+        forwarded = 60 if isinstance(fault, (LoseAnswer, CutAnswer)) else known
+        assert stage.proxy.counts.documents_passed_on == forwarded
+
+
+def test_a_delayed_request_is_stored_after_the_wait(stage: Stage) -> None:
+    """Only bulks wait: a question beside it is answered at once."""
+    stage.proxy.fault = Delay(1.0)
+    started_s = time.monotonic()
+    sent = in_background(lambda: stage.bulk(action(1)))
+    wait_until(lambda: stage.proxy.counts.bulks == 1)
+
+    assert index.exists(stage.new_client(), stage.name)
+    assert time.monotonic() - started_s < 1.0
+    assert stage.stored() == []
+    assert sent.result(timeout=10) == [Outcome.STORED]
+    assert time.monotonic() - started_s >= 1.0
+
+
+def test_a_storm_holds_faults_of_every_kind_and_loses_nothing(stage: Stage) -> None:
+    """Who sends again what was not acknowledged has every document stored in the end."""
+    stage.proxy.fault = Storm(
+        *(RejectItems(share=0.4), Refuse(429), Refuse(503), Reset(), LoseAnswer(), Delay(0.001)),
+        *(CutAnswer(), CutAnswer(honest_length=False)),
+    )
+    still_open = list(range(600))
+    for _ in range(400):
+        if not still_open:
+            break
+        sent = still_open[:20]
+        with suppress(index.Unavailable):
+            answered = zip(sent, stage.bulk(*map(action, sent)), strict=True)
+            rejected = [n for n, outcome in answered if outcome is Outcome.REJECTED]
+            still_open = rejected + still_open[20:]
+
+    counts = stage.proxy.counts
+    assert still_open == []
+    assert stage.stored() == list(range(600))
+    assert min(counts.answers_lost, counts.answers_cut, counts.connections_reset) > 0
+    assert counts.documents_rejected > 0
+    assert counts.documents_passed_on > 600  # some went twice
+
+
+def test_requests_at_once_are_counted_at_their_most(stage: Stage) -> None:
+    """Three side by side are three; one after the other is one; set to 0 it counts anew."""
+    stage.proxy.fault = Delay(0.5)
+    clients = [stage.new_client() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda c: index.bulk(c, stage.name, [action(1)]), clients))
+
+    assert stage.proxy.counts.most_at_once == 3
+    stage.proxy.fault = None
+    stage.proxy.counts.most_at_once = 0
+    for client in clients * 30:
+        index.bulk(client, stage.name, [action(1)])
+    assert stage.proxy.counts.most_at_once == 1
+
+
+def test_taken_down_it_refuses_and_brought_up_it_is_where_it_was(stage: Stage) -> None:
+    """The client of before goes on with the same address; either verb may be repeated."""
+    stage.bulk(action(1))
+    stage.proxy.take_down()
+    stage.proxy.take_down()
+    with pytest.raises(index.Unavailable, match="Connection refused"):
+        stage.bulk(action(2))
+    with pytest.raises(ServerError, match="did not answer"):
+        index.count(stage.client, stage.name)
+    assert threads_of_proxies() == []
+
+    stage.proxy.bring_up()
+    stage.proxy.bring_up()
+    assert stage.bulk(action(2), action(1)) == [Outcome.STORED, Outcome.REPLAYED]
+    stage.proxy.take_down()
+    stage.proxy.bring_up()
+    assert stage.bulk(action(2)) == [Outcome.REPLAYED]  # it saw that its connection was cut
+
+
+def test_going_down_cuts_connections_that_are_kept_alive(stage: Stage) -> None:
+    """One that is idle ends there and then, so that nobody stays connected to what is down."""
+    with socket.create_connection(stage.address()) as idle:
+        wait_until(lambda: len(threads_of_proxies()) == 2)
+        stage.proxy.take_down()
+        idle.settimeout(5)
+
+        assert idle.recv(1) == b""
+
+
+def test_a_port_that_somebody_took_meanwhile_is_told(stage: Stage) -> None:
+    """Clients know the proxy by its port, so it takes no other."""
+    stage.proxy.take_down()
+    with socket.create_server(stage.address()), pytest.raises(ServerError, match="new proxy"):
+        stage.proxy.bring_up()
+
+
+def test_closing_ends_a_wait_and_forwards_nothing(stage: Stage) -> None:
+    """A request that a delay holds back is cut with its connection."""
+    stage.proxy.fault = Delay(60)
+    sent = in_background(lambda: stage.bulk(action(1)))
+    wait_until(lambda: stage.proxy.counts.bulks == 1)
+    started_s = time.monotonic()
+    stage.proxy.close()
+
+    with pytest.raises(index.Unavailable):
+        sent.result(timeout=5)
+    assert time.monotonic() - started_s < 2
+    assert threads_of_proxies() == []
+    assert stage.stored() == []
+
+
+def test_half_a_request_goes_no_further(stage: Stage) -> None:
+    """A client that dies while it sends stores none of what it sent."""
+    whole = action(1) + action(2)
+    head = f"POST /{stage.name}/_bulk HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n"
+    with socket.create_connection(stage.address()) as dying:
+        dying.sendall(f"{head}Content-Length: {len(whole)}\r\n\r\n".encode() + action(1))
+        dying.shutdown(socket.SHUT_WR)
+        dying.settimeout(5)
+
+        assert dying.recv(1) == b""
+    assert stage.stored() == []
+    assert stage.proxy.counts.documents_passed_on == 0
+
+
+def test_it_listens_on_loopback_alone(stage: Stage) -> None:
+    """No other address of this machine leads to it, not even another of loopback."""
+    host, port = stage.address()
+
+    assert host == "127.0.0.1"
+    with pytest.raises(OSError, match=r"refused|assign|timed out"):
+        socket.create_connection(("127.0.0.2", port), timeout=1)
+
+
+def test_an_opensearch_out_of_reach_is_a_bad_gateway() -> None:
+    """The client is told so, bulk or not, and may try again."""
+    with FaultProxy("http://127.0.0.1:9") as proxy:
+        client = OpenSearch(proxy.url, max_retries=0)
+        with pytest.raises(index.Unavailable, match="502 bad_gateway"):
+            index.bulk(client, "any", [action(1)])
+        with pytest.raises(ServerError, match="502"):
+            index.exists(client, "any")
+
+        assert proxy.counts.documents_passed_on == 0
+        client.close()
+
+
+def test_an_answer_that_is_none_to_a_bulk_leaves_everything_open(stage: Stage) -> None:
+    """Whoever says 200, nothing counts as stored that OpenSearch did not acknowledge."""
+    for content_type, body in (
+        ("text/html", b"<html>Please log in</html>"),
+        ("text/plain", b"ok"),
+        ("application/json", b""),
+        ("application/json", b"null"),
+        ("application/json", b"[1]"),
+        ("application/json", b'{"acknowledged": true}'),
+        ("application/json", b'{"errors": true}'),
+        ("application/json", b'{"errors": false, "items": [\xff'),
+    ):
+        stage.proxy.fault = partial(say, Answer(200, body, {"content-type": content_type}))
+        with pytest.raises(index.Unavailable):
+            stage.bulk(action(1))
+
+
+def test_an_error_of_a_gateway_is_told_by_its_status(stage: Stage) -> None:
+    """In whatever form it comes: overloaded may be tried again, forbidden may not."""
+    for status, body, told in (
+        (503, b"[]", index.Unavailable),
+        (503, b'"overloaded"', index.Unavailable),
+        (503, b'{"error": {"code": 7}}', index.Unavailable),
+        (503, b"<html>", index.Unavailable),
+        (403, b'{"error": {"code": 7}}', BulkError),
+        (403, b'{"message": "who are you"}', BulkError),
+    ):
+        stage.proxy.fault = partial(say, Answer(status, body))
+        with pytest.raises(told):
+            stage.bulk(action(1))
+
+
+def say(answer: Answer, bulk: Bulk) -> Answer:
+    """Answer so, whatever was asked."""
+    return answer

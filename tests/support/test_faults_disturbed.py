@@ -1,0 +1,30 @@
+"""The fault proxy before an OpenSearch that never answers."""
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from clickstream import index
+from tests.support.proxied import Stage, action, in_background, threads_of_proxies, wait_until
+
+
+@pytest.mark.slow
+def test_closing_does_not_wait_for_opensearch(
+    stage: Stage, frozen: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """One that took a request and never answers holds no thread and no socket of the proxy."""
+    with frozen("opensearch"):
+        sent = in_background(lambda: stage.bulk(action(1)))
+        wait_until(lambda: stage.proxy.counts.documents_passed_on == 1)
+        started_s = time.monotonic()
+        stage.proxy.close()
+
+        assert time.monotonic() - started_s < 2
+        assert threads_of_proxies() == []
+        with pytest.raises(index.Unavailable):
+            sent.result(timeout=5)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(stage.address())

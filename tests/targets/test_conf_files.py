@@ -1,0 +1,360 @@
+"""What the files in `conf/` may say, and how it is told where they say something else."""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from clickstream import hosted, lab, targets, tls
+from clickstream.errors import ConfigError
+from tests.support.secured import Authority
+
+KAFKA = {
+    "bootstrap.servers": "kafka.example.com:9092",
+    "sasl.username": "ada",
+    "sasl.password": "hush-kafka",
+}
+OPENSEARCH = {"host": "search.example.com", "username": "ada", "password": "hush-search"}
+
+
+def written(folder: Path, kafka: object = None, opensearch: object = None) -> Path:
+    """Write both files, for us alone to read: text as it is, values on top of the default."""
+    for name, default, given in (
+        (hosted.KAFKA, KAFKA, kafka),
+        (hosted.OPENSEARCH, OPENSEARCH, opensearch),
+    ):
+        values = {**default, **(given if isinstance(given, dict) else {})}
+        text = json.dumps({key: value for key, value in values.items() if value is not None})
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(given if isinstance(given, str) else text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Issues certificates."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def test_the_two_files_name_a_target(tmp_path: Path) -> None:
+    """A bare host is https; SCRAM over TLS is taken where there is a user; names are the kit's."""
+    found = hosted.read(written(tmp_path))
+    assert found.target == "hosted"
+    assert found.opensearch.url == "https://search.example.com"
+    assert found.opensearch.index == found.kafka.topic == "clickstream-events"
+    config = found.kafka.client_config()
+    assert config["security.protocol"] == "SASL_SSL"
+    assert config["sasl.mechanisms"] == "SCRAM-SHA-256"
+    assert config["sasl.password"] == "hush-kafka"
+
+
+def test_the_usual_three_files_are_mtls(tmp_path: Path, authority: Authority) -> None:
+    """`ca.pem`, `service.cert` and `service.key` beside kafka.json need no word in it."""
+    cert, key = authority.issue("ada")
+    for path, name in ((authority.ca, "ca.pem"), (cert, "service.cert"), (key, "service.key")):
+        (tmp_path / name).write_bytes(path.read_bytes())
+    (tmp_path / "service.key").chmod(0o600)
+    kafka = {"sasl.username": None, "sasl.password": None}
+    config = hosted.read(written(tmp_path, kafka)).kafka.client_config()
+    assert config["security.protocol"] == "SSL"
+    assert config["ssl.key.location"] == str(tmp_path / "service.key")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("search.example.com", "https://search.example.com"),
+        ("search.example.com:9243", "https://search.example.com:9243"),
+        ("https://search.example.com:9243/", "https://search.example.com:9243"),
+        ("http://127.0.0.1:9200", "http://127.0.0.1:9200"),
+    ],
+)
+def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: str) -> None:
+    """A URL, with a port, or bare."""
+    assert hosted.read(written(tmp_path, None, {"host": host})).opensearch.url == url
+
+
+@pytest.mark.parametrize(
+    ("kafka", "opensearch", "said"),
+    [
+        ("{", None, r"kafka.json is no JSON: .* in line 1"),
+        ('{"sasl.password": "hush", }', None, r"kafka.json is no JSON: .* in line 1"),
+        (None, {"host": "https://x:0"}, r"'host' is no address"),
+        (None, {"host": "https://x#part"}, r"'host' is no address"),
+        ("[]", None, r"kafka.json is no JSON object; write it as"),
+        (
+            {"bootstrap.server": "x:1"},
+            None,
+            r"'bootstrap.server' .* perhaps 'bootstrap.servers'",
+        ),
+        ({"group.id": "mine"}, None, r"no key 'group.id' is known.*; valid: bootstrap.servers, "),
+        ("[" * 100_000, None, r"kafka.json is no JSON"),
+        ({"topic": 5}, None, r"'topic' is no text; "),
+        ({"topic": ""}, None, r"'topic' is empty; "),
+        ({"topic": ".."}, None, r"'topic' '\.\.' is no name; "),
+        ('{"topic": "a", "topic": "b"}', None, r"'topic' stands there more than once; "),
+        ({"bootstrap.servers": "x:1,ada:hush@y:2"}, None, r"'bootstrap.servers' holds a user; "),
+        ({"bootstrap.servers": "SASL_SSL://x:1"}, None, r"write NAME:PORT alone"),
+        ('{"ssl.ca.location": "C:\\Users"}', None, r"no JSON: .*: write \\ twice; "),
+        (None, {"index": "Clickstream"}, r"is no name; use lower-case letters"),
+        (None, {"host": "https://x/_dashboards"}, r"'host' holds a path; "),
+        ({"topic": "a\nb"}, None, r"'topic' holds a line break"),
+        ({"topic": "*"}, None, r"'topic' '\*' is no name; "),
+        (None, {"index": "clickstream-*"}, r"'index' 'clickstream-\*' is no name; "),
+        (None, {"index": "a,b"}, r"'index' 'a,b' is no name; "),
+        (None, {"index": "_all"}, r"'index' '_all' is no name; "),
+        (None, {"password": "\ud800"}, r"'password' holds a line break or another"),
+        (
+            {"bootstrap.servers": None},
+            None,
+            r"is missing; write it there, or set CLICKSTREAM_KAFKA_BOOT",
+        ),
+        (
+            {"sasl.password": None},
+            None,
+            r"'sasl.password' is missing; .* CLICKSTREAM_KAFKA_SASL_PASSWORD",
+        ),
+        ({"enable.ssl.certificate.verification": "false"}, None, r"would turn verification off"),
+        ({"ssl.endpoint.identification.algorithm": "none"}, None, r"the name is always verified"),
+        ({"security.protocol": "TLS"}, None, r"valid: SSL, SASL_SSL"),
+        ({"security.protocol": "SASL_PLAINTEXT"}, None, r"all in the clear"),
+        ({"security.protocol": "PLAINTEXT"}, None, r"PLAINTEXT uses no 'sasl.username'; "),
+        (
+            {"security.protocol": "PLAINTEXT", "sasl.username": None, "sasl.password": None},
+            None,
+            r"all in the clear",
+        ),
+        (
+            {"security.protocol": "SASL_PLAINTEXT", "ssl.ca.location": "ca.pem"},
+            None,
+            r"PLAINTEXT uses no 'ssl.ca.location'",
+        ),
+        ({"sasl.username": None, "sasl.password": None}, None, r"says nothing of security; put"),
+        ({"ssl.ca.location": "none.pem"}, None, r"none.pem: No such file"),
+        ({"ssl.ca.location": "~no-such-user/ca.pem"}, None, r"~no-such-user/ca.pem: No such file"),
+        (None, {"ca": "~no-such-user/ca.pem"}, r"~no-such-user/ca.pem: No such file"),
+        (None, {"user": "ada"}, r"no key 'user' is known; perhaps 'username' is meant"),
+        (None, {"host": None}, r"'host' is missing"),
+        (None, {"host": "ftp://x"}, r"'host' is no address"),
+        (None, {"host": "https://x:port"}, r"'host' is no address"),
+        (None, {"host": "https://ada:hush-url@x"}, r"'host' holds a user"),
+        (None, {"host": "http://search.example.com"}, r"all in the clear; write https"),
+        (None, {"host": "http://127.0.0.1"}, r"names no port; "),
+        (
+            None,
+            {"password": None},
+            r"'username' without 'password'; .* CLICKSTREAM_OPENSEARCH_PASSWORD",
+        ),
+        (None, {"cert": "a.cert"}, r"'cert' without 'key'"),
+        (
+            None,
+            {"host": "http://127.0.0.1:1", "ca": "ca.pem"},
+            r"'ca', 'cert' and 'key' are for https",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_without_a_secret(
+    tmp_path: Path, kafka: object, opensearch: object, said: str
+) -> None:
+    """It names file, key and remedy."""
+    with pytest.raises(ConfigError, match=said) as refused:
+        hosted.read(written(tmp_path, kafka, opensearch))
+    assert "\n" not in str(refused.value)
+    assert "; " in str(refused.value), "without a remedy"
+    assert "hush" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_what_harms_nothing_is_taken(tmp_path: Path, authority: Authority) -> None:
+    """A mark before UTF-8, spaces and commas around addresses, `~` for the home folder."""
+    folder = written(
+        tmp_path,
+        {"bootstrap.servers": " a:1, b:2,"},
+        {"host": " https://x:1 ", "ca": f"~/{authority.ca.name}"},
+    )
+    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+        (folder / name).write_text((folder / name).read_text(), "utf-8-sig")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(authority.ca.parent))
+        found = hosted.read(folder)
+    assert found.kafka.bootstrap_servers == "a:1,b:2"
+    assert (found.opensearch.url, found.opensearch.ca) == ("https://x:1", authority.ca)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A link that points nowhere is not taken for a file that is not there."""
+    folder = written(tmp_path)
+    path = folder / hosted.KAFKA
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"kafka.json: it is not UTF-8; save it as that"):
+        hosted.read(folder)
+    path.unlink()
+    path.symlink_to(folder / "gone.json")
+    with pytest.raises(ConfigError, match=r"reading .*kafka.json: No such file"):
+        hosted.read(folder)
+
+
+def test_half_a_target_is_told(tmp_path: Path) -> None:
+    """With the other file filled in."""
+    written(tmp_path)
+    (tmp_path / "kafka.json").unlink()
+    with pytest.raises(ConfigError, match=r"no kafka.json: .* such as \{\"bootstrap.servers\""):
+        hosted.is_configured(tmp_path)
+    (tmp_path / "opensearch.json").unlink()
+    assert not hosted.is_configured(tmp_path)
+    with pytest.raises(ConfigError, match="README"):
+        hosted.read(tmp_path)
+
+
+def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable replaces a value, or gives what the file lacks."""
+    monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "from-outside")
+    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "from-outside-too")
+    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_USERNAME", "")
+    found = hosted.read(written(tmp_path, {"sasl.password": None}))
+    assert found.opensearch.password == "from-outside"
+    assert found.kafka.security["sasl.password"] == "from-outside-too"
+    assert found.kafka.security["sasl.username"] == "ada", "what is empty replaces nothing"
+
+
+def test_a_mistyped_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a password would be looked for in vain."""
+    monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASWORD", "hush")
+    with pytest.raises(ConfigError, match=r"SASL_PASWORD is known; perhaps .*PASSWORD' is meant"):
+        hosted.read(written(tmp_path))
+    monkeypatch.delenv("CLICKSTREAM_KAFKA_SASL_PASWORD")
+    monkeypatch.setenv("CLICKSTREAM_OPENSEACH_PASSWORD", "hush")
+    with pytest.raises(ConfigError, match=r"no variable CLICKSTREAM_OPENSEACH_PASSWORD is known"):
+        hosted.read(written(tmp_path))
+
+
+def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """Without a `ca.pem` the system says whom to trust; with half a pair it is told which half."""
+    folder = written(tmp_path, {"sasl.username": None, "sasl.password": None})
+    cert, key = authority.issue("ada")
+    (folder / "service.cert").write_bytes(cert.read_bytes())
+    with pytest.raises(ConfigError, match=r"says nothing of security.*service.cert alone"):
+        hosted.read(folder)
+    (folder / "service.key").write_bytes(key.read_bytes())
+    security = hosted.read(folder).kafka.security
+    assert security["security.protocol"] == "SSL"
+    assert "ssl.ca.location" not in security
+
+
+def refused(tmp_path: Path, *words: str) -> str:
+    """Give what a command that fails says on stderr; no server is up."""
+    done = subprocess.run(
+        [sys.executable, "-m", "clickstream", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")},
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Or who mistypes it would be on the laptop's servers, in silence.
+
+    Where it is not looked into, the remedy takes the same options.
+    """
+    folder = str(tmp_path / "no where")
+    for options, said in (
+        (["--conf", folder], "no where: there is no such folder; "),
+        (["--conf", folder, "--target", "local"], f"--target local --conf '{folder}' up`"),
+        (["--target", "local"], "--target local up`"),
+    ):
+        assert said in refused(tmp_path, *options, "peek")
+
+
+def test_an_error_names_the_file_that_was_read(tmp_path: Path) -> None:
+    """Not that of the usual folder, where there may be another."""
+    folder = written(tmp_path, {"bootstrap.servers": "a..b:1"})
+    told = refused(tmp_path, "--conf", str(folder), "status")
+    assert f"nobody knows the name 'a..b'; mend it in {folder}/kafka.json" in told
+
+
+def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
+    """Whoever names it in place of the file's own address."""
+    found = hosted.read(written(tmp_path))
+    near = found.named(topic=None, index=None, opensearch="http://127.0.0.1:9200")
+    assert near.opensearch.url == "http://127.0.0.1:9200"
+    with pytest.raises(ConfigError, match=r"in the clear; write https://"):
+        found.named(topic=None, index=None, opensearch="http://search.example.com:9200")
+
+
+def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
+    """Neither repr nor str, of the whole or of a part."""
+    found = hosted.read(written(tmp_path))
+    for each in (found, found.kafka, found.opensearch):
+        assert "hush" not in repr(each) + str(each)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
+    """With the chmod; what holds no secret, or its name in Vault alone, may be read."""
+    folder = written(tmp_path, None, {"password": None, "username": None})
+    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+        (folder / name).chmod(0o644)
+    settings = hosted.read(folder)
+    path = folder / "kafka.json"
+    assert hosted.loose(folder, settings) == [path]
+    assert hosted.remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
+    path.chmod(0o640)
+    assert hosted.loose(folder, settings) == [path]
+    path.chmod(0o600)
+    assert hosted.loose(folder, settings) == []
+
+
+def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Authority) -> None:
+    """Each case by name: no PEM, a key of another, a key with a password."""
+    cert, key = authority.issue("ada")
+    (tmp_path / "text").write_text("nothing")
+    with pytest.raises(ConfigError, match="holds no CA certificate"):
+        tls.context(tmp_path / "text", None, None)
+    with pytest.raises(ConfigError, match="one of them is no PEM file"):
+        tls.context(None, cert, tmp_path / "text")
+    with pytest.raises(ConfigError, match="are the wrong way round; exchange their names"):
+        tls.context(None, key, cert)
+    private = load_pem_private_key(key.read_bytes(), None)
+    secret = BestAvailableEncryption(b"hush")
+    (tmp_path / "locked").write_bytes(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret)
+    )
+    for password in (None, "other", "x" * 2_000):
+        with pytest.raises(ConfigError, match="is encrypted, and its password"):
+            tls.context(None, cert, tmp_path / "locked", password)
+    assert tls.context(None, cert, tmp_path / "locked", "hush")
+    with pytest.raises(ConfigError, match="do not belong together"):
+        tls.context(None, cert, authority.issue("ada")[1])
+    assert tls.context(authority.ca, cert, key).check_hostname
+
+
+def test_the_examples_are_good(tmp_path: Path) -> None:
+    """As conf/README.md has them copied, but for the addresses."""
+    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+        (tmp_path / name).write_text((lab.CLONE / "conf" / f"{name}.example").read_text())
+        (tmp_path / name).chmod(0o600)
+    assert hosted.read(tmp_path).opensearch.url == "https://search.example.com:9200"
+
+
+def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative one would be another in the notebook's folder."""
+    monkeypatch.setenv("CLICKSTREAM_TARGET", "hosted")
+    for folder in ("", "conf"):
+        monkeypatch.setenv("CLICKSTREAM_CONF", folder)
+        with pytest.raises(ConfigError, match="without the whole path of a folder"):
+            targets.of_kernel()

@@ -1,0 +1,247 @@
+"""Messages → documents on real servers: nothing lost, nothing twice, always checked by id."""
+
+import json
+import os
+import threading
+import time
+from itertools import islice
+from random import Random
+
+import pytest
+from confluent_kafka import Producer
+
+from clickstream import consumer, events, producer, topics
+from clickstream.errors import BulkError, ConfigError, Interrupted
+from clickstream.metrics import IndexReport
+from clickstream.settings import Settings
+from clickstream.simulator import Simulator
+from clickstream.stage import Stage
+from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids
+
+
+def test_every_event_becomes_one_document(made: Settings) -> None:
+    """The index holds the topic's ids, each once, and the lag is 0."""
+    sent = send(made, 10_000)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.replayed, report.dead_lettered) == (10_000, 0, 0)
+    assert stored_ids(made) == sent
+    assert lag(made) == 0
+
+
+def test_a_replay_doubles_nothing(made: Settings) -> None:
+    """Another group reads everything again; each document is recognised."""
+    sent = send(made, 5_000)
+    consumer.index_topic(made, until_caught_up=True)
+    again = consumer.index_topic(made.for_group("again-" + made.kafka.topic), until_caught_up=True)
+
+    assert (again.stored, again.replayed) == (0, 5_000)
+    assert stored_ids(made) == sent
+
+
+def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Settings) -> None:
+    """Key, value and headers as they were, and where from and why beside them."""
+    sent = send(made, 1_000)
+    good = json.loads(events.encode(Simulator(seed=3, start_ms=MONDAY_MS).take()))
+    poison: list[bytes | None] = [
+        b"{ not json",
+        b"\xff\xfe",
+        b"",
+        None,
+        json.dumps(good | {"session_seq": "seven"}).encode(),
+        json.dumps(good | {"colour": "red"}).encode(),
+        # Passes the typed check; only OpenSearch knows that there is no 31st of February.
+        json.dumps(
+            good
+            | {
+                "event_id": "019b8b74-0000-7000-8000-000000000005",
+                "timestamp": "2026-02-31T00:00:00.000Z",
+            }
+        ).encode(),
+    ]
+    send_raw(made, *poison)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (1_000, len(poison))
+    assert stored_ids(made) == sent
+    assert lag(made) == 0
+    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
+    assert sorted((m.value or b"") for m in letters) == sorted(value or b"" for value in poison)
+    for letter in letters:
+        assert letter.key == "reader-0666"
+        assert letter.headers["trace"] == "7"
+        assert letter.headers["clickstream.topic"] == made.kafka.topic
+        assert int(letter.headers["clickstream.offset"]) >= 0
+        assert int(letter.headers["clickstream.partition"]) in (0, 1, 2)
+        assert letter.headers["clickstream.error.type"]
+    reasons = " ".join(letter.headers["clickstream.error.reason"] for letter in letters)
+    assert "session_seq" in reasons
+    assert "colour" in reasons
+    assert "timestamp" in reasons
+
+
+def test_the_largest_message_there_is_can_be_a_dead_letter(made: Settings) -> None:
+    """With our headers on top it is larger than any message of its own topic."""
+    sent = send(made, 100)
+    send_raw(made, b"x" * 999_800)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (100, 1)
+    assert stored_ids(made) == sent
+    (letter,) = topics.read(made.kafka, made.kafka.dead_letter_topic)
+    assert letter.value == b"x" * 999_800
+
+
+def test_the_end_of_a_transaction_leaves_no_lag(made: Settings) -> None:
+    """A marker that is never delivered ends the topic, and the consumer gets there."""
+    client = Producer(
+        {"bootstrap.servers": made.kafka.bootstrap_servers, "transactional.id": made.kafka.topic}
+    )
+    client.init_transactions(60)
+    client.begin_transaction()
+    for event in islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 200):
+        client.produce(made.kafka.topic, events.encode(event), event.user_id)
+    client.commit_transaction(10)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert report.stored == 200
+    assert lag(made) == 0
+
+
+def test_caught_up_comes_while_others_go_on_producing(made: Settings) -> None:
+    """What lay there at the start is indexed, and the call ends, whatever is still coming."""
+    sent = send(made, 2_000)
+    stop = threading.Event()
+    now_ms = int(time.time() * 1000)
+    crowd = Simulator(seed=4, start_ms=now_ms, live_from_ms=now_ms)
+    pace = producer.Pace(500, rng=Random(1))
+    worker = threading.Thread(
+        target=lambda: producer.produce(made.kafka, Stage(crowd), pace=pace, stop=stop)
+    )
+    worker.start()
+    try:
+        started_s = time.monotonic()
+        consumer.index_topic(made, until_caught_up=True)
+        took_s = time.monotonic() - started_s
+        assert worker.is_alive()
+    finally:
+        stop.set()
+        worker.join()
+
+    assert took_s < 15
+    assert set(sent) <= set(stored_ids(made))
+
+
+def test_a_newline_inside_a_message_never_becomes_an_action(made: Settings) -> None:
+    """A document over several lines is stored as one; smuggled actions are dead letters."""
+    event = Simulator(seed=3, start_ms=MONDAY_MS).take()
+    pretty = json.dumps(json.loads(events.encode(event)), indent=2).encode()
+    smuggled = events.encode(event) + b'\n{"delete":{"_id":"%b"}}' % event.event_id.encode()
+    send_raw(made, pretty, smuggled)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (1, 1)
+    assert stored_ids(made) == [event.event_id]
+
+
+def test_somebody_elses_topic_is_told_not_dead_lettered(made: Settings) -> None:
+    """A hundred strangers in a row stop the consumer before any letter is written."""
+    send_raw(made, *[b'{"order": 1}'] * 300)
+
+    with pytest.raises(BulkError, match="somebody else's topic"):
+        consumer.index_topic(made, until_caught_up=True)
+    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 0
+    assert lag(made) == 300
+
+
+def test_a_consumer_is_seen_from_outside(made: Settings) -> None:
+    """Its report lies beside its committed offsets; the lag is told in messages and seconds."""
+    send(made, 5_000)
+    time.sleep(1.2)
+    waiting_s = topics.waiting_s(made.kafka)
+    report = consumer.index_topic(made, until_caught_up=True)
+    (member,) = topics.members(made.kafka)
+
+    assert {i: seconds > 1 for i, seconds in waiting_s.items()} == {0: True, 1: True, 2: True}
+    assert topics.waiting_s(made.kafka) == {0: 0, 1: 0, 2: 0}
+    assert member.stored == report.stored == 5_000
+    assert member.bytes == report.bytes > 5_000 * 200
+    assert member.p50_ms is not None
+    assert 1_000 < member.p50_ms <= (member.p99_ms or 0)
+    assert member.consumer.endswith(f":{os.getpid()}")
+    assert {i: lag.messages for i, lag in report.lag.items()} == {0: 0, 1: 0, 2: 0}
+
+
+def test_lag_and_flight_are_reported_while_it_works(made: Settings) -> None:
+    """After every bulk: what is handed on and what is left, and at the end nothing."""
+    send(made, 30_000)
+    seen: list[tuple[int, int]] = []
+
+    def note(report: IndexReport) -> None:
+        seen.append((report.in_flight, sum(each.messages for each in report.lag.values())))
+
+    consumer.index_topic(made, until_caught_up=True, on_bulk=note)
+
+    assert max(in_flight for in_flight, _ in seen) > consumer.BULK_DOCUMENTS
+    assert max(behind for _, behind in seen) > 5_000
+    assert seen[-1] == (0, 0)
+
+
+def test_a_missing_topic_or_index_is_one_line(fresh: Settings) -> None:
+    """Both are told at once, with what makes them."""
+    with pytest.raises(ConfigError, match="no topic"):
+        consumer.index_topic(fresh, until_caught_up=True)
+    topics.ensure_topics(fresh.kafka)
+    send(fresh, 10)
+    with pytest.raises(BulkError, match="index_not_found"):
+        consumer.index_topic(fresh, until_caught_up=True)
+    assert lag(fresh) == 10
+
+
+def test_stop_ends_within_five_seconds_with_everything_committed(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped at full speed, the next start replays nothing and stores the rest.
+
+    In bulks that a slow machine, too, has stored before the consumer gives up waiting.
+    """
+    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 1_000)
+    sent = send(made, 60_000)
+    stop = threading.Event()
+    stopped_at: list[float] = []
+
+    def stop_in_the_middle(report: IndexReport) -> None:
+        if report.stored >= 15_000 and not stop.is_set():
+            stopped_at.append(time.monotonic())
+            stop.set()
+
+    first = consumer.index_topic(made, stop=stop, on_bulk=stop_in_the_middle)
+    took_s = time.monotonic() - stopped_at[0]
+    second = consumer.index_topic(made, until_caught_up=True)
+
+    assert took_s < 10, "twice the promise"
+    assert 15_000 <= first.stored < 60_000
+    assert second.replayed == 0
+    assert first.stored + second.stored == 60_000
+    assert stored_ids(made) == sent
+
+
+def test_an_interrupt_leaves_everything_acknowledged_committed(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notebook's stop button, pressed while a bulk is being counted; then go on."""
+    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 1_000)
+    sent = send(made, 30_000)
+
+    def press(report: IndexReport) -> None:
+        if report.stored >= 10_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=r"stopped by interrupt.*run the cell again"):
+        consumer.index_topic(made, until_caught_up=True, on_bulk=press)
+    stored = len(stored_ids(made))
+    assert 10_000 <= stored < 30_000
+    assert 30_000 - lag(made) == stored
+    again = consumer.index_topic(made, until_caught_up=True)
+    assert (again.stored, again.replayed) == (30_000 - stored, 0)
+    assert stored_ids(made) == sent

@@ -1,0 +1,85 @@
+"""The producer before a Kafka that stands still."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from itertools import islice
+from random import Random
+
+import pytest
+
+from clickstream import events, producer, topics
+from clickstream.errors import DeliveryError
+from clickstream.settings import Settings
+from clickstream.simulator import Simulator
+from clickstream.stage import Stage
+
+MONDAY_MS = 1_767_571_200_000
+Freeze = Callable[[str], AbstractContextManager[None]]
+
+
+def live() -> Stage:
+    """A crowd that acts now."""
+    now_ms = int(time.time() * 1000)
+    return Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
+
+
+def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
+    made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
+) -> None:
+    """While the broker stands still, events stay with their source; then all of them arrive."""
+    monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
+    taken = 0
+
+    def source() -> Iterator[events.Event]:
+        nonlocal taken
+        for event in islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 20_000):
+            taken += 1
+            yield event
+            if taken == 1_000:
+                at_one_thousand.set()
+                begin_again.wait(10)
+
+    at_one_thousand, begin_again = threading.Event(), threading.Event()
+    reports: list[producer.ProduceReport] = []
+    worker = threading.Thread(target=lambda: reports.append(producer.send(made.kafka, source())))
+    worker.start()
+    assert at_one_thousand.wait(30)
+    with frozen("kafka"):
+        begin_again.set()
+        time.sleep(2)
+        assert 2_000 <= taken <= 3_001
+    worker.join(60)
+
+    assert reports[0].delivered == reports[0].sent == 20_000
+    assert topics.count(made.kafka) == 20_000
+
+
+def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
+    made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
+) -> None:
+    """A full queue holds nobody up; what nobody acknowledged is counted as failed."""
+    monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
+    monkeypatch.setattr(producer, "_FLUSH_S", 1.0)
+    stop = threading.Event()
+    stopped_s: list[float] = []
+
+    def press() -> None:
+        stopped_s.append(time.monotonic())
+        stop.set()
+
+    pace = producer.Pace(100, rng=Random(1))
+
+    def freeze(report: producer.ProduceReport) -> None:
+        if not freezing:
+            freezing.append(True)
+            kafka.enter_context(frozen("kafka"))
+            pace.events_per_second = math.inf
+            threading.Timer(1.5, press).start()
+
+    freezing: list[bool] = []
+    with ExitStack() as kafka, pytest.raises(DeliveryError, match=r"of [\d,]+ events were not ack"):
+        producer.produce(made.kafka, live(), pace=pace, stop=stop, on_second=freeze)
+    assert time.monotonic() - stopped_s[0] < 8
