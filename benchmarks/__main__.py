@@ -19,8 +19,8 @@ import psutil
 
 from benchmarks import alone, index, latency, memory, produce, simulate, template, throughput
 from benchmarks.template import AUTO_IDS, DYNAMIC, OURS, ratios
-from clickstream import fetch, servers
 from clickstream.errors import ClickstreamError
+from clickstream.servers import download, local
 from clickstream.settings import Settings
 
 CHART = Path("build/bench/throughput.html")
@@ -154,8 +154,8 @@ def main() -> None:
     memory_gb = psutil.virtual_memory().total / 1e9
     print(
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {memory_gb:.0f} GB, "
-        f"Python {platform.python_version()}, Kafka {fetch.KAFKA_VERSION}, "
-        f"OpenSearch {fetch.OPENSEARCH_VERSION}",
+        f"Python {platform.python_version()}, Kafka {download.KAFKA_VERSION}, "
+        f"OpenSearch {download.OPENSEARCH_VERSION}",
         flush=True,
     )
     missed = []
@@ -167,7 +167,7 @@ def main() -> None:
                 missed.append(row.name)
 
     judge(of_the_simulator())
-    settings = servers.up()
+    settings = local.up()
     parts: tuple[Callable[[Settings], Iterator[Row]], ...] = (
         *(of_the_pace, of_the_consumer, of_the_template, of_latency, of_memory),
     )

@@ -17,8 +17,10 @@ from typing import Any
 from confluent_kafka import Consumer, Message
 from opensearchpy import OpenSearch, helpers
 
-from clickstream import consumer, index, servers
-from clickstream.metrics import IndexReport
+from clickstream import consumer
+from clickstream.opensearch import index
+from clickstream.reports import IndexReport
+from clickstream.servers import local
 from clickstream.settings import Settings
 
 Cost = tuple[int, float, float]
@@ -144,7 +146,7 @@ def _action(message: Message) -> dict[str, Any]:
 
 
 def _settings(namespace: str, group_id: str) -> Settings:
-    return servers.find().in_namespace(namespace).for_group(group_id)
+    return local.find().in_namespace(namespace).for_group(group_id)
 
 
 def _told() -> threading.Event:

@@ -9,10 +9,12 @@ from itertools import islice
 
 from opensearchpy import OpenSearch
 
-from clickstream import index, opensearch, topics
 from clickstream.events import Event
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
+from clickstream.simulation.simulator import Simulator
 
 MONDAY_MS = 1_767_571_200_000
 

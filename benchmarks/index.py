@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks import alone, consumers, fresh, prebuilt
-from clickstream import consumer, producer, topics
+from clickstream import consumer, producer
+from clickstream.kafka import topics
 from clickstream.settings import Settings
 
 NUM_EVENTS = 600_000

@@ -18,11 +18,12 @@ from statistics import median, quantiles
 from opensearchpy import OpenSearch
 
 from benchmarks import alone, consumers, fresh
-from clickstream import events, producer, topics
+from clickstream import events, producer
 from clickstream.events import Event
+from clickstream.kafka import topics
 from clickstream.settings import KafkaSettings, Settings
-from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 
 RATE = 5_000
 SECONDS, WARM_UP_S = 20, 5

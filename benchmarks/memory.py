@@ -14,10 +14,11 @@ from random import Random
 import psutil
 
 from benchmarks import alone, consumers, fresh
-from clickstream import producer, topics
+from clickstream import producer
+from clickstream.kafka import topics
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 from tests.support.outages import taken_down
 
 NUM_EVENTS = 1_000_000

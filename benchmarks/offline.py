@@ -29,7 +29,7 @@ else:
     sys.exit("there is a way out")
 
 from benchmarks import screen, stage
-from clickstream import servers
+from clickstream.servers import local as servers
 
 servers.up()
 try:

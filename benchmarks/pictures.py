@@ -14,8 +14,8 @@ from typing import Final
 from playwright.sync_api import Page
 
 from benchmarks import screen, stage
-from clickstream import servers
 from clickstream.errors import ClickstreamError
+from clickstream.servers import local
 
 PICTURES: Final = Path(__file__).parent.parent / "pictures"
 CHARTS: Final = {
@@ -62,7 +62,7 @@ def main() -> None:
     if executable is None:
         sys.exit("pictures: there is no Chromium here; on Debian and Ubuntu: apt install chromium")
     PICTURES.mkdir(exist_ok=True)
-    servers.up()
+    local.up()
     with (
         tempfile.TemporaryDirectory() as folder,
         screen.lab(Path(folder) / "work", stage.NOTEBOOK) as address,

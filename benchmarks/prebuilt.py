@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from opensearchpy import OpenSearch
 
-from clickstream import events, index
+from clickstream import events
 from clickstream.events import Event
+from clickstream.opensearch import index
 
 SENDERS = (1, 2, 3)
 

@@ -6,10 +6,11 @@ import time
 import uuid
 from random import Random
 
-from clickstream import producer, topics
+from clickstream import producer
+from clickstream.kafka import topics
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 
 
 def measure(settings: Settings, rate: float, *, num_events: int = 4_000) -> float:

@@ -21,13 +21,13 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from clickstream import lab as jupyterlab
-from clickstream import state
+from clickstream.cli import jupyter as jupyterlab
+from clickstream.servers import processes
 
 _RUN = """
 import sys
 from pathlib import Path
-from clickstream import lab
+from clickstream.cli import jupyter as lab
 lab.COPY = Path(sys.argv[1])
 lab.NOTEBOOKS = Path(sys.argv[2])
 lab.SETTINGS = Path(sys.argv[4])
@@ -87,7 +87,7 @@ def lab(
     (settings / "overrides.json").write_text(json.dumps({**shipped, **overrides}))
     hidden = ("DISPLAY", "WAYLAND_DISPLAY")
     # Tabs of another copy would come back, and their notebooks are not here.
-    shutil.rmtree(state.folder() / "jupyter" / "workspaces", ignore_errors=True)
+    shutil.rmtree(processes.folder() / "jupyter" / "workspaces", ignore_errors=True)
     process = subprocess.Popen(
         [sys.executable, "-c", _RUN, str(copy), str(notebooks), notebook, str(settings)],
         env={key: value for key, value in os.environ.items() if key not in hidden},

@@ -10,8 +10,8 @@ from statistics import median
 import psutil
 
 from clickstream import events
-from clickstream.newsroom import DAY_MS
-from clickstream.simulator import Simulator, crowd_for
+from clickstream.simulation.articles import DAY_MS
+from clickstream.simulation.simulator import Simulator, crowd_for
 
 NUM_EVENTS = 200_000
 ROUNDS = 5

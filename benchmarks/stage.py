@@ -22,8 +22,8 @@ from playwright.sync_api import Locator, expect
 
 from benchmarks import screen
 from benchmarks.screen import Notebook
-from clickstream import servers
 from clickstream.errors import ClickstreamError
+from clickstream.servers import local
 
 NOTEBOOK = "06-live-control-room.ipynb"
 ATTACH, ROOM, LAST = 0, 1, -1
@@ -274,7 +274,7 @@ def rows(address: str, executable: str) -> Iterator[Seen]:
         yield Seen("requests to anybody else", len(notebook.requests), 0)
         for path in sorted(screen.NOTEBOOKS.glob("*.ipynb")):
             Notebook(page, address.replace(NOTEBOOK, path.name)).run_all(300)
-        yield memory_mb([each.pid for each in servers.status() if each.pid] + [os.getpid()])
+        yield memory_mb([each.pid for each in local.status() if each.pid] + [os.getpid()])
 
 
 def without_subshells(executable: str, folder: Path) -> Seen:
@@ -302,7 +302,7 @@ def main() -> None:
             "bench-stage: there is no Chromium here; on Debian and Ubuntu: apt install chromium"
         )
     missed = 0
-    servers.up()
+    local.up()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         notebooks = with_a_cell_more(folder / "notebooks")

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from opensearchpy import OpenSearch
 
 from benchmarks import fresh, prebuilt
-from clickstream import consumer, index, opensearch
+from clickstream import consumer
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
 from clickstream.settings import Settings
 
 NUM_EVENTS = 200_000

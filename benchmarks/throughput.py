@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import fresh, prebuilt
-from clickstream import consumer, look
+from clickstream import consumer
+from clickstream.charts import theme
 from clickstream.settings import Settings
 
 NUM_EVENTS = 100_000
@@ -47,7 +48,7 @@ def table(measured: Measured) -> Iterator[str]:
 def draw(measured: Measured, path: Path) -> None:
     """Draw it: a line for every number of senders, over the bulk size."""
     (size, senders) = max(measured, key=lambda way: measured[way])
-    figure = look.figure(
+    figure = theme.figure(
         f"{_senders(senders)} of {size:,} documents a bulk index most: "
         f"{measured[size, senders]:,.0f} documents/s",
         f"prebuilt bulks of {NUM_EVENTS:,} events, median of {ROUNDS} rounds; the kit's consumer "
@@ -59,7 +60,7 @@ def draw(measured: Measured, path: Path) -> None:
             y=[measured[size, number] for size in SIZES],
             name=_senders(number),
             mode="lines+markers",
-            line={"color": look.colour(place), "width": 4},
+            line={"color": theme.colour(place), "width": 4},
             marker={"size": 13, "symbol": ("circle", "square", "diamond")[place]},
             cliponaxis=False,
             hovertemplate="%{x} a bulk: %{y:,.0f} documents/s",

@@ -23,12 +23,13 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from clickstream import depth, workers
-from clickstream.bulks import Batch, BulkSender, action
 from clickstream.errors import ClickstreamError, EventError, Interrupted, ServerError, command
+from clickstream.kafka import offsets as depth
 from clickstream.ledger import Ledger, Span
-from clickstream.metrics import BatchReport, IndexReport, Lag
+from clickstream.opensearch.bulk_sender import Batch, BulkSender, action
+from clickstream.reports import BatchReport, IndexReport, Lag
 from clickstream.settings import Settings
+from clickstream.widgets import workers
 
 logger = logging.getLogger(__name__)
 

@@ -96,3 +96,7 @@ class BulkError(ClickstreamError):
 
 class Interrupted(ClickstreamError):
     """The stop button, or Ctrl-C, ended the work cleanly; the message says how far it got."""
+
+
+class GivenUp(Exception):
+    """The wait was ended from outside; what was to be sent was not."""

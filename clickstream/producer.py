@@ -21,10 +21,11 @@ from random import Random
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from clickstream import events, topics
+from clickstream import events
 from clickstream.errors import ConfigError, DeliveryError, Interrupted, command
+from clickstream.kafka import topics
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
-from clickstream.stage import Stage
+from clickstream.simulation.traffic import Stage
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,9 @@ DEAD_LETTER_BYTES = 10_000_000
 _NAMESPACE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LONGEST_NAMESPACE = 100
 
+CLONE = Path(__file__).resolve().parent.parent
+"""The clone that this library is installed from."""
+
 
 @dataclass(frozen=True)
 class KafkaSettings:

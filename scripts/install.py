@@ -110,7 +110,7 @@ def locked(folder):
 
 
 def cache():
-    """Name the folder that all clones share, as clickstream/fetch.py does."""
+    """Name the folder that all clones share, as clickstream/servers/download.py does."""
     if os.environ.get("CLICKSTREAM_CACHE"):
         return os.path.abspath(os.environ["CLICKSTREAM_CACHE"])
     if sys.platform == "darwin":
@@ -132,10 +132,13 @@ def servers_mb():
     sys.path.insert(0, ROOT)
     from pathlib import Path  # noqa: PLC0415 - Python 2 has none
 
-    from clickstream import listed  # noqa: PLC0415 - an old Python cannot read it
+    from clickstream.servers import manifest  # noqa: PLC0415 - an old Python cannot read it
 
     servers = Path(cache()) / "servers"
-    return sum(each.size for each in listed.read(listed.PATH) if not each.is_in(servers)) // 1000000
+    return (
+        sum(each.size for each in manifest.read(manifest.PATH) if not each.is_in(servers))
+        // 1000000
+    )
 
 
 def say(line):

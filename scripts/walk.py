@@ -22,8 +22,8 @@ from nbconvert import HTMLExporter
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from clickstream import servers
 from clickstream.errors import ClickstreamError
+from clickstream.servers import local
 from scripts.headless import NotebookClient
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -140,7 +140,7 @@ def figure(spec: dict[str, Any], name: str) -> str:
 
 def main(folder: Path) -> None:
     """Run and write them all, the one that stops everything last."""
-    servers.up()  # what keeps them from starting is told here in one line, in a kernel in fifty
+    local.up()  # what keeps them from starting is told here in one line, in a kernel in fifty
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         started_s = time.monotonic()

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import index, opensearch, servers, topics
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
+from clickstream.servers import local
 from clickstream.settings import Settings
 
 BUILD = Path(__file__).parent.parent / "build"
@@ -53,11 +55,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
         if is_given:
-            yield servers.up()  # beside another worker, so that neither may end it
+            yield local.up()  # beside another worker, so that neither may end it
             return
         patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
-        yield servers.up()
-        servers.down()
+        yield local.up()
+        local.down()
 
 
 @pytest.fixture
@@ -67,16 +69,16 @@ def fresh(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settin
     own = settings.in_namespace(f"{name}-{uuid.uuid4().hex[:8]}")
     yield own
     if request.node.get_closest_marker("disturbed"):
-        servers.up()  # a test that failed may have left one down, and the next one needs both
+        local.up()  # a test that failed may have left one down, and the next one needs both
     topics.delete_topics(own.kafka)
-    index.delete_index(opensearch.connect(own.opensearch), own.opensearch.index)
+    index.delete_index(client.connect(own.opensearch), own.opensearch.index)
 
 
 @pytest.fixture
 def made(fresh: Settings) -> Settings:
     """The same, with topic, dead-letter topic and index made."""
     topics.ensure_topics(fresh.kafka)
-    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure_index(client.connect(fresh.opensearch), fresh.opensearch.index)
     return fresh
 
 
@@ -86,7 +88,7 @@ def frozen() -> Callable[[str], AbstractContextManager[None]]:
 
     @contextmanager
     def freeze(name: str) -> Iterator[None]:
-        (pid,) = [server.pid for server in servers.status() if server.name == name]
+        (pid,) = [server.pid for server in local.status() if server.name == name]
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:

@@ -23,16 +23,18 @@ from collections import Counter
 from itertools import islice
 
 from benchmarks.realism import sample, transitions
-from clickstream import events, readers, specs
-from clickstream.newsroom import DAY_MS
-from clickstream.simulator import Simulator
+from clickstream import events
+from clickstream.simulation import personas as habits
+from clickstream.charts import specs
+from clickstream.simulation.articles import DAY_MS
+from clickstream.simulation.simulator import Simulator
 
 MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
 crowd = Simulator(seed=1, start_ms=MONDAY_MS, readers=3_000)
 made = list(islice(crowd.events(), 40_000))
 for event in made:
     assert events.decode(events.encode(event)) == event
-personas = Counter(readers.persona_of(1, number) for number in range(3_000))
+personas = Counter(habits.persona_of(1, number) for number in range(3_000))
 drawn = sample.draw(1, start_ms=MONDAY_MS, events=20_000)
 table = transitions.count(drawn)
 print(json.dumps({
@@ -52,10 +54,10 @@ print(json.dumps({
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    """Copies the library and what measures its readers, with one text of one module replaced."""
+    """Copies the library and what measures its readers, with one text of a module replaced."""
 
-    def edit(module: str, before: str, after: str) -> Path:
-        for name in ("clickstream", "benchmarks/realism"):
+    def edit(module: str, before: str, after: str, again: Path | None = None) -> Path:
+        for name in () if again else ("clickstream", "benchmarks/realism"):
             shutil.copytree(
                 ROOT / name,
                 tmp_path / name,
@@ -95,11 +97,12 @@ def blocks(heading: str) -> list[str]:
 HEADING = "Change the readers"
 
 
-def test_a_category_is_one_entry(copy: Copy) -> None:
+def test_a_category_is_a_word_and_its_headlines(copy: Copy) -> None:
     """The README's own: published, read, typed and charted; nothing else is edited."""
     entry = next(block for block in blocks(HEADING) if "Section(" in block)
     before = '}  # fmt: skip\n"""By category'
-    found = look(copy("sections", before, entry + before))
+    folder = copy("simulation/sections", before, entry + before)
+    found = look(copy("events", '"entertainment"]', '"entertainment", "travel"]', folder))
 
     assert found["categories"]["travel"] > 0.05 * sum(found["categories"].values())
     assert found["heatmap"][-1] == "travel"
@@ -110,7 +113,7 @@ def test_a_persona_is_one_entry(copy: Copy) -> None:
     """The README's own: a share of the crowd, walking by its own rows."""
     entry = next(block for block in blocks(HEADING) if "Persona(" in block)
     before = "}\n\nVISITS_SIGMA"
-    found = look(copy("readers", before, entry + before))
+    found = look(copy("simulation/personas", before, entry + before))
 
     assert found["personas"]["insomniac"] == pytest.approx(3_000 * 0.2 / 1.2, rel=0.2)
     assert found["worst"] > 1e-6
@@ -120,7 +123,8 @@ def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
     """The README's own: typed check, mapping, charts and report follow."""
     word = '"like", "comment", "share", "logout"]'
     folder = copy("events", word, word.replace('"share"', '"share", "save"'))
-    path = folder / "clickstream" / "readers.py"
+    copy("events", '"comment", "share")', '"comment", "share", "save")', folder)
+    path = folder / "clickstream" / "simulation" / "personas.py"
     path.write_text(path.read_text().replace("share=0.02)", "share=0.02, save=0.05)"))
     found = look(folder)
 
@@ -138,44 +142,50 @@ def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
     ("module", "before", "after", "said"),
     [
         (
-            "readers",
+            "simulation/personas",
             'office": Persona(\n        weight=0.27',
             'office": Persona(\n        weight=-1',
             "persona 'office', weight: -1; it takes a number over 0",
         ),
         (
-            "readers",
+            "simulation/personas",
             "on=0.70, logout=0.10",
             "on=0.95, logout=0.10",
             "persona 'office', row 'page_view': its probabilities add up to 1.1",
         ),
         (
-            "readers",
+            "simulation/personas",
             "on=0.70, logout=0.10",
             "on=0.70, logout=0.10, bookmark=0.1",
             "persona 'office', row 'page_view': unknown 'bookmark'",
         ),
         (
-            "sections",
+            "simulation/sections",
             "Section]] = {",
             'Section]] = {"Tech!": Section(1, "{subject}", ("Firm",), ("wins",)),',
             "section 'Tech!': it goes into ids",
         ),
         (
-            "sections",
+            "simulation/sections",
             "Section]] = {",
             'Section]] = {"weather": Section(1, "{wind}", ("Rain",), ("falls",)),',
             "section 'weather': pattern '{wind}'",
         ),
-        ("sections", "weight=0.16", "weight=0", "section 'tech': a weight of 0"),
-        ("readers", '"tech": 2.1', '"technology": 2.1', "unknown 'technology'"),
+        (
+            "events",
+            '"entertainment"]',
+            '"entertainment", "travel"]',
+            "category 'travel' stands in only one of",
+        ),
+        ("simulation/sections", "weight=0.16", "weight=0", "section 'tech': a weight of 0"),
+        ("simulation/personas", '"tech": 2.1', '"technology": 2.1', "unknown 'technology'"),
     ],
 )
 def test_a_wrong_entry_is_an_error_on_load_that_names_it(
     copy: Copy, module: str, before: str, after: str, said: str
 ) -> None:
     """Whoever starts anything sees the entry and what is valid."""
-    done = run(copy(module, before, after), "import clickstream.simulator")
+    done = run(copy(module, before, after), "import clickstream.simulation.simulator")
 
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
@@ -185,7 +195,7 @@ def test_a_wrong_entry_is_an_error_on_load_that_names_it(
 
 def test_a_wrong_entry_is_one_line_in_a_terminal(copy: Copy) -> None:
     """Whatever command was typed."""
-    folder = copy("sections", "weight=0.16", "weight=0")
+    folder = copy("simulation/sections", "weight=0.16", "weight=0")
     done = subprocess.run(
         [sys.executable, "-m", "clickstream", "--version"],
         cwd=folder,

@@ -10,12 +10,13 @@ from random import Random
 import pytest
 from confluent_kafka import Producer
 
-from clickstream import consumer, events, producer, topics
+from clickstream import consumer, events, producer
 from clickstream.errors import BulkError, ConfigError, Interrupted
-from clickstream.metrics import IndexReport
+from clickstream.kafka import topics
+from clickstream.reports import IndexReport
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids
 
 

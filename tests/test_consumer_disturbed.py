@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from clickstream import consumer, index, opensearch, topics
+from clickstream import consumer
 from clickstream.errors import ServerError
-from clickstream.metrics import IndexReport
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
+from clickstream.reports import IndexReport
 from clickstream.settings import Settings
 from tests.support.by_id import lag, send, stored_ids, wait_until
 from tests.support.outages import taken_down
@@ -48,7 +50,7 @@ def test_signals_stop_the_command_cleanly_even_while_opensearch_hangs(
         took_s = time.monotonic() - started_s
     topics.delete_group(settings.for_group(made.kafka.group_id).kafka)
     topics.delete_topics(settings.kafka)
-    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)
 
     assert process.returncode == 0, err
     assert took_s < 20, "twice the promise, and the process's end"

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from clickstream import listed
+from clickstream.servers import manifest
 
 ROOT = Path(__file__).parent.parent
 
@@ -174,7 +174,7 @@ def test_servers_that_are_there_need_no_fetching(
     servers.mkdir(parents=True)
     (servers / "kafka_2.13-0.1.jar").touch()
     assert install.servers_mb() > 100
-    wanted = listed.read(listed.PATH)
+    wanted = manifest.read(manifest.PATH)
     for each in wanted:
         if each.is_folder:
             (servers / each.kept_as).mkdir()
@@ -217,9 +217,9 @@ def test_the_cache_is_where_the_kit_itself_looks(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two pieces of code, one folder."""
-    from clickstream import fetch  # noqa: PLC0415 - the script itself runs without the kit
+    from clickstream.servers import download  # noqa: PLC0415 - the script itself runs without the kit
 
     monkeypatch.delenv("CLICKSTREAM_CACHE", raising=False)
-    assert Path(install.cache()) == fetch.cache_dir()
+    assert Path(install.cache()) == download.cache_dir()
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path))
-    assert Path(install.cache()) == fetch.cache_dir()
+    assert Path(install.cache()) == download.cache_dir()

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from clickstream import events, producer, topics
+from clickstream import events, producer
 from clickstream.errors import ConfigError, Interrupted
-from clickstream.sessions import Session
+from clickstream.kafka import topics
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator, crowd_for
-from clickstream.stage import Stage
+from clickstream.simulation.sessions import Session
+from clickstream.simulation.simulator import Simulator, crowd_for
+from clickstream.simulation.traffic import Stage
 from tests.support.by_id import wait_until
 
 MONDAY_MS = 1_767_571_200_000

@@ -10,11 +10,12 @@ from random import Random
 
 import pytest
 
-from clickstream import events, producer, topics
+from clickstream import events, producer
 from clickstream.errors import DeliveryError
+from clickstream.kafka import topics
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 
 MONDAY_MS = 1_767_571_200_000
 Freeze = Callable[[str], AbstractContextManager[None]]

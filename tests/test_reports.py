@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from clickstream.metrics import BatchReport, IndexReport, Lag, members
+from clickstream.reports import BatchReport, IndexReport, Lag, members
 
 
 def report() -> IndexReport:

@@ -2,7 +2,7 @@
 
 The sample is two weeks of one seed's history, about a million events, looked at from outside:
 what is measured is in the events alone, but for a reader's persona and pace, which follow
-from seed and `user_id` (`readers.py`). Statistics of time are promised for history, and for
+from seed and `user_id` (`personas.py`). Statistics of time are promised for history, and for
 live traffic at the crowd's natural rate, where its clock is the clock.
 
 Sources, by the short names the report uses:
@@ -25,8 +25,8 @@ from scipy import stats
 
 from benchmarks.realism import transitions
 from benchmarks.realism.sample import DAYS, Sample, draw
-from clickstream import readers
-from clickstream.newsroom import DAY_MS, HOUR_MS
+from clickstream.simulation import personas
+from clickstream.simulation.articles import DAY_MS, HOUR_MS
 
 ERROR: Final = 1e-4
 """How often chance alone may break the test of the transitions."""
@@ -125,7 +125,7 @@ def _laws(sample: Sample) -> Iterator[Property]:
     by_user = sample.sessions.sort_values(["user_id", "begin_ms"])
     overlaps = by_user["begin_ms"] < by_user.groupby("user_id", observed=True)["end_ms"].shift()
     yield _law("one session and one device at a time", strays.sum() + overlaps.sum())
-    reactions = events[events["event_type"].isin(readers.REACTIONS)]
+    reactions = events[events["event_type"].isin(events.REACTIONS)]
     seen = sample.views.drop_duplicates(["session_id", "article_id"])
     keys = ["session_id", "article_id"]
     first = reactions[[*keys, "at_ms"]].merge(
@@ -160,12 +160,12 @@ def _transitions(sample: Sample) -> Iterator[Property]:
         f"p of all states >= {ERROR:g} (Holm)",
         f"{least:.3f} ({state})",
         least >= ERROR,
-        "ours: readers.py",
+        "ours: personas.py",
     )
     # Of all states together: a rare one alone has too few events in two weeks.
     apart = transitions.distance(table)
     yield Property(
-        "transitions, total variation", "< 0.01", f"{apart:.4f}", apart < 0.01, "ours: readers.py"
+        "transitions, total variation", "< 0.01", f"{apart:.4f}", apart < 0.01, "ours: personas.py"
     )
 
 
@@ -296,8 +296,8 @@ _REFERRERS: Final = {"internal": 0.623, "search": 0.149, "direct": 0.148, "socia
 
 def _growth(sample: Sample) -> Iterator[Property]:
     """How many are new, and how many of them come back: counts within three deviations."""
-    visits = sum(readers.visits_per_day(sample.seed, number) for number in range(sample.crowd))
-    expected = visits * readers.NEWCOMERS_PER_VISIT * DAYS
+    visits = sum(personas.visits_per_day(sample.seed, number) for number in range(sample.crowd))
+    expected = visits * personas.NEWCOMERS_PER_VISIT * DAYS
     newcomers = sample.sessions[sample.sessions["number"] >= sample.crowd]
     by_reader = newcomers.groupby("number")
     yield _within_three("new readers in two weeks", len(by_reader), expected, expected)
@@ -306,8 +306,8 @@ def _growth(sample: Sample) -> Iterator[Property]:
     chances = []
     for number, end_ms in first_end_ms.items():
         days = (sample.end_ms - end_ms) / DAY_MS
-        awaited = readers.visits_per_day(sample.seed, int(number)) * max(0.0, days)
-        chances.append(readers.STAY_SHARE * -math.expm1(-awaited))
+        awaited = personas.visits_per_day(sample.seed, int(number)) * max(0.0, days)
+        chances.append(personas.STAY_SHARE * -math.expm1(-awaited))
     variance = sum(chance * (1 - chance) for chance in chances)
     back = int((by_reader.size() > 1).sum())
     yield _within_three("of them, who came back", back, sum(chances), variance)
@@ -323,7 +323,7 @@ def _within_three(name: str, found: int, expected: float, variance: float) -> Pr
         f"{expected:,.0f} ± {3 * deviation:,.0f} (3σ)",
         f"{found:,}",
         abs(found - expected) <= 3 * deviation,
-        "ours: readers.py",
+        "ours: personas.py",
     )
 
 

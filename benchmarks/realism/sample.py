@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from clickstream.newsroom import DAY_MS
-from clickstream.simulator import Simulator, crowd_for
+from clickstream.simulation.articles import DAY_MS
+from clickstream.simulation.simulator import Simulator, crowd_for
 
 DAYS: Final = 14
 EVENTS: Final = 1_000_000

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.realism.sample import Sample
-from clickstream import readers
-from clickstream.newsroom import HOUR_MS
+from clickstream.simulation import personas
+from clickstream.simulation.articles import HOUR_MS
 
 _CLOSED_MS: Final = 6 * HOUR_MS
 """Sessions that begin later than this before the end may still be open, and are left out."""
@@ -32,7 +32,7 @@ def count(sample: Sample) -> pd.DataFrame:
     following = _next_type(sample.events)[events.index]
     events = events[events["session_id"].isin(closed.index)]
     numbers = closed["number"].reindex(events["session_id"].astype(str)).to_numpy()
-    names = {n: readers.persona_of(sample.seed, int(n)) for n in closed["number"].unique()}
+    names = {n: personas.persona_of(sample.seed, int(n)) for n in closed["number"].unique()}
     found = (
         pd.DataFrame(
             {
@@ -48,7 +48,7 @@ def count(sample: Sample) -> pd.DataFrame:
     rows = []
     for (persona, state), total in totals.items():
         chances: dict[str, float] = {}
-        for kind, chance in readers.PERSONAS[persona].rows[state].items():
+        for kind, chance in personas.PERSONAS[persona].rows[state].items():
             chances[kind] = chance
         chances[END] = 1 - sum(chances.values())
         counts = found[persona, state]

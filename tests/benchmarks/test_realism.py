@@ -12,8 +12,9 @@ import pytest
 
 from benchmarks.realism import properties, sample, transitions
 from benchmarks.realism.sample import Sample
-from clickstream import events, newsroom, readers
+from clickstream import events
 from clickstream.errors import ConfigError
+from clickstream.simulation import articles, personas
 
 README = Path(__file__).parent.parent.parent / "README.md"
 MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
@@ -159,10 +160,10 @@ BREAKS: dict[str, Callable[[Sample], Sample]] = {
         s, "user_id", lambda table: table.index.to_series() % 500
     ),
     "busiest hour begins at": lambda s: changed(
-        s, "at_ms", lambda table: table["at_ms"] + 3 * newsroom.HOUR_MS
+        s, "at_ms", lambda table: table["at_ms"] + 3 * articles.HOUR_MS
     ),
     "quietest hour begins at": lambda s: changed(
-        s, "at_ms", lambda table: table["at_ms"] + 3 * newsroom.HOUR_MS
+        s, "at_ms", lambda table: table["at_ms"] + 3 * articles.HOUR_MS
     ),
     "busiest hour ÷ quietest": lambda s: changed(s, "at_ms", evenly),
     "mobile: busiest hour of 18-22 ÷ quietest of 14-18": lambda s: changed(
@@ -203,11 +204,11 @@ def test_a_row_that_is_changed_by_a_twentieth_is_told(
 ) -> None:
     """The chi-square sees that readers no longer do what their persona's row says."""
     assert found(two_weeks, "transitions by persona, chi-square").holds
-    skimmer = readers.PERSONAS["skimmer"]
+    skimmer = personas.PERSONAS["skimmer"]
     rows = {kind: dict(row) for kind, row in skimmer.rows.items()}
     rows["page_view"]["page_view"] *= 1.05
     other = replace(skimmer, rows=rows)  # type: ignore[arg-type]
-    monkeypatch.setitem(readers.PERSONAS, "skimmer", other)
+    monkeypatch.setitem(personas.PERSONAS, "skimmer", other)
     assert not found(two_weeks, "transitions by persona, chi-square").holds
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from clickstream.arrivals import Arrivals
+from clickstream.charts.arrivals import Arrivals
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that the looks are taken by."""
     clock = Clock()
-    monkeypatch.setattr("clickstream.arrivals.time", clock)
+    monkeypatch.setattr("clickstream.charts.arrivals.time", clock)
     return clock
 
 

@@ -12,11 +12,8 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from clickstream import charts, look
-from clickstream.errors import ConfigError
-from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES
-from clickstream.readers import REACTIONS
-from clickstream.specs import (
+from clickstream.charts import draw, theme
+from clickstream.charts.specs import (
     AB_TEST,
     DEVICE_CATEGORY,
     DEVICE_CATEGORY_TABLE,
@@ -26,6 +23,8 @@ from clickstream.specs import (
     VOLUME,
     VOLUME_SCENARIOS,
 )
+from clickstream.errors import ConfigError
+from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, REACTIONS
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -119,13 +118,13 @@ def sizes(value: Any, key: str = "") -> list[float]:
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     """All five that are always there, as the JSON that plotly.js gets."""
-    drawn = charts.draw(answer(), tz="UTC")
+    drawn = draw.draw(answer(), tz="UTC")
     return {name: json.loads(figure.to_json()) for name, figure in drawn.items()}
 
 
 def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
     """Slices, points, bars and cells are the counts, in their order."""
-    drawn = charts.draw(answer(), tz="UTC")
+    drawn = draw.draw(answer(), tz="UTC")
     frames = answer().frames
 
     assert list(drawn["event-types"].data[0]["values"]) == [300, 5_000, 120]
@@ -163,15 +162,15 @@ def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
     if not empty:
         busiest.frames[VOLUME_SCENARIOS] = played(bot=[0, 5, 5, 0]).frames[VOLUME_SCENARIOS]
         busiest.frames[AB_TEST.name] = arms(A=[100, 5], B=[100, 7]).frames[AB_TEST.name]
-    figures = charts.draw(busiest, tz="UTC")
+    figures = draw.draw(busiest, tz="UTC")
     for figure in figures.values():
         found = sizes(json.loads(figure.to_json()))
-        assert min(found, default=look.TEXT_PX) >= 18
+        assert min(found, default=theme.TEXT_PX) >= 18
         assert figure.layout.template.layout.font.size >= 18
-        assert (figure.layout.height or look.HEIGHT_PX) <= 570
+        assert (figure.layout.height or theme.HEIGHT_PX) <= 570
     if not empty:
         drawn = figures[TOP_USERS.name]
-        margin = look.TEMPLATE.layout.margin
+        margin = theme.TEMPLATE.layout.margin
         assert len(drawn.data[0].y) == 20
         # A line each, and plotly must not shrink the numbers to the bars.
         assert (drawn.layout.height - margin.t - margin.b) / 20 >= 1.2 * 18
@@ -180,18 +179,18 @@ def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
 
 def test_text_has_contrast_wherever_it_stands() -> None:
     """4.5 to 1 and more, on paper and on every shade of the heatmap."""
-    assert look.contrast((27, 31, 36), (255, 255, 255)) > 15
-    assert look.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert theme.contrast((27, 31, 36), (255, 255, 255)) > 15
+    assert theme.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
     for percent in range(101):
-        colour = look.shade(percent / 100)
-        ink = look.ink_on(colour)
+        colour = theme.shade(percent / 100)
+        ink = theme.ink_on(colour)
         rgb = tuple(int(ink[i : i + 2], 16) for i in (1, 3, 5))
-        assert look.contrast(rgb, colour) >= 4.5, percent  # type: ignore[arg-type]
+        assert theme.contrast(rgb, colour) >= 4.5, percent  # type: ignore[arg-type]
 
 
 def test_slices_have_a_second_cue() -> None:
     """No two slices share colour or pattern, so a print in grey still tells them apart."""
-    marker = charts.draw(answer(), tz="UTC")["event-types"].data[0].marker
+    marker = draw.draw(answer(), tz="UTC")["event-types"].data[0].marker
     assert len(set(marker.colors)) == len(marker.colors)
     assert len(set(marker.pattern.shape)) == len(marker.pattern.shape)
 
@@ -212,30 +211,30 @@ def deficient(colour: str, kind: str) -> tuple[float, ...]:
 @pytest.mark.parametrize("kind", ["protan", "deutan"])
 def test_colours_differ_for_people_who_see_fewer(kind: str) -> None:
     """Every two colours of the wheel stay apart."""
-    seen = [deficient(colour, kind) for colour in look.COLOURS]
+    seen = [deficient(colour, kind) for colour in theme.COLOURS]
     for one, other in combinations(seen, 2):
         assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 0.04
 
 
 def test_the_time_axis_is_in_the_presenter_s_zone_and_says_so() -> None:
     """Noon UTC is one o'clock in Berlin in winter."""
-    figure = charts.draw(answer(), tz="Europe/Berlin")["volume"]
+    figure = draw.draw(answer(), tz="Europe/Berlin")["volume"]
     assert str(figure.data[0].x[0]).startswith("2026-01-05T13:00")
     assert figure.layout.xaxis.title.text == "time (Europe/Berlin, UTC+01:00)"
     assert "(Mon 14:00)" in figure.layout.title.text
 
     zone = ZoneInfo("Asia/Kolkata")
-    half_past = charts.draw(answer(), tz=zone)["volume"]
+    half_past = draw.draw(answer(), tz=zone)["volume"]
     assert str(half_past.data[0].x[0]).startswith("2026-01-05T17:30")
 
 
 def test_no_hour_comes_twice_when_the_clocks_go_back() -> None:
     """One chart has one offset, that of the window's end, and says which."""
     night = datetime(2026, 10, 24, 22, tzinfo=UTC)
-    figure = charts.draw(over_time([5] * 6, bucket_s=3_600, since=night), tz="Europe/Berlin")[
+    figure = draw.draw(over_time([5] * 6, bucket_s=3_600, since=night), tz="Europe/Berlin")[
         "volume"
     ]
-    before = charts.draw(over_time([5] * 2, bucket_s=3_600, since=night), tz="Europe/Berlin")[
+    before = draw.draw(over_time([5] * 2, bucket_s=3_600, since=night), tz="Europe/Berlin")[
         "volume"
     ]
     hours = [pd.Timestamp(x) for x in figure.data[0].x]
@@ -273,14 +272,14 @@ def test_the_time_axis_is_in_this_machine_s_zone_however_it_is_written(
     clock_zone: str, name: str
 ) -> None:
     """A rule without a name in the database still has an offset."""
-    figure = charts.draw(answer())["volume"]
+    figure = draw.draw(answer())["volume"]
     assert figure.layout.xaxis.title.text == f"time ({name})"
 
 
 @pytest.mark.parametrize("clock_zone", [":/etc/localtime"], indirect=True)
 def test_a_zone_given_as_a_file_is_this_machine_s(clock_zone: str) -> None:
     """As some desktops set it."""
-    figure = charts.draw(answer())["volume"]
+    figure = draw.draw(answer())["volume"]
     offset = SINCE.astimezone().utcoffset() or timedelta(0)
     assert pd.Timestamp(figure.data[0].x[0]) == pd.Timestamp(SINCE.replace(tzinfo=None)) + offset
 
@@ -288,7 +287,7 @@ def test_a_zone_given_as_a_file_is_this_machine_s(clock_zone: str) -> None:
 def test_an_unknown_zone_is_told_by_name() -> None:
     """In one line."""
     with pytest.raises(ConfigError, match="no time zone 'Berlin'"):
-        charts.draw(answer(), tz="Berlin")
+        draw.draw(answer(), tz="Berlin")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +304,7 @@ def test_ticks_are_few_and_say_no_more_than_the_window_needs(
     buckets: int, bucket_s: int, format: str
 ) -> None:
     """Level, seconds under ten minutes, and the day on a line of its own over a day."""
-    drawn = charts.draw(over_time([9] * buckets, bucket_s=bucket_s), tz="UTC")["volume"]
+    drawn = draw.draw(over_time([9] * buckets, bucket_s=bucket_s), tz="UTC")["volume"]
     axis = drawn.layout.xaxis
 
     assert (axis.tickangle, axis.tickformat) == (0, format)
@@ -315,7 +314,7 @@ def test_ticks_are_few_and_say_no_more_than_the_window_needs(
 @pytest.mark.parametrize(("most", "step"), [(1, 1), (2, 1), (5, 1), (6, None), (900, None)])
 def test_counts_have_whole_ticks(most: int, step: int | None) -> None:
     """One by one while they are few; from six on plotly's five steps are whole by themselves."""
-    axis = charts.draw(over_time([0, most, 1], bucket_s=60), tz="UTC")["volume"].layout.yaxis
+    axis = draw.draw(over_time([0, most, 1], bucket_s=60), tz="UTC")["volume"].layout.yaxis
 
     assert axis.dtick == step
     assert axis.nticks == 6
@@ -332,7 +331,7 @@ def test_one_event_is_one() -> None:
     }
     for name in (DEVICE_CATEGORY.name, DEVICE_CATEGORY_TABLE.name):
         one.frames[name]["count"] = [1] + [0] * 14
-    for figure in charts.draw(one, tz="UTC").values():
+    for figure in draw.draw(one, tz="UTC").values():
         written = figure.to_json()
         assert "1 event" in written
         assert "1 events" not in written
@@ -340,7 +339,7 @@ def test_one_event_is_one() -> None:
 
 def test_a_bucket_that_is_alone_has_the_width_that_was_asked_for() -> None:
     """The axis shows all of it."""
-    figure = charts.draw(over_time([7], bucket_s=3_600), tz="UTC")["volume"]
+    figure = draw.draw(over_time([7], bucket_s=3_600), tz="UTC")["volume"]
     start, end = map(pd.Timestamp, figure.layout.xaxis.range)
 
     assert "7 events, at most 7 in 1 hour" in figure.layout.title.text
@@ -350,8 +349,8 @@ def test_a_bucket_that_is_alone_has_the_width_that_was_asked_for() -> None:
 
 def test_counts_that_may_be_short_say_by_how_much() -> None:
     """Below the title of the bars; exact ones say nothing."""
-    short = charts.draw(ranking([9, 7], count_error=1_234), tz="UTC")["top-users"]
-    exact = charts.draw(ranking([9, 7]), tz="UTC")["top-users"]
+    short = draw.draw(ranking([9, 7], count_error=1_234), tz="UTC")["top-users"]
+    exact = draw.draw(ranking([9, 7]), tz="UTC")["top-users"]
 
     assert "a count may miss up to 1,234 events; Mon 05 Jan" in short.layout.title.text
     assert "miss" not in exact.layout.title.text
@@ -359,7 +358,7 @@ def test_counts_that_may_be_short_say_by_how_much() -> None:
 
 def test_an_empty_answer_gives_friendly_charts() -> None:
     """Each says that nothing is there yet and what to do."""
-    for figure in charts.draw(answer(empty=True), tz="UTC").values():
+    for figure in draw.draw(answer(empty=True), tz="UTC").values():
         assert "nothing yet" in figure.layout.title.text
         assert "Produce some" in figure.layout.annotations[0].text
         assert len(figure.data) == 0
@@ -367,7 +366,7 @@ def test_an_empty_answer_gives_friendly_charts() -> None:
 
 def test_without_a_scenario_volume_is_one_line() -> None:
     """No legend, no second trace, and nothing in the way of the chart."""
-    figure = charts.draw(answer(), tz="UTC")["volume"]
+    figure = draw.draw(answer(), tz="UTC")["volume"]
 
     assert len(figure.data) == 1
     assert figure.data[0].stackgroup is None
@@ -378,7 +377,7 @@ def test_without_a_scenario_volume_is_one_line() -> None:
 def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
     """All parts add up to the count of all events, and the title says whose they are."""
     added = {"breaking_news": [0, 700, 10, 0], "logout_wave": [0, 0, 20, 0]}
-    drawn = charts.draw(played(**added), tz="UTC")
+    drawn = draw.draw(played(**added), tz="UTC")
     figure = drawn["volume"]
 
     assert [trace.name for trace in figure.data] == [
@@ -391,7 +390,7 @@ def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
     assert figure.layout.showlegend
     assert figure.layout.yaxis.range[1] > 900
     assert "1,015 events, 730 of them by 2 scenarios" in figure.layout.title.text
-    alone = charts.draw(played(bot=[0, 1, 2, 0]), tz="UTC")["volume"]
+    alone = draw.draw(played(bot=[0, 1, 2, 0]), tz="UTC")["volume"]
     assert "1,015 events, 3 of them by bot" in alone.layout.title.text
     for name in ("event-types", "top-users", "device-category", "device-category-table"):
         assert "with 2 scenarios; Mon 05 Jan" in drawn[name].layout.title.text
@@ -400,12 +399,12 @@ def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
 def test_a_scenario_keeps_its_colour_whatever_plays_beside_it() -> None:
     """Each has one of its own, and a pattern; one that is new here comes after the known ones."""
     four = {name.replace("-", "_"): [1, 1, 1, 1] for name in (*ON_TOP, "flood")}
-    together = charts.draw(played(**four), tz="UTC")["volume"].data[1:]
+    together = draw.draw(played(**four), tz="UTC")["volume"].data[1:]
     looks = {each.name: each.fillpattern for each in together}
-    alone = charts.draw(played(logout_wave=[1, 1, 1, 1]), tz="UTC")["volume"].data[1]
+    alone = draw.draw(played(logout_wave=[1, 1, 1, 1]), tz="UTC")["volume"].data[1]
 
     assert list(looks) == [*ON_TOP, "flood"]
-    assert len({each.bgcolor for each in looks.values()} | {look.COLOURS[0]}) == 6
+    assert len({each.bgcolor for each in looks.values()} | {theme.COLOURS[0]}) == 6
     assert len({each.shape for each in looks.values()} | {""}) == 6
     assert alone.fillpattern == looks["logout-wave"]
 
@@ -414,29 +413,29 @@ def test_a_bar_that_a_scenario_made_is_set_off_and_named() -> None:
     """In the colour that the scenario has in `volume`, with room for its name."""
     found = ranking([361, 12, 11])
     found.frames[TOP_USERS.name].loc[0, ["user_id", "scenario"]] = ["reader-bot", "bot"]
-    drawn = charts.draw(found, tz="UTC")["top-users"]
-    bars, plain = drawn.data[0], charts.draw(ranking([361, 12, 11]), tz="UTC")["top-users"]
-    beside = charts.draw(played(bot=[0, 1, 1, 0]), tz="UTC")["volume"].data[1]
+    drawn = draw.draw(found, tz="UTC")["top-users"]
+    bars, plain = drawn.data[0], draw.draw(ranking([361, 12, 11]), tz="UTC")["top-users"]
+    beside = draw.draw(played(bot=[0, 1, 1, 0]), tz="UTC")["volume"].data[1]
 
     assert "reader-bot leads with 361 events" in drawn.layout.title.text
     assert list(bars.text) == ["361, bot", "12", "11"]
     assert bars.marker.color[0] == beside.fillpattern.bgcolor != bars.marker.color[1]
     assert bars.marker.pattern.shape[0] == beside.fillpattern.shape != bars.marker.pattern.shape[1]
     assert drawn.layout.xaxis.range[1] > plain.layout.xaxis.range[1]
-    assert set(plain.data[0].marker.color) == {look.COLOURS[0]}
+    assert set(plain.data[0].marker.color) == {theme.COLOURS[0]}
 
 
 def test_without_an_ab_test_there_is_no_chart_of_one() -> None:
     """It is the last of six when there is, so that the others keep their places."""
-    names = list(charts.draw(answer(), tz="UTC"))
+    names = list(draw.draw(answer(), tz="UTC"))
 
     assert len(names) == 5
-    assert list(charts.draw(arms(A=[10, 1], B=[10, 1]), tz="UTC")) == [*names, "ab-test"]
+    assert list(draw.draw(arms(A=[10, 1], B=[10, 1]), tz="UTC")) == [*names, "ab-test"]
 
 
 def test_reactions_are_counted_by_page_view_and_arm() -> None:
     """A beside B, with their counts; the title says in what they differ most surely."""
-    figure = charts.draw(arms(A=[10_000, 470, 200], B=[20_000, 1_220, 430]), tz="UTC")["ab-test"]
+    figure = draw.draw(arms(A=[10_000, 470, 200], B=[20_000, 1_220, 430]), tz="UTC")["ab-test"]
     arm_a, arm_b = figure.data
 
     assert "B has 6.1 likes in 100 views, A 4.7<" in figure.layout.title.text
@@ -471,7 +470,7 @@ def test_a_difference_that_may_be_chance_is_called_so(
     counts: dict[str, list[int]], title: str
 ) -> None:
     """Few views prove nothing; an arm without one has no rate."""
-    figure = charts.draw(arms(**counts), tz="UTC")["ab-test"]
+    figure = draw.draw(arms(**counts), tz="UTC")["ab-test"]
     assert title in figure.layout.title.text
 
 
@@ -484,7 +483,7 @@ def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> N
     grid = found.frames[DEVICE_CATEGORY.name]
     grid.loc[len(grid)] = ["watch", "weather", 7_000]
     found.frames[DEVICE_CATEGORY_TABLE.name] = grid
-    figures = charts.draw(found, tz="UTC")
+    figures = draw.draw(found, tz="UTC")
     marker, heatmap = figures["event-types"].data[0].marker, figures["device-category"].data[0]
     looks = list(zip(marker.colors, marker.pattern.shape, strict=True))
 
@@ -508,7 +507,7 @@ def test_many_sections_stand_below_each_other() -> None:
     grid["count"] = range(len(grid))
     for name in (DEVICE_CATEGORY.name, DEVICE_CATEGORY_TABLE.name):
         found.frames[name] = grid
-    figures = charts.draw(found, tz="UTC")
+    figures = draw.draw(found, tz="UTC")
     figure, table = figures[DEVICE_CATEGORY.name], figures[DEVICE_CATEGORY_TABLE.name]
 
     assert tuple(figure.data[0].y) == (*CATEGORIES, *sections)
@@ -525,8 +524,8 @@ def test_many_sections_stand_below_each_other() -> None:
 def test_a_small_pie_names_shares_and_keeps_the_counts_for_who_points_at_it() -> None:
     """A long legend would take the pie's own room; the chart it was made of stays as it is."""
     frame = pd.DataFrame({"event_type": ["login", "page_view"], "count": [1_000, 3_000]})
-    whole = charts.pie(EVENT_TYPE, frame)
-    (small,) = look.compact(whole).data
+    whole = draw.pie(EVENT_TYPE, frame)
+    (small,) = theme.compact(whole).data
     (large,) = whole.data
     assert list(large.labels) == [
         "<b>login</b>   1,000 · 25.0%",
@@ -542,7 +541,7 @@ def test_a_small_heatmap_writes_large_numbers_in_thousands() -> None:
     frame = pd.DataFrame(
         {"device_type": "mobile", "article_category": list(CATEGORIES), "count": counts}
     )
-    small = look.compact(charts.heatmap(DEVICE_CATEGORY, frame))
+    small = theme.compact(draw.heatmap(DEVICE_CATEGORY, frame))
     said = {each.text for each in small.layout.annotations}
     assert said >= {f"<b>{each}</b>" for each in ("999", "1.0k", "14k", "999k", "1.0M")}
     assert set(counts) <= {int(count) for row in small.data[0].z for count in row}

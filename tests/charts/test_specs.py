@@ -4,10 +4,11 @@ from itertools import islice
 
 import pytest
 
-from clickstream import events, scenarios
-from clickstream.simulator import Simulator
-from clickstream.specs import AB_TEST, EVENT_TYPE, LABELS, ON_TOP, SPECS, VOLUME
-from clickstream.stage import Stage
+from clickstream import events
+from clickstream.charts.specs import AB_TEST, EVENT_TYPE, LABELS, ON_TOP, SPECS, VOLUME
+from clickstream.simulation import scenarios
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 
 
 def test_every_visualization_asks_about_fields_of_an_event() -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from clickstream.timeline import Timeline
+from clickstream.charts.timeseries import Timeline
 
 
 def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import checks, errors, events, scenarios
-from clickstream.findings import Finding, asking
+from clickstream import errors, events
+from clickstream.demo import preflight
+from clickstream.demo.finding import Finding, asking
+from clickstream.simulation import scenarios
 
 
 @pytest.fixture
@@ -214,8 +216,8 @@ def test_a_missing_package_is_a_line_with_the_remedy(
             raise metadata.PackageNotFoundError
         return installed(name)
 
-    monkeypatch.setattr(checks.metadata, "version", version)
-    (found,) = [each for each in checks.run() if each.subject == "packages"]
+    monkeypatch.setattr(preflight.metadata, "version", version)
+    (found,) = [each for each in preflight.run() if each.subject == "packages"]
     assert str(found).startswith("BAD  packages: plotly is missing; run `make demo`")
 
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from clickstream import cli_letters, events
-from clickstream.letters import DeadLetter, Place
-from clickstream.simulator import Simulator
+from clickstream import events
+from clickstream.cli import dead_letters
+from clickstream.demo.replay import DeadLetter, Place
+from clickstream.simulation.simulator import Simulator
 
 MOMENT = datetime(2026, 1, 5, tzinfo=UTC)
 EVENT = Simulator(seed=3, start_ms=1_767_571_200_000).take()
@@ -26,7 +27,7 @@ LETTERS = [letter(0, BAD), letter(1, b"\xff\xfe\x1b"), letter(2, None), letter(3
 
 def test_a_letter_is_a_line_of_json() -> None:
     """Whatever the bytes are; in ASCII, so that no terminal is driven by them."""
-    lines = [cli_letters.to_line(each) for each in LETTERS]
+    lines = [dead_letters.to_line(each) for each in LETTERS]
 
     assert all(line.isascii() and line.isprintable() for line in lines)
     assert json.loads(lines[0]) == {
@@ -48,7 +49,7 @@ def test_a_letter_is_a_line_of_json() -> None:
 def test_a_letter_is_a_line_that_fits_the_terminal(columns: int) -> None:
     """Place, type, reason and how the value begins, in columns; what is cut says so."""
     reason = "not an event: Object contains unknown field `\x1b[2J`" + "!" * 900
-    shown = cli_letters._lines([letter(7, b"\x07" * 2_000_000, reason), *LETTERS], columns)
+    shown = dead_letters._lines([letter(7, b"\x07" * 2_000_000, reason), *LETTERS], columns)
 
     assert shown[0].startswith(r"0:7  EventError  Object contains unknown field `\x1b[")
     assert all(len(line) <= columns and line.isprintable() for line in shown)
@@ -59,5 +60,5 @@ def test_a_letter_is_a_line_that_fits_the_terminal(columns: int) -> None:
 
 def test_a_narrow_terminal_still_shows_a_line_a_letter() -> None:
     """It wraps rather than to hide the cause."""
-    (line,) = cli_letters._lines([letter(7, BAD, "malformed")], 20)
+    (line,) = dead_letters._lines([letter(7, BAD, "malformed")], 20)
     assert line == '0:7  EventError  malformed  {"event_id"…'

@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clickstream import lab
+from clickstream.cli import jupyter
 from clickstream.errors import ConfigError
 
 RUN = """
 import sys
 from pathlib import Path
-from clickstream import lab
+from clickstream.cli import jupyter
 lab.COPY = Path(sys.argv[1])
 lab.run("00-start-here.ipynb", environment={}, say=lambda line: print(line, flush=True))
 """
@@ -26,31 +26,31 @@ lab.run("00-start-here.ipynb", environment={}, say=lambda line: print(line, flus
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working copy in a folder of the test's own."""
     folder = tmp_path / "work"
-    monkeypatch.setattr(lab, "COPY", folder)
+    monkeypatch.setattr(jupyter, "COPY", folder)
     return folder
 
 
 def test_the_copy_holds_every_notebook(copy: Path) -> None:
     """And nothing else."""
-    lab.fill_copy()
-    assert {p.name for p in copy.iterdir()} == {p.name for p in lab.NOTEBOOKS.glob("*.ipynb")}
+    jupyter.fill_copy()
+    assert {p.name for p in copy.iterdir()} == {p.name for p in jupyter.NOTEBOOKS.glob("*.ipynb")}
 
 
 def test_a_presenter_s_edits_are_never_overwritten(copy: Path) -> None:
     """A notebook that was deleted comes back; one that was changed stays."""
-    lab.fill_copy()
+    jupyter.fill_copy()
     (copy / "00-start-here.ipynb").write_text("mine")
     (copy / "01-meet-the-readers.ipynb").unlink()
-    lab.fill_copy()
+    jupyter.fill_copy()
     assert (copy / "00-start-here.ipynb").read_text() == "mine"
     assert (copy / "01-meet-the-readers.ipynb").exists()
 
 
 def test_renewing_keeps_the_old_copy_aside(copy: Path) -> None:
     """Nothing of a presenter's is lost."""
-    lab.fill_copy()
+    jupyter.fill_copy()
     (copy / "00-start-here.ipynb").write_text("mine")
-    aside = lab.renew()
+    aside = jupyter.renew()
     assert aside is not None
     assert (aside / "00-start-here.ipynb").read_text() == "mine"
     assert (copy / "00-start-here.ipynb").read_text() != "mine"
@@ -60,7 +60,7 @@ def test_a_jupyterlab_that_is_gone_is_not_running(copy: Path) -> None:
     """What it left behind is no proof of life."""
     copy.mkdir()
     (copy / ".jupyterlab.json").write_text('{"pid": 1, "url": "http://127.0.0.1:9/lab/?token=x"}')
-    assert lab.how_to_end() is None
+    assert jupyter.how_to_end() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
@@ -81,9 +81,9 @@ def test_jupyterlab_ends_with_its_terminal(
     assert process.stdout is not None
     assert "http://" in process.stdout.readline()
     with pytest.raises(ConfigError, match=r"end it with Ctrl-C in its terminal, or `kill") as told:
-        lab.renew()
+        jupyter.renew()
     with pytest.raises(ConfigError, match="on another target; end it with"):
-        lab.run("00-start-here.ipynb", environment={"CLICKSTREAM_TARGET": "hosted"}, say=print)
+        jupyter.run("00-start-here.ipynb", environment={"CLICKSTREAM_TARGET": "hosted"}, say=print)
     found = re.search(r"kill (\d+)", str(told.value))
     assert found is not None
     jupyterlab = psutil.Process(int(found[1]))
@@ -92,4 +92,4 @@ def test_jupyterlab_ends_with_its_terminal(
     process.communicate(timeout=20)
     assert process.returncode == 0
     assert not jupyterlab.is_running()
-    assert lab.how_to_end() is None
+    assert jupyter.how_to_end() is None

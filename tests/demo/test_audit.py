@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from clickstream import consumer, letters, opensearch, poison, workers
-from clickstream.audit import audit, since
+from clickstream import consumer
+from clickstream.demo import replay
+from clickstream.demo.audit import audit, since
 from clickstream.errors import ServerError
+from clickstream.opensearch import client as opensearch
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
+from clickstream.simulation import invalid_events
+from clickstream.simulation.simulator import Simulator
+from clickstream.widgets import workers
 from tests.support.by_id import MONDAY_MS, send, send_raw
 
 
@@ -22,7 +26,7 @@ def test_every_message_is_accounted_for(made: Settings) -> None:
     send(made, 100, seed=2)
     event = Simulator(seed=9, start_ms=MONDAY_MS).take()
     assert event is not None
-    broken = poison.of_every_kind(event)
+    broken = invalid_events.of_every_kind(event)
     send_raw(made, *broken)
     consumer.index_topic(made, until_caught_up=True)
     found = audit(made, start, patience_s=10)
@@ -89,9 +93,9 @@ def test_a_dead_letter_stays_one_when_its_event_is_mended_in_another(made: Setti
     start = since(made)
     event = Simulator(seed=9, start_ms=MONDAY_MS).take()
     assert event is not None
-    send_raw(made, *poison.of_every_kind(event))
+    send_raw(made, *invalid_events.of_every_kind(event))
     consumer.index_topic(made, until_caught_up=True)
-    letters.replay(made.kafka, lambda each: (each.value or b"").replace(b'"seven"', b"7"))
+    replay.replay(made.kafka, lambda each: (each.value or b"").replace(b'"seven"', b"7"))
     consumer.index_topic(made, until_caught_up=True)
     found = audit(made, start, patience_s=10)
 

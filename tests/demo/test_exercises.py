@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from clickstream import events
-from clickstream.exercise import UNTOUCHED, check
+from clickstream.demo.exercises import UNTOUCHED, check
 
 
 def is_near_three(number: Any) -> bool:

@@ -10,11 +10,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from clickstream import look, portraits, readers, rehearsal, scenarios
+from clickstream import events
+from clickstream.charts import theme
+from clickstream.demo import reader_pictures, rehearsal
 from clickstream.errors import ConfigError
 from clickstream.events import format_timestamp, parse_timestamp
-from clickstream.newsroom import DAY_MS, HOUR_MS, MINUTE_MS
-from clickstream.simulator import Simulator
+from clickstream.simulation import scenarios
+from clickstream.simulation.articles import DAY_MS, HOUR_MS, MINUTE_MS
+from clickstream.simulation.simulator import Simulator
 
 FRIDAY_MS = parse_timestamp("2026-01-09T00:00:00.000Z")
 ELEVEN_MS = FRIDAY_MS + 11 * HOUR_MS
@@ -44,7 +47,7 @@ def visit(*steps: tuple[str, int]) -> pd.DataFrame:
     rows, page = [], 0
     for kind, second in steps:
         page += kind == "page_view"
-        article = kind in ("page_view", *readers.REACTIONS)
+        article = kind in ("page_view", *events.REACTIONS)
         rows.append(
             {
                 "event_type": kind,
@@ -98,10 +101,10 @@ def figures(two_days: pd.DataFrame, usual: pd.DataFrame) -> dict[str, go.Figure]
     session = two_days[two_days["session_id"] == two_days["session_id"].mode()[0]]
     texts = ["breaking-news", "logout-wave", "ab-test", "dirty-data"]
     return {
-        "session": portraits.session(session),
-        "day": portraits.day(two_days),
-        "popularity": portraits.popularity(two_days),
-        **{text: portraits.preview(text, rehearse(text), usual) for text in texts},
+        "session": reader_pictures.session(session),
+        "day": reader_pictures.day(two_days),
+        "popularity": reader_pictures.popularity(two_days),
+        **{text: reader_pictures.preview(text, rehearse(text), usual) for text in texts},
     }
 
 
@@ -118,7 +121,7 @@ def test_a_table_has_every_event_and_its_time(two_days: pd.DataFrame) -> None:
 def test_a_session_is_drawn_as_long_as_its_pages_were_read() -> None:
     """A bar from each view to the next, the last to the logout; the title counts."""
     steps = ("login", 0), ("page_view", 2), ("like", 5), ("page_view", 62), ("logout", 92)
-    figure = portraits.session(visit(*steps))
+    figure = reader_pictures.session(visit(*steps))
 
     spans = [(moment_ms(bar.base[0]) - ELEVEN_MS, bar.x[0], bar.y[0]) for bar in bars(figure)]
     assert spans == [(2_000, 60_000, 0), (62_000, 30_000, 1)]
@@ -131,7 +134,7 @@ def test_a_session_is_drawn_as_long_as_its_pages_were_read() -> None:
 def test_a_reaction_is_marked_on_the_page_it_is_to() -> None:
     """At its moment, in the row of the page open then."""
     steps = ("page_view", 2), ("page_view", 40), ("share", 55), ("comment", 60), ("page_view", 70)
-    figure = portraits.session(visit(("register", 0), ("login", 1), *steps))
+    figure = reader_pictures.session(visit(("register", 0), ("login", 1), *steps))
 
     found = {
         trace.name: [(moment_ms(x) - ELEVEN_MS, y) for x, y in zip(trace.x, trace.y, strict=True)]
@@ -145,7 +148,7 @@ def test_a_reaction_is_marked_on_the_page_it_is_to() -> None:
 
 def test_a_session_left_without_logout_does_not_pretend_to_know_how_long() -> None:
     """The last page has no time, and no logout is drawn."""
-    figure = portraits.session(visit(("login", 0), ("page_view", 2), ("page_view", 30)))
+    figure = reader_pictures.session(visit(("login", 0), ("page_view", 2), ("page_view", 30)))
 
     notes = [note.text.strip() for note in figure.layout.annotations]
     assert "sports · left without a word" in notes
@@ -156,7 +159,7 @@ def test_a_day_is_the_average_of_its_half_of_the_week() -> None:
     """Three weekdays of 1, 2 and 3 events at noon are 2 events at noon; Sunday's 5 are 5."""
     noons = [(0, 1), (-1, 2), (-2, 3), (2, 5)]  # days from Friday on, events
     at_ms = [FRIDAY_MS + days * DAY_MS + 12 * HOUR_MS for days, n in noons for _ in range(n)]
-    figure = portraits.day(pd.DataFrame({"at_ms": at_ms, "device_type": "mobile"}))
+    figure = reader_pictures.day(pd.DataFrame({"at_ms": at_ms, "device_type": "mobile"}))
 
     weekday, weekend = [trace for trace in figure.data if trace.name == "mobile"]
     assert [y for y in weekday.y if y] == [weekday.y[12]] == [2]
@@ -166,19 +169,19 @@ def test_a_day_is_the_average_of_its_half_of_the_week() -> None:
 
 def test_a_day_names_the_evening_of_mobile_only_where_there_is_one(two_days: pd.DataFrame) -> None:
     """An evening above the afternoon by a tenth is in the title, and marked where it is."""
-    figure = portraits.day(two_days)
+    figure = reader_pictures.day(two_days)
     mobile = two_days[two_days["device_type"] == "mobile"]
     hours = mobile[mobile["at_ms"] < FRIDAY_MS + DAY_MS]["at_ms"] % DAY_MS // HOUR_MS
     evening = hours[hours.between(18, 22)]
     flat = pd.DataFrame({"at_ms": [FRIDAY_MS + h * HOUR_MS for h in range(24)]})
 
     assert f"; on mobile again at {evening.mode()[0]}:00" in title(figure)
-    assert "on mobile" not in title(portraits.day(flat.assign(device_type="mobile")))
+    assert "on mobile" not in title(reader_pictures.day(flat.assign(device_type="mobile")))
 
 
 def test_a_half_of_the_week_without_a_day_is_left_out(two_days: pd.DataFrame) -> None:
     """A Friday alone is one half; nothing is drawn for the weekend."""
-    figure = portraits.day(two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS])
+    figure = reader_pictures.day(two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS])
 
     assert len(figure.data) == 3
     assert "Saturday" not in str(figure.layout.annotations)
@@ -191,7 +194,7 @@ def test_the_slope_in_the_title_is_that_of_the_views() -> None:
         counts |= {f"article {rank}": 1 for rank in range(101, 201)}  # too low to be looked at
         names = [name for name, count in counts.items() for _ in range(count)]
         views = pd.DataFrame({"article_id": names, "event_type": "page_view", "at_ms": ELEVEN_MS})
-        figure = portraits.popularity(views)
+        figure = reader_pictures.popularity(views)
 
         assert f"slope {slope}<br>" in title(figure)
         assert list(figure.data[0].y) == sorted(counts.values(), reverse=True)
@@ -202,7 +205,7 @@ def test_the_slope_in_the_title_is_that_of_the_views() -> None:
 def test_the_articles_of_the_first_day_alone_are_ranked(two_days: pd.DataFrame) -> None:
     """Views of the second day, and what is no view, do not count; nor ranks beyond 100."""
     first = two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS]
-    figure = portraits.popularity(two_days)
+    figure = reader_pictures.popularity(two_days)
     points = figure.data[0]
     x, y = ([math.log(value) for value in values[:100]] for values in (points.x, points.y))
     slope = statistics.linear_regression(x, y).slope
@@ -245,7 +248,7 @@ def test_a_preview_shows_every_event_once(usual: pd.DataFrame) -> None:
     """The bars add up to the crowd's events and the scenario's; the title has their number."""
     played = rehearse("comment-storm:peak=5")
     own = played["scenario"].notna()
-    figure = portraits.preview("comment-storm:peak=5", played, usual)
+    figure = reader_pictures.preview("comment-storm:peak=5", played, usual)
 
     crowd, labelled = bars(figure)
     assert (sum(crowd.y), sum(labelled.y)) == ((~own).sum(), own.sum())
@@ -260,7 +263,7 @@ def test_a_preview_shows_every_event_once(usual: pd.DataFrame) -> None:
 @pytest.mark.parametrize("text", ["device-outage:seconds=240", "logout-wave"])
 def test_what_is_taken_away_is_seen_as_a_dip_below_a_line(text: str, usual: pd.DataFrame) -> None:
     """The line is the crowd without the scenario, and the same until it begins."""
-    figure = portraits.preview(text, rehearse(text), usual)
+    figure = reader_pictures.preview(text, rehearse(text), usual)
     crowd, without = bars(figure)[0], line(figure, "without it")
 
     assert sum(without.y) == len(usual)
@@ -274,7 +277,7 @@ def test_bad_data_is_counted_below_the_title(usual: pd.DataFrame) -> None:
     """Late, twice and broken, by the label each carries; no event of the crowd is missing."""
     text = "dirty-data:late=0.1,duplicate=0.2,malformed=0.1"
     played = rehearse(text)
-    figure = portraits.preview(text, played, usual)
+    figure = reader_pictures.preview(text, played, usual)
 
     for kind, number in played["variant"].value_counts().items():
         assert f"{number:,} {kind}" in title(figure)
@@ -286,16 +289,16 @@ def test_bad_data_is_counted_below_the_title(usual: pd.DataFrame) -> None:
 def test_an_ab_test_is_drawn_as_reactions_to_100_views_in_each_arm(usual: pd.DataFrame) -> None:
     """The rates are those of the events; the one with a lift leads in B."""
     played = rehearse("ab-test:lift=3,event=comment")
-    figure = portraits.preview("ab-test:lift=3,event=comment", played, usual)
+    figure = reader_pictures.preview("ab-test:lift=3,event=comment", played, usual)
 
     for bar, arm in zip(bars(figure), "AB", strict=True):
         kinds = played[played["variant"] == arm]["event_type"].value_counts()
-        rates = [100 * kinds[kind] / kinds["page_view"] for kind in readers.REACTIONS]
+        rates = [100 * kinds[kind] / kinds["page_view"] for kind in events.REACTIONS]
         assert list(bar.y) == pytest.approx(rates)
         assert bar.error_y.array[0] == pytest.approx(
             196 * math.sqrt(kinds["like"]) / kinds["page_view"]
         )
-    comment = readers.REACTIONS.index("comment")
+    comment = events.REACTIONS.index("comment")
     a, b = (bar.y[comment] for bar in bars(figure))
     assert b > 2 * a
     assert title(figure).startswith(f"100 views bring {a:.1f} comments in arm A, {b:.1f} in B<br>")
@@ -307,8 +310,8 @@ def test_text_is_read_from_the_back_of_the_room(figures: dict[str, go.Figure]) -
         drawn = json.loads(figure.to_json())
         sizes = list(text_sizes(drawn))
         assert len(sizes) >= 1, name
-        assert min(sizes) >= look.TEXT_PX, name
-        assert drawn["layout"]["height"] >= look.HEIGHT_PX, name
+        assert min(sizes) >= theme.TEXT_PX, name
+        assert drawn["layout"]["height"] >= theme.HEIGHT_PX, name
 
 
 def test_colour_never_tells_alone(figures: dict[str, go.Figure]) -> None:
@@ -329,12 +332,12 @@ def test_where_there_is_nothing_to_draw_the_title_says_so(usual: pd.DataFrame) -
     """No events make a figure without data, not an error."""
     none = rehearsal.tabulate([])
     drawn = [
-        portraits.session(none),
-        portraits.session(visit(("login", 0), ("logout", 9))),
-        portraits.day(none),
-        portraits.popularity(none),
-        portraits.preview("bot", none, none),
-        portraits.preview("ab-test", usual, usual),
+        reader_pictures.session(none),
+        reader_pictures.session(visit(("login", 0), ("logout", 9))),
+        reader_pictures.day(none),
+        reader_pictures.popularity(none),
+        reader_pictures.preview("bot", none, none),
+        reader_pictures.preview("ab-test", usual, usual),
     ]
 
     assert [len(figure.data) for figure in drawn] == [0] * 6

@@ -9,12 +9,14 @@ from itertools import islice
 import pytest
 from confluent_kafka import Producer
 
-from clickstream import consumer, events, letters, producer, topics
+from clickstream import consumer, events, producer
+from clickstream.demo import replay
+from clickstream.demo.replay import DeadLetter, Place
 from clickstream.errors import EventError
-from clickstream.letters import DeadLetter, Place
-from clickstream.poison import NO_SUCH_DAY
+from clickstream.kafka import topics
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
+from clickstream.simulation.invalid_events import NO_SUCH_DAY
+from clickstream.simulation.simulator import Simulator
 from tests.support.by_id import MONDAY_MS, namespace, send_raw, stored_ids
 
 CROWD = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 220))
@@ -65,7 +67,7 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
     send_raw(made, *bad)
     assert consume(made) == (200, 0, 6)
 
-    found = letters.read(made.kafka)
+    found = replay.read(made.kafka)
     lie = {Place(made.kafka.topic, m.partition, m.offset): m.value for m in topics.read(made.kafka)}
     assert [each.place.offset for each in found] == list(range(6))
     assert {each.value for each in found} == set(bad)
@@ -76,35 +78,35 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
     assert causes[bad[0]][0] == causes[bad[1]][0] == causes[None][0] == EventError.__name__
     assert "session_seq" in causes[bad[0]][1]
     assert "colour" in causes[bad[1]][1]
-    assert causes[bad[2]][0] not in (EventError.__name__, letters.UNKNOWN)
+    assert causes[bad[2]][0] not in (EventError.__name__, replay.UNKNOWN)
     assert "timestamp" in causes[bad[2]][1]
 
     for again in range(2):
-        report = letters.replay(made.kafka, mend)
+        report = replay.replay(made.kafka, mend)
         # What has no value is left, as by any repair that gives back what there was.
         assert (report.sent, report.no_events, report.unrepaired, report.left) == (3, 2, 0, 1)
         assert consume(made) == ((0, 3, 0) if again else (3, 0, 0))
         assert stored_ids(made) == ids([*GOOD, *OTHERS[:3]])
-    assert letters.read(made.kafka) == found
-    back = [m for m in topics.read(made.kafka) if letters.REPLAYED_FROM in m.headers]
+    assert replay.read(made.kafka) == found
+    back = [m for m in topics.read(made.kafka) if replay.REPLAYED_FROM in m.headers]
     assert len(back) == 6
     places = {str(each.place): each for each in found}
     for message in back:
-        assert message.headers.keys() == {"trace", letters.REPLAYED_FROM}
+        assert message.headers.keys() == {"trace", replay.REPLAYED_FROM}
         assert message.key == events.decode(message.value or b"").user_id
-        assert mend(places[message.headers[letters.REPLAYED_FROM]]) == message.value
+        assert mend(places[message.headers[replay.REPLAYED_FROM]]) == message.value
 
 
 def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
     """What nobody mended stays: no event, or an event that OpenSearch refused as it is."""
     send_raw(made, b"{ not json", b"{ not json", b"[]", poison(OTHERS[0], **NEVER))
     assert consume(made) == (0, 0, 4)
-    report = letters.replay(made.kafka)
+    report = replay.replay(made.kafka)
 
     assert (report.sent, report.no_events, report.unrepaired) == (0, 3, 1)
     assert "malformed" in report.reason
     assert topics.count(made.kafka) == 4
-    assert letters.replay(made.kafka, lambda letter: None).left == 4
+    assert replay.replay(made.kafka, lambda letter: None).left == 4
 
 
 def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
@@ -116,17 +118,17 @@ def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
     twice = {"colour": "red"} | NEVER
     send_raw(made, json.dumps(twice | json.loads(poison(OTHERS[0], **NEVER))).encode())
     assert consume(made) == (0, 0, 1)
-    assert letters.replay(made.kafka, half).sent == 1
+    assert replay.replay(made.kafka, half).sent == 1
     assert consume(made) == (0, 0, 1)
-    first, second = letters.read(made.kafka)
+    first, second = replay.read(made.kafka)
     assert second.replayed_from == str(first.place)
     for _ in range(2):
-        report = letters.replay(made.kafka, half)
+        report = replay.replay(made.kafka, half)
         assert (report.sent, report.unrepaired) == (0, 2)
-    assert letters.replay(made.kafka).no_events == 1
+    assert replay.replay(made.kafka).no_events == 1
     assert topics.count(made.kafka) == 2
 
-    good = letters.replay(made.kafka, lambda letter: events.encode(OTHERS[0]))
+    good = replay.replay(made.kafka, lambda letter: events.encode(OTHERS[0]))
     assert good.sent == 2
     assert consume(made) == (1, 1, 0)
     assert stored_ids(made) == ids(OTHERS[:1])
@@ -140,7 +142,7 @@ def test_a_message_that_died_twice_is_one_letter(made: Settings) -> None:
     topics.delete_group(made.for_group(f"again-{made.kafka.topic}").kafka)
 
     assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 6
-    assert [each.place.offset for each in letters.read(made.kafka)] == [0, 1, 2]
+    assert [each.place.offset for each in replay.read(made.kafka)] == [0, 1, 2]
 
 
 def send_foreign(made: Settings) -> None:
@@ -164,15 +166,15 @@ def send_foreign(made: Settings) -> None:
 def test_letters_of_somebody_else_are_shown_with_what_is_known(made: Settings) -> None:
     """No header need be there or make sense; nothing of unknown cause is sent as it is."""
     send_foreign(made)
-    found = letters.read(made.kafka)
+    found = replay.read(made.kafka)
 
     assert len(found) == 7
-    assert {(each.source, each.error_type) for each in found} == {(None, letters.UNKNOWN)}
+    assert {(each.source, each.error_type) for each in found} == {(None, replay.UNKNOWN)}
     assert found[5].reason == "\ufffd\x1b[2J"
-    assert letters.table(found)["reason"][5] == "\ufffd\\x1b[2J"
+    assert replay.table(found)["reason"][5] == "\ufffd\\x1b[2J"
     assert (found[6].key, found[6].value, found[6].headers) == (b"\xff", None, ())
     assert found[6].timestamp.year == 1970
-    report = letters.replay(made.kafka)
+    report = replay.replay(made.kafka)
     assert (report.sent, report.no_events, report.unrepaired) == (0, 1, 6)
 
 
@@ -183,14 +185,14 @@ def test_headers_of_the_same_name_come_back_as_they_were(made: Settings) -> None
     client.produce(made.kafka.topic, poison(OTHERS[0], colour="red"), headers=own)
     assert client.flush(10) == 0
     consume(made)
-    (letter,) = letters.read(made.kafka)
+    (letter,) = replay.read(made.kafka)
     assert letter.headers == tuple(own)
     assert letter.source is not None
     assert letter.source.offset == 0
-    letters.replay(made.kafka, mend)
+    replay.replay(made.kafka, mend)
 
     *_, back = sorted(topics.read_raw(made.kafka), key=lambda each: each.timestamp())
-    assert back.headers() == [*own, (letters.REPLAYED_FROM, str(letter.place).encode())]
+    assert back.headers() == [*own, (replay.REPLAYED_FROM, str(letter.place).encode())]
 
 
 def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
@@ -200,7 +202,7 @@ def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
     send_raw(made, padded)
     consume(made)
 
-    report = letters.replay(made.kafka, lambda each: padded.replace(b'"colour"', b'"variant"'))
+    report = replay.replay(made.kafka, lambda each: padded.replace(b'"colour"', b'"variant"'))
     assert report.sent == 1
     assert consume(made) == (1, 0, 0)
     assert stored_ids(made) == ids(OTHERS[:1])

@@ -9,13 +9,16 @@ from random import Random
 import pandas as pd
 import pytest
 
-from clickstream import consumer, index, producer, scenarios, topics
-from clickstream.demo import Demo
-from clickstream.queries import Answer
+from clickstream import consumer, producer
+from clickstream.charts.search import Answer
+from clickstream.charts.specs import AB_TEST, DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
+from clickstream.demo.verbs import Demo
+from clickstream.kafka import topics
+from clickstream.opensearch import index
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
-from clickstream.specs import AB_TEST, DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
-from clickstream.stage import Stage
+from clickstream.simulation import scenarios
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 from tests.support.by_id import wait_until
 
 SOON_S = 10

@@ -11,19 +11,23 @@ from itertools import islice
 
 import pytest
 
-from clickstream import consumer, events, history, index, opensearch, producer, topics, trip
-from clickstream.demo import Demo
+from clickstream import consumer, events, producer
+from clickstream.demo import history, round_trip
+from clickstream.demo.verbs import Demo
 from clickstream.errors import ConfigError, ServerError
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings, Settings
-from clickstream.simulator import Simulator
+from clickstream.simulation.simulator import Simulator
 
 
 def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
     """Every event came back by id, and its topic and index are gone."""
-    trip = Demo(made).round_trip(2_000)
+    round_trip = Demo(made).round_trip(2_000)
 
-    assert trip.events == 2_000
-    assert "round trip of 2,000 events through topic" in str(trip)
+    assert round_trip.events == 2_000
+    assert "round trip of 2,000 events through topic" in str(round_trip)
     listed = opensearch.connect(made.opensearch).cat.indices(format="json")
     assert [each for each in listed if f"{made.opensearch.index}-roundtrip" in each["index"]] == []
     assert Demo(made).overview().messages == 0
@@ -35,7 +39,7 @@ def test_a_round_trip_of_which_nothing_comes_back_is_no_proof(fresh: Settings) -
     client, name = opensearch.connect(fresh.opensearch), fresh.opensearch.index
     client.indices.create(index=name, body={"mappings": {"dynamic": "strict", "properties": {}}})
     with pytest.raises(ServerError, match=r"10 events sent, 0 documents found, 10 ids missing; "):
-        trip.make(fresh, 10)
+        round_trip.make(fresh, 10)
 
 
 def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:

@@ -11,8 +11,11 @@ import nbformat
 import psutil
 import pytest
 
-from clickstream import index, opensearch, servers, topics
-from clickstream.exercise import UNTOUCHED
+from clickstream.demo.exercises import UNTOUCHED
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.servers import local
 from clickstream.settings import Settings
 from scripts import walk
 from scripts.headless import NotebookClient
@@ -168,14 +171,14 @@ def test_the_last_notebook_stops_a_pair_of_its_own(
 ) -> None:
     """Nothing by itself, everything once `stop = True` stands there."""
     monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path))
-    servers.up()
+    local.up()
     try:
         run_twice("99-stop-everything.ipynb", str(tmp_path))
-        assert [server.state for server in servers.status()] == ["up", "up"]
+        assert [server.state for server in local.status()] == ["up", "up"]
         run_twice("99-stop-everything.ipynb", str(tmp_path), stop=True)
-        assert [server.state for server in servers.status()] == ["down", "down"]
-        assert servers.down() == ()
+        assert [server.state for server in local.status()] == ["down", "down"]
+        assert local.down() == ()
         processes = psutil.process_iter(["cmdline"])
         assert [p for p in processes if str(tmp_path) in str(p.info["cmdline"])] == []
     finally:
-        servers.down()
+        local.down()

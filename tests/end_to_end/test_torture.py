@@ -21,11 +21,14 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from clickstream import bulks, consumer, events, index, opensearch, producer, topics
+from clickstream import consumer, events, producer
 from clickstream.errors import BulkError, DeliveryError, ServerError
-from clickstream.outage_proxy import Answer
+from clickstream.kafka import topics
+from clickstream.opensearch import bulk_sender, index
+from clickstream.opensearch import client as opensearch
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
+from clickstream.simulation.simulator import Simulator
+from clickstream.widgets.outage_proxy import Answer
 from tests.end_to_end.conftest import Start
 from tests.support.by_id import (
     MONDAY_MS,
@@ -371,7 +374,7 @@ def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: 
     with pytest.raises(BulkError, match=r"can never be documents.*--no-flood-guard"):
         consumer.index_topic(made, until_caught_up=True)
     letters = topics.count(made.kafka, made.kafka.dead_letter_topic)
-    assert letters < bulks.FloodGuard.AT_LEAST
+    assert letters < bulk_sender.FloodGuard.AT_LEAST
     assert lag(made) > 0
     consumer.index_topic(made, until_caught_up=True, flood_guard=False)
     values = [m.value for m in topics.read(made.kafka, made.kafka.dead_letter_topic)]

@@ -12,11 +12,13 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from clickstream import consumer, producer, servers, topics
-from clickstream.outage_proxy import Answer
+from clickstream import consumer, producer
+from clickstream.kafka import topics
+from clickstream.servers import local
 from clickstream.settings import Settings
-from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
+from clickstream.widgets.outage_proxy import Answer
 from tests.end_to_end.conftest import Start
 from tests.support.by_id import send, send_raw, topic_ids
 from tests.support.delivery import assert_exactly_once, caught_up, kill_server, running, through
@@ -33,7 +35,7 @@ def test_a_killed_broker_is_waited_for(made: Settings, is_long: bool) -> None:
         kill_server("kafka")
         assert worker.report.messages < num_events
         time.sleep(away_s)
-        servers.start("kafka")
+        local.start("kafka")
         back_s = time.monotonic()
         sent += send(made, 10_000, seed=4)
         worker.settled(num_events + 10_000, 120)
@@ -71,7 +73,7 @@ def test_a_killed_opensearch_is_waited_for(
             kill_server("opensearch")
             assert worker.report.messages < len(sent)
             time.sleep(away_s)
-            servers.start("opensearch")
+            local.start("opensearch")
             back_s = time.monotonic()
             worker.settled(len(sent), 120)
             first_s = next(at for at in worker.progress_s if at > back_s)
@@ -106,7 +108,7 @@ def test_dead_letters_wait_for_a_broker_that_is_away(made: Settings) -> None:
             assert in_the_way.wait(30)
             time.sleep(2)
             assert worker.error is None
-            servers.start("kafka")
+            local.start("kafka")
             worker.settled(3_001)
             caught_up(made)
             worker.stop()
@@ -155,7 +157,7 @@ def test_a_soak_with_one_fault_after_the_other(
 
         def broker() -> None:
             kill_server("kafka")
-            servers.start("kafka")
+            local.start("kafka")
 
         faults = [kill_consumer, storm, away, broker]
         try:

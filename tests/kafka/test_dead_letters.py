@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from clickstream import letters
-from clickstream.letters import DeadLetter, Place
+from clickstream.demo import replay
+from clickstream.demo.replay import DeadLetter, Place
 
 MOMENT = datetime(2026, 1, 5, 9, 30, 0, 123_000, UTC)
 
@@ -13,7 +13,7 @@ MOMENT = datetime(2026, 1, 5, 9, 30, 0, 123_000, UTC)
 def letter(offset: int, value: bytes | None, source: Place | None = None) -> DeadLetter:
     """A letter that lies at an offset."""
     place = Place("clickstream-events-dlq", 0, offset)
-    headers = ((letters.REPLAYED_FROM, b"clickstream-events-dlq:0:1"),) if source else ()
+    headers = ((replay.REPLAYED_FROM, b"clickstream-events-dlq:0:1"),) if source else ()
     return DeadLetter(place, source, "EventError", "why", MOMENT, b"reader-1", value, headers)
 
 
@@ -31,13 +31,13 @@ def letter(offset: int, value: bytes | None, source: Place | None = None) -> Dea
 )
 def test_no_value_drives_a_terminal(data: bytes, shown: str) -> None:
     """Control characters, turned text and broken UTF-8 are escaped; all on one line."""
-    assert letters.text(data) == shown
+    assert replay.text(data) == shown
 
 
 def test_a_table_has_its_columns_and_types_with_and_without_letters() -> None:
     """What is not known is missing, and nothing of it changes a type."""
     known = letter(3, b"\x1b[1m", Place("clickstream-events", 2, 17))
-    full, empty = letters.table([known, letter(4, None)]), letters.table([])
+    full, empty = replay.table([known, letter(4, None)]), replay.table([])
 
     assert list(full.columns) == list(empty.columns)
     assert list(full.dtypes) == list(empty.dtypes)
@@ -61,8 +61,8 @@ def test_a_table_has_its_columns_and_types_with_and_without_letters() -> None:
 
 def test_a_report_says_what_stays_and_why() -> None:
     """Only what there is, with a reason cut and made safe for terminal and notebook."""
-    alone = letters.ReplayReport("news", 2, sent=2, no_events=0, unrepaired=0, left=0)
-    mixed = letters.ReplayReport(
+    alone = replay.ReplayReport("news", 2, sent=2, no_events=0, unrepaired=0, left=0)
+    mixed = replay.ReplayReport(
         "news", 1_200, 1, no_events=3, unrepaired=1, left=1_195, reason="<b>\x1b[2J" + "x" * 500
     )
 

@@ -6,10 +6,11 @@ from random import Random
 import pytest
 from confluent_kafka import Producer
 
-from clickstream import producer, topics
+from clickstream import producer
 from clickstream.errors import ConfigError, ServerError
+from clickstream.kafka import topics
 from clickstream.settings import KafkaSettings, Settings
-from clickstream.simulator import Simulator
+from clickstream.simulation.simulator import Simulator
 
 MONDAY_MS = 1_767_571_200_000
 

@@ -3,7 +3,7 @@
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import opensearch
+from clickstream.opensearch import client as opensearch
 from clickstream.settings import Settings
 
 

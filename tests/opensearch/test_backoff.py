@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from clickstream import breaker
-from clickstream.breaker import Breaker, GivenUp
+from clickstream.errors import GivenUp
+from clickstream.opensearch import backoff
+from clickstream.opensearch.backoff import Breaker
 from tests.support.by_id import wait_until
 
 
@@ -71,7 +72,7 @@ def test_waits_grow_with_failures_and_are_bounded(monkeypatch: pytest.MonkeyPatc
         drawn.append(high)
         return 0
 
-    monkeypatch.setattr(breaker.random, "uniform", highest)
+    monkeypatch.setattr(backoff.random, "uniform", highest)
     door = Breaker()
     for _ in range(10):
         door.note(taken=0, rejected=1)
@@ -82,7 +83,7 @@ def test_waits_grow_with_failures_and_are_bounded(monkeypatch: pytest.MonkeyPatc
         pass
 
     assert drawn[:3] == [0.1, 0.2, 0.4]
-    assert max(drawn) == drawn[9] == breaker.LONGEST_WAIT_S
+    assert max(drawn) == drawn[9] == backoff.LONGEST_WAIT_S
     assert drawn[10] == 0.1
 
 

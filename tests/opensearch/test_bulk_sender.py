@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from clickstream.bulks import FloodGuard
 from clickstream.errors import BulkError
+from clickstream.opensearch.bulk_sender import FloodGuard
 
 
 def test_a_batch_without_poison_never_is_a_flood() -> None:

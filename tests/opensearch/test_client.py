@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from clickstream import index, inspection, opensearch, queries
+from clickstream.charts import search
+from clickstream.demo import target_steps
 from clickstream.errors import ConfigError
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings
 
 
@@ -49,7 +52,7 @@ QUESTIONS: list[Callable[[Any, str], object]] = [
     index.recall,
     index.check_mapping,
     index.oldest_ms,
-    queries.newest,
+    search.newest,
 ]
 
 
@@ -71,4 +74,4 @@ def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str
             with pytest.raises(ConfigError, match=r"is no OpenSearch; name the address of its API"):
                 question(client, "clickstream-events")
         with pytest.raises(ConfigError, match=r"OpenSearch; name the address|there is no index"):
-            inspection.documents(settings)
+            target_steps.documents(settings)

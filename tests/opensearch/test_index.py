@@ -5,9 +5,11 @@ import json
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import events, index, opensearch
+from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError
-from clickstream.index import Outcome
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.opensearch.index import Outcome
 from clickstream.settings import OpenSearchSettings, Settings
 
 

@@ -3,7 +3,7 @@
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import index
+from clickstream.opensearch import index
 from clickstream.settings import Settings
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import fetch
 from clickstream.errors import FetchError
+from clickstream.servers import download
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent / "README.md"
 JAR = b"a jar of a broker\n" * 4_000
 OTHER = b"another jar\n" * 4_000
 
@@ -121,11 +121,11 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     archive = tmp_path / "made.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         for name in ("lib/core.jar", "modules/analysis-common/thai.jar", "modules/kept/kept.jar"):
-            opened.writestr(f"opensearch-{fetch.OPENSEARCH_VERSION}/{name}", name)
+            opened.writestr(f"opensearch-{download.OPENSEARCH_VERSION}/{name}", name)
     coordinates = {
         "com.example:broker:jar:1.0": JAR,
         "com.example:clients:jar:2.0": OTHER,
-        fetch._OPENSEARCH: archive.read_bytes(),
+        download._OPENSEARCH: archive.read_bytes(),
     }
     lines = []
     for coordinate, body in coordinates.items():
@@ -138,10 +138,10 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     for name in ("lib/core.jar", "modules/kept/kept.jar"):
         (unpacked / name).parent.mkdir(parents=True)
         (unpacked / name).write_text(name)
-    monkeypatch.setattr(fetch, "_UNPACKED_SHA256", fetch._sha256_of_folder(unpacked))
+    monkeypatch.setattr(download, "_UNPACKED_SHA256", download._sha256_of_folder(unpacked))
     listed = tmp_path / "servers.sha256"
     listed.write_text("".join(lines))
-    monkeypatch.setattr(fetch, "_LIST", listed)
+    monkeypatch.setattr(download, "_LIST", listed)
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", mirror.url)
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "cache"))
     yield mirror
@@ -151,22 +151,22 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
 def test_files_are_fetched_once_and_serve_without_a_network(mirror: Mirror) -> None:
     """A second call asks nobody, and the mirror need not be there any more."""
-    assert fetch.missing_bytes() == sum(
+    assert download.missing_bytes() == sum(
         len(body) for name, body in mirror.files.items() if not name.endswith(".sha1")
     )
-    files = fetch.ensure_server_files()
+    files = download.ensure_server_files()
     asked = mirror.asked.copy()
 
     assert [jar.read_bytes() for jar in files.kafka_jars] == [JAR, OTHER]
-    assert fetch.missing_bytes() == 0
+    assert download.missing_bytes() == 0
     mirror.stop()
-    assert fetch.ensure_server_files() == files
+    assert download.ensure_server_files() == files
     assert mirror.asked == asked
 
 
 def test_what_is_left_out_is_not_unpacked(mirror: Mirror) -> None:
     """The module that lets no index be made stays out, its neighbours come."""
-    home = fetch.ensure_server_files().opensearch_home
+    home = download.ensure_server_files().opensearch_home
     found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
     assert found == {"lib/core.jar", "modules/kept/kept.jar"}
 
@@ -175,7 +175,7 @@ def test_what_is_left_out_is_not_unpacked(mirror: Mirror) -> None:
 def test_a_download_that_goes_wrong_once_is_tried_again(mirror: Mirror, trouble: Answer) -> None:
     """And what is kept is whole."""
     mirror.answers["broker-1.0.jar"] = [trouble]
-    files = fetch.ensure_server_files()
+    files = download.ensure_server_files()
     assert files.kafka_jars[0].read_bytes() == JAR
     assert mirror.asked["broker-1.0.jar"] >= 2
 
@@ -187,7 +187,7 @@ def test_a_download_that_stays_wrong_leaves_nothing_broken(
     """One line names the file; the next call, on a better network, goes on from there."""
     mirror.answers["broker-1.0.jar"] = [trouble] * 20
     with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar: ") as told:
-        fetch.ensure_server_files()
+        download.ensure_server_files()
     assert "\n" not in str(told.value)
     assert "CLICKSTREAM_MAVEN_MIRROR" in str(told.value)
     kept = [path for path in (tmp_path / "cache" / "servers").rglob("*") if path.is_file()]
@@ -195,31 +195,32 @@ def test_a_download_that_stays_wrong_leaves_nothing_broken(
     assert not any(path.name.startswith("staging") for path in kept)
 
     mirror.answers.clear()
-    assert fetch.ensure_server_files().kafka_jars[0].read_bytes() == JAR
+    assert download.ensure_server_files().kafka_jars[0].read_bytes() == JAR
 
 
 def test_a_file_that_no_mirror_has_is_named(mirror: Mirror) -> None:
     """As is the variable that names another mirror."""
     del mirror.files["clients-2.0.jar"]
     with pytest.raises(FetchError, match=r"clients-2\.0\.jar.*CLICKSTREAM_MAVEN_MIRROR"):
-        fetch.ensure_server_files()
+        download.ensure_server_files()
 
 
 def test_a_file_that_was_lost_is_fetched_again(mirror: Mirror) -> None:
     """Though everything was there once; what another, killed, call left half done goes."""
-    jar = fetch.ensure_server_files().kafka_jars[0]
+    jar = download.ensure_server_files().kafka_jars[0]
     jar.unlink()
     (jar.parent / "staging-killed").mkdir()
 
-    assert fetch.missing_bytes() == len(JAR)
-    assert fetch.ensure_server_files().kafka_jars[0].read_bytes() == JAR
+    assert download.missing_bytes() == len(JAR)
+    assert download.ensure_server_files().kafka_jars[0].read_bytes() == JAR
     assert not (jar.parent / "staging-killed").exists()
 
 
 CTRL_C = """
 import sys
 from pathlib import Path
-from clickstream import cli, fetch
+from clickstream.cli import app as cli
+from clickstream.servers import download
 fetch._UNPACKED_SHA256 = sys.argv.pop()
 fetch._LIST = Path(sys.argv.pop())
 cli.main()
@@ -231,7 +232,7 @@ def test_ctrl_c_ends_a_download(mirror: Mirror, trouble: Answer, tmp_path: Path)
     """Within two seconds, in one line, and the file is not there; one that hangs ends, too."""
     mirror.answers["broker-1.0.jar"] = [trouble]
     process = subprocess.Popen(
-        [sys.executable, "-c", CTRL_C, "prepare", str(fetch._LIST), fetch._UNPACKED_SHA256],
+        [sys.executable, "-c", CTRL_C, "prepare", str(download._LIST), download._UNPACKED_SHA256],
         env=os.environ.copy(),
         stderr=subprocess.PIPE,
         text=True,
@@ -257,14 +258,14 @@ def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.Mon
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secret)
     del mirror.files["clients-2.0.jar"]
     with pytest.raises(FetchError, match=mirror.url) as told:
-        fetch.ensure_server_files()
+        download.ensure_server_files()
     assert "hush" not in str(told.value)
 
 
 def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
     """Files that were not begun are not waited for, however many there are."""
     sha256 = hashlib.sha256(OTHER).hexdigest()
-    with fetch._LIST.open("a") as listed:
+    with download._LIST.open("a") as listed:
         for number in range(30):
             listed.write(f"{sha256} {len(OTHER)} com.example:other-{number}:jar:1.0\n")
             mirror.files[f"other-{number}-1.0.jar"] = OTHER
@@ -273,7 +274,7 @@ def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
     del mirror.files["broker-1.0.jar"]
     started_s = time.monotonic()
     with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar"):
-        fetch.ensure_server_files()
+        download.ensure_server_files()
     assert time.monotonic() - started_s < 10
 
 
@@ -281,7 +282,7 @@ def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
     """With what to do about it."""
     mirror.stop()
     with pytest.raises(FetchError, match=r"the download broke off .* try again"):
-        fetch.ensure_server_files()
+        download.ensure_server_files()
 
 
 def test_a_proxy_or_certificate_in_the_way_names_its_variable(
@@ -292,12 +293,12 @@ def test_a_proxy_or_certificate_in_the_way_names_its_variable(
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(FetchError, match="set or mend HTTPS_PROXY"):
-        fetch.ensure_server_files()
+        download.ensure_server_files()
     monkeypatch.delenv("http_proxy")
     secure = mirror.url.replace("http://", "https://")
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secure)
     with pytest.raises(FetchError, match="name your company's with REQUESTS_CA_BUNDLE"):
-        fetch.ensure_server_files()
+        download.ensure_server_files()
 
 
 def test_a_folder_that_cannot_be_written_is_named(
@@ -307,7 +308,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(FetchError, match="name another folder with CLICKSTREAM_CACHE"):
-        fetch.ensure_server_files()
+        download.ensure_server_files()
 
 
 def test_the_cache_is_the_same_wherever_one_stands(
@@ -316,15 +317,15 @@ def test_the_cache_is_the_same_wherever_one_stands(
     """A relative name counts from here, for those too that are started elsewhere."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLICKSTREAM_CACHE", "cache")
-    assert fetch.cache_dir() == tmp_path / "cache"
+    assert download.cache_dir() == tmp_path / "cache"
 
 
 def test_clearing_the_cache_gives_the_room_back(mirror: Mirror, tmp_path: Path) -> None:
     """And says how much; twice is no trouble."""
-    fetch.ensure_server_files()
-    assert fetch.clear_cache() > len(JAR)
-    assert fetch.clear_cache() == 0
-    assert fetch.missing_bytes() > 0
+    download.ensure_server_files()
+    assert download.clear_cache() > len(JAR)
+    assert download.clear_cache() == 0
+    assert download.missing_bytes() > 0
 
 
 @pytest.fixture
@@ -332,7 +333,7 @@ def carried(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The servers of a full cache, copied as the README says into a room without a network."""
     there, room = tmp_path / "there", tmp_path / "room"
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(there / ".cache" / "clickstream"))
-    fetch.ensure_server_files()
+    download.ensure_server_files()
     (there / ".cache" / "clickstream" / "wheels").mkdir()
     mirror.stop()
     pack, unpack = re.findall(r"^.*clickstream\.tar.*$", README.read_text(), re.MULTILINE)
@@ -346,14 +347,14 @@ def carried(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cache_that_was_carried_serves_without_a_network(carried: Path) -> None:
     """By the README's two lines; it is checked once, and called complete then."""
     assert not list(carried.glob("complete-*"))
-    files = fetch.ensure_server_files()
+    files = download.ensure_server_files()
     assert [jar.read_bytes() for jar in files.kafka_jars] == [JAR, OTHER]
     assert (files.opensearch_home / "lib" / "core.jar").exists()
     assert list(carried.glob("complete-*"))
 
 
 @pytest.mark.parametrize(
-    "name", ["broker-1.0.jar", f"opensearch-{fetch.OPENSEARCH_VERSION}/lib/core.jar"]
+    "name", ["broker-1.0.jar", f"opensearch-{download.OPENSEARCH_VERSION}/lib/core.jar"]
 )
 def test_a_byte_that_changed_on_the_way_is_found(
     carried: Path, name: str, capfd: pytest.CaptureFixture[str]
@@ -362,14 +363,14 @@ def test_a_byte_that_changed_on_the_way_is_found(
     damaged = carried / name
     damaged.write_bytes(b"X" + damaged.read_bytes()[1:])
     with pytest.raises(FetchError, match=f"fetching {name.partition('/')[0]}"):
-        fetch.ensure_server_files(progress=True)
+        download.ensure_server_files(progress=True)
     assert f"{carried / name.partition('/')[0]} is damaged" in capfd.readouterr().err
     assert not damaged.exists()
 
 
 def test_the_committed_list_is_of_the_pinned_versions() -> None:
     """A pin without its list, or a list without its pin, would start another server."""
-    listed = {each.coordinate for each in fetch._listed()}
-    assert set(fetch._KAFKA) <= listed
-    assert fetch._OPENSEARCH in listed
-    assert all(len(each.sha256) == 64 and each.size > 0 for each in fetch._listed())
+    listed = {each.coordinate for each in download._listed()}
+    assert set(download._KAFKA) <= listed
+    assert download._OPENSEARCH in listed
+    assert all(len(each.sha256) == 64 and each.size > 0 for each in download._listed())

@@ -14,8 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clickstream import demo, nodes, opensearch, servers, state, topics
+from clickstream.demo import verbs
 from clickstream.errors import ServerError
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
+from clickstream.servers import local, nodes
+from clickstream.servers import processes as state
 from tests.support.outages import taken_down
 
 
@@ -29,7 +33,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder.mkdir()
     monkeypatch.setenv("CLICKSTREAM_STATE", str(folder))
     yield folder
-    for name in servers.NAMES:
+    for name in local.NAMES:
         state.stop(name)
 
 
@@ -49,7 +53,7 @@ def wait_until(is_so: Callable[[], object], *, timeout_s: float) -> None:
 
 def pids() -> dict[str, int | None]:
     """Both servers' processes."""
-    return {server.name: server.pid for server in servers.status()}
+    return {server.name: server.pid for server in local.status()}
 
 
 def up_elsewhere(state: Path) -> str:
@@ -84,11 +88,11 @@ def test_a_pair_lives_through_a_day_of_trouble(
     assert None not in first.values()
     assert len(processes(own_state)) == 2
 
-    settings = servers.up()  # and a third, later, finds them
+    settings = local.up()  # and a third, later, finds them
     assert pids() == first
-    assert settings == servers.find()
+    assert settings == local.find()
     assert settings.kafka.bootstrap_servers in said[0]
-    kit = demo.Demo(settings)
+    kit = verbs.Demo(settings)
     kit.ensure()
     kit.produce(200, events_per_second=1_000)
     kit.consume()
@@ -110,12 +114,12 @@ def test_a_pair_lives_through_a_day_of_trouble(
 
     kill_kafka()
     with pytest.raises(ServerError, match=r"Kafka is not up; start both with `.*clickstream up`"):
-        servers.find()
-    assert servers.up() == settings  # on its old port
+        local.find()
+    assert local.up() == settings  # on its old port
     assert pids()["opensearch"] == first["opensearch"]
     assert topics.count(settings.kafka) == 200
 
-    monkeypatch.setattr(servers, "_SETTLE_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(local, "_SETTLE_TIMEOUT_S", 3.0)
     with taken_down("opensearch"):
         assert pids()["opensearch"] is None
         with pytest.raises(ServerError, match="OpenSearch did not answer"):
@@ -129,17 +133,17 @@ def test_a_pair_lives_through_a_day_of_trouble(
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", int(port)))
         stranger.listen()
-        again = servers.up()
+        again = local.up()
         assert again.kafka.bootstrap_servers != settings.kafka.bootstrap_servers
-        assert again == servers.find()
+        assert again == local.find()
         assert topics.count(again.kafka) == 200
-        assert demo.Demo(again).documents() == 200
-    assert servers.down() == servers.NAMES
+        assert verbs.Demo(again).documents() == 200
+    assert local.down() == local.NAMES
     assert processes(own_state) == []
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("name", servers.NAMES)
+@pytest.mark.parametrize("name", local.NAMES)
 def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
     own_state: Path, name: nodes.Name
 ) -> None:
@@ -154,11 +158,11 @@ def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
 
     with ThreadPoolExecutor(1) as pool:
         taking = pool.submit(take_its_ports)
-        servers.start(name)
+        local.start(name)
         taking.result()
     taken = {stranger.getsockname()[1] for stranger in strangers}
     assert len(taken) == 2
-    found = next(each for each in servers.status() if each.name == name)
+    found = next(each for each in local.status() if each.name == name)
     assert found.state == "up"
     assert found.port not in taken
     for stranger in strangers:
@@ -176,11 +180,11 @@ def kill_kafka() -> None:
 
 def test_down_leaves_no_process(own_state: Path) -> None:
     """Of a server that was up alone."""
-    servers.start("kafka")
+    local.start("kafka")
     # For a moment a process that has just been started shows no command line.
     wait_until(lambda: len(processes(own_state)) == 1, timeout_s=10)
 
-    assert servers.down() == ("kafka",)
+    assert local.down() == ("kafka",)
     assert processes(own_state) == []
 
 
@@ -208,7 +212,7 @@ def test_a_clock_that_was_set_loses_no_server(own_state: Path) -> None:
     moved = psutil.Process(sleeper.pid).create_time() + 3600
     state.remember("kafka", created=moved)
     assert pids()["kafka"] == sleeper.pid
-    assert servers.down() == ("kafka",)
+    assert local.down() == ("kafka",)
 
 
 def test_a_server_that_dies_while_starting_is_told_with_its_last_words(
@@ -220,7 +224,7 @@ def test_a_server_that_dies_while_starting_is_told_with_its_last_words(
     (own_state / "kafka" / "data").mkdir()
     (own_state / "kafka" / "data" / "meta.properties").write_text("version=99\n")
     with pytest.raises(ServerError) as told:
-        servers.start("kafka")
+        local.start("kafka")
 
     line = str(told.value)
     assert line.startswith("Kafka did not start: it exited with code 1; last log lines: ")
@@ -236,14 +240,14 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(own_state: Path) 
     (own_state / "kafka").mkdir()
     (own_state / "kafka" / "data").write_text("")
     with pytest.raises(ServerError, match=r"could not make its data folder; last log") as told:
-        servers.start("kafka")
+        local.start("kafka")
     assert "\n" not in str(told.value)
     assert "format.log" in str(told.value)
 
     (own_state / "kafka").rename(own_state / "aside")
     (own_state / "kafka").write_text("")
     with pytest.raises(ServerError, match=r"kafka: File exists; make it writable, or name"):
-        servers.start("kafka")
+        local.start("kafka")
 
 
 def test_another_version_is_left_alone(own_state: Path) -> None:
@@ -252,7 +256,7 @@ def test_another_version_is_left_alone(own_state: Path) -> None:
     sleeper = state.spawn("kafka", arguments, own_state)
     state.remember("kafka", version="3.9.0")
     with pytest.raises(ServerError, match=r"holds data of Kafka 3\.9\.0.*CLICKSTREAM_STATE"):
-        servers.up()
+        local.up()
     assert state.memory("kafka")["version"] == "3.9.0"
     assert sleeper.poll() is None
 
@@ -262,7 +266,7 @@ def test_a_damaged_memory_is_named(own_state: Path, content: str) -> None:
     """With what to do; nobody guesses what may be running."""
     (own_state / "kafka.json").write_text(content)
     with pytest.raises(ServerError, match=r"kafka\.json is damaged .* delete it, then `"):
-        servers.up()
+        local.up()
     (own_state / "kafka.json").unlink()
 
 
@@ -279,7 +283,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(
     """As when a file stands in its place, or the disk is read-only."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "file" / "state"))
-    for look in (servers.up, servers.find, servers.status, servers.down):
+    for look in (local.up, local.find, local.status, local.down):
         with pytest.raises(ServerError, match=r"state folder .* make it writable, or name another"):
             look()
 
@@ -288,13 +292,13 @@ def test_too_little_room_is_told_before_anything_starts(
     own_state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk and too little memory: how much there is, how much is needed."""
-    monkeypatch.setattr(servers, "NEEDED_DISK_BYTES", 1 << 60)
+    monkeypatch.setattr(local, "NEEDED_DISK_BYTES", 1 << 60)
     with pytest.raises(ServerError, match=r"GB free for .* are needed; free some"):
-        servers.up()
-    monkeypatch.setattr(servers, "NEEDED_DISK_BYTES", 0)
-    monkeypatch.setattr(servers, "NEEDED_MEMORY_BYTES", 1 << 60)
+        local.up()
+    monkeypatch.setattr(local, "NEEDED_DISK_BYTES", 0)
+    monkeypatch.setattr(local, "NEEDED_MEMORY_BYTES", 1 << 60)
     with pytest.raises(ServerError, match=r"GB of memory available, .* close some programs"):
-        servers.up()
+        local.up()
     assert set(pids().values()) == {None}
 
 
@@ -304,7 +308,7 @@ def test_an_unsupported_system_is_told_in_one_line(
     """Native Windows: the way in is WSL2."""
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(ServerError, match="use WSL2 with Ubuntu"):
-        servers.up()
+        local.up()
 
 
 def test_a_pid_that_belongs_to_somebody_else_now_is_not_ours(own_state: Path) -> None:
@@ -314,7 +318,7 @@ def test_a_pid_that_belongs_to_somebody_else_now_is_not_ours(own_state: Path) ->
         remembered = {"pid": sleeper.pid, "port": 1}
         (own_state / "kafka.json").write_text(json.dumps(remembered))
         assert pids()["kafka"] is None
-        assert servers.down() == ()
+        assert local.down() == ()
         assert sleeper.poll() is None
     finally:
         sleeper.send_signal(signal.SIGKILL)

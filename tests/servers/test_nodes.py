@@ -1,6 +1,6 @@
 """When a server is there: it answers as its own kind does."""
 
-from clickstream import nodes
+from clickstream.servers import nodes
 from clickstream.settings import Settings
 
 

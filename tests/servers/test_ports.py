@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import ports
 from clickstream.errors import ServerError
+from clickstream.servers import ports
 
 
 def test_no_outgoing_connection_is_given_a_port_of_ours() -> None:

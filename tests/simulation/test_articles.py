@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from clickstream import newsroom as site
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, parse_timestamp
-from clickstream.newsroom import (
+from clickstream.simulation import articles as site
+from clickstream.simulation.articles import (
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,
@@ -18,7 +18,7 @@ from clickstream.newsroom import (
     Newsroom,
     published_in_hour,
 )
-from clickstream.sections import SECTIONS
+from clickstream.simulation.sections import SECTIONS
 
 MONDAY_MS = 1_767_571_200_000
 MONDAY_TABLE = MONDAY_MS // TABLE_MS

@@ -6,14 +6,14 @@ from statistics import median
 
 import pytest
 
-from clickstream import readers
 from clickstream.errors import ConfigError
-from clickstream.readers import PERSONAS
+from clickstream.simulation import personas
+from clickstream.simulation.personas import PERSONAS
 
 
 def test_personas_have_their_shares() -> None:
     """Of 50,000 readers, each within a point."""
-    found = Counter(readers.persona_of(4, number) for number in range(50_000))
+    found = Counter(personas.persona_of(4, number) for number in range(50_000))
     for name, persona in PERSONAS.items():
         assert found[name] / 50_000 == pytest.approx(persona.weight, abs=0.01)
 
@@ -21,7 +21,7 @@ def test_personas_have_their_shares() -> None:
 def test_a_reader_is_the_same_for_the_same_seed() -> None:
     """Persona and visits are a pure function; another seed gives another crowd."""
     crowds = [
-        [(readers.persona_of(s, n), readers.visits_per_day(s, n)) for n in range(500)]
+        [(personas.persona_of(s, n), personas.visits_per_day(s, n)) for n in range(500)]
         for s in (1, 1, 2)
     ]
     assert crowds[0] == crowds[1] != crowds[2]
@@ -30,16 +30,18 @@ def test_a_reader_is_the_same_for_the_same_seed() -> None:
 def test_visits_differ_widely_around_the_persona_s_median() -> None:
     """Some come once a week, some many times a day."""
     visits = [
-        readers.visits_per_day(1, n) for n in range(20_000) if readers.persona_of(1, n) == "skimmer"
+        personas.visits_per_day(1, n)
+        for n in range(20_000)
+        if personas.persona_of(1, n) == "skimmer"
     ]
     assert median(visits) == pytest.approx(PERSONAS["skimmer"].visits_per_day, rel=0.06)
     assert min(visits) < 0.2
-    assert 15 < max(visits) <= readers.MOST_VISITS_PER_DAY
+    assert 15 < max(visits) <= personas.MOST_VISITS_PER_DAY
 
 
 def test_reading_times_have_the_published_quartiles() -> None:
     """21, 47, 90 and 158 seconds, within a tenth."""
-    times, steps = readers.READING_MS, len(readers.READING_MS)
+    times, steps = personas.READING_MS, len(personas.READING_MS)
     for share, seconds in ((0.25, 21), (0.5, 47), (0.75, 90), (0.9, 158)):
         assert times[int(share * steps)] / 1000 == pytest.approx(seconds, rel=0.1)
 
@@ -50,25 +52,25 @@ def test_a_longer_row_makes_longer_sessions() -> None:
     rows = {name: dict(row) for name, row in skimmer.rows.items()}
     rows["page_view"]["page_view"] += 0.1
     longer = replace(skimmer, rows=rows)  # type: ignore[arg-type]
-    assert readers.expected_events(longer) > 1.3 * readers.expected_events(skimmer)
+    assert personas.expected_events(longer) > 1.3 * personas.expected_events(skimmer)
 
 
 def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
     """A misspelt event, a row over 1, a way into nothing or into a second login, a weight of 0."""
     skimmer = PERSONAS["skimmer"]
 
-    def with_row(name: str, row: dict[str, float]) -> dict[str, readers.Persona]:
+    def with_row(name: str, row: dict[str, float]) -> dict[str, personas.Persona]:
         changed = replace(skimmer, rows={**skimmer.rows, name: row})  # type: ignore[dict-item]
         return {**PERSONAS, "skimmer": changed}
 
     with pytest.raises(ConfigError, match=r"skimmer.*row 'like'.*unknown 'pageview'"):
-        readers.check(with_row("like", {"pageview": 0.5}))
+        personas.check(with_row("like", {"pageview": 0.5}))
     with pytest.raises(ConfigError, match=r"row 'like': its probabilities add up to 1\.200"):
-        readers.check(with_row("like", {"page_view": 0.7, "logout": 0.5}))
+        personas.check(with_row("like", {"page_view": 0.7, "logout": 0.5}))
     with pytest.raises(ConfigError, match="leads to register, which has no row"):
-        readers.check(with_row("like", {"register": 0.5}))
+        personas.check(with_row("like", {"register": 0.5}))
     with pytest.raises(ConfigError, match=r"row 'like': a session opens with login"):
-        readers.check(with_row("like", {"login": 0.5}))
+        personas.check(with_row("like", {"login": 0.5}))
     for row, said in (
         ({"page_view": float("nan")}, "page_view has the probability nan; it takes 0 to 1"),
         ({"page_view": -0.1}, "page_view has the probability -0.1"),
@@ -76,15 +78,15 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
         ({"like": 1.0}, "its sessions have over 100 events"),
     ):
         with pytest.raises(ConfigError, match=said):
-            readers.check(with_row("like", row))  # type: ignore[arg-type]
-    for_ever = readers.rows(on=1.0, logout=0.0)
+            personas.check(with_row("like", row))  # type: ignore[arg-type]
+    for_ever = personas.rows(on=1.0, logout=0.0)
     with pytest.raises(ConfigError, match="its sessions have over 100 events"):
-        readers.check({"reader": replace(skimmer, rows=for_ever)})
+        personas.check({"reader": replace(skimmer, rows=for_ever)})
     no_login = {kind: row for kind, row in skimmer.rows.items() if kind != "login"}
     with pytest.raises(ConfigError, match="it has no row login"):
-        readers.check({"reader": replace(skimmer, rows=no_login)})
+        personas.check({"reader": replace(skimmer, rows=no_login)})
     with pytest.raises(ConfigError, match="there is none"):
-        readers.check({})
+        personas.check({})
     for changed, said in (
         ({"weight": 0.0}, "weight: 0.0; it takes a number over 0"),
         ({"visits_per_day": float("nan")}, "visits_per_day: nan"),
@@ -94,4 +96,4 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
         ({"tastes": {"tech": -1.0}}, "tastes, tech: -1"),
     ):
         with pytest.raises(ConfigError, match=said):
-            readers.check({**PERSONAS, "skimmer": replace(skimmer, **changed)})
+            personas.check({**PERSONAS, "skimmer": replace(skimmer, **changed)})

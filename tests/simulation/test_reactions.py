@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from clickstream.reactions import Mood
-from clickstream.readers import REACTIONS
-from clickstream.simulator import Simulator
-from clickstream.stage import Stage
+from clickstream.events import REACTIONS
+from clickstream.simulation.reactions import Mood
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Stage
 
 MONDAY_MS = 1_767_571_200_000
 HOURS_MS = 6 * 3_600_000

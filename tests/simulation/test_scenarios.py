@@ -9,11 +9,12 @@ from itertools import groupby, pairwise
 import pytest
 from scipy import stats
 
-from clickstream import events, readers, scenarios
+from clickstream import events
 from clickstream.errors import ConfigError, EventError
 from clickstream.events import Event, id_ms
-from clickstream.simulator import Simulator, crowd_for
-from clickstream.stage import Stage
+from clickstream.simulation import personas, scenarios
+from clickstream.simulation.simulator import Simulator, crowd_for
+from clickstream.simulation.traffic import Stage
 
 NOON_MS = events.parse_timestamp("2026-01-05T11:00:00.000Z")
 BEGIN_MS = NOON_MS + 180_000
@@ -573,13 +574,13 @@ def test_the_rate_of_a_reaction_follows_from_the_rows() -> None:
     for _, session in groupby(found, key=lambda event: event.session_id):
         is_liked = True
         for event in session:
-            name = readers.persona_of(9, crowd.number_of(event.user_id))
+            name = personas.persona_of(9, crowd.number_of(event.user_id))
             if event.event_type == "page_view":
                 views[name] += 1
                 is_liked = False
             elif event.event_type == "like" and not is_liked:
                 liked[name] += 1
                 is_liked = True
-    for name, persona in readers.PERSONAS.items():
-        rate = readers.reaction_rate(persona, "like")
+    for name, persona in personas.PERSONAS.items():
+        rate = personas.reaction_rate(persona, "like")
         assert liked[name] / views[name] == pytest.approx(rate, rel=0.1)

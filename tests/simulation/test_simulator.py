@@ -13,7 +13,7 @@ import pytest
 from clickstream import events
 from clickstream.errors import ConfigError
 from clickstream.events import Event
-from clickstream.simulator import Simulator, crowd_for
+from clickstream.simulation.simulator import Simulator, crowd_for
 
 MONDAY_MS = 1_767_571_200_000
 HOUR_MS = 3_600_000

@@ -12,9 +12,12 @@ from itertools import islice
 
 from confluent_kafka import Producer
 
-from clickstream import events, index, opensearch, producer, topics
+from clickstream import events, producer
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
 from clickstream.settings import KafkaSettings, Settings
-from clickstream.simulator import Simulator
+from clickstream.simulation.simulator import Simulator
 
 MONDAY_MS = 1_767_571_200_000
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clickstream import index, opensearch
+from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 from tests.support.proxied import Stage
 
@@ -12,7 +12,7 @@ from tests.support.proxied import Stage
 @pytest.fixture
 def stage(fresh: Settings) -> Iterator[Stage]:
     """A proxy without a fault, before an empty index."""
-    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure_index(client.connect(fresh.opensearch), fresh.opensearch.index)
     stage = Stage(fresh)
     with stage.proxy:
         yield stage

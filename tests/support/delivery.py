@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import confluent_kafka
 
-from clickstream import consumer, servers
-from clickstream.admin import Admin
-from clickstream.metrics import IndexReport
-from clickstream.servers import Name
+from clickstream import consumer
+from clickstream.kafka.admin import Admin
+from clickstream.reports import IndexReport
+from clickstream.servers import local
+from clickstream.servers.nodes import Name
 from clickstream.settings import Settings
 from tests.support.by_id import documents, lag, wait_until
 from tests.support.faults import FaultProxy
@@ -84,10 +85,10 @@ def caught_up(made: Settings, timeout_s: float = 60) -> None:
 
 def kill_server(name: Name) -> None:
     """Kill -9 a server of the test's own pair."""
-    (pid,) = [server.pid for server in servers.status() if server.name == name]
+    (pid,) = [server.pid for server in local.status() if server.name == name]
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: pid not in [server.pid for server in servers.status()], 20)
+    wait_until(lambda: pid not in [server.pid for server in local.status()], 20)
 
 
 def shares(made: Settings) -> list[int]:

@@ -20,7 +20,7 @@ from itertools import cycle
 from random import Random
 from urllib.parse import urlsplit
 
-from clickstream.outage_proxy import Answer, Exchange, OutageProxy
+from clickstream.widgets.outage_proxy import Answer, Exchange, OutageProxy
 
 _OVERLOADED = {"type": "rejected_execution_exception", "reason": "rejected by the fault proxy"}
 

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from clickstream import servers
-from clickstream.nodes import Name
+from clickstream.servers import local
+from clickstream.servers.nodes import Name
 
 
 @contextmanager
 def taken_down(name: Name) -> Iterator[None]:
     """Take one server down for the length of the block, and bring it back on its port."""
-    servers.stop(name)
+    local.stop(name)
     try:
         yield
     finally:
-        servers.start(name)
+        local.start(name)

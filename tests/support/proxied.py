@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
-from clickstream import index, opensearch
-from clickstream.index import Outcome
+from clickstream.opensearch import client, index
+from clickstream.opensearch.index import Outcome
 from clickstream.settings import Settings
 from tests.support.faults import FaultProxy
 
@@ -49,7 +49,7 @@ class Stage:
 
     def new_client(self) -> OpenSearch:
         """One that goes through the proxy."""
-        return opensearch.connect(replace(self.upstream, url=self.proxy.url))
+        return client.connect(replace(self.upstream, url=self.proxy.url))
 
     def bulk(self, *actions: bytes) -> list[Outcome]:
         """Send a bulk through the proxy."""
@@ -57,7 +57,7 @@ class Stage:
 
     def stored(self) -> list[int]:
         """The numbers of the documents that OpenSearch really has."""
-        direct = opensearch.connect(self.upstream)
+        direct = client.connect(self.upstream)
         index.refresh(direct, self.name)
         return sorted(int(found[-12:], 16) for found in index.ids(direct, self.name))
 

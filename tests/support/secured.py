@@ -35,8 +35,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from clickstream import fetch, ports, state
-from clickstream.nodes import NODES
+from clickstream.servers import download, ports, processes
+from clickstream.servers.nodes import NODES
 
 
 class Authority:
@@ -88,7 +88,7 @@ def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
     """Run a broker that lets nobody do anything but as its ACLs say."""
     plain, controller, mtls, scram, expired = islice(ports.free(), 5)
     own = {"port": plain, "controller_port": controller}
-    command = NODES["kafka"].command(fetch.ensure_server_files(), folder, own)
+    command = NODES["kafka"].command(download.ensure_server_files(), folder, own)
     listeners = {"MTLS": mtls, "SCRAM": scram, "EXPIRED": expired}
     secured = {
         "listeners": ",".join(
@@ -122,7 +122,7 @@ def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=state.environment(),
+            env=processes.environment(),
         )
     try:
         until(lambda: NODES["kafka"].answers(plain), process)
@@ -206,7 +206,7 @@ def opensearch(
 ) -> Iterator[OpenSearch]:
     """Run an nginx with TLS and basic authentication before an OpenSearch."""
     folder.mkdir()
-    listening = list(islice(ports.free(), 4))
+    port, expired_port, poor_port, mtls_port = listening = tuple(islice(ports.free(), 4))
     good, expired = authority.issue("localhost"), authority.issue("localhost", **EXPIRED)
     passwords = folder / "passwords"
     hashed = (f"{name}:{{SHA}}{_sha(password)}" for name, password in users.items())
@@ -217,13 +217,13 @@ def opensearch(
     endpoints = [(good, login), (expired, login), (good, login + poor), (good, by_certificate)]
     servers = "\n".join(
         f"""server {{
-            listen 127.0.0.1:{port} ssl; server_name localhost;
+            listen 127.0.0.1:{own} ssl; server_name localhost;
             ssl_certificate {cert}; ssl_certificate_key {key};
             client_max_body_size 100m; {extra}
             location / {{ proxy_pass {upstream}; proxy_http_version 1.1;
                 proxy_set_header Connection ""; proxy_set_header Authorization ""; }}
         }}"""
-        for port, ((cert, key), extra) in zip(listening, endpoints, strict=True)
+        for own, ((cert, key), extra) in zip(listening, endpoints, strict=True)
     )
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};"
@@ -242,7 +242,7 @@ def opensearch(
     )
     try:
         until(lambda: _listens(listening[0]), process)
-        yield OpenSearch(*listening, folder / "access.log")
+        yield OpenSearch(port, expired_port, poor_port, mtls_port, folder / "access.log")
     finally:
         process.terminate()
         process.wait(30)

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream import index
 from clickstream.errors import BulkError, ServerError
-from clickstream.index import Outcome
-from clickstream.outage_proxy import Answer
+from clickstream.opensearch import index
+from clickstream.opensearch.index import Outcome
+from clickstream.widgets.outage_proxy import Answer
 from tests.support.faults import (
     Bulk,
     Counts,

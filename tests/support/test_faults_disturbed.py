@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from clickstream import index
+from clickstream.opensearch import index
 from tests.support.proxied import Stage, action, in_background, threads_of_proxies, wait_until
 
 

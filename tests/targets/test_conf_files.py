@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from clickstream import hosted, lab, targets, tls
+from clickstream import tls
 from clickstream.errors import ConfigError
+from clickstream.settings import CLONE
+from clickstream.targets import conf_files, target
 from tests.support.secured import Authority
 
 KAFKA = {
@@ -30,8 +32,8 @@ OPENSEARCH = {"host": "search.example.com", "username": "ada", "password": "hush
 def written(folder: Path, kafka: object = None, opensearch: object = None) -> Path:
     """Write both files, for us alone to read: text as it is, values on top of the default."""
     for name, default, given in (
-        (hosted.KAFKA, KAFKA, kafka),
-        (hosted.OPENSEARCH, OPENSEARCH, opensearch),
+        (conf_files.KAFKA, KAFKA, kafka),
+        (conf_files.OPENSEARCH, OPENSEARCH, opensearch),
     ):
         values = {**default, **(given if isinstance(given, dict) else {})}
         text = json.dumps({key: value for key, value in values.items() if value is not None})
@@ -48,7 +50,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def test_the_two_files_name_a_target(tmp_path: Path) -> None:
     """A bare host is https; SCRAM over TLS is taken where there is a user; names are the kit's."""
-    found = hosted.read(written(tmp_path))
+    found = conf_files.read(written(tmp_path))
     assert found.target == "hosted"
     assert found.opensearch.url == "https://search.example.com"
     assert found.opensearch.index == found.kafka.topic == "clickstream-events"
@@ -65,7 +67,7 @@ def test_the_usual_three_files_are_mtls(tmp_path: Path, authority: Authority) ->
         (tmp_path / name).write_bytes(path.read_bytes())
     (tmp_path / "service.key").chmod(0o600)
     kafka = {"sasl.username": None, "sasl.password": None}
-    config = hosted.read(written(tmp_path, kafka)).kafka.client_config()
+    config = conf_files.read(written(tmp_path, kafka)).kafka.client_config()
     assert config["security.protocol"] == "SSL"
     assert config["ssl.key.location"] == str(tmp_path / "service.key")
 
@@ -81,7 +83,7 @@ def test_the_usual_three_files_are_mtls(tmp_path: Path, authority: Authority) ->
 )
 def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: str) -> None:
     """A URL, with a port, or bare."""
-    assert hosted.read(written(tmp_path, None, {"host": host})).opensearch.url == url
+    assert conf_files.read(written(tmp_path, None, {"host": host})).opensearch.url == url
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_what_is_wrong_is_one_line_without_a_secret(
 ) -> None:
     """It names file, key and remedy."""
     with pytest.raises(ConfigError, match=said) as refused:
-        hosted.read(written(tmp_path, kafka, opensearch))
+        conf_files.read(written(tmp_path, kafka, opensearch))
     assert "\n" not in str(refused.value)
     assert "; " in str(refused.value), "without a remedy"
     assert "hush" not in "".join(traceback.format_exception(refused.value))
@@ -181,11 +183,11 @@ def test_what_harms_nothing_is_taken(tmp_path: Path, authority: Authority) -> No
         {"bootstrap.servers": " a:1, b:2,"},
         {"host": " https://x:1 ", "ca": f"~/{authority.ca.name}"},
     )
-    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+    for name in (conf_files.KAFKA, conf_files.OPENSEARCH):
         (folder / name).write_text((folder / name).read_text(), "utf-8-sig")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(authority.ca.parent))
-        found = hosted.read(folder)
+        found = conf_files.read(folder)
     assert found.kafka.bootstrap_servers == "a:1,b:2"
     assert (found.opensearch.url, found.opensearch.ca) == ("https://x:1", authority.ca)
 
@@ -193,14 +195,14 @@ def test_what_harms_nothing_is_taken(tmp_path: Path, authority: Authority) -> No
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """A link that points nowhere is not taken for a file that is not there."""
     folder = written(tmp_path)
-    path = folder / hosted.KAFKA
+    path = folder / conf_files.KAFKA
     path.write_bytes(path.read_text().encode("utf-16"))
     with pytest.raises(ConfigError, match=r"kafka.json: it is not UTF-8; save it as that"):
-        hosted.read(folder)
+        conf_files.read(folder)
     path.unlink()
     path.symlink_to(folder / "gone.json")
     with pytest.raises(ConfigError, match=r"reading .*kafka.json: No such file"):
-        hosted.read(folder)
+        conf_files.read(folder)
 
 
 def test_half_a_target_is_told(tmp_path: Path) -> None:
@@ -208,11 +210,11 @@ def test_half_a_target_is_told(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "kafka.json").unlink()
     with pytest.raises(ConfigError, match=r"no kafka.json: .* such as \{\"bootstrap.servers\""):
-        hosted.is_configured(tmp_path)
+        conf_files.is_configured(tmp_path)
     (tmp_path / "opensearch.json").unlink()
-    assert not hosted.is_configured(tmp_path)
+    assert not conf_files.is_configured(tmp_path)
     with pytest.raises(ConfigError, match="README"):
-        hosted.read(tmp_path)
+        conf_files.read(tmp_path)
 
 
 def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +222,7 @@ def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "from-outside")
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "from-outside-too")
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_USERNAME", "")
-    found = hosted.read(written(tmp_path, {"sasl.password": None}))
+    found = conf_files.read(written(tmp_path, {"sasl.password": None}))
     assert found.opensearch.password == "from-outside"
     assert found.kafka.security["sasl.password"] == "from-outside-too"
     assert found.kafka.security["sasl.username"] == "ada", "what is empty replaces nothing"
@@ -230,11 +232,11 @@ def test_a_mistyped_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Or a password would be looked for in vain."""
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASWORD", "hush")
     with pytest.raises(ConfigError, match=r"SASL_PASWORD is known; perhaps .*PASSWORD' is meant"):
-        hosted.read(written(tmp_path))
+        conf_files.read(written(tmp_path))
     monkeypatch.delenv("CLICKSTREAM_KAFKA_SASL_PASWORD")
     monkeypatch.setenv("CLICKSTREAM_OPENSEACH_PASSWORD", "hush")
     with pytest.raises(ConfigError, match=r"no variable CLICKSTREAM_OPENSEACH_PASSWORD is known"):
-        hosted.read(written(tmp_path))
+        conf_files.read(written(tmp_path))
 
 
 def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
@@ -245,9 +247,9 @@ def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
     cert, key = authority.issue("ada")
     (folder / "service.cert").write_bytes(cert.read_bytes())
     with pytest.raises(ConfigError, match=r"says nothing of security.*service.cert alone"):
-        hosted.read(folder)
+        conf_files.read(folder)
     (folder / "service.key").write_bytes(key.read_bytes())
-    security = hosted.read(folder).kafka.security
+    security = conf_files.read(folder).kafka.security
     assert security["security.protocol"] == "SSL"
     assert "ssl.ca.location" not in security
 
@@ -289,7 +291,7 @@ def test_an_error_names_the_file_that_was_read(tmp_path: Path) -> None:
 
 def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
     """Whoever names it in place of the file's own address."""
-    found = hosted.read(written(tmp_path))
+    found = conf_files.read(written(tmp_path))
     near = found.named(topic=None, index=None, opensearch="http://127.0.0.1:9200")
     assert near.opensearch.url == "http://127.0.0.1:9200"
     with pytest.raises(ConfigError, match=r"in the clear; write https://"):
@@ -298,7 +300,7 @@ def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) 
 
 def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
     """Neither repr nor str, of the whole or of a part."""
-    found = hosted.read(written(tmp_path))
+    found = conf_files.read(written(tmp_path))
     for each in (found, found.kafka, found.opensearch):
         assert "hush" not in repr(each) + str(each)
 
@@ -307,16 +309,16 @@ def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
 def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
     """With the chmod; what holds no secret, or its name in Vault alone, may be read."""
     folder = written(tmp_path, None, {"password": None, "username": None})
-    for name in (hosted.KAFKA, hosted.OPENSEARCH):
+    for name in (conf_files.KAFKA, conf_files.OPENSEARCH):
         (folder / name).chmod(0o644)
-    settings = hosted.read(folder)
+    settings = conf_files.read(folder)
     path = folder / "kafka.json"
-    assert hosted.loose(folder, settings) == [path]
-    assert hosted.remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
+    assert conf_files.loose(folder, settings) == [path]
+    assert conf_files.remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
     path.chmod(0o640)
-    assert hosted.loose(folder, settings) == [path]
+    assert conf_files.loose(folder, settings) == [path]
     path.chmod(0o600)
-    assert hosted.loose(folder, settings) == []
+    assert conf_files.loose(folder, settings) == []
 
 
 def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Authority) -> None:
@@ -345,10 +347,10 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
 
 def test_the_examples_are_good(tmp_path: Path) -> None:
     """As conf/README.md has them copied, but for the addresses."""
-    for name in (hosted.KAFKA, hosted.OPENSEARCH):
-        (tmp_path / name).write_text((lab.CLONE / "conf" / f"{name}.example").read_text())
+    for name in (conf_files.KAFKA, conf_files.OPENSEARCH):
+        (tmp_path / name).write_text((CLONE / "conf" / f"{name}.example").read_text())
         (tmp_path / name).chmod(0o600)
-    assert hosted.read(tmp_path).opensearch.url == "https://search.example.com:9200"
+    assert conf_files.read(tmp_path).opensearch.url == "https://search.example.com:9200"
 
 
 def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,4 +359,4 @@ def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("", "conf"):
         monkeypatch.setenv("CLICKSTREAM_CONF", folder)
         with pytest.raises(ConfigError, match="without the whole path of a folder"):
-            targets.of_kernel()
+            target.of_kernel()

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from clickstream import hosted
 from clickstream.errors import ConfigError
-from clickstream.vault import Vault
+from clickstream.targets import conf_files
+from clickstream.targets.vault import Vault
 from tests.targets.test_conf_files import written
 
 SECRETS = {"/v1/secret/data/clickstream/kafka": {"password": "hush-vault", "port": 5}}
@@ -83,7 +83,7 @@ def test_a_value_anywhere_in_the_files_comes_from_vault(tmp_path: Path, vault: l
     """Each path is asked for once."""
     reference = "vault:secret/clickstream/kafka#password"
     folder = written(tmp_path, {"sasl.password": reference}, {"password": reference})
-    found = hosted.read(folder)
+    found = conf_files.read(folder)
     assert found.kafka.security["sasl.password"] == found.opensearch.password == "hush-vault"
     assert vault == ["/v1/secret/data/clickstream/kafka"]
 

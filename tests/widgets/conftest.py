@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from clickstream.demo import Demo
-from clickstream.flow import Flow
+from clickstream.demo.verbs import Demo
 from clickstream.settings import Settings
+from clickstream.widgets.live_pipeline import Flow
 
 
 def threads() -> list[str]:
@@ -26,7 +26,7 @@ def flow(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
 
     Its consumer has all the time to catch up: on a slow machine a second may not be enough.
     """
-    monkeypatch.setattr("clickstream.flow._CATCH_UP_S", 20.0)
+    monkeypatch.setattr("clickstream.widgets.live_pipeline._CATCH_UP_S", 20.0)
     flow = Flow(Demo(made), events_per_second=200)
     yield flow
     flow.close()

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import consumer, servers, state, topics, workers
-from clickstream.backstage import CONSUMER, Backstage, _end_all
-from clickstream.demo import Demo
+from clickstream import consumer
+from clickstream.demo.verbs import Demo
 from clickstream.errors import ServerError
+from clickstream.kafka import topics
+from clickstream.servers import local, processes
 from clickstream.settings import Settings
+from clickstream.widgets import workers
+from clickstream.widgets.chaos import CONSUMER, Backstage, _end_all
 from tests.support.by_id import lag, wait_until
 
 
@@ -26,7 +29,7 @@ from tests.support.by_id import lag, wait_until
 def nothing_left(made: Settings) -> Iterator[None]:
     """Whatever a test breaks is ended and mended, before its topic goes."""
     yield
-    servers.start("opensearch")
+    local.start("opensearch")
     _end_all()
 
 
@@ -66,7 +69,7 @@ def test_opensearch_goes_and_comes_under_live_traffic(
     figure = backstage.watch(above=200)
     assert max(figure.data[0].y) > 200
     if target == "hosted":
-        assert {server.state for server in servers.status()} == {"up"}
+        assert {server.state for server in local.status()} == {"up"}
     for lever in (backstage.bring_up, backstage.bring_up):
         started_s = time.monotonic()
         lever()
@@ -83,7 +86,7 @@ def test_opensearch_goes_and_comes_under_live_traffic(
     assert time.monotonic() - started_s < 10
     backstage.close()
 
-    assert state.running(CONSUMER) is None
+    assert processes.running(CONSUMER) is None
     assert not workers.is_running("traffic")
 
 
@@ -91,9 +94,9 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
     """Started twice there is one; killed, its successor goes on; down ends it, too."""
     backstage = Backstage(Demo(made))
     backstage.start_consumer()
-    first = state.running(CONSUMER)
+    first = processes.running(CONSUMER)
     backstage.start_consumer()
-    second = state.running(CONSUMER)
+    second = processes.running(CONSUMER)
     assert first is not None
     assert second is not None
     assert not first.is_running()
@@ -109,7 +112,7 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
     assert Demo(made).members()[0].stored > 0
     Backstage(Demo(made))  # as a cell that is run again, or another kernel
 
-    assert state.running(CONSUMER) is None
+    assert processes.running(CONSUMER) is None
     assert not workers.is_running("traffic")
 
 
@@ -120,14 +123,14 @@ def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted
     backstage.start_traffic(50)
     backstage.take_down()
     backstage.start_consumer()
-    log = state.log_path(CONSUMER)
+    log = processes.log_path(CONSUMER)
     wait_until(lambda: "waiting:" in log.read_text(), 30)
     backstage.bring_up()
     assert_all_there(backstage)
-    process = state.running(CONSUMER)
+    process = processes.running(CONSUMER)
     assert process is not None
     os.kill(process.pid, signal.SIGTERM)
-    wait_until(lambda: state.running(CONSUMER) is None, 20)
+    wait_until(lambda: processes.running(CONSUMER) is None, 20)
 
     with pytest.raises(ServerError, match=r"ended by itself: last log lines.*documents stored"):
         backstage.watch()
@@ -163,7 +166,7 @@ def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
     backstage.start_consumer()
     backstage.start_traffic(50)
     assert_all_there(backstage)
-    monkeypatch.setattr("clickstream.backstage._PATIENCE_S", 10)
+    monkeypatch.setattr("clickstream.widgets.chaos._PATIENCE_S", 10)
     backstage.take_down()
     backstage.watch(above=10)
     backstage.bring_up()
@@ -206,11 +209,11 @@ def test_the_consumer_says_in_its_log_why_it_waits(made: Settings) -> None:
     backstage.start_traffic(50)
     assert_all_there(backstage)
     backstage.take_down()
-    log = state.log_path(CONSUMER)
+    log = processes.log_path(CONSUMER)
     wait_until(lambda: "bulk rejected, sending again" in log.read_text(), 20)
 
     assert "Traceback" not in log.read_text()
-    process = state.running(CONSUMER)
+    process = processes.running(CONSUMER)
     assert process is not None
     os.kill(process.pid, signal.SIGTERM)
-    wait_until(lambda: state.running(CONSUMER) is None, 20)
+    wait_until(lambda: processes.running(CONSUMER) is None, 20)

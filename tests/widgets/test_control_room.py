@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from clickstream import live
-from clickstream.reading import Reading
+from clickstream.widgets import control_room
+from clickstream.widgets.reading import Reading
 
 
 def width(reading: Reading) -> float:
     """The size of the numbers, in hundredths of the row's width."""
-    found = re.search(r"clamp\(12px,([\d.]+)cqw,30px\)", live._numbers(reading))
+    found = re.search(r"clamp\(12px,([\d.]+)cqw,30px\)", control_room._numbers(reading))
     assert found is not None
     return float(found[1])
 
@@ -34,4 +34,4 @@ def test_numbers_of_seven_digits_stay_on_one_row() -> None:
 @pytest.mark.parametrize(("text", "size"), [("Press Start.", 18), ("x" * 150, 15)])
 def test_a_long_line_is_set_smaller(text: str, size: int) -> None:
     """So that what is below it moves less."""
-    assert f"font-size:{size}px" in live._line(text, is_trouble=False)
+    assert f"font-size:{size}px" in control_room._line(text, is_trouble=False)

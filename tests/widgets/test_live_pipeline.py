@@ -9,14 +9,18 @@ from dataclasses import replace
 
 import pytest
 
-from clickstream import consumer, events, index, live, opensearch, topics
-from clickstream.admin import Admin
-from clickstream.demo import Demo
-from clickstream.depth import DepthGauge
+from clickstream import consumer, events
+from clickstream.demo.verbs import Demo
 from clickstream.errors import ServerError
-from clickstream.flow import Flow
-from clickstream.reading import Reading
+from clickstream.kafka import topics
+from clickstream.kafka.admin import Admin
+from clickstream.kafka.offsets import DepthGauge
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
 from clickstream.settings import Settings
+from clickstream.widgets import control_room
+from clickstream.widgets.live_pipeline import Flow
+from clickstream.widgets.reading import Reading
 from tests.support.by_id import lag, send, stored, wait_until
 from tests.support.faults import FaultProxy, RejectItems
 from tests.widgets.conftest import threads
@@ -171,7 +175,7 @@ def test_readers_stop_where_a_laptop_has_enough(
     flow: Flow, made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At so many messages, with a line that says what to do; after a reset they act again."""
-    monkeypatch.setattr("clickstream.flow.MOST_MESSAGES", 400)
+    monkeypatch.setattr("clickstream.widgets.live_pipeline.MOST_MESSAGES", 400)
     flow.start()
     wait_until(lambda: not flow.read().is_running, 20)
     assert "press Reset" in flow.read().trouble
@@ -275,8 +279,8 @@ def test_the_room_says_empty_when_its_numbers_are(
     made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not a moment before: who hears "empty" reads no number of what was there."""
-    monkeypatch.setattr(live, "GAUGE_S", 3.0)  # no look in between brings the numbers
-    room = live.ControlRoom(Demo(made), events_per_second=200)
+    monkeypatch.setattr(control_room, "GAUGE_S", 3.0)  # no look in between brings the numbers
+    room = control_room.ControlRoom(Demo(made), events_per_second=200)
     buttons, _, strip, numbers, *_ = room.widget.children
     shown: list[tuple[str, str]] = []
     strip.observe(lambda change: shown.append((change.new, numbers.value)), "value")
@@ -296,7 +300,7 @@ def test_the_room_says_empty_when_its_numbers_are(
 @pytest.mark.slow
 def test_the_room_says_when_a_scenario_has_ended_by_itself(made: Settings) -> None:
     """What was to be watched for is taken back; another line stays."""
-    room = live.ControlRoom(Demo(made), events_per_second=200)
+    room = control_room.ControlRoom(Demo(made), events_per_second=200)
     _, scenarios, strip, *_ = room.widget.children
     try:
         room.start()

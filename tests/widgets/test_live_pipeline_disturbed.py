@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 import pytest
 
 from clickstream.errors import ServerError
-from clickstream.flow import Flow
-from clickstream.reading import Reading
 from clickstream.settings import Settings
+from clickstream.widgets.live_pipeline import Flow
+from clickstream.widgets.reading import Reading
 from tests.support.by_id import lag, stored, wait_until
 from tests.support.delivery import another_member
 from tests.support.outages import taken_down

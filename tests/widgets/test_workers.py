@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from jupyter_client.manager import run_kernel
 
-from clickstream import workers
 from clickstream.errors import ServerError
+from clickstream.widgets import workers
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_what_ended_a_worker_is_told_once() -> None:
 
 COUNTS = """
 from ipywidgets import IntText
-from clickstream import workers
+from clickstream.widgets import workers
 
 shown = IntText()
 
@@ -92,7 +92,7 @@ def test_what_a_worker_shows_belongs_to_the_cell_that_started_it() -> None:
 
 LEAVES = """
 import sys
-from clickstream import workers
+from clickstream.widgets import workers
 
 def leave(stop):
     stop.wait()

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks.screen import Notebook, lab
-from clickstream import index, opensearch, topics
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
@@ -59,4 +60,4 @@ def test_the_dials_redraw_the_chart(page: Page, address: str, settings: Settings
     assert notebook.panel.locator(stderr).count() == 0
     assert notebook.requests == []
     topics.delete_topics(settings.kafka)
-    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)

@@ -15,8 +15,8 @@ CELLS = (
     """
 import threading, time
 import plotly.graph_objects as go
-from clickstream import workers
-from clickstream.livechart import LiveChart
+from clickstream.widgets import workers
+from clickstream.widgets.live_chart import LiveChart
 
 def figure(n):
     y = [(i * i + n) % 97 for i in range(300)]

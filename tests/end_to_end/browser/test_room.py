@@ -8,7 +8,8 @@ from playwright.sync_api import Page
 
 from benchmarks import screen, stage
 from benchmarks.stage import Seen
-from clickstream import index, opensearch, topics
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
@@ -27,7 +28,7 @@ def notebook(
     with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
         yield screen.Notebook(page, address)
     topics.delete_topics(settings.kafka)
-    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 def assert_met(*rows: Seen) -> None:

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks import screen, stage
-from clickstream import index, opensearch, topics
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 from tests.support.by_id import wait_until
 
@@ -47,7 +48,7 @@ def notebook(
     # Sooner than a seat that nobody left is taken away, six seconds after its last sign of life.
     wait_until(lambda: topics.consumers(settings.kafka) == 0, 3)
     topics.delete_topics(settings.kafka)
-    index.delete_index(opensearch.connect(settings.opensearch), settings.opensearch.index)
+    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 @pytest.mark.timeout(240)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import servers, topics
+from clickstream.kafka import topics
+from clickstream.servers import local
 from clickstream.settings import KafkaSettings, Settings
 from tests.support import secured
 from tests.support.secured import Authority, Kafka, OpenSearch
@@ -29,8 +30,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
         patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
-        yield servers.up()
-        servers.down()
+        yield local.up()
+        local.down()
 
 
 @pytest.fixture(scope="package")

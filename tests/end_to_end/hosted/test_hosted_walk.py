@@ -16,11 +16,16 @@ import nbformat
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from clickstream import consumer, events, index, inspection, lab, opensearch, targets, topics
-from clickstream.admin import Admin
-from clickstream.demo import Demo
+from clickstream import consumer, events
+from clickstream.cli import jupyter
+from clickstream.demo import target_steps
+from clickstream.demo.verbs import Demo
 from clickstream.errors import ConfigError, ServerError
+from clickstream.kafka import topics
+from clickstream.kafka.admin import Admin
+from clickstream.opensearch import client, index
 from clickstream.settings import KafkaSettings, Settings
+from clickstream.targets import target
 from scripts.headless import NotebookClient
 from tests.end_to_end.hosted.conftest import LEAST_POWER, Conf
 from tests.support import secured
@@ -32,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 def environment(folder: Path) -> dict[str, str]:
     """That of a kernel which `clickstream demo` starts on the target."""
-    return {**os.environ, **targets.choose(folder).environment}
+    return {**os.environ, **target.choose(folder).environment}
 
 
 def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
@@ -47,7 +52,7 @@ def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
         "sasl.password": "hush",
     }
     path.write_text(json.dumps(values))
-    wait_until(lambda: is_known(targets.choose(folder).find().kafka), 30)
+    wait_until(lambda: is_known(target.choose(folder).find().kafka), 30)
 
 
 def is_known(settings: KafkaSettings) -> bool:
@@ -74,7 +79,7 @@ def clickstream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("by", ["mtls", "scram"])
 def test_every_step_is_green(conf: Conf, by: str) -> None:
     """Names, TLS, login, rights, topic, index, and ten events there and back."""
-    found = list(inspection.steps(targets.choose(conf(by=by))))
+    found = list(target_steps.steps(target.choose(conf(by=by))))
     assert [str(each) for each in found if not each.is_good] == []
     assert [each.subject for each in found] == [
         *("settings", "secrets"),
@@ -131,9 +136,9 @@ def test_a_notebook_runs_there_unchanged(
     folder = conf(by=by)
     if by == "poor":
         login(folder, kafka, [right for right in LEAST_POWER if right[2] != "DELETE"])
-    for key, value in targets.choose(folder).environment.items():
+    for key, value in target.choose(folder).environment.items():
         monkeypatch.setenv(key, value)
-    notebook = nbformat.read(lab.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(jupyter.NOTEBOOKS / f"{name}.ipynb", as_version=4)
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
     assert "target hosted: Kafka on localhost" in str(notebook.cells)
 
@@ -144,9 +149,9 @@ def test_nothing_is_made_without_the_right_to(
     """A missing topic, a missing index: one line that says who is to make it."""
     folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
     with pytest.raises(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
-        Demo(targets.choose(folder).find()).ensure()
+        Demo(target.choose(folder).find()).ensure()
     with pytest.raises(ConfigError, match=r"no topic '.*-missing' on .*; mend 'topic' in"):
-        Demo(targets.choose(folder).find()).reset(yes=True)
+        Demo(target.choose(folder).find()).reset(yes=True)
     settings = json.loads((folder / "kafka.json").read_text()) | {"topic": fresh.kafka.topic}
     (folder / "kafka.json").write_text(json.dumps(settings))
     settings = json.loads((folder / "opensearch.json").read_text())
@@ -156,7 +161,7 @@ def test_nothing_is_made_without_the_right_to(
     }
     (folder / "opensearch.json").write_text(json.dumps(settings))
     with pytest.raises(ConfigError, match="OpenSearch does not let us make it; mend 'index' in"):
-        Demo(targets.choose(folder).find()).ensure()
+        Demo(target.choose(folder).find()).ensure()
 
 
 def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> None:
@@ -165,7 +170,7 @@ def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> N
     login(
         folder, kafka, [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
     )
-    (bad,) = [each for each in inspection.steps(targets.choose(folder)) if not each.is_good]
+    (bad,) = [each for each in target_steps.steps(target.choose(folder)) if not each.is_good]
     assert bad.subject == "Kafka's rights"
     assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
     assert "grant that" in bad.remedy
@@ -173,7 +178,7 @@ def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> N
 
 def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
     """And not as a Kafka that does not answer, as which librdkafka tells it."""
-    kafka = targets.choose(conf()).find().kafka
+    kafka = target.choose(conf()).find().kafka
     with pytest.raises(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
         topics.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
 
@@ -186,7 +191,7 @@ def kit(conf: Conf, kafka: Kafka) -> Demo:
     """Topic and index as somebody else made them, with ten events of ours, by a user who may."""
     folder = conf()
     login(folder, kafka, LEAST_POWER + DELETE)
-    found = Demo(targets.choose(folder).find())
+    found = Demo(target.choose(folder).find())
     found.produce(10, events_per_second=math.inf)
     found.consume()
     return found
@@ -197,7 +202,7 @@ def test_reset_empties_there_and_leaves_what_somebody_else_made(
 ) -> None:
     """Partitions, template and mapping stay; what nobody read yet is gone, too; all goes on."""
     topic, name = kit.settings.kafka.topic, kit.settings.opensearch.index
-    owner = opensearch.connect(settings.opensearch)
+    owner = client.connect(settings.opensearch)
     owner.indices.put_mapping(index=name, body={"_meta": {"owner": "platform"}})
     for future in kafka.admin.create_partitions([NewPartitions(topic, 5)]).values():
         future.result(30)
@@ -221,7 +226,7 @@ def test_reset_empties_a_plain_index_behind_an_alias(
     kit: Demo, fresh: Settings, settings: Settings
 ) -> None:
     """Whatever the name stands for."""
-    owner, name = opensearch.connect(settings.opensearch), fresh.opensearch.index + "-alias"
+    owner, name = client.connect(settings.opensearch), fresh.opensearch.index + "-alias"
     plain = f"{name}-1"
     owner.indices.create(index=plain, body={"mappings": events.mapping(), "aliases": {name: {}}})
     try:
@@ -289,7 +294,7 @@ def test_a_kernel_without_the_word_of_the_command_stays_local(
     """A folder alone makes no notebook talk to a hosted service."""
     monkeypatch.setenv("CLICKSTREAM_CONF", str(conf()))
     monkeypatch.delenv("CLICKSTREAM_TARGET", raising=False)
-    assert targets.of_kernel().name == "local"
+    assert target.of_kernel().name == "local"
 
 
 def test_local_servers_are_not_started_for_a_hosted_target(conf: Conf) -> None:

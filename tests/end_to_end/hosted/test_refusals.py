@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from clickstream import hosted, opensearch, targets, topics
 from clickstream.errors import ClickstreamError, ServerError
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
 from clickstream.settings import KafkaSettings, Settings
+from clickstream.targets import conf_files, target
 from tests.end_to_end.hosted.conftest import USER, Conf
 from tests.support.secured import Authority, Kafka, OpenSearch
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def go(folder: Path) -> Settings:
     """Go to the target as every command does, and ask both servers."""
-    settings = targets.choose(folder).find()
+    settings = target.choose(folder).find()
     topics.ensure_topics(settings.kafka)
     client = opensearch.connect(settings.opensearch)
     with opensearch.answering(client, "asking OpenSearch for its version"):
@@ -58,14 +60,14 @@ def test_the_client_that_sends_is_as_strict(
 ) -> None:
     """By itself: whatever the look at the way beforehand says."""
     folder = conf()
-    assert topics.count(replace(hosted.read(folder).kafka, timeout_s=10)) == 0
+    assert topics.count(replace(conf_files.read(folder).kafka, timeout_s=10)) == 0
     if is_name:
         path = folder / "kafka.json"
         path.write_text(path.read_text().replace("localhost", "127.0.0.1"))
     else:
         shutil.copy(stranger.ca, folder / "ca.pem")
     with pytest.raises(ServerError, match="Kafka did not answer"):
-        topics.count(replace(hosted.read(folder).kafka, timeout_s=1))
+        topics.count(replace(conf_files.read(folder).kafka, timeout_s=1))
 
 
 @pytest.mark.parametrize("by", ["mtls", "scram"])

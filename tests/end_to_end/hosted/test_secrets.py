@@ -13,14 +13,17 @@ import psutil
 import pytest
 from nbconvert import HTMLExporter
 
-from clickstream import inspection, state, targets, topics
+from clickstream.demo import target_steps
+from clickstream.kafka import topics
+from clickstream.servers import processes
+from clickstream.targets import target
 from scripts.headless import NotebookClient
 from tests.end_to_end.hosted.conftest import OPENSEARCH_PASSWORD, PASSWORD, USER, Conf
 
 pytestmark = pytest.mark.slow
 
 SOURCE = """\
-from clickstream.demo import Demo
+from clickstream.demo.verbs import Demo
 demo = Demo.attach()
 demo
 ---
@@ -76,7 +79,7 @@ def test_no_planted_secret_is_found_anywhere(
     """Commands and their failures, logs, notebooks and their page, process list, metrics."""
     place = conf(by="scram")
     written: dict[str, str] = {}
-    environment = {**os.environ, **targets.choose(place).environment}
+    environment = {**os.environ, **target.choose(place).environment}
 
     def run(*words: str, **more: str) -> None:
         done = subprocess.run(
@@ -111,14 +114,14 @@ def test_no_planted_secret_is_found_anywhere(
     run("status")
     run("check")
     run("reset")
-    settings = targets.choose(place).find()
+    settings = target.choose(place).find()
     written["settings"] = repr(settings) + str(settings)
     written["metrics"] = str(topics.members(settings.kafka))
     written["steps"] = "".join(
-        each._repr_html_() for each in inspection.steps(targets.choose(place))
+        each._repr_html_() for each in target_steps.steps(target.choose(place))
     )
 
-    for key, value in targets.choose(place).environment.items():
+    for key, value in target.choose(place).environment.items():
         monkeypatch.setenv(key, value)
     cells = [nbformat.v4.new_code_cell(text) for text in SOURCE.split("---\n")]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -132,7 +135,7 @@ def test_no_planted_secret_is_found_anywhere(
     for words in (("status",), ("produce", "--events", "1"), ("consume", "--until-caught-up")):
         run(*words, CLICKSTREAM_TRACEBACK="1")
     assert "401" in written["status{'CLICKSTREAM_TRACEBACK': '1'}"]
-    written |= dict(files(folder, state.folder(), tmp_path / "work"))
+    written |= dict(files(folder, processes.folder(), tmp_path / "work"))
 
     assert len(written) > 15
     assert any("jupyter.log" in name for name in written)
@@ -144,7 +147,8 @@ def _open_jupyterlab(tmp_path: Path, written: dict[str, str]) -> None:
     program = """
 import sys
 from pathlib import Path
-from clickstream import lab, targets
+from clickstream.cli import jupyter as lab
+from clickstream.targets import target
 lab.COPY = Path(sys.argv[1])
 lab.run("00-start-here.ipynb", environment=targets.of_kernel().environment, say=print)
 """

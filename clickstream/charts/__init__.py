@@ -1,0 +1,1 @@
+"""A chart of the index: its aggregation, its table, its figure."""

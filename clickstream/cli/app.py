@@ -1,0 +1,375 @@
+"""The same verbs in a terminal: `clickstream COMMAND`, each with `--help`.
+
+What they have in common is in `terminal.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any
+
+import typer
+
+from clickstream import consumer, events, producer
+from clickstream.charts import draw, specs
+from clickstream.cli import cache, dead_letters, jupyter
+from clickstream.cli import target as cli_target
+from clickstream.cli.terminal import log_to_stderr, patiently, run, say, stopping
+from clickstream.demo import preflight, replay, verbs
+from clickstream.errors import ConfigError, MissingError, command
+from clickstream.kafka import offsets, topics
+from clickstream.servers import download, local
+from clickstream.simulation import scenarios
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Number, Stage
+
+SIMULATION_START = "2026-01-05T00:00:00Z"
+"""Where `simulate` begins by default, so that a seed alone fixes every byte: a Monday."""
+MOST_DAYS = 36_525
+"""A hundred years: more is a mistake, and a time has four digits for its year."""
+WITHOUT_TARGET = {"down", "idle", "scenarios", "simulate", "cache", "fresh", "prepare"}
+"""Commands that talk to no target, or may be needed whatever is configured."""
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Readers of a news site, through Kafka and OpenSearch, into live charts.",
+)
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"clickstream {version('clickstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    is_asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+    wanted: cli_target.Wanted = None,
+    folder: cli_target.Folder = None,
+) -> None:
+    """Take the options of the command itself, and choose the target."""
+    if context.invoked_subcommand not in WITHOUT_TARGET and "--help" not in sys.argv:
+        cli_target.choose(wanted, folder)
+
+
+app.add_typer(cache.app, name="cache")
+app.add_typer(dead_letters.app, name="dlq")
+
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="One log line a message.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Really do it.")]
+
+
+def main() -> None:
+    """Run `clickstream`."""
+    run(app)
+
+
+def _target(group: str | None = None) -> verbs.Demo:
+    settings = cli_target.find()
+    return verbs.Demo(settings.for_group(group) if group else settings)
+
+
+def _start_ms(start: str) -> int:
+    try:
+        moment = datetime.fromisoformat(start)
+    except ValueError as error:
+        msg = f"--start {start!r} is no ISO 8601 time; write it as {SIMULATION_START}"
+        raise ConfigError(msg) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    if not 1971 <= moment.year < 9900:
+        msg = f"--start {start!r}: the year is to lie between 1971 and 9899"
+        raise ConfigError(msg)
+    return round(moment.timestamp() * 1000)
+
+
+@app.command("demo")
+def demo_() -> None:
+    """Start the servers, prove them by a round trip, and open JupyterLab (`make demo`)."""
+    target = cli_target.current()
+    kit = verbs.Demo(target.up(progress=say))
+    say(repr(kit))
+    if target.is_hosted:
+        kit.ensure()
+        check()
+    else:
+        say(str(kit.round_trip()))
+    jupyter.run("00-start-here.ipynb", environment=target.environment, say=say)
+    if target.is_hosted:
+        return
+    say("Kafka and OpenSearch are still up, with all their data:")
+    say("  make status   shows them")
+    say("  make down     stops them (data stays; `make reset` empties topic and index)")
+
+
+@app.command()
+def up() -> None:
+    """Start Kafka and OpenSearch where they are not up yet; fetch them the first time."""
+    target = cli_target.current()
+    if target.is_hosted:
+        msg = (
+            f"{target.folder} names a hosted target, whose servers are not ours to start; "
+            f"{command('--target local up')} starts the local ones"
+        )
+        raise ConfigError(msg)
+    settings = target.up(progress=say)
+    typer.echo(f"Kafka on {settings.kafka.bootstrap_servers}")
+    typer.echo(f"OpenSearch on {settings.opensearch.url}")
+
+
+@app.command()
+def down() -> None:
+    """Stop Kafka and OpenSearch; what is in them stays."""
+    stopped = local.down()
+    typer.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Say how the servers are, and how much lies where."""
+    target = cli_target.current()
+    if not (as_json or target.is_hosted):
+        for server in local.status():
+            typer.echo(str(server))
+    settings = target.find(say=say)
+    kit = verbs.Demo(settings)
+    overview, why = None, ""
+    try:
+        overview = kit.overview()
+    except MissingError as error:  # not made yet, and looking makes none
+        why = str(error)
+    if not as_json:
+        typer.echo(repr(kit))
+        typer.echo(str(overview or why))
+        if overview is not None:
+            waiting_s = topics.waiting_s(settings.kafka)
+            for i, messages in overview.lag_by_partition.items():
+                typer.echo(f"partition {i}: lag {messages:,}, waiting for {waiting_s[i]:,.1f} s")
+            for i, messages in offsets.stalled(settings.kafka).items():
+                typer.echo(
+                    f"partition {i} is not read: {messages:,} messages wait, a consumer owns it, "
+                    f"and its committed offset has not moved for {offsets.STALLED_S:.0f} s; "
+                    "restart that consumer, nothing is lost"
+                )
+            for member in topics.members(settings.kafka):
+                typer.echo(str(member))
+        return
+    facts: dict[str, Any] = {
+        "target": settings.target,
+        "kafka": {"bootstrap_servers": settings.kafka.bootstrap_servers},
+        "opensearch": {"url": settings.opensearch.url},
+        "topic": settings.kafka.topic,
+        "index": settings.opensearch.index,
+    }
+    for what in ("messages", "documents", "dead_letters", "lag", "lag_by_partition"):
+        facts[what] = getattr(overview, what, None)
+    if overview is not None:
+        facts["waiting_s"] = topics.waiting_s(settings.kafka)
+        facts["stalled"] = sorted(offsets.stalled(settings.kafka))
+        facts["consumers"] = [asdict(each) for each in topics.members(settings.kafka)]
+    typer.echo(json.dumps(facts, default=str))
+
+
+@app.command()
+def prepare() -> None:
+    """Fetch the servers into the cache, and start nothing."""
+    download.ensure_server_files(progress=True)
+    typer.echo(f"servers are in {download.cache_dir()}")
+
+
+@app.command()
+def fresh() -> None:
+    """Renew the working copy of the notebooks; the old one is kept aside."""
+    aside = jupyter.renew()
+    typer.echo("the working copy is new" + (f"; the old one is in {aside}" if aside else ""))
+
+
+@app.command(hidden=True)
+def idle() -> None:
+    """Say with the exit code whether nothing of this clone's is in use (`make clean`)."""
+    if (how := jupyter.how_to_end()) is not None:
+        msg = f"JupyterLab is running on this clone; {how}"
+        raise ConfigError(msg)
+    if any(server.pid for server in local.status()):
+        msg = f"the servers are up; stop them first with {command('down')}"
+        raise ConfigError(msg)
+
+
+@app.command()
+def simulate(
+    seed: Annotated[int, typer.Option(help="Chooses the readers and what they do.")] = 1,
+    start: Annotated[str, typer.Option(help="ISO 8601.")] = SIMULATION_START,
+    users: Annotated[int | None, typer.Option(min=1, help="Readers in the crowd.")] = None,
+    days: Annotated[float | None, typer.Option(help="Simulated days.")] = None,
+    num_events: Annotated[int | None, typer.Option("--events", min=0)] = None,
+) -> None:
+    """Write events as NDJSON to stdout; needs no server."""
+    if days is None and num_events is None:
+        days = 1.0
+    if days is not None and not 0 <= days <= MOST_DAYS:
+        msg = f"--days {days:g}: 0 to {MOST_DAYS:,} can be simulated"
+        raise ConfigError(msg)
+    start_ms = _start_ms(start)
+    crowd = Simulator(seed=seed, start_ms=start_ms, readers=users)
+    until_ms = None if days is None else start_ms + round(days * 86_400_000)
+    out = sys.stdout.buffer
+    encode = events.encode
+    for event in islice(crowd.events(until_ms=until_ms), num_events):
+        out.write(encode(event) + b"\n")
+    out.flush()
+
+
+@app.command("scenarios")
+def scenarios_() -> None:
+    """List what can be triggered with `produce --scenario`, and what to watch for."""
+    for name, scenario in scenarios.SCENARIOS.items():
+        typer.echo(f"{name}: {scenario.what}")
+        typer.echo(f"    watch {scenario.watch}")
+        for key, kind in scenario.keys.items():
+            default = f"{kind.default:g}" if isinstance(kind, Number) else kind.default
+            typer.echo(f"    {key}={default}  {kind.what}; {kind.valid}")
+
+
+@app.command()
+def produce(
+    rate: Annotated[str, typer.Option(help="Events per second, or max.")] = "20",
+    num_events: Annotated[int | None, typer.Option("--events", min=1)] = None,
+    duration: Annotated[float | None, typer.Option(min=0, help="Seconds.")] = None,
+    seed: Annotated[int, typer.Option(help="Chooses the readers and what they do.")] = 1,
+    start: Annotated[str | None, typer.Option(help="ISO 8601; by default now.")] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME[:key=value,…], as often as you like; see `scenarios`."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Let readers act and send their events to the topic, until interrupted."""
+    plays = scenarios.make_all(scenario or [])
+    settings = _target().settings
+    log_to_stderr(verbose)
+    now_ms = int(time.time() * 1000)
+    start_ms = now_ms if start is None else _start_ms(start)
+    if start_ms > now_ms:
+        msg = f"--start {start} is in the future; no event may be"
+        raise ConfigError(msg)
+    pace = producer.Pace(producer.parse_rate(rate), rng=Random(seed))
+    stage = Stage(Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms))
+    for play in plays:
+        stage.start(play)
+    with stopping() as stop:
+        report = producer.produce(
+            settings.kafka,
+            stage,
+            pace=pace,
+            num_events=num_events,
+            duration_s=duration,
+            stop=stop,
+        )
+    typer.echo(str(report))
+
+
+@app.command()
+def consume(
+    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
+    until_caught_up: Annotated[bool, typer.Option(help="End when the lag is 0.")] = False,
+    flood_guard: Annotated[bool, typer.Option(help="Stop where poison is a flood.")] = True,
+    topic: Annotated[str | None, typer.Option(hidden=True)] = None,
+    index: Annotated[str | None, typer.Option(hidden=True)] = None,
+    opensearch: Annotated[str | None, typer.Option(hidden=True, help="A proxy's URL.")] = None,
+    patient: Annotated[bool, typer.Option(hidden=True, help="Wait for servers.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Index the topic's messages, until interrupted."""
+    log_to_stderr(verbose)
+
+    def ready() -> verbs.Demo:
+        found = _target(group).settings.named(topic=topic, index=index, opensearch=opensearch)
+        kit = verbs.Demo(found)
+        kit.ensure()
+        return kit
+
+    with stopping() as stop:
+        kit = patiently(ready, stop) if patient else ready()
+        if kit is None:
+            return
+        report = consumer.index_topic(
+            kit.settings, until_caught_up=until_caught_up, flood_guard=flood_guard, stop=stop
+        )
+    typer.echo(str(report))
+
+
+@app.command()
+def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) -> None:
+    """Show the newest messages of the topic."""
+    for message in _target().peek(n):
+        key, value = replay.printable(message.key or ""), replay.text(message.value or b"")
+        typer.echo(f"{message.partition}:{message.offset} {key} {value}")
+
+
+@app.command("charts")
+def charts_(
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("build/charts"),
+    live: Annotated[
+        bool, typer.Option("--live", help="Of the last 15 minutes, and not of the history.")
+    ] = False,
+) -> None:
+    """Write the charts of the index as HTML files that open without a network."""
+    kit = _target()
+    since, until = kit.history_window() or (None, None)  # live events have another scale
+    if live:
+        # Up to a full bucket: a part of one would look like a fall.
+        until = datetime.fromtimestamp(time.time() // 10 * 10, UTC)
+        since = until - timedelta(minutes=15)
+        volume = kit.ask(since=since, until=until).frames[specs.VOLUME.name]
+        since = volume["timestamp"][volume["count"] > 0].min() if volume["count"].any() else since
+    answer = kit.ask(since=since, until=until)
+    say(str(answer))
+    figures = draw.draw(answer)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in [spec.name for spec in specs.SPECS if spec.name not in figures]:
+            (out / f"{name}.html").unlink(missing_ok=True)  # of an earlier answer
+        for name, figure in figures.items():
+            figure.write_html(out / f"{name}.html", include_plotlyjs=True)
+            typer.echo(str(out / f"{name}.html"))
+    except OSError as error:
+        msg = f"writing charts to {out}: {error.strerror}; name another folder with --out"
+        raise ConfigError(msg) from error
+
+
+@app.command()
+def reset(yes: Yes = False) -> None:
+    """Empty topic, dead letters, offsets and index; without --yes say what that would delete."""
+    kit = _target()
+    if yes and kit.settings.target != "local":
+        say("emptying topic and index; a million documents take about a minute")
+    typer.echo(kit.reset(yes=yes).replace("yes=True", "--yes"))
+
+
+@app.command()
+def check() -> None:
+    """Look at everything the demo needs; one line and a remedy per finding."""
+    target = cli_target.current()
+    say(f"target {target.name}")
+    findings = preflight.run(target)
+    for finding in findings:
+        typer.echo(str(finding))
+    if not all(finding.is_good for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,16 @@
+"""`clickstream cache`: what was fetched, for all clones."""
+
+from __future__ import annotations
+
+import typer
+
+from clickstream.servers import download
+
+app = typer.Typer(no_args_is_help=True, help="The cache of servers and wheels.")
+
+
+@app.command()
+def clear() -> None:
+    """Empty the cache of servers and wheels."""
+    freed = download.clear_cache()
+    typer.echo(f"freed {freed / 1e6:,.0f} MB in {download.cache_dir()}")

@@ -1,0 +1,109 @@
+"""`clickstream dlq`: dead letters in a terminal, shown with their cause and sent back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from clickstream import events
+from clickstream.cli import target
+from clickstream.demo import replay as letters
+
+app = typer.Typer(no_args_is_help=True, help="Dead letters: why, and back with them.")
+
+SHOWN = 20
+"""As many as a terminal has room for."""
+
+_LEAST_CHARACTERS = 12
+"""Of a reason and of a value, however narrow the terminal."""
+
+
+@app.command("list")
+def list_(
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n", min=1, help=f"Only the newest; by default {SHOWN}, with --json all.", metavar="N"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON each.")] = False,
+) -> None:
+    """Show the dead letters, each with its place, cause and value."""
+    kafka = target.find().kafka
+    found = letters.read(kafka)
+    if as_json:
+        for letter in found if n is None else found[-n:]:
+            typer.echo(to_line(letter))
+        return
+    if not found:
+        typer.echo(f"no dead letters in {kafka.dead_letter_topic}")
+        return
+    shown = found[-(n or SHOWN) :]
+    for line in _lines(shown, shutil.get_terminal_size((160, 24)).columns):
+        typer.echo(line)
+    causes = Counter(letter.error_type for letter in found).most_common()
+    typer.echo(
+        f"{len(found):,} dead letter{'s' * (len(found) > 1)} in {kafka.dead_letter_topic}"
+        + (f", the newest {len(shown):,} shown" if len(shown) < len(found) else "")
+        + f": {', '.join(f'{count:,} {letters.printable(name)}' for name, count in causes)}"
+    )
+
+
+@app.command()
+def replay() -> None:
+    """Send those back as they are that the event model reads by now; nothing is stored twice."""
+    typer.echo(str(letters.replay(target.find().kafka)))
+
+
+def to_line(letter: letters.DeadLetter) -> str:
+    """Write a letter as one line of JSON in ASCII.
+
+    `value` is text, or null; what is not UTF-8 stands as `value_base64` in its place.
+    """
+    facts: dict[str, Any] = {
+        "partition": letter.place.partition,
+        "offset": letter.place.offset,
+        "error_type": letter.error_type,
+        "reason": letter.reason,
+        "source": None if letter.source is None else asdict(letter.source),
+        "timestamp": events.format_timestamp(round(letter.timestamp.timestamp() * 1000)),
+        "key": None if letter.key is None else letters.text(letter.key),
+    }
+    try:
+        facts["value"] = None if letter.value is None else letter.value.decode()
+    except UnicodeDecodeError:
+        facts["value_base64"] = b64encode(letter.value or b"").decode()
+    return json.dumps(facts)
+
+
+def _lines(shown: Sequence[letters.DeadLetter], columns: int) -> list[str]:
+    """Write a line a letter, in columns: place, error type, reason, how the value begins."""
+    heads = [
+        (f"{letter.place.partition}:{letter.place.offset}", letters.printable(letter.error_type))
+        for letter in shown
+    ]
+    widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
+    left = columns - sum(widths) - 2 * 3
+    reasons = [
+        letters.printable(letter.reason.removeprefix(letters.NO_EVENT)[:columns])
+        for letter in shown
+    ]
+    longest = max(map(len, reasons))
+    reason_width = min(longest, max(left - _LEAST_CHARACTERS, _LEAST_CHARACTERS))
+    value_width = max(left - reason_width, _LEAST_CHARACTERS)
+    return [
+        f"{place:{widths[0]}}  {kind:{widths[1]}}  {_cut(reason, reason_width):{reason_width}}  "
+        f"{_cut(letters.text((letter.value or b'')[:columns]), value_width)}".rstrip()
+        for (place, kind), reason, letter in zip(heads, reasons, shown, strict=True)
+    ]
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"

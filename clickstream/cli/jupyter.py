@@ -1,0 +1,241 @@
+"""JupyterLab on a working copy of the notebooks, opened without a question asked.
+
+The copy lies in `work/` of the clone, is never overwritten, and takes the presenter's edits
+and outputs, so that the clone stays clean. JupyterLab runs as a child and ends with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from clickstream.errors import ConfigError, ServerError
+from clickstream.servers import download, ports, processes
+from clickstream.settings import CLONE
+
+NOTEBOOKS = CLONE / "notebooks"
+COPY = CLONE / "work"
+SETTINGS = Path(__file__).with_name("lab_settings")
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 15.0
+
+
+def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Open JupyterLab on a notebook, and stay until a signal ends it: Ctrl-C, its terminal's end.
+
+    Where one runs for this working copy already, it is opened again, and this returns.
+
+    Args:
+        notebook: file name in the working copy.
+        environment: variables that every kernel gets.
+        say: called with every line that the user should see.
+
+    Raises:
+        ConfigError: one runs with other variables, so for another target.
+        ServerError: JupyterLab did not start; with its last log lines.
+    """
+    fill_copy()
+    if (there := _running()) is not None:
+        if there.get("environment") != dict(environment):
+            msg = f"JupyterLab is running already, on another target; {how_to_end()}, then again"
+            raise ConfigError(msg)
+        say(f"JupyterLab is running already; opening it again. It ends with {_ending(there)}.")
+        _open(there["url"], say)
+        return
+    with _signals_as_interrupts(), _started(environment, notebook) as (process, url):
+        _remember(process.pid, url, environment)
+        _open(url, say)
+        say("Press Ctrl-C here to end JupyterLab.")
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            say("JupyterLab is ending.")
+        finally:
+            _memory_path().unlink(missing_ok=True)
+
+
+def how_to_end() -> str | None:
+    """Say how to end the JupyterLab of this working copy; None where none answers."""
+    there = _running()
+    return None if there is None else f"end it with {_ending(there)}"
+
+
+def fill_copy() -> None:
+    """Copy the notebooks that the working copy lacks; what is there is left as it is."""
+    COPY.mkdir(exist_ok=True)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        if not (COPY / path.name).exists():
+            shutil.copy(path, COPY)
+
+
+def renew() -> Path | None:
+    """Make the working copy anew, and say where the old one was put; None without one.
+
+    Raises:
+        ConfigError: JupyterLab is running on it.
+    """
+    if (how := how_to_end()) is not None:
+        msg = f"JupyterLab is running on the working copy; {how}"
+        raise ConfigError(msg)
+    aside = None
+    if COPY.exists():
+        aside = COPY.with_name(f"work-{datetime.now():%Y%m%d-%H%M%S}")
+        COPY.rename(aside)
+    fill_copy()
+    return aside
+
+
+@contextlib.contextmanager
+def _started(
+    environment: Mapping[str, str], notebook: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    folder = processes.folder() / "jupyter"
+    folder.mkdir(parents=True, exist_ok=True)
+    log_path = processes.folder() / "jupyter.log"
+    port, token = next(ports.free()), os.urandom(16).hex()
+    kernels = Path(sys.prefix) / "share" / "jupyter"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyter", "lab", "--no-browser"),
+                *(["--allow-root"] if os.geteuid() == 0 else []),
+                "--ServerApp.ip=127.0.0.1",
+                f"--ServerApp.port={port}",
+                "--ServerApp.port_retries=0",
+                f"--ServerApp.root_dir={COPY}",
+                # No question at Ctrl-C.
+                "--ServerApp.answer_yes=True",
+                f"--LabApp.app_settings_dir={SETTINGS}",
+                "--LabApp.extension_manager=readonly",
+            ],
+            cwd=COPY,
+            env={
+                **os.environ,
+                # The user's own settings, workspaces and kernels stay out of the show.
+                "JUPYTER_CONFIG_DIR": str(folder / "config"),
+                "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+                "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+                "JUPYTER_DATA_DIR": str(folder / "data"),
+                "JUPYTER_PATH": str(kernels),
+                "JUPYTER_TOKEN": token,
+                # Kernels start in another folder, where a relative path is another one.
+                "CLICKSTREAM_STATE": str(processes.folder()),
+                "CLICKSTREAM_CACHE": str(download.cache_dir()),
+                # glibc gives back what a cell used for a moment: some 25 MB a kernel. Its
+                # thresholds would else grow with the largest block that was ever freed.
+                "MALLOC_TRIM_THRESHOLD_": "131072",
+                "MALLOC_MMAP_THRESHOLD_": "131072",
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is ours to pass on, once.
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}/lab/tree/{notebook}?token={token}"
+    try:
+        _wait_until_ready(process, url, log_path)
+        yield process, url
+    finally:
+        _end(process)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log_path: Path) -> None:
+    deadline_s = time.monotonic() + _START_TIMEOUT_S
+    while not _answers(url):
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            lines = log_path.read_text(errors="replace").splitlines()
+            msg = f"JupyterLab did not start; last log lines: {' | '.join(lines[-3:])} ({log_path})"
+            raise ServerError(msg)
+        time.sleep(0.1)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()  # ends its kernels, too
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP when its terminal is closed, end the block as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _memory_path() -> Path:
+    return COPY / ".jupyterlab.json"
+
+
+def _remember(pid: int, url: str, environment: Mapping[str, str]) -> None:
+    path = _memory_path()
+    path.touch(mode=0o600)  # the token opens every notebook
+    path.write_text(json.dumps({"pid": pid, "url": url, "environment": dict(environment)}))
+
+
+def _running() -> dict[str, Any] | None:
+    try:
+        there = dict(json.loads(_memory_path().read_text()))
+        return there if _answers(there["url"]) else None
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _ending(there: dict[str, Any]) -> str:
+    return f"Ctrl-C in its terminal, or `kill {there['pid']}`"
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    base, _, token = url.partition("?")
+    status = f"{base.split('/lab/')[0]}/api/status?{token}"
+    try:
+        with opener.open(status, timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _open(url: str, say: Callable[[str], None]) -> None:
+    """Open the browser where there is one that the user can see, and say the address."""
+    can_show = sys.platform == "darwin" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
+    )
+    if can_show:
+        with contextlib.suppress(webbrowser.Error):
+            if webbrowser.open(url):
+                say(f"JupyterLab is open in your browser: {url}")
+                return
+    say(f"Open this address in a browser: {url}")

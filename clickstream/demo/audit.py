@@ -1,0 +1,136 @@
+"""The count by id: is every message of the topic a document once, or a dead letter?
+
+It believes no report: it reads the topic, the dead-letter topic and the index themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from clickstream import events
+from clickstream.demo import replay
+from clickstream.errors import EventError, ServerError, command
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.settings import Settings
+
+_LOOK_EVERY_S = 0.2
+_ASKED_AT_ONCE = 10_000
+
+Place = tuple[int, int]
+"""Partition and offset in the topic."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What became of the messages looked at."""
+
+    messages: int
+    stored: int
+    """Events that are a document, each counted once, however often it was sent."""
+    repeated: int
+    """Messages whose event had been sent before: the document was there already."""
+    dead_lettered: int
+    lost: list[Place] = field(default_factory=list)
+    """Messages that are neither, in order."""
+    doubled: list[str] = field(default_factory=list)
+    """Ids of events that are more than one document."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.messages:,} messages: {self.stored:,} documents, "
+            f"{self.repeated:,} in the topic twice, {self.dead_lettered:,} dead letters, "
+            f"{len(self.lost):,} lost, {len(self.doubled):,} doubled"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+def since(settings: Settings) -> dict[int, int]:
+    """Give the topic's end offsets now, by partition: where an audit may begin.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    return {each.partition: each.end_offset for each in topics.partitions(settings.kafka)}
+
+
+def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Audit:
+    """Account for every message between `start` and now, by id.
+
+    Waits until the consumer group has committed what lies in the topic now; messages that
+    come meanwhile are not looked at.
+
+    Args:
+        settings: topic, group and index.
+        start: first offset by partition, as `since` gave it.
+        patience_s: so long may the consumer come no nearer to that.
+
+    Raises:
+        ConfigError: no such topic or index.
+        ServerError: a server did not answer, or the consumer came no nearer for so long.
+    """
+    ends = since(settings)
+    _wait_for(settings, ends, patience_s)
+    ids: dict[Place, str] = {}
+    others: set[Place] = set()
+    for message in topics.read_raw(settings.kafka, starts=start, ends=ends):
+        place = message.partition(), message.offset()
+        try:
+            ids[place] = events.decode(message.value() or b"").event_id
+        except EventError:
+            others.add(place)
+    sources = {
+        (source.partition, source.offset)
+        for source in (letter.source for letter in replay.read(settings.kafka))
+        if source is not None and source.topic == settings.kafka.topic
+    }
+    buried = (ids.keys() | others) & sources
+    found = Counter(_documents(settings, set(ids.values())))
+    # A dead letter is none less because another message of the same event is a document.
+    stored = {place for place in ids.keys() - buried if ids[place] in found}
+    documents = {ids[place] for place in stored}
+    return Audit(
+        messages=len(ids) + len(others),
+        stored=len(documents),
+        repeated=len(stored) - len(documents),
+        dead_lettered=len(buried),
+        lost=sorted((ids.keys() | others) - stored - buried),
+        doubled=sorted(event_id for event_id, times in found.items() if times > 1),
+    )
+
+
+def _wait_for(settings: Settings, ends: dict[int, int], patience_s: float) -> None:
+    least, deadline_s = math.inf, math.inf
+    while True:
+        found = topics.partitions(settings.kafka)
+        behind = sum(max(0, ends[each.partition] - (each.end_offset - each.lag)) for each in found)
+        if not behind:
+            return
+        if behind < least:
+            least, deadline_s = behind, time.monotonic() + patience_s
+        if time.monotonic() > deadline_s:
+            msg = (
+                f"counting by id: group {settings.kafka.group_id!r} has still to read {behind:,} "
+                f"messages, and has read none for {patience_s:.0f} s; is a consumer running, and "
+                f"OpenSearch up? See {command('status')}, then count again"
+            )
+            raise ServerError(msg)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _documents(settings: Settings, wanted: set[str]) -> list[str]:
+    client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
+    index.refresh(client, name)
+    ordered = sorted(wanted)
+    return [
+        event_id
+        for i in range(0, len(ordered), _ASKED_AT_ONCE)
+        for event_id in index.ids(client, name, among=ordered[i : i + _ASKED_AT_ONCE])
+    ]

@@ -1,0 +1,115 @@
+"""The two days that lie there before anybody acts, so that charts have something to show.
+
+A history follows from a fixed seed and the hours it covers; the index remembers these hours,
+so it is recognised and mended by id, whatever was lost or came later.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from clickstream import consumer, producer
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.settings import Settings
+from clickstream.simulation.simulator import Simulator, crowd_for
+
+HOURS = 48
+EVENTS = 100_000
+SEED = 7
+"""About so many events in so many hours, up to a full hour, always of this seed."""
+
+_HOUR_MS = 3_600_000
+_FACT = "history_ms"
+"""Under this name the index remembers from when until when."""
+
+
+@dataclass(frozen=True)
+class HistoryReport:
+    """What loading the history added; nothing where all of it was there."""
+
+    since: datetime
+    until: datetime
+    events: int
+    """Of the whole history."""
+    added: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"history of {self.events:,} events, {self.since:%d %b %H:%M} to "
+            f"{self.until:%d %b %H:%M} UTC: {self.added:,} added in {self.seconds:.1f} s"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+def load(settings: Settings, *, patience_s: float | None = None) -> HistoryReport:
+    """Bring the history into topic and index; called again, add only what is missing.
+
+    The first time fixes its hours: it ends with the last full hour before anything that is
+    there already, so that history and live never share a chart.
+
+    Args:
+        settings: where; topic and index must exist.
+        patience_s: give up when OpenSearch has taken nothing for so long; by default never.
+
+    Raises:
+        ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as
+            `consumer.index_topic` and `producer.send`; called again it goes on.
+    """
+    started_s = time.monotonic()
+    client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
+    found = window(settings)
+    # What waits in the topic may be a part of it, or older.
+    consumer.index_topic(settings, until_caught_up=True, patience_s=patience_s)
+    index.refresh(client, name)
+    if found is None:
+        now_ms = int(time.time() * 1000)
+        oldest_ms = index.oldest_ms(client, name)
+        end_ms = min(now_ms, oldest_ms or now_ms) // _HOUR_MS * _HOUR_MS
+        found = _moment(end_ms - HOURS * _HOUR_MS), _moment(end_ms)
+        # Before the first event, so that a load that breaks off is gone on with.
+        index.remember(client, name, {_FACT: [end_ms - HOURS * _HOUR_MS, end_ms]})
+    since, until = found
+    start_ms, end_ms = (round(moment.timestamp() * 1000) for moment in found)
+    crowd = Simulator(seed=SEED, start_ms=start_ms, readers=crowd_for(EVENTS / (HOURS * 3600)))
+    events = list(crowd.events(until_ms=end_ms))
+    there = set(index.ids(client, name, until_ms=end_ms))
+    missing = [event for event in events if event.event_id not in there]
+    if missing:
+        producer.send(settings.kafka, missing)
+        consumer.index_topic(settings, until_caught_up=True, patience_s=patience_s)
+        index.refresh(client, name)
+    seconds = time.monotonic() - started_s
+    return HistoryReport(since, until, len(events), len(missing), seconds)
+
+
+def window(settings: Settings) -> tuple[datetime, datetime] | None:
+    """Say from when until when the history in the index goes; None where none was loaded.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    client = opensearch.connect(settings.opensearch)
+    hours_ms = index.recall(client, settings.opensearch.index).get(_FACT)
+    return None if hours_ms is None else (_moment(hours_ms[0]), _moment(hours_ms[1]))
+
+
+def forget(settings: Settings) -> None:
+    """Note that no history is there any more, for whoever has deleted its documents.
+
+    Raises:
+        ConfigError, ServerError: as `window`, or OpenSearch does not let us.
+    """
+    if window(settings) is not None:
+        client = opensearch.connect(settings.opensearch)
+        index.remember(client, settings.opensearch.index, {_FACT: None})
+
+
+def _moment(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -1,0 +1,145 @@
+"""Pre-flight: look at everything the demo needs, change nothing, say what to do."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import socket
+import sys
+from collections import defaultdict
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from clickstream.demo import target_steps
+from clickstream.demo.finding import Finding, asking
+from clickstream.errors import ClickstreamError
+from clickstream.servers import download, local, processes
+from clickstream.settings import CLONE
+from clickstream.targets import target as targets
+from clickstream.targets.target import Target
+
+FREE_DISK_BYTES = 3_000_000_000
+"""2 GB below which OpenSearch allocates nothing, and room for a day's traffic."""
+FREE_MEMORY_BYTES = 3_500_000_000
+"""For both servers, JupyterLab and a kernel for every notebook."""
+
+
+def run(target: Target | None = None) -> list[Finding]:
+    """Look at machine, files, servers and names, in the order in which they build on another.
+
+    Never raises an error of ours: what would be one is a finding.
+
+    Args:
+        target: by default that of this kernel.
+    """
+    target = target or targets.of_kernel()
+    if target.is_hosted:
+        return [_python(), _packages(), *target_steps.steps(target)]
+    return [
+        _python(),
+        _packages(),
+        _memory(),
+        _disk(),
+        _ports(),
+        _files(),
+        asking("servers", _servers),
+        asking("topic", lambda: target_steps.topic(target.find().kafka)),
+        asking("index", lambda: target_steps.documents(target.find().opensearch)),
+    ]
+
+
+def _finding(subject: str, is_good: bool, found: str, remedy: str) -> Finding:
+    return Finding(subject, is_good, found, "" if is_good else remedy)
+
+
+def _python() -> Finding:
+    return Finding("Python", True, platform.python_version())
+
+
+def _packages() -> Finding:
+    lock = CLONE / "requirements.lock"
+    pinned: defaultdict[str, set[str]] = defaultdict(set)
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE):
+        pinned[name].add(version)  # another for an older Python
+    needed = {re.split(r"[^\w.-]", each)[0] for each in metadata.requires("clickstream") or ()}
+    # Another environment, as one of conda, has versions of its own.
+    is_ours = Path(sys.prefix).resolve() == (CLONE / ".venv").resolve()
+    others = []
+    for name, versions in pinned.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name in needed:  # others may be for another system
+                others.append(f"{name} is missing")
+            continue
+        if is_ours and found not in versions:
+            others.append(f"{name} is {found}, not {max(versions)}")
+    return _finding(
+        "packages",
+        not others,
+        ", ".join(others) or ("as pinned" if is_ours else f"all there, in {sys.prefix}"),
+        "run `make demo`, which installs what is pinned",
+    )
+
+
+def _memory() -> Finding:
+    held = 0
+    with suppress(ClickstreamError):  # the servers' own line tells it
+        held = sum(each.memory_mb or 0 for each in local.status()) * 1_000_000
+    needed = max(FREE_MEMORY_BYTES - held, 0)
+    free = psutil.virtual_memory().available
+    return _finding(
+        "memory",
+        free >= needed,
+        f"{free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB needed",
+        "close other programs",
+    )
+
+
+def _ports() -> Finding:
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            socket.create_connection(listening.getsockname(), timeout=2).close()
+    except OSError as error:
+        return Finding(
+            "ports",
+            False,
+            f"listening on 127.0.0.1: {error.strerror or error}",
+            "let Python and Java listen there, see your firewall",
+        )
+    return Finding("ports", True, "127.0.0.1 gives free ones; none is fixed")
+
+
+def _disk() -> Finding:
+    folder = processes.folder()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    return _finding(
+        "disk",
+        free >= FREE_DISK_BYTES,
+        f"{free / 1e9:,.1f} GB free for {processes.folder()}",
+        f"free {FREE_DISK_BYTES / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE",
+    )
+
+
+def _files() -> Finding:
+    missing = download.missing_bytes()
+    return _finding(
+        "servers' files",
+        missing == 0,
+        f"{missing / 1e6:,.0f} MB to fetch" if missing else f"in {download.cache_dir()}",
+        "run `make prepare` on a good network",
+    )
+
+
+def _servers() -> str:
+    found = local.find()
+    return (
+        f"target {found.target}: Kafka on {found.kafka.bootstrap_servers}, OpenSearch on "
+        f"{found.opensearch.url}"
+    )

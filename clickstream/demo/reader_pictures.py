@@ -1,0 +1,260 @@
+"""Readers and scenarios as charts before any server is involved: a presenter's preview.
+
+Events in, figure out, in the look of `theme.py`. What OpenSearch answers is drawn by `draw.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from textwrap import wrap
+from typing import Any, Final
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from clickstream.charts import theme
+from clickstream.demo.rehearsal import LEAD_MS
+from clickstream.events import CATEGORIES, DEVICE_TYPES, REACTIONS
+from clickstream.simulation import scenarios
+from clickstream.simulation.articles import DAY_MS, HOUR_MS, MINUTE_MS
+
+_BAR_MS: Final = 10_000
+_HALVES: Final = ("on weekdays", "at the weekend")
+_APART: Final = 26
+"""Hours from the beginning of one half of the picture to that of the other."""
+
+
+def session(events: pd.DataFrame) -> go.Figure:
+    """Draw one session as a timeline: a bar a page, reactions as marks, login and logout as lines.
+
+    How long the last page was read nobody knows where no logout follows: its bar ends with
+    what was done last, and says so. Events as `tabulate` gives them; without a page no bar.
+    """
+    pages = events[events["event_type"] == "page_view"]
+    if pages.empty:
+        return _empty("No page was viewed")
+    first, last = events.iloc[0], events.iloc[-1]
+    span_ms = max(1_000, int(last["at_ms"] - first["at_ms"]))
+    lengths_ms = pages["at_ms"].shift(-1, fill_value=last["at_ms"]) - pages["at_ms"]
+    notes = [f"{ms // MINUTE_MS}:{ms // 1000 % 60:02d}" for ms in lengths_ms]
+    if last["event_type"] != "logout":
+        notes[-1] = "left without a word"
+    done = events["event_type"].value_counts()
+    reactions = ", ".join(_count(done[kind], kind) for kind in REACTIONS if kind in done)
+    figure = theme.figure(
+        f"{_count(len(pages), 'page')} in {span_ms / MINUTE_MS:.1f} minutes: "
+        + (reactions or "no reaction"),
+        f"{first['user_id']}, {first['device_type']}, {_moment(first['at_ms']):%A %d %B %Y}",
+    )
+    for row, (page, length_ms, note) in enumerate(zip(pages.iloc, lengths_ms, notes, strict=True)):
+        begin_ms, name = page["at_ms"], page["article_category"]
+        end_ms = begin_ms + max(length_ms, span_ms // 200)  # one left at once is seen, too
+        style = _bars(CATEGORIES.index(name), 0.56) | {"orientation": "h", "showlegend": False}
+        figure.add_bar(base=[_moment(begin_ms)], x=[end_ms - begin_ms], y=[row], **style)
+        # Right of the bar where there is room, or else left of it, or else in its end.
+        left, right = ((ms - first["at_ms"]) / span_ms for ms in (begin_ms, end_ms))
+        side = "left" if right < 0.75 else "right"
+        at_ms = begin_ms if side == "right" and left > 0.3 else end_ms
+        style = {"xanchor": side, "xshift": 16 if side == "left" else -16, "bgcolor": theme.PAPER}
+        _write(figure, _moment(at_ms), row, f"{name} · {note}", **style)
+    rows = (events["event_type"] == "page_view").cumsum() - 1
+    for place, kind in enumerate(REACTIONS):
+        marked = events[events["event_type"] == kind]
+        style = {"size": 24, "color": theme.INK, "line": {"color": theme.PAPER, "width": 3}}
+        style["symbol"] = ("triangle-up", "diamond", "square")[place % 3]
+        x, y = marked["at_ms"].map(_moment), rows[marked.index]
+        figure.add_scatter(x=x, y=y, name=kind, mode="markers", marker=style)
+    _mark(figure, first["at_ms"], ", ".join(events["event_type"][rows < 0]), xanchor="left")
+    if last["event_type"] == "logout":
+        _mark(figure, last["at_ms"], "logout", xanchor="right")
+    titles = ["<br>".join(wrap(title, 36)) for title in pages["article_title"]]
+    figure.update_yaxes(tickvals=list(range(len(pages))), ticktext=titles, showgrid=False)
+    figure.update_yaxes(range=[len(pages) - 0.4, -1.1])
+    ends = [_moment(first["at_ms"] + span_ms * share) for share in (-0.01, 1.04)]
+    figure.update_xaxes(type="date", range=ends, tickformat="%H:%M")
+    return _finish(figure, "time (UTC)", "", height=max(theme.HEIGHT_PX, 200 + 54 * len(pages)))
+
+
+def day(events: pd.DataFrame) -> go.Figure:
+    """Draw events by hour and device, on average over the weekdays, and over days of a weekend.
+
+    Of whole days, with columns `at_ms` and `device_type`. Where all are of one half of the week,
+    the other is left out.
+    """
+    if events.empty:
+        return _empty("Nobody came")
+    dates = events["at_ms"] // DAY_MS
+    # 1 January 1970 was a Thursday.
+    half = ((dates + 3) % 7 >= 5).map({False: _HALVES[0], True: _HALVES[1]})
+    hours = (events["at_ms"] % DAY_MS // HOUR_MS).astype(int)
+    counts = pd.crosstab([half, hours], events["device_type"].astype(str))
+    halves = [name for name in _HALVES if name in counts.index]
+    places = pd.MultiIndex.from_product([halves, range(24)])
+    counts = counts.reindex(index=places, columns=list(DEVICE_TYPES), fill_value=0)
+    means = counts.div(dates.groupby(half).nunique(), axis=0, level=0)
+    hourly, mobile = counts.groupby(level=1).sum(), means.loc[halves[0]]["mobile"]
+    total, evening, low = hourly.sum(axis=1), mobile.loc[18:22], mobile.loc[14:18].min()
+    title = f"Busiest at {total.idxmax()}:00, {_times(total.max(), total.min())} the quietest hour"
+    if evening.max() > 1.1 * low:
+        title += f"; on mobile again at {evening.idxmax()}:00"
+    figure = theme.figure(title, f"{len(events):,} events of {_count(dates.nunique(), 'day')}")
+    for place, device in enumerate(DEVICE_TYPES):
+        style: dict[str, Any] = {"mode": "lines+markers", "name": device, "cliponaxis": False}
+        style["marker"] = {"size": 11, "symbol": ("circle", "square", "diamond")[place % 3]}
+        style["line"] = {"width": 4, "color": theme.colour(place)}
+        for number, name in enumerate(halves):
+            x, y = [hour + _APART * number for hour in range(24)], means.loc[name][device]
+            figure.add_scatter(x=x, y=y, showlegend=number == 0, **style)
+    for number, name in enumerate(halves):
+        _write(figure, _APART * number, 1.0, f"<b>{name}</b>", **_TOP, xanchor="left")
+    text = f"mobile: {_times(evening.max(), low)} its afternoon"
+    _write(figure, evening.idxmax(), evening.max(), text, showarrow=True, ax=0, ay=-40)
+    ticks = [(hour, number) for number in range(len(halves)) for hour in range(0, 24, 4)]
+    figure.update_xaxes(tickvals=[hour + _APART * number for hour, number in ticks])
+    figure.update_xaxes(ticktext=[f"{hour}:00" for hour, _ in ticks], zeroline=False)
+    figure.update_yaxes(range=[0, 1.25 * means.to_numpy().max()])
+    return _finish(figure, "hour of the day (UTC)", "events in an hour")
+
+
+def popularity(events: pd.DataFrame) -> go.Figure:
+    """Draw the views of the first day by rank of article, both axes logarithmic.
+
+    The slope in the title is that of a straight line through ranks 1 to 100, by least squares;
+    the dashed line has slope -1. Columns `at_ms`, `event_type` and `article_id`.
+    """
+    views = events[events["event_type"] == "page_view"]
+    views = views[views["at_ms"] // DAY_MS == views["at_ms"].min() // DAY_MS]
+    counts = views["article_id"].astype(str).value_counts()
+    if len(counts) < 2:
+        return _empty("Fewer than two articles were viewed")
+    ranks = pd.Series(range(1, len(counts) + 1), index=counts.index)
+    x, y = (values.head(100).map(math.log10) for values in (ranks, counts))
+    figure = theme.figure(
+        f"Views fall with an article's rank: slope {x.cov(y) / x.var():.2f}".replace("-", "−"),
+        f"{_moment(views['at_ms'].min()):%A %d %B %Y}: {len(views):,} views of {len(counts):,} "
+        "articles; slope over ranks 1 to 100",
+    )
+    figure.add_scatter(x=ranks, y=counts, mode="markers", marker={"size": 11})
+    end, top = math.log10(len(counts)), y.mean() + x.mean()
+    style = {"width": 3, "dash": "dash", "color": theme.INK}
+    figure.add_scatter(x=[1, 10**end], y=[10**top, 10 ** (top - end)], mode="lines", line=style)
+    _write(figure, end, top - end, " slope −1", xanchor="left")
+    figure.update_xaxes(type="log", dtick=1, tickformat=",d", range=[-0.06, end + 0.35])
+    figure.update_yaxes(type="log", dtick=1, range=[-0.1, max(top, y.max()) + 0.1])
+    return _finish(figure, "rank of the article", "views in the day", showlegend=False)
+
+
+def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
+    """Draw events in 10 seconds, what a scenario labels set off; or the arms of an A/B test.
+
+    Where it takes events away, a thin line shows what there would have been without it.
+
+    Args:
+        text: of the scenario.
+        played: its rehearsal.
+        usual: that of "" with the same arguments; an A/B test does without.
+    """
+    name = text.partition(":")[0]
+    if name == "ab-test":
+        return _arms(text, played)
+    if played.empty or usual.empty:
+        return _empty("Nobody came")
+    start_ms = int(usual["at_ms"].min()) // MINUTE_MS * MINUTE_MS
+    is_own = played["scenario"].notna()
+    bars = range(start_ms, int(usual["at_ms"].max()) + 1, _BAR_MS)
+    crowd, own, without = (
+        (found["at_ms"] // _BAR_MS * _BAR_MS).value_counts().reindex(bars, fill_value=0)
+        for found in (played[~is_own], played[is_own], usual)
+    )
+    missing = 0 if name == "dirty-data" else without.sum() - crowd.sum()
+    ratio = (crowd + own).rolling(3).sum() / without.rolling(3).sum()
+    title = f"{name}: {own.sum():,} more, at its height {ratio.max():.1f} × the usual"
+    below = f"{text} from {_moment(start_ms + LEAD_MS):%H:%M} on"
+    if missing > 0:
+        change = (
+            f"{own.sum():,} more, then {missing:,} fewer" if own.sum() else f"{missing:,} fewer"
+        )
+        title = f"{name}: {change}, down to {ratio.min():.1f} × the usual"
+    elif name == "dirty-data":
+        kinds = played["variant"].value_counts().items()
+        title = f"{name}: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds)
+    figure = theme.figure(title, below)
+    x = [_moment(bar + _BAR_MS // 2) for bar in bars]
+    figure.add_bar(x=x, y=crowd, name="the crowd", **_bars(0))
+    if own.sum():
+        figure.add_bar(x=x, y=own, name=f"labelled {name}", **_bars(5))
+    if missing > 0:
+        style = {"width": 2, "color": theme.INK, "shape": "hvh"}
+        figure.add_scatter(x=x, y=without, name="without it", mode="lines", line=style)
+    _mark(figure, start_ms + LEAD_MS, "begins", xanchor="right")
+    figure.update_layout(barmode="stack", bargap=0.08, xaxis_tickformat="%H:%M")
+    figure.update_yaxes(range=[0, 1.15 * max((crowd + own).max(), without.max())])
+    return _finish(figure, "time (UTC)", "events in 10 seconds")
+
+
+def _arms(text: str, played: pd.DataFrame) -> go.Figure:
+    """Draw reactions for 100 page views by arm, with intervals of 95 % (of a Poisson's count)."""
+    views = played[played["event_type"] == "page_view"]["variant"].value_counts()
+    if not {"A", "B"} <= set(views.index):
+        return _empty("No page was viewed in one of the arms")
+    counts = pd.crosstab(played["event_type"], played["variant"])
+    counts = counts.reindex(index=list(REACTIONS), columns=["A", "B"], fill_value=0)
+    rates, off = 100 * counts / views, 196 * counts.pow(0.5) / views
+    event = scenarios.make(text).values["event"]
+    figure = theme.figure(
+        f"100 views bring {rates['A'][event]:.1f} {event}s in arm A, {rates['B'][event]:.1f} in B",
+        f"{text}; {views['A']:,} views in A, {views['B']:,} in B; whiskers: 95 % intervals",
+    )
+    for place, arm in enumerate("AB"):
+        x = [number + 0.4 * place - 0.2 for number in range(len(REACTIONS))]
+        whiskers = {"array": off[arm], "thickness": 3, "width": 12, "color": theme.INK}
+        figure.add_bar(x=x, y=rates[arm], error_y=whiskers, name=f"arm {arm}", **_bars(place, 0.36))
+        for at, rate, top in zip(x, rates[arm], rates[arm] + off[arm], strict=True):
+            _write(figure, at, top, f"<b>{arm} {rate:.1f}</b>", yanchor="bottom")
+    figure.update_xaxes(tickvals=list(range(len(REACTIONS))), ticktext=list(REACTIONS))
+    return _finish(figure, "", "reactions to 100 page views")
+
+
+_TOP: Final = {"yref": "paper", "yanchor": "top"}
+
+
+def _bars(place: int, width: float | None = None) -> dict[str, Any]:
+    """Give bars their colour and the pattern on it, the second cue."""
+    pattern = {"shape": theme.pattern(place), "fgcolor": theme.PAPER, "fillmode": "overlay"}
+    return {"marker": {"color": theme.colour(place), "pattern": pattern}, "width": width}
+
+
+def _mark(figure: go.Figure, at_ms: float, text: str, **place: Any) -> None:
+    line = {"width": 3, "dash": "dot", "color": theme.INK}
+    figure.add_shape(x0=_moment(at_ms), x1=_moment(at_ms), y0=0, y1=1, yref="paper", line=line)
+    _write(figure, _moment(at_ms), 1.0, f" {text} ", **_TOP, **place)
+
+
+def _write(figure: go.Figure, x: Any, y: float, text: str, **place: Any) -> None:
+    figure.add_annotation(x=x, y=y, text=text, **{"showarrow": False, **place})
+
+
+def _finish(figure: go.Figure, x: str, y: str, **layout: Any) -> go.Figure:
+    """Name the axes, and put the legend into the lower corner."""
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "yref": "container", "y": 0.02}
+    legend["yanchor"] = "bottom"
+    layout = {"showlegend": True, **layout}
+    return figure.update_layout(xaxis_title=x, yaxis_title=y, legend=legend, **layout)
+
+
+def _empty(title: str) -> go.Figure:
+    """Say in the title why there is nothing to draw."""
+    figure = theme.figure(title)
+    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
+
+
+def _moment(at_ms: float) -> pd.Timestamp:
+    return pd.Timestamp(int(at_ms), unit="ms")  # without a zone, or plotly would shift it
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _times(number: float, of: float) -> str:
+    return f"{number / of:.1f} ×" if of else "many times"

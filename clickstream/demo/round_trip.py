@@ -1,0 +1,91 @@
+"""A round trip: events go to the topic and come back as documents, compared by id."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+from clickstream import consumer, producer
+from clickstream.errors import ServerError, command
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.settings import Settings
+from clickstream.simulation.simulator import Simulator
+
+_PATIENCE_S = 20.0
+_MS_AN_EVENT = 100
+"""Twice what the readers' natural rate leaves to each, so that none lies in the future."""
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """A proof that events come back as documents, with the seconds each step took."""
+
+    events: int
+    topic: str
+    acknowledged_s: float
+    """Until Kafka had acknowledged the last event."""
+    indexed_s: float
+    """From then on until the last one was searchable."""
+    compared_s: float
+
+    def __str__(self) -> str:
+        total_s = self.acknowledged_s + self.indexed_s + self.compared_s
+        return (
+            f"round trip of {self.events:,} events through topic {self.topic} in {total_s:.1f} s: "
+            f"acknowledged by Kafka {self.acknowledged_s:.2f} s, indexed {self.indexed_s:.1f} s, "
+            f"compared by id {self.compared_s:.1f} s"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+def make(settings: Settings, num_events: int) -> RoundTrip:
+    """Send events of the last minutes, index them as a group of its own, and find each by id.
+
+    Topic and index must exist. The events stay there, as any reader's do; the group is
+    deleted, or where we may not, forgotten by Kafka in its own time.
+
+    Args:
+        settings: where.
+        num_events: how many, some ten thousand at most.
+
+    Raises:
+        ServerError: an event did not come back as exactly one document, or a server did not
+            answer.
+        BulkError, ConfigError, DeliveryError, Interrupted: as `producer.send` and
+            `consumer.index_topic`.
+    """
+    own = settings.for_group(f"{settings.kafka.group_id}-trip-{uuid.uuid4().hex[:8]}")
+    client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
+    now_ms = int(time.time() * 1000)
+    start_ms = now_ms - 10_000 - _MS_AN_EVENT * num_events
+    crowd = Simulator(seed=now_ms, start_ms=start_ms, live_from_ms=start_ms)
+    sent = list(islice(crowd.events(), num_events))
+    topics.start_at_newest(own.kafka, 0)
+    try:
+        marks = [time.monotonic()]
+        producer.send(own.kafka, sent)
+        marks.append(time.monotonic())
+        consumer.index_topic(own, until_caught_up=True, patience_s=_PATIENCE_S)
+        index.refresh(client, name)
+        marks.append(time.monotonic())
+        wanted = [event.event_id for event in sent]
+        found = index.ids(client, name, among=wanted)
+        marks.append(time.monotonic())
+    finally:
+        with suppress(ServerError):  # without the right to, Kafka forgets it by itself
+            topics.delete_group(own.kafka)
+    if sorted(found) != sorted(wanted):
+        msg = (
+            f"round trip: {num_events:,} events sent, {len(found):,} documents found, "
+            f"{len(set(wanted).difference(found)):,} ids missing; see the dead letters with "
+            f"{command('dlq list')}"
+        )
+        raise ServerError(msg)
+    return RoundTrip(num_events, settings.kafka.topic, *(b - a for a, b in pairwise(marks)))

@@ -1,0 +1,141 @@
+"""A target looked at step by step: settings, names, TLS, login, rights, names of ours, a trip.
+
+Each step stands on those before it; after one that fails, the same server is not asked on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from clickstream.demo import round_trip
+from clickstream.demo.finding import Finding, asking
+from clickstream.errors import ConfigError, MissingError, command, conf_file
+from clickstream.kafka import acls, topics
+from clickstream.kafka.admin import Admin
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
+from clickstream.targets import conf_files, reachability
+from clickstream.targets.target import Target
+
+EVENTS = 10
+
+
+def steps(target: Target) -> Iterator[Finding]:
+    """Look at one thing after another; changes nothing, but for ten events of the round trip.
+
+    These stay in topic and index, as any reader's do. Never raises an error of ours: what
+    would be one is a finding.
+    """
+    known: list[Settings] = []
+    yield asking("settings", lambda: _settings(target, known))
+    if not known:
+        return
+    (settings,) = known
+    if target.is_hosted:
+        yield _secrets(target, settings)
+    kafka, found = settings.kafka, settings.opensearch
+    is_good = True
+    for chain in (
+        [
+            ("Kafka's name", lambda: reachability.kafka_names(kafka)),
+            ("Kafka's TLS", lambda: reachability.kafka_tls(kafka)),
+            ("Kafka's login", lambda: _kafka_login(kafka)),
+            ("Kafka's rights", lambda: acls.check(kafka)),
+            ("topic", lambda: topic(kafka)),
+        ],
+        [
+            ("OpenSearch's name", lambda: reachability.opensearch_name(found)),
+            ("OpenSearch's TLS", lambda: reachability.opensearch_tls(found)),
+            ("OpenSearch's login", lambda: _opensearch_login(found)),
+            ("index", lambda: documents(found)),
+        ],
+    ):
+        for finding in _until_bad(chain):
+            yield finding
+            is_good = is_good and finding.is_good
+    if is_good:
+        yield asking("round trip", lambda: _round_trip(settings))
+
+
+def _until_bad(chain: list[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
+    for subject, ask in chain:
+        finding = asking(subject, ask)
+        yield finding
+        if not finding.is_good:
+            return
+
+
+def _settings(target: Target, known: list[Settings]) -> str:
+    known.append(target.described())
+    return str(known[0])
+
+
+def _secrets(target: Target, settings: Settings) -> Finding:
+    read = conf_files.loose(target.folder, settings)
+    if read:
+        # No reason to stop: some file systems know no such rights.
+        found = f"other users of this machine can read {', '.join(map(str, read))}"
+        return Finding("secrets", True, found, conf_files.remedy(read))
+    return Finding("secrets", True, f"nobody else reads them in {target.folder}")
+
+
+def _kafka_login(settings: KafkaSettings) -> str:
+    seen = len(Admin(settings).partitions_by_topic())
+    who = settings.security.get("sasl.username")
+    by_certificate = "ssl.certificate.location" in settings.security
+    how = f"as {who}" if who else "by certificate" if by_certificate else "nobody is asked for"
+    return f"{how}, {seen} topics can be seen"
+
+
+def _opensearch_login(settings: OpenSearchSettings) -> str:
+    client = opensearch.connect(settings)
+    with opensearch.answering(client, "asking OpenSearch for its version"):
+        answer = client.info()
+    who = f"as {settings.username}" if settings.username else "without a user"
+    match answer:
+        case {"version": {"number": number}}:
+            return f"{who}, version {number}"
+    msg = f"what answers on {settings.url} is no OpenSearch; name the address of its API"
+    raise ConfigError(msg)
+
+
+def topic(settings: KafkaSettings) -> str:
+    """Describe the topic.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    found = topics.partitions(settings)
+    lag = sum(each.lag for each in found)
+    return f"{settings.topic} has {len(found)} partitions, lag {lag:,}"
+
+
+def documents(settings: OpenSearchSettings) -> str:
+    """Describe the index.
+
+    Raises:
+        ConfigError: no such index, or with another mapping.
+        ServerError: OpenSearch did not answer.
+    """
+    client = opensearch.connect(settings)
+    if not index.exists(client, settings.index):
+        # Named first, for one that is made under a mistyped name is found by nobody.
+        msg = (
+            f"there is no index {settings.index!r}; mend 'index' in "
+            f"{conf_file('opensearch.json')} where it is mistyped, or {command('consume')} makes "
+            "it, where you may"
+        )
+        raise MissingError(msg)
+    index.check_mapping(client, settings.index)
+    return f"{settings.index} has {index.count(client, settings.index):,} documents"
+
+
+def _round_trip(settings: Settings) -> str:
+    found = round_trip.make(settings, EVENTS)
+    return (
+        f"{found.events} events acknowledged by Kafka in {1000 * found.acknowledged_s:,.0f} ms "
+        "(connecting included), found by id in the index "
+        f"{found.indexed_s + found.compared_s:.1f} s later"
+    )

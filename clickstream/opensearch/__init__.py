@@ -1,0 +1,1 @@
+"""All that is asked of OpenSearch: client, index, bulk requests and what their answers mean."""

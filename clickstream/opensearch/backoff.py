@@ -1,0 +1,80 @@
+"""When a server is in trouble: one request at a time, after growing random waits.
+
+A circuit breaker for the requests of several threads. It knows nothing of what is sent.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clickstream.errors import GivenUp
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 3.0
+"""Full jitter between: the longest is what a returned server may stand unused."""
+
+_LOOK_EVERY_S = 0.05
+
+
+class Breaker:
+    """Closed, requests pass side by side; open, each goes alone, and after a wait.
+
+    Promise: from the first failure on no further request starts beside another, until one
+    has succeeded. Waits are drawn evenly between 0 and a limit that doubles with every
+    failure, up to `LONGEST_WAIT_S`.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._failures = 0
+        self._given_up = threading.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last that was heard of the server was trouble."""
+        return self._failures > 0
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Wait until a request may go, and let it be made inside the block.
+
+        Raises:
+            GivenUp: after `give_up`.
+        """
+        is_alone = self._wait_for_turn()
+        try:
+            if is_alone:
+                longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self._failures, 20))
+                self._given_up.wait(random.uniform(0, longest_s))
+            if self._given_up.is_set():
+                raise GivenUp
+            yield
+        finally:
+            if is_alone:
+                self._turn.release()
+
+    def _wait_for_turn(self) -> bool:
+        while self.is_open and not self._given_up.is_set():
+            if self._turn.acquire(timeout=_LOOK_EVERY_S):
+                return True
+        return False
+
+    def note(self, *, taken: int, rejected: int) -> None:
+        """Note what a request came to: any rejection is trouble, taking nothing is more of it."""
+        if not rejected:
+            self._failures = 0
+        elif taken:
+            self._failures = 1
+        else:
+            self._failures += 1
+
+    def give_up(self) -> None:
+        """End every wait, now and from now on."""
+        self._given_up.set()
+
+    @property
+    def given_up(self) -> threading.Event:
+        """Set by `give_up`, for those who wait for something else beside it."""
+        return self._given_up

@@ -1,0 +1,1 @@
+"""Kafka and OpenSearch on this machine, without Docker: fetched, started, found again, stopped."""

@@ -1,0 +1,329 @@
+"""The servers' files: download them once, check them, keep them in a cache for every clone.
+
+The list `servers.sha256` beside this module fixes every file: SHA-256, size in bytes, Maven
+coordinate. jgo downloads into a private staging folder, because it writes to the final path
+and only warns of a bad checksum; a file moves into the cache whole, after it was checked.
+Nothing is unpacked, resolved or looked up on the network that the list does not name.
+
+`python -m clickstream.fetch` resolves the pinned versions anew and writes the list.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from jgo.maven import Artifact, MavenContext, PythonResolver
+from platformdirs import user_cache_path
+from tqdm import tqdm
+
+from clickstream.errors import FetchError
+from clickstream.servers import manifest
+from clickstream.servers.manifest import Listed
+
+KAFKA_VERSION = "4.3.1"
+OPENSEARCH_VERSION = "3.6.0"
+
+_KAFKA = [
+    f"org.apache.kafka:kafka_2.13:jar:{KAFKA_VERSION}",
+    # Named, because an older one is nearer in the tree that jgo resolves.
+    f"org.apache.kafka:kafka-clients:jar:{KAFKA_VERSION}",
+    # Without an slf4j binding on the class path the broker dies without a word.
+    "org.apache.logging.log4j:log4j-slf4j-impl:jar:2.25.4",
+    "org.apache.logging.log4j:log4j-core:jar:2.25.4",
+]
+_OPENSEARCH = f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENSEARCH_VERSION}"
+_UNPACKED_SHA256 = "222c3fd2708be561f77552f74391a93600ac9b719139273390b76fc34a1a5d79"
+"""Of what the cache keeps of it, by `_sha256_of_folder`; an error names that of another version."""
+# Thai text segmentation, which analysis-common needs, is not in the Java we bring, and with
+# the module there no index can be made; ingest-geoip is 73 MB that nothing here uses.
+_LEFT_OUT = ("modules/analysis-common/", "modules/ingest-geoip/")
+
+_LIST = manifest.PATH
+_TRIES = 3
+_TIMEOUT_S = 30
+
+Advance = Callable[..., None]
+"""Takes note of bytes that came, and ends the work when it was interrupted."""
+
+
+@dataclass(frozen=True)
+class ServerFiles:
+    """Where the servers lie, ready to be started."""
+
+    kafka_jars: tuple[Path, ...]
+    opensearch_home: Path
+
+
+def cache_dir() -> Path:
+    """Name the folder that all clones share; `CLICKSTREAM_CACHE` moves it."""
+    named = os.environ.get("CLICKSTREAM_CACHE")
+    return Path(named).absolute() if named else user_cache_path("clickstream")
+
+
+def missing_bytes() -> int:
+    """Say how much `ensure_server_files` would download now: 0 when everything is there."""
+    return sum(each.size for each in _listed() if not _is_kept(each))
+
+
+def clear_cache() -> int:
+    """Delete the cache, servers and wheels, and give the bytes freed; 0 when there is none."""
+    freed = 0
+    for part in (_servers_dir(), cache_dir() / "wheels"):
+        freed += sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        shutil.rmtree(part, ignore_errors=True)
+    return freed
+
+
+def ensure_server_files(*, progress: bool = False) -> ServerFiles:
+    """Bring the servers' files into the cache, where they are missing.
+
+    Promise: what is in the cache is whole and checked. A download that was cut, or whose
+    checksum differs, or that was interrupted, leaves nothing there; the next call goes on
+    with what is missing. Where no marker says that everything was checked, as in a copy of
+    another cache, all files are, and damaged ones are fetched anew. Two processes may call
+    this at once.
+
+    Args:
+        progress: show a bar on stderr: what, how much, how long still.
+
+    Raises:
+        FetchError: in one line, what was being fetched, what happened, what to do.
+    """
+    if missing_bytes() or not _marker().exists():
+        try:
+            _servers_dir().mkdir(parents=True, exist_ok=True)
+            with FileLock(cache_dir() / "servers.lock"):
+                _fetch_missing(progress)
+        except OSError as error:
+            raise FetchError(_trouble_with_disk(error)) from error
+    return ServerFiles(
+        kafka_jars=tuple(
+            _servers_dir() / each.name for each in _listed() if each.coordinate != _OPENSEARCH
+        ),
+        opensearch_home=_opensearch_home(),
+    )
+
+
+def _listed() -> list[Listed]:
+    return manifest.read(_LIST)
+
+
+def _servers_dir() -> Path:
+    return cache_dir() / "servers"
+
+
+def _opensearch_home() -> Path:
+    return _servers_dir() / f"opensearch-{OPENSEARCH_VERSION}"
+
+
+def _marker() -> Path:
+    return _servers_dir() / manifest.marker(_LIST)
+
+
+def _is_kept(each: Listed) -> bool:
+    return each.is_in(_servers_dir())
+
+
+def _fetch_missing(progress: bool) -> None:
+    for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    if not _marker().exists():
+        _remove_damaged(progress)
+    missing = [each for each in _listed() if not _is_kept(each)]
+    staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
+    is_over = threading.Event()
+    pool = ThreadPoolExecutor(4)
+    with tqdm(
+        total=sum(each.size for each in missing),
+        unit="B",
+        unit_scale=True,
+        desc="servers",
+        disable=not progress,
+    ) as bar:
+
+        def advance(num_bytes: int = 0) -> None:
+            if is_over.is_set():
+                raise CancelledError
+            bar.update(num_bytes)
+
+        @contextmanager
+        def feed(filename: str, total: int) -> Iterator[Advance]:
+            bar.set_postfix_str(filename, refresh=False)
+            yield advance
+
+        resolver = PythonResolver(progress_callback=feed)
+        fetched = [pool.submit(_fetch, each, staging, resolver, advance) for each in missing]
+        try:
+            for each in fetched:
+                each.result()
+            _marker().touch()
+        except BaseException:
+            is_over.set()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            begun = [each for each in fetched if not each.cancelled()]
+            # One that hangs in the network is not waited for; the next call clears up after it.
+            if not wait(begun, timeout=1).not_done:
+                shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_damaged(progress: bool) -> None:
+    for each in filter(_is_kept, _listed()):
+        path = _servers_dir() / each.kept_as
+        if each.coordinate == _OPENSEARCH:
+            if _sha256_of_folder(path) != _UNPACKED_SHA256:
+                shutil.rmtree(path)
+        elif _sha256(path) != each.sha256:
+            path.unlink()
+        if progress and not path.exists():
+            tqdm.write(f"{path} is damaged and is fetched anew", file=sys.stderr)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of_folder(folder: Path) -> str:
+    """Hash the names of everything in a folder, and the contents of its files."""
+    lines = sorted(
+        f"{path.relative_to(folder).as_posix()} {_sha256(path) if path.is_file() else ''}\n"
+        for path in folder.rglob("*")
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advance) -> None:
+    for attempt in range(1, _TRIES + 1):
+        advance()
+        try:
+            folder = staging / f"{each.name}-{attempt}"
+            path = _artifact(each.coordinate, folder, resolver).resolve()
+            _check(each, path)
+        except OSError as error:  # requests' errors are OSErrors, too
+            if _is_about_disk(error):
+                raise
+            if attempt == _TRIES:
+                raise FetchError(_trouble_with_network(each, error)) from error
+        except (FetchError, RuntimeError, AssertionError) as error:
+            # jgo says with a RuntimeError that no repository has the file.
+            if attempt == _TRIES:
+                msg = _without_password(f"fetching {each.name}: {error}; {_where_from()}")
+                raise FetchError(msg) from error
+        else:
+            _keep(each, path, advance)
+            return
+
+
+def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
+    group, name, packaging, version = coordinate.split(":")
+    mirror = os.environ.get("CLICKSTREAM_MAVEN_MIRROR")
+    context = MavenContext(
+        resolver=resolver,
+        repo_cache=repo_cache,
+        local_repos=[],
+        remote_repos={"mirror": mirror.rstrip("/")} if mirror else None,
+        timeout=_TIMEOUT_S,
+    )
+    return context.project(group, name).at_version(version).artifact(packaging=packaging)
+
+
+def _check(each: Listed, path: Path) -> None:
+    found = _sha256(path)
+    if found != each.sha256:
+        size = path.stat().st_size
+        what = (
+            f"{size:,} of {each.size:,} bytes came"
+            if size != each.size
+            else f"its SHA-256 is {found[:12]}…, not {each.sha256[:12]}…"
+        )
+        raise FetchError(what)
+
+
+def _keep(each: Listed, path: Path, advance: Advance) -> None:
+    if each.coordinate != _OPENSEARCH:
+        os.replace(path, _servers_dir() / each.name)
+        return
+    unpacked = path.parent / "unpacked"
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            advance()
+            if not member.partition("/")[2].startswith(_LEFT_OUT):
+                archive.extract(member, unpacked)
+    (top,) = unpacked.iterdir()
+    if (found := _sha256_of_folder(top)) != _UNPACKED_SHA256:
+        msg = f"unpacking {each.name}: the SHA-256 of its files is {found}, not {_UNPACKED_SHA256}"
+        raise FetchError(msg)
+    os.replace(top, _opensearch_home())
+
+
+def _where_from() -> str:
+    mirror = _without_password(os.environ.get("CLICKSTREAM_MAVEN_MIRROR") or "none")
+    return (
+        f"try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: {mirror})"
+    )
+
+
+def _without_password(text: str) -> str:
+    """Leave the user and password of every address out."""
+    return re.sub(r"//[^/\s]*@", "//", text)
+
+
+def _is_about_disk(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+def _trouble_with_disk(error: OSError) -> str:
+    return (
+        f"keeping the servers' files in {cache_dir()}: {error.strerror or error}; free "
+        f"{sum(each.size for each in _listed()) * 3 / 1e6:,.0f} MB there or name another "
+        "folder with CLICKSTREAM_CACHE"
+    )
+
+
+def _trouble_with_network(each: Listed, error: OSError) -> str:
+    # requests names its kinds of trouble by class; the library itself stays jgo's to import.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "SSLError" in kinds:
+        why = "the certificate was not accepted; name your company's with REQUESTS_CA_BUNDLE"
+    elif "ProxyError" in kinds:
+        why = "the proxy did not let it through; set or mend HTTPS_PROXY"
+    else:
+        why = f"the download broke off ({type(error).__name__}); {_where_from()}"
+    return f"fetching {each.name}: {why}"
+
+
+def _write_list() -> None:
+    """Resolve the pinned versions with their dependencies, and write the list."""
+    with tempfile.TemporaryDirectory() as folder:
+        resolver = PythonResolver()
+        roots = [_artifact(coordinate, Path(folder), resolver) for coordinate in _KAFKA]
+        context = roots[0].context
+        wanted = [context.create_dependency(coordinate) for coordinate in _KAFKA]
+        inputs, transitive = resolver.resolve(wanted)
+        artifacts = {dependency.artifact for dependency in inputs + transitive}
+        coordinates = {f"{a.groupId}:{a.artifactId}:{a.packaging}:{a.version}" for a in artifacts}
+        lines = []
+        for coordinate in sorted(coordinates | {_OPENSEARCH}):
+            path = _artifact(coordinate, Path(folder), resolver).resolve()
+            lines.append(f"{_sha256(path)} {path.stat().st_size} {coordinate}\n")
+    _LIST.write_text("".join(lines))
+
+
+if __name__ == "__main__":
+    _write_list()

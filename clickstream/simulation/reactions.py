@@ -1,0 +1,95 @@
+"""What is done with a page that was viewed, more often than usual or less."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import ClassVar, Final
+
+from clickstream import events
+from clickstream.events import EventType
+from clickstream.simulation import personas
+from clickstream.simulation.sessions import Action, Session
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import DAY_S, Number, Scenario
+
+_LAST_PAGE_MS: Final = 900
+"""Within this a reaction is added to a view that nothing follows: the reader's next visit may
+begin a second after it."""
+
+
+def chance(persona: str, event: str, lift: float) -> float:
+    """Say which share of the views without a reaction gets one, for a lift of its rate.
+
+    Args:
+        persona: whose habits.
+        event: `like`, `comment` or `share`.
+        lift: 0.3 is by 30 %; one below 0 gives a number below 0.
+    """
+    usual = personas.reaction_rate(personas.PERSONAS[persona], event)
+    return min(1.0, lift * usual / (1 - usual)) if usual < 1 else 0.0
+
+
+def react(
+    session: Session, event: EventType, chance: float, lift: float, rng: Random
+) -> int | None:
+    """Add a reaction to the page viewed next, or take it away.
+
+    Args:
+        session: whose next action may be a view; where it is none, nothing happens.
+        event: the reaction.
+        chance: as `chance` gives it.
+        lift: below 0 the reaction is taken away from that share of the views that have it.
+        rng: draws.
+
+    Returns:
+        The place in the session's actions of what was added; None where nothing was.
+    """
+    actions, place = session.actions, session.next
+    at_ms, event_type, article, _ = actions[place]
+    if event_type != "page_view":
+        return None
+    end = place + 1
+    while end < len(actions) and actions[end][1] in events.REACTIONS:
+        end += 1
+    found = [i for i in range(place + 1, end) if actions[i][1] == event]
+    if chance > 0 and not found and rng.random() < chance:
+        left_ms = actions[end][0] if end < len(actions) else at_ms + _LAST_PAGE_MS
+        moment_ms = at_ms + int(rng.random() * (left_ms - at_ms))
+        extra: Action = (moment_ms, event, article, rng.choice(list(personas.SHARE_CHANNELS)))
+        where = place + 1 + sum(actions[i][0] <= moment_ms for i in range(place + 1, end))
+        actions.insert(where, extra)
+        return where
+    if found and rng.random() < -lift:
+        for i in reversed(found):
+            del actions[i]
+    return None
+
+
+class Mood(Scenario):
+    """Everybody reacts to what is read more, or less, often; nothing is labelled.
+
+    It is a dial, not an incident: what comes of it is the crowd's own and takes its turns.
+    """
+
+    name = "mood"
+    what = "readers like, comment and share more often than usual, or less"
+    watch = "event types: the slices of like, comment and share"
+    keys: ClassVar = {
+        "times": Number(1, 0, 10, "how often as usual: 0 is not at all"),
+        "seconds": Number(14 * DAY_S, 1, 14 * DAY_S, "until it is over"),
+    }
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Work out how often to add each reaction, by persona."""
+        super().begin(crowd, at_ms)
+        self._lift = self._number("times") - 1
+        self._chances = {
+            name: [(event, chance(name, event, self._lift)) for event in events.REACTIONS]
+            for name in personas.PERSONAS
+        }
+
+    def meet(self, session: Session) -> None:
+        """Change what is done with the page viewed next."""
+        number = self._crowd.number_of(session.user_id)
+        for event, odds in self._chances[personas.persona_of(self._crowd.seed, number)]:
+            react(session, event, odds, self._lift, self._rng)

@@ -1,0 +1,286 @@
+"""What a presenter can trigger, by name: `make("bot:per_minute=90")`, then `Stage.start`.
+
+Each follows from the crowd's seed and the moment it begins. Those that add (breaking news, bot,
+comment storm, the copies of dirty data) leave the crowd's own events as they are. Those that
+take away (device outage, logout wave) silence sessions, and an A/B test changes those of one
+arm; the readers' later sessions are the same again. What is added, or changed, carries the
+scenario's name in `scenario`; what was taken away can carry nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from copy import copy
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from typing import ClassVar, Final, cast
+
+from clickstream import events
+from clickstream.errors import ConfigError, command
+from clickstream.events import DEVICE_TYPES, Event, EventType, id_ms
+from clickstream.simulation import personas
+from clickstream.simulation.reactions import chance, react
+from clickstream.simulation.sessions import Action, Added, Session
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.surges import BreakingNews, CommentStorm
+from clickstream.simulation.traffic import DAY_S, Choice, Number, Scenario
+
+
+def make(text: str) -> Scenario:
+    """Make a scenario from `NAME` or `NAME:key=value,key=value`; what is not named has its default.
+
+    Raises:
+        ConfigError: no such scenario or key, or a value that is none; the message says what is.
+    """
+    name, _, rest = text.partition(":")
+    kind = SCENARIOS.get(name)
+    if kind is None:
+        there = ", ".join(SCENARIOS)
+        msg = f"scenario {name!r}: there is {there}; {command('scenarios')} tells what they do"
+        raise ConfigError(msg)
+    values: dict[str, str | float] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or key in values:
+            msg = f"scenario {text!r}: {part!r} is to be key=value, each key once"
+            raise ConfigError(msg)
+        values[key] = value
+    return kind(**values)
+
+
+def make_all(texts: Iterable[str]) -> list[Scenario]:
+    """Make several that play at once, each of another name.
+
+    Raises:
+        ConfigError: one is named twice; or as `make`.
+    """
+    plays = [make(text) for text in texts]
+    for place, play in enumerate(plays):
+        if play.name in [earlier.name for earlier in plays[:place]]:
+            msg = f"scenario {play.name!r} is named twice; once is enough, with all its keys"
+            raise ConfigError(msg)
+    return plays
+
+
+class Bot(Scenario):
+    """One user who reads as fast and as evenly as no human does."""
+
+    name = "bot"
+    what = "one user opens page after page at an even pace, day and night"
+    watch = "top users: reader-bot takes the lead; its gaps are all alike"
+    keys: ClassVar = {
+        "per_minute": Number(120, 60, 6_000, "actions a minute"),
+        "seconds": Number(120, 1, DAY_S, "until it is over"),
+    }
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Log in at once."""
+        super().begin(crowd, at_ms)
+        self._next_ms = at_ms
+
+    def added(self, until_ms: float) -> list[Event]:
+        """Give its events; it logs in anew now and then."""
+        while self._next_ms <= until_ms:
+            self._log_in()
+        return super().added(until_ms)
+
+    def _log_in(self) -> None:
+        articles = [article for _, section, _ in self._crowd.shelf() for article in section]
+        actions: list[Action] = [(self._next_ms, "login", None, None)]
+        at_ms, gap_ms = float(self._next_ms), 60_000 / self._number("per_minute")
+        for _ in range(_BOT_PAGES):
+            at_ms += gap_ms * self._rng.uniform(0.97, 1.03)
+            actions.append((int(at_ms), "page_view", self._rng.choice(articles), "internal"))
+        self._next_ms = int(at_ms + gap_ms)
+        bits = f"{self._rng.getrandbits(60):015x}"
+        session = Session("desktop", actions, f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}")
+        self._name(session, "reader-bot")
+        self._add(session)
+
+
+_BOT_PAGES: Final = 500
+"""In a session: far below the 4,096 events that an event's id has room for."""
+
+
+class DeviceOutage(Scenario):
+    """The app of one kind of device is down."""
+
+    name, waits_s = "device-outage", 10.0
+    what = "the crowd falls silent on one kind of device; who was on it has to come again"
+    watch = "volume falls by the device's share; device × category: its row stands still"
+    keys: ClassVar = {
+        "device": Choice("mobile", DEVICE_TYPES, "which kind"),
+        "seconds": Number(60, 1, DAY_S, "until it is over"),
+    }
+
+    def meet(self, session: Session) -> None:
+        """Silence it, if it is on that device, to its end."""
+        if session.device_type == self.values["device"]:
+            session.is_silent = True
+
+
+class LogoutWave(Scenario):
+    """Everybody is logged out."""
+
+    name, waits_s = "logout-wave", 10.0
+    what = "open sessions are logged out within seconds, as by a bad deployment"
+    watch = "event types: a burst of logout; volume falls, and recovers as readers come again"
+    keys: ClassVar = {
+        "share": Number(1, 0.01, 1, "of the open sessions"),
+        "seconds": Number(5, 1, 60, "within which they are logged out"),
+    }
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Silence the sessions, and give each its logout."""
+        super().begin(crowd, at_ms)
+        self._leaving: set[str] = set()
+        self._arriving: list[Event] = []
+        for session in crowd.open_sessions():
+            is_in = session.next > 0 and session.actions[session.next - 1][1] != "register"
+            if session.is_silent or not is_in or self._rng.random() >= self._number("share"):
+                continue
+            session.is_silent = True
+            moment_ms = at_ms + int(self._rng.random() * 1000 * self._number("seconds"))
+            leaving = copy(session)
+            leaving.actions = [*session.actions[: session.next], (moment_ms, "logout", None, None)]
+            leaving.is_silent = False
+            self._leaving.add(session.user_id)
+            self._add(leaving)
+
+    def keeps(self, event: Event) -> bool:
+        """Let nobody come again before he is out: his logout is brought forward."""
+        if event.session_seq > 0 or event.user_id not in self._leaving:
+            return False
+        now_ms = id_ms(event.event_id)
+        for place, (at_ms, number, session) in enumerate(self._visits):
+            if session.user_id == event.user_id and at_ms > now_ms:
+                self._visits[place] = (now_ms, number, session)
+                heapify(self._visits)
+                self._arriving.append(event)
+                return True
+        return False
+
+    def added(self, until_ms: float) -> list[Event]:
+        """Give the logouts, and after them who came again meanwhile."""
+        arriving, self._arriving = self._arriving, []
+        return super().added(until_ms) + arriving
+
+    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+        """Log out at once whoever is left."""
+        late = [(min(at_ms, due_ms), number, session) for due_ms, number, session in self._visits]
+        self._visits = sorted(late)
+        return self.added(math.inf)
+
+
+class ABTest(Scenario):
+    """Half of the readers get another page, and react to it more, or less, often."""
+
+    name = "ab-test"
+    what = "every reader is in arm A or B for good; B reacts more often by the lift"
+    watch = "ab-test: reactions in 100 page views, by arm; a lift of 1 stands out soonest"
+    keys: ClassVar = {
+        "lift": Number(0.3, -1, 5, "how much more often in B: 0.3 is by 30 %, 0 not at all"),
+        "event": Choice("like", events.REACTIONS, "what is done more often"),
+        "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
+    }
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Work out how often to add a reaction, by persona."""
+        super().begin(crowd, at_ms)
+        self._event = cast("EventType", self.values["event"])
+        lift = self._number("lift")
+        self._chances = {name: chance(name, self._event, lift) for name in personas.PERSONAS}
+        self._arm = lru_cache(maxsize=100_000)(self._arm_of)
+
+    def _arm_of(self, user_id: str) -> tuple[str, float]:
+        digest = hashlib.blake2b(f"{self._crowd.seed}/{user_id}".encode(), digest_size=1).digest()
+        if digest[0] % 2:
+            return "A", 0.0
+        number = self._crowd.number_of(user_id)
+        return "B", self._chances[personas.persona_of(self._crowd.seed, number)]
+
+    def meet(self, session: Session) -> None:
+        """Label it; in arm B, change what is done with the page viewed next."""
+        arm, odds = self._arm(session.user_id)
+        session.label = (self.name, arm)
+        if not odds:
+            return
+        place = react(session, self._event, odds, self._number("lift"), self._rng)
+        if place is not None:
+            extra = Added(session.actions[place])
+            extra.label = (self.name, arm)
+            session.actions[place] = extra
+
+    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+        """Take the labels off, but for those of reactions that are still to come."""
+        for session in crowd.open_sessions():
+            session.label = None
+        return []
+
+
+class DirtyData(Scenario):
+    """Messages as bad as in real life."""
+
+    name = "dirty-data"
+    what = "some events come late, some twice, and some broken copies come beside them"
+    watch = "dead letters; duplicates are never stored twice; malformed=0.05 stops the consumer"
+    keys: ClassVar = {
+        "late": Number(0.05, 0, 1, "share of events held back"),
+        "duplicate": Number(0.05, 0, 1, "share of events sent twice"),
+        "malformed": Number(0.01, 0, 1, "share of events beside which a broken copy is sent"),
+        "delay": Number(5, 0.1, 3_600, "seconds that late events are held back"),
+        "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
+    }
+
+    def __init__(self, **values: str | float) -> None:
+        dials = ("late", "duplicate", "malformed")
+        if any(dial in values for dial in dials):  # who turns one leaves the others at nothing
+            values = {"late": 0.0, "duplicate": 0.0, "malformed": 0.0, **values}
+        super().__init__(**values)
+        self._held: list[tuple[int, int, Event]] = []
+        self._num_held = 0
+
+    def keeps(self, event: Event) -> bool:
+        """Hold it back, or send a copy a moment later, as the dials say."""
+        at_ms, chance = id_ms(event.event_id), self._rng.random
+        if chance() < self._number("duplicate"):
+            self._hold(at_ms + 1_000, copy(event), "duplicate")
+        if chance() < self._number("malformed"):
+            broken = copy(event)
+            broken.event_id = f"{event.event_id[:14]}{self._rng.getrandbits(88):022x}"
+            field, value = self._rng.choice(_BROKEN)
+            setattr(broken, field, value)
+            self._hold(at_ms + 1_000, broken, "malformed")
+        if chance() < self._number("late"):
+            self._hold(at_ms + int(1000 * self._number("delay")), event, "late")
+            return True
+        return False
+
+    def _hold(self, until_ms: int, event: Event, variant: str) -> None:
+        event.scenario, event.variant = self.name, variant
+        self._num_held += 1
+        heappush(self._held, (until_ms, self._num_held, event))
+
+    def added(self, until_ms: float) -> list[Event]:
+        """Give what has been held back long enough."""
+        events = []
+        while self._held and self._held[0][0] <= until_ms:
+            events.append(heappop(self._held)[2])
+        return events
+
+    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+        """Give all that is held: nothing is lost."""
+        return self.added(math.inf)
+
+
+_BROKEN: Final = (
+    ("timestamp", "today"), ("device_type", "fridge"), ("session_seq", "3rd"), ("session_id", 7),
+)  # fmt: skip
+"""What the typed check of the consumer refuses; the key of the message stays a reader."""
+
+SCENARIOS: Final[dict[str, type[Scenario]]] = {
+    kind.name: kind
+    for kind in (BreakingNews, Bot, ABTest, DeviceOutage, CommentStorm, LogoutWave, DirtyData)
+}

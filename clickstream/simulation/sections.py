@@ -1,0 +1,108 @@
+"""The sections of the site as data: how much each publishes, and what its headlines say.
+
+A section is a category of articles. A new one is a word in `events.Category` and an entry here;
+mapping, readers and charts follow. `articles.py` checks the entries and publishes from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section; its headlines are drawn in three parts, each by itself."""
+
+    weight: float
+    """How much it publishes, relative to the others; readers read by it, each to his taste."""
+    pattern: str
+    """A headline of `{subject}`, `{action}` and `{place}`."""
+    subjects: tuple[str, ...]
+    """All of them one, or all of them many; the actions' verbs agree with that."""
+    actions: tuple[str, ...]
+
+
+SECTIONS: Final[dict[str, Section]] = {
+    "politics": Section(
+        weight=0.25,
+        pattern="{subject} {action} in {place}",
+        subjects=(
+            "Council", "Mayor", "Opposition", "Finance minister", "Youth parliament", "Coalition",
+            "Transport committee", "Regional court", "Farmers' party", "Border agency",
+            "Housing board", "Electoral office",
+        ),
+        actions=(
+            "backs new tram line", "delays budget vote", "calls early election",
+            "rejects harbour tax", "promises cheaper rents", "loses key debate",
+            "opens inquiry", "signs water treaty", "wins recount", "drops parking plan",
+            "faces tough questions", "unveils school reform",
+        ),
+    ),
+    "tech": Section(
+        weight=0.16,
+        pattern="{subject} {action} in {place}",
+        subjects=(
+            "Chip maker", "Robot start-up", "Battery lab", "Open-source team", "Drone firm",
+            "Satellite crew", "Game studio", "Cloud provider", "Phone repair shop",
+            "Quantum group", "Self-driving bus", "Data centre",
+        ),
+        actions=(
+            "doubles its speed", "recalls first model", "hires a thousand", "goes solar",
+            "fixes old bug", "beats delivery record", "shares its blueprints",
+            "survives power cut", "learns local dialect", "opens test track",
+            "halves its prices", "passes safety check",
+        ),
+    ),
+    "sports": Section(
+        weight=0.22,
+        pattern="{place} {subject} {action}",
+        subjects=(
+            "rowers", "strikers", "goalkeepers", "cyclists", "hockey players", "sprinters",
+            "rugby women", "swimmers", "chess players", "climbers", "marathon runners", "fencers",
+        ),
+        actions=(
+            "reach the final", "stun the champions", "win in extra time",
+            "miss out by a second", "break a ten-year record", "return after injury",
+            "draw in the rain", "sign for three seasons", "protest the result",
+            "fight back from two down", "lead at half-way", "train at dawn",
+        ),
+    ),
+    "health": Section(
+        weight=0.14,
+        pattern="{subject} {action}, {place} study finds",
+        subjects=(
+            "Short walks", "Afternoon naps", "Cold showers", "Rye sandwiches", "Choir evenings",
+            "Screen-free days", "Garden hours", "School breakfasts", "Early nights",
+            "Steep stairs", "Herbal teas", "Quiet wards",
+        ),
+        actions=(
+            "lower blood pressure", "help memory", "improve sleep", "ease back pain",
+            "cut stress", "strengthen bones", "lift the mood", "speed recovery",
+            "matter more than thought", "help older hearts", "change appetite",
+            "protect the lungs",
+        ),
+    ),
+    "entertainment": Section(
+        weight=0.23,
+        pattern="{subject} {action} at {place} festival",
+        subjects=(
+            "Silent film", "Brass band", "Puppet opera", "Debut novel", "Street magician",
+            "Comedy duo", "Animated short", "Folk singer", "Dance troupe", "Cult series",
+            "Radio play", "Lost recording",
+        ),
+        actions=(
+            "wins top prize", "sells out", "divides critics", "returns after a decade",
+            "surprises everyone", "gets standing ovation", "breaks the fourth wall",
+            "premieres in the rain", "finds a new ending", "tours by bicycle",
+            "moves to tears", "steals the show",
+        ),
+    ),
+}  # fmt: skip
+"""By category, in the order in which charts show them."""
+
+PLACES: Final = (
+    "Almere Point", "Brackwater", "Castle Orrin", "Dunmarsh", "Eastholm", "Fennick", "Glenmoor",
+    "Harrow Quay", "Inverlee", "Juniper Falls", "Kestrel Bay", "Larkfield", "Merrow", "Northgate",
+    "Oldbridge", "Pinehaven",
+)  # fmt: skip

@@ -1,0 +1,238 @@
+"""Draws one visit of one reader, whole: what is done, when, and about which article.
+
+A session knows its next event only through its own list, so what is illegal (a like of an
+unread article, anything after a logout) cannot be drawn. When visits begin, and how they
+merge into one stream, is `simulator.py`'s.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable
+from functools import cache
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+from clickstream import events
+from clickstream.events import DEVICE_TYPES, DeviceType, Event, EventType
+from clickstream.simulation import personas
+from clickstream.simulation.articles import DAY_MS, HOUR_MS, TABLE_MS, Article, Shelf
+
+_THURSDAY: Final = 3  # the weekday of 1 January 1970
+_MOST_TURNS: Final = 400
+"""A session ends here at the latest; the rows make one of 100 a rarity."""
+
+Action = tuple[int, EventType, Article | None, str | None]
+"""Simulated time, what, on which article, and the referrer or the channel."""
+
+
+class Added(tuple):  # type: ignore[type-arg]
+    """An `Action` that a scene put among a session's own, with the label of its event."""
+
+    label: tuple[str, str | None]
+
+
+class Session:
+    """An open session: who, where, and what is still to come."""
+
+    __slots__ = (
+        "actions", "device_type", "id_suffix", "is_silent", "label", "next", "session_id",
+        "user_id",
+    )  # fmt: skip
+
+    def __init__(self, device_type: DeviceType, actions: list[Action], id_suffix: str) -> None:
+        self.device_type = device_type
+        self.actions = actions
+        self.id_suffix = id_suffix
+        self.next = 0
+        """The place in `actions`, and so the `session_seq`, of the next event."""
+        self.user_id = self.session_id = ""
+        self.label: tuple[str, str | None] | None = None
+        """`scenario` and `variant` of its events from now on."""
+        self.is_silent = False
+        """Whether what is still to come is never seen."""
+
+    def step(self, event_id: str, timestamp: str) -> Event:
+        """Make the next event, and step on.
+
+        Args:
+            event_id: its beginning; the session and the number in it are added.
+            timestamp: event time.
+        """
+        seq = self.next
+        self.next = seq + 1
+        action = self.actions[seq]
+        _, event_type, article, detail = action
+        event_id = f"{event_id}{self.id_suffix}{_SEQ[seq]}"
+        event = Event(
+            event_id=event_id,
+            event_type=event_type,
+            timestamp=timestamp,
+            user_id=self.user_id,
+            session_id=self.session_id,
+            session_seq=seq,
+            device_type=self.device_type,
+        )
+        if article is not None:
+            event.article_id = article.article_id
+            event.article_category = article.category
+            event.article_title = article.title
+            event.article_published_at = article.published_at
+            if event_type == "page_view":
+                event.referrer_type = detail  # type: ignore[assignment]
+            elif event_type == "share":
+                event.share_channel = detail
+        if self.label is not None:
+            event.scenario, event.variant = self.label
+        elif type(action) is Added:
+            event.scenario, event.variant = action.label
+        return event
+
+
+class Habits:
+    """A persona's habits, worked out for drawing."""
+
+    def __init__(self, persona: personas.Persona) -> None:
+        self.rows = {
+            event_type: (list(accumulate(row.values())), list(row))
+            for event_type, row in persona.rows.items()
+        }
+        tastes = personas.tastes_of(persona)
+        stay = personas.STAY_IN_SECTION
+        # By the section just read; the last one is for a session's first view.
+        self.sections = [
+            *(
+                personas.cumulative(
+                    [stay * (i == section) + (1 - stay) * taste for i, taste in enumerate(tastes)]
+                )
+                for section in range(len(tastes))
+            ),
+            personas.cumulative(tastes),
+        ]
+        # By weekend, then by evening.
+        self.devices = [
+            [
+                personas.cumulative(
+                    [
+                        persona.devices[device]
+                        * (personas.WEEKEND[device] if is_weekend else 1)
+                        * (personas.EVENING[device] if is_evening else 1)
+                        for device in DEVICE_TYPES
+                    ]
+                )
+                for is_evening in (False, True)
+            ]
+            for is_weekend in (False, True)
+        ]
+        self.expected_events = personas.expected_events(persona)
+        # Views per session are a share of its events; a mean view is read a little over
+        # a minute.
+        self.expected_ms = 0.85 * self.expected_events * 72_000
+
+
+@cache
+def habits_of(persona: str) -> Habits:
+    """Work out a persona's habits, once."""
+    return Habits(personas.PERSONAS[persona])
+
+
+def draw(
+    start_ms: int,
+    habits: Habits,
+    rng: Random,
+    shelf_at: Callable[[int], Shelf],
+    *,
+    registers: bool,
+) -> Session:
+    """Draw a whole visit, from the login to the last thing done.
+
+    Args:
+        start_ms: simulated time of its first event.
+        habits: of the reader's persona.
+        rng: the chance of this visit alone.
+        shelf_at: gives what can be read in a table of popularity (`newsroom.TABLE_MS`).
+        registers: a new reader's first visit opens with `register`.
+    """
+    chance = rng.random
+    hour, day = start_ms // HOUR_MS % 24, (start_ms // DAY_MS + _THURSDAY) % 7
+    device = bisect(habits.devices[day >= 5][19 <= hour < 23], chance())
+    actions: list[Action] = []
+    at_ms = start_ms
+    if registers:
+        actions.append((start_ms, "register", None, None))
+        at_ms += 2_000 + int(20_000 * chance())
+    actions.append((at_ms, "login", None, None))
+    at_ms += 800 + int(5_000 * chance())
+    event_type: EventType = "login"
+    first = section = table = -1
+    shelf: Shelf = []
+    article: Article | None = None
+    turn_ms = at_ms  # when the page now read is left
+    reactions: list[tuple[EventType, str | None]] = []
+    rows, sections = habits.rows, habits.sections
+    for _ in range(_MOST_TURNS):
+        chances, names = rows[event_type]
+        choice = bisect(chances, chance())
+        if choice == len(names):
+            break  # left without a word
+        event_type = names[choice]
+        if event_type in _REACTIONS:
+            channel = None
+            if event_type == "share":
+                channel = _CHANNELS[bisect(_CHANNEL_CHANCES, chance())]
+            reactions.append((event_type, channel))
+            continue
+        if reactions:
+            actions += _spread(reactions, article, at_ms, turn_ms, rng)
+            reactions = []
+        at_ms = turn_ms
+        if event_type == "logout":
+            actions.append((at_ms, "logout", None, None))
+            break
+        if section == first or chance() < _OUTSIDE_AGAIN:
+            referrer = _REFERRERS[bisect(_REFERRER_CHANCES, chance())]
+        else:
+            referrer = "internal"
+        section = bisect(sections[section], chance())
+        if at_ms // TABLE_MS != table:
+            table = at_ms // TABLE_MS
+            shelf = shelf_at(table)
+        cumulative, articles, total = shelf[section]
+        choice = bisect(cumulative, chance() * total)
+        while articles[choice] is article and len(articles) > 1:  # just read: draw again
+            choice = bisect(cumulative, chance() * total)
+        article = articles[choice]
+        actions.append((at_ms, "page_view", article, referrer))
+        turn_ms = at_ms + _READING_MS[int(chance() * _NUM_READING)]
+    if reactions:
+        actions += _spread(reactions, article, at_ms, turn_ms, rng)
+    bits = f"{rng.getrandbits(60):015x}"
+    suffix = f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}"
+    return Session(DEVICE_TYPES[device], actions, suffix)
+
+
+def _spread(
+    reactions: list[tuple[EventType, str | None]],
+    article: Article | None,
+    from_ms: int,
+    to_ms: int,
+    rng: Random,
+) -> list[Action]:
+    """Give what a reader did to an article its moments within the time of reading it."""
+    moments = sorted(from_ms + int((to_ms - from_ms) * rng.random()) for _ in reactions)
+    return [
+        (moment, reaction, article, detail)
+        for moment, (reaction, detail) in zip(moments, reactions, strict=True)
+    ]
+
+
+_SEQ: Final = [f"{number:03x}" for number in range(1 << 12)]
+_REACTIONS: Final = frozenset(events.REACTIONS)
+_READING_MS: Final = personas.READING_MS
+_NUM_READING: Final = len(personas.READING_MS)
+_OUTSIDE_AGAIN: Final = personas.OUTSIDE_AGAIN
+_REFERRERS: Final = list(personas.REFERRERS)
+_REFERRER_CHANCES: Final = personas.cumulative(list(personas.REFERRERS.values()))
+_CHANNELS: Final = list(personas.SHARE_CHANNELS)
+_CHANNEL_CHANCES: Final = personas.cumulative(list(personas.SHARE_CHANNELS.values()))

@@ -1,0 +1,337 @@
+"""Walks readers over the site: a stream of events in the order of their time.
+
+Same seed and start, same events, in any process. Nothing here sleeps, reads a clock or does
+I/O: who wants live traffic says what time it is, event by event (`Simulator.take`).
+
+A visit is drawn whole when it begins (`sessions.py`), from a stream of chance that belongs to
+this reader's visit alone, so nobody's doings change anybody else's. One heap over the readers,
+by everybody's next event, merges the visits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import pairwise
+from random import Random
+from typing import Final, Protocol
+
+from clickstream.errors import ConfigError
+from clickstream.events import Event, format_timestamp
+from clickstream.simulation import personas as habits
+from clickstream.simulation.articles import DAY_MS, MINUTE_MS, TABLE_MS, Newsroom, Shelf
+from clickstream.simulation.sessions import Added, Session, draw, habits_of
+
+# When, who and the how-manieth visit in one number, which is compared faster than three.
+_VISIT_BITS: Final = 24
+_WHO_BITS: Final = 56
+_VISIT: Final = (1 << _VISIT_BITS) - 1
+_WHO: Final = (1 << _WHO_BITS) - 1
+_SLOT_MS: Final = 5 * 60_000
+_PEAK: Final = max(habits.CURVE)
+_CURVE: Final = [
+    (now + (then - now) * minute / 60) / _PEAK
+    for now, then in pairwise([*habits.CURVE, habits.CURVE[0]])
+    for minute in range(60)
+]
+"""The shape of the day by minute, linear between the hours, 1 at its peak."""
+_CROWDED: Final = sum(share**2 for share in _CURVE) * len(_CURVE) / sum(_CURVE) ** 2
+"""How much likelier than at any minute it is that a visit would begin during a visit: who is
+on the site cannot come to it, and that is mostly so when most come."""
+_NEVER: Final = 1 << 62
+_SEAM_MS: Final = 3_600_000
+"""How long before it goes live a day's shape begins to fade, so that there is no cliff."""
+
+
+def crowd_for(rate: float) -> int:
+    """Say how many readers make `rate` events a second, on average over days."""
+    return max(1, round(rate / _rate_per_reader()))
+
+
+class Scene(Protocol):
+    """The hook: what may change a session's doings; see `traffic.py`."""
+
+    def meet(self, session: Session) -> None:
+        """Look at a session before its next event: label it, silence it, change what follows."""
+
+
+class Simulator:
+    """A crowd of readers from a start on, one event after the other.
+
+    Args:
+        seed: chooses readers, articles and everything that happens.
+        start_ms: where the simulated clock starts (ms since 1970).
+        readers: size of the crowd; by default as many as make 20 events a second.
+        live_from_ms: from this simulated moment on the day has no shape, so that the
+            rate is the crowd's natural one; sessions open then go on. In the hour before,
+            the day loses its shape little by little. Never by default.
+
+    Raises:
+        ConfigError: a start before 1970, or a crowd of nobody.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        start_ms: int,
+        readers: int | None = None,
+        live_from_ms: int | None = None,
+    ) -> None:
+        if start_ms < 0:
+            msg = f"simulating from {start_ms} ms: before 1970; start later"
+            raise ConfigError(msg)
+        if readers is not None and readers < 1:
+            msg = f"simulating {readers} readers: it takes at least one"
+            raise ConfigError(msg)
+        self.start_ms = start_ms
+        self.live_from_ms = _NEVER if live_from_ms is None else live_from_ms
+        self.seed = seed
+        self._key = (seed << 48 | start_ms) << _WHO_BITS  # then who: a visit's own chance
+        self.readers = crowd_for(20.0) if readers is None else readers
+        self._rng = Random()
+        self._reseed = super(Random, self._rng).seed  # without the checks of any type
+        self._newsroom = Newsroom(seed=seed, start_ms=start_ms)
+        # Sessions look hours ahead at the most, and what is forgotten is worked out again.
+        self._shelf = lru_cache(maxsize=128)(self._newsroom.shelf)
+        self._sessions: dict[int, Session] = {}
+        # Everybody's next event, open sessions' and those that begin visits. The heap knows
+        # of visits that begin before `_filled_ms`, lists by slots of time of later ones:
+        # most lie hours ahead, and a heap of all is slow.
+        self._heap: list[int] = []
+        self._filled_ms = start_ms - start_ms % _SLOT_MS
+        self._later: dict[int, list[int]] = {}
+        personas = [habits.persona_of(seed, n) for n in range(self.readers)]
+        visits_per_day = [habits.visits_per_day(seed, n) for n in range(self.readers)]
+        self._habits = [habits_of(persona) for persona in personas]
+        self._cycles_ms = [DAY_MS / visits for visits in visits_per_day]
+        self._newcomer_gap_ms = DAY_MS / (sum(visits_per_day) * habits.NEWCOMERS_PER_VISIT)
+        for n, cycle_ms in enumerate(self._cycles_ms):
+            self._reseed(self._key | n << _VISIT_BITS)
+            first_ms = self._open_hour(start_ms, cycle_ms, self._rng)
+            self._plan(first_ms, (n << _VISIT_BITS) + 1)
+        # Newcomers stand in line as one, numbered as the crowd's next reader.
+        self._newcomer = self.readers << _VISIT_BITS
+        self._newcomers = 0
+        rng = Random(self._key | self._newcomer)
+        self._plan(self._open_hour(start_ms, self._newcomer_gap_ms, rng), self._newcomer)
+        self.natural_rate = (
+            sum(
+                visits * visit.expected_events
+                for visits, visit in zip(visits_per_day, self._habits, strict=True)
+            )
+            * (1 + habits.NEWCOMER_SHARE)
+            / 86_400
+        )
+        """Events a second that the crowd makes where the day has no shape, on average."""
+        self._turned_away: set[int] = set()
+        self.scenes: list[Scene] = []
+        """What looks at every session before its next event; the stage's to change."""
+        self.took_added = False
+        """Whether the last event taken, while there are scenes, is one that they put there."""
+        self._stamp_ms: int | None = None
+        self._now_ms = start_ms
+        self._walk = self._merge()
+
+    def peek_ms(self) -> int:
+        """Say when the next event happens, in simulated time."""
+        self._fill()
+        return self._heap[0] >> _WHO_BITS
+
+    def take(self, at_ms: int | None = None) -> Event | None:
+        """Give the next event, and step on; None is one that a scene has silenced.
+
+        Args:
+            at_ms: event time to stamp it with, in place of the simulated one. From the
+                first stamped event on, one monotone map, linear between two events, turns
+                simulated into event time, for articles' publication, too. An event time
+                before the last one is raised to it.
+        """
+        self._stamp_ms = at_ms
+        return next(self._walk)
+
+    def events(self, *, until_ms: int | None = None) -> Iterator[Event]:
+        """Give event after event, as fast as they are taken.
+
+        Args:
+            until_ms: stop before the first event of this simulated time (ms since 1970).
+        """
+        return filter(None, self._walk if until_ms is None else self._walk_until(until_ms))
+
+    def _walk_until(self, until_ms: int) -> Iterator[Event | None]:
+        while self.peek_ms() < until_ms:
+            yield next(self._walk)
+
+    def number_of(self, user_id: str) -> int:
+        """Give the number of one of the crowd's readers; newcomers' follow on the crowd's own."""
+        place, _, newcomer = user_id.removeprefix("reader-").partition("-")
+        return self.readers + int(newcomer) if newcomer else int(place)
+
+    def open_sessions(self) -> list[Session]:
+        """Give the sessions that have begun and not ended."""
+        return list(self._sessions.values())
+
+    def shelf(self) -> Shelf:
+        """Give what can be read at the moment of the last event."""
+        return self._shelf(self._now_ms // TABLE_MS)
+
+    def _merge(self) -> Iterator[Event | None]:
+        """Give everybody's events in the order of their time; None for a silent session's.
+
+        A generator, for what lives from one event to the next is then local, and fast.
+        """
+        heap, sessions, scenes = self._heap, self._sessions, self.scenes
+        last_ms = last_at_ms = self.start_ms  # the last event, simulated and as stamped
+        filled = -1
+        # What the texts of a minute, and of 2^16 ms, have in common is formatted once.
+        minute_ms = block_ms = 0
+        minute_text = block_text = ""
+        while True:
+            if not heap or heap[0] >= filled:
+                filled = self._fill()
+            now_ms, who = heap[0] >> _WHO_BITS, heap[0] & _WHO
+            if who in sessions:
+                session = sessions[who]
+            elif who == self._newcomer:
+                self._admit(now_ms)
+                continue
+            else:
+                session = self._begin(now_ms, who)
+            at_ms = now_ms
+            if self._stamp_ms is not None:
+                at_ms, self._stamp_ms = self._stamp_ms, None
+            if at_ms < last_at_ms:  # noqa: PLR1730 - max() would take 2 % of the time
+                at_ms = last_at_ms
+            if at_ms != now_ms:
+                self._stamp_articles(last_ms, now_ms, last_at_ms, at_ms)
+            last_ms, last_at_ms = now_ms, at_ms
+
+            self._now_ms = now_ms
+            if scenes:
+                for scene in scenes:
+                    scene.meet(session)
+                self.took_added = type(session.actions[session.next]) is Added
+            if at_ms - minute_ms >= MINUTE_MS:
+                minute_ms, minute_text = at_ms - at_ms % MINUTE_MS, format_timestamp(at_ms)[:17]
+            if at_ms - block_ms >= 1 << 16:
+                block_ms, block_text = at_ms & ~0xFFFF, f"{at_ms >> 16:08x}-"
+            event = session.step(
+                block_text + _HEX[at_ms - block_ms], minute_text + _MILLISECONDS[at_ms - minute_ms]
+            )
+            if session.next < len(session.actions):
+                heapreplace(heap, session.actions[session.next][0] << _WHO_BITS | who)
+            else:
+                heappop(heap)
+                del sessions[who]
+            if not session.is_silent:
+                yield event
+                continue
+            if event.event_type == "register":
+                self._turned_away.add(who >> _VISIT_BITS)
+            yield None
+
+    def _plan(self, at_ms: int, who: int) -> None:
+        entry = at_ms << _WHO_BITS | who
+        if at_ms < self._filled_ms:
+            heappush(self._heap, entry)
+        else:
+            self._later.setdefault(at_ms // _SLOT_MS, []).append(entry)
+
+    def _fill(self) -> int:
+        """Bring in all the visits that may begin before the heap's first entry.
+
+        Returns:
+            The least entry that would need more to be brought in.
+        """
+        while not self._heap or self._heap[0] >= self._filled_ms << _WHO_BITS:
+            slot = min(self._later)
+            self._filled_ms = (slot + 1) * _SLOT_MS
+            self._heap += self._later.pop(slot)
+            heapify(self._heap)
+        return self._filled_ms << _WHO_BITS
+
+    def _admit(self, at_ms: int) -> None:
+        """Let one newcomer in: give him a number of his own, and plan for the next."""
+        self._newcomers += 1
+        who = self._newcomer + (self._newcomers << _VISIT_BITS)
+        heapreplace(self._heap, at_ms << _WHO_BITS | who + 1)
+        rng = Random(self._key | who)
+        self._plan(self._open_hour(at_ms, self._newcomer_gap_ms, rng), self._newcomer)
+
+    def _begin(self, start_ms: int, who: int) -> Session:
+        """Draw the visit of this number, and plan the reader's next."""
+        number, rng = who >> _VISIT_BITS, self._rng
+        self._reseed(self._key | who)
+        if number < self.readers:
+            persona, cycle_ms = self._habits[number], self._cycles_ms[number]
+            session = draw(start_ms, persona, rng, self._shelf, registers=False)
+            session.user_id = f"reader-{number:04d}"
+        else:
+            persona = habits_of(habits.persona_of(self.seed, number))
+            cycle_ms = DAY_MS / habits.visits_per_day(self.seed, number)
+            is_first = who & _VISIT == 1
+            session = draw(start_ms, persona, rng, self._shelf, registers=is_first)
+            # Who could not register is no reader.
+            session.is_silent = number in self._turned_away
+            # Starts differ, so nobody registers twice in two runs into one topic.
+            session.user_id = f"reader-{base36(self.start_ms // 1000)}-{number - self.readers}"
+        # By simulated time, in which no two visits of a reader begin at once.
+        session.session_id = f"{session.user_id[7:]}-{start_ms:x}"
+        if number < self.readers or rng.random() < habits.STAY_SHARE:
+            end_ms = session.actions[-1][0]
+            stay_ms = persona.expected_ms * (_CROWDED if end_ms < self.live_from_ms else 1.0)
+            gap_ms = max(60_000.0, cycle_ms - stay_ms)
+            # A second at least: a reader has one session at a time.
+            self._plan(self._open_hour(end_ms + 1_000, gap_ms, rng), who + 1)
+        self._sessions[who] = session
+        return session
+
+    def _open_hour(self, after_ms: int, mean_gap_ms: float, rng: Random) -> int:
+        """Draw the next visit: a Poisson process, thinned by the shape of the day.
+
+        Source: Lewis and Shedler 1979, thinning.
+        """
+        at_ms, gap_ms = float(after_ms), mean_gap_ms / _PEAK
+        while True:
+            at_ms -= math.log(1.0 - rng.random()) * gap_ms
+            share = _CURVE[int(at_ms / MINUTE_MS) % len(_CURVE)]
+            if (early_ms := self.live_from_ms - at_ms) < _SEAM_MS:
+                part = max(0.0, early_ms / _SEAM_MS)
+                share = part * share + (1 - part) / _PEAK
+            if rng.random() < share:
+                return int(at_ms)
+
+    def _stamp_articles(self, last_ms: int, now_ms: int, last_at_ms: int, at_ms: int) -> None:
+        """Map the publication of articles that came out since the last event."""
+        speed = (at_ms - last_at_ms) / (now_ms - last_ms) if now_ms > last_ms else 0.0
+        for article in self._newsroom.take_published(now_ms):
+            since_ms = article.published_ms - last_ms
+            if since_ms > 0:  # what came out during unstamped events keeps its time
+                article.published_at = format_timestamp(last_at_ms + int(since_ms * speed))
+
+
+@cache
+def _rate_per_reader() -> float:
+    """Events a second of the mean reader, newcomers' added; over enough readers to be one."""
+    sample = 20_000
+    per_day = sum(
+        habits.visits_per_day(0, n) * habits_of(habits.persona_of(0, n)).expected_events
+        for n in range(sample)
+    )
+    return per_day / sample * (1 + habits.NEWCOMER_SHARE) / 86_400
+
+
+_HEX: Final = [f"{number:04x}" for number in range(1 << 16)]
+_MILLISECONDS: Final = [f"{ms // 1000:02d}.{ms % 1000:03d}Z" for ms in range(MINUTE_MS)]
+"""Of a minute."""
+
+
+def base36(number: int) -> str:
+    """Write a number in digits and lower-case letters, shorter than in digits alone."""
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits

@@ -1,0 +1,130 @@
+"""Readers who come for one article, so many for each event of the crowd.
+
+Two of the scenarios of `scenarios.py`: breaking news, and a storm of comments.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import ClassVar, Final
+
+from clickstream.events import Event, id_ms
+from clickstream.simulation import articles as newsroom
+from clickstream.simulation import personas
+from clickstream.simulation.articles import Article, Shelf
+from clickstream.simulation.sessions import Habits, draw
+from clickstream.simulation.simulator import Simulator, base36
+from clickstream.simulation.traffic import DAY_S, Number, Scenario
+
+
+class Rush(Scenario):
+    """Readers who come for one article: so many for each event of the crowd."""
+
+    persona: ClassVar[personas.Persona]
+    hot: ClassVar[float] = 0.97
+    """How often a view is of the article, unless it has just been read."""
+    haste: ClassVar[float]
+    """Of the time that reading takes otherwise, for a stage has no patience."""
+
+    def begin(self, crowd: Simulator, at_ms: int) -> None:
+        """Choose the article."""
+        super().begin(crowd, at_ms)
+        self._habits = Habits(self.persona)
+        self._article = self._choose()
+        self._cold: Shelf | None = None
+
+    def _choose(self) -> Article:
+        raise NotImplementedError
+
+    def see(self, event: Event) -> None:
+        """Let readers come: all at once, and ever fewer in the end."""
+        at_ms = id_ms(event.event_id)
+        expected = self._surplus(at_ms) / self._habits.expected_events
+        for _ in range(int(expected + self._rng.random())):
+            start_ms = at_ms + int(1000 * self._rng.random())
+            session = draw(start_ms, self._habits, self._rng, self._shelf, registers=False)
+            session.actions = [
+                (start_ms + int(self.haste * (moment_ms - start_ms)), kind, article, detail)
+                for moment_ms, kind, article, detail in session.actions
+            ]
+            tag = base36(self._begin_ms // 1000)
+            self._name(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
+            self._add(session)
+
+    def _surplus(self, at_ms: int) -> float:
+        """Say how many events to add for each of the crowd's: up, high, and down by halves."""
+        seconds, length = (at_ms - self._begin_ms) / 1000, self._number("seconds")
+        surplus = self._number("peak") - 1
+        if seconds < _RAMP_S:
+            return surplus * max(0.0, seconds) / _RAMP_S
+        return surplus * math.exp2(-max(0.0, (seconds - 0.4 * length) / (length / 6)))
+
+    def _shelf(self, _table: int) -> Shelf:
+        cold = self._crowd.shelf()
+        if cold is not self._cold:
+            self._cold, self._warm = cold, []
+            for cumulative, articles, total in cold:
+                all_of_it = total / (1 - self.hot)
+                self._warm.append(([*cumulative, all_of_it], [*articles, self._article], all_of_it))
+        return self._warm
+
+
+_RAMP_S: Final = 10.0
+
+
+class BreakingNews(Rush):
+    """One article takes most views, and traffic is a multiple of normal."""
+
+    name = "breaking-news"
+    what = "one new article draws a crowd; up within 10 s, then slowly down again"
+    watch = "volume: what it adds is set off, and rises to the peak; a third of all views are of it"
+    keys: ClassVar = {
+        "peak": Number(5, 2, 10, "traffic at its height, in multiples of normal"),
+        "seconds": Number(180, 10, DAY_S, "until it is over"),
+    }
+    persona = personas.Persona(
+        weight=1.0,
+        visits_per_day=1.0,
+        rows=personas.rows(on=0.20, logout=0.05, like=0.04, comment=0.03, share=0.07),
+        devices={"mobile": 0.74, "desktop": 0.20, "tablet": 0.06},
+        tastes={},
+    )
+
+    haste = 0.6
+
+    def _choose(self) -> Article:
+        return newsroom.breaking(self._rng, self._begin_ms)
+
+
+class CommentStorm(Rush):
+    """The article that is read most now sets readers off against each other."""
+
+    name = "comment-storm"
+    what = "readers quarrel under the article that is read most at the moment"
+    watch = "event types: comments swell; volume rises"
+    keys: ClassVar = {
+        "peak": Number(3, 1.2, 10, "traffic at its height, in multiples of normal"),
+        "seconds": Number(120, 10, DAY_S, "until it is over"),
+    }
+    persona = personas.Persona(
+        weight=1.0,
+        visits_per_day=1.0,
+        rows=personas.rows(on=0.10, logout=0.03, like=0.04, comment=0.72, share=0.02)
+        | {"comment": {"comment": 0.62, "page_view": 0.10, "logout": 0.04}},
+        devices={"mobile": 0.55, "desktop": 0.35, "tablet": 0.10},
+        tastes={},
+    )
+
+    haste = 0.3
+
+    def _choose(self) -> Article:
+        shelf = self._crowd.shelf()
+        tastes = personas.mean_tastes()
+        shares = [
+            (tastes[section] * (upper - lower) / total, section, place)
+            for section, (cumulative, _, total) in enumerate(shelf)
+            for place, (lower, upper) in enumerate(pairwise([0.0, *cumulative]))
+        ]
+        _, section, place = max(shares)
+        return shelf[section][1][place]
