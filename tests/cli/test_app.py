@@ -15,6 +15,7 @@ import pytest
 
 from clickstream import checks, errors, events, scenarios
 from clickstream.findings import Finding, asking
+from tests.support.terminal import clickstream
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def nowhere(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def clickstream(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def in_a_process(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as in a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "clickstream", *arguments],
@@ -130,7 +131,7 @@ def test_simulate_writes_events_a_line_each(nowhere: dict[str, str]) -> None:
 def test_simulate_reports_how_its_readers_behave(nowhere: dict[str, str]) -> None:
     """A line a property, and 0 when all hold, in less than a minute (30 s are promised)."""
     started_s = time.monotonic()
-    done = clickstream(nowhere, "simulate", "--report", "--seed", "31337")
+    done = in_a_process(nowhere, "simulate", "--report", "--seed", "31337")
     assert done.returncode == 0, done.stdout
     assert time.monotonic() - started_s < 60
     *lines, _, summary = done.stdout.splitlines()
@@ -173,7 +174,7 @@ def test_a_reader_of_the_pipe_may_leave_early(nowhere: dict[str, str]) -> None:
 
 def test_down_may_be_said_at_any_time(nowhere: dict[str, str]) -> None:
     """Nothing runs, nothing is stopped, nothing is wrong."""
-    done = clickstream(nowhere, "down")
+    done = in_a_process(nowhere, "down")
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")
 
 
@@ -308,4 +309,4 @@ def test_ctrl_c_ends_a_command_in_one_line(nowhere: dict[str, str]) -> None:
 
 def test_the_version_is_told(nowhere: dict[str, str]) -> None:
     """So that a report of trouble can name it."""
-    assert clickstream(nowhere, "--version").stdout.startswith("clickstream 0.")
+    assert in_a_process(nowhere, "--version").stdout.startswith("clickstream 0.")
