@@ -127,6 +127,7 @@ def test_simulate_writes_events_a_line_each(nowhere: dict[str, str]) -> None:
     assert json.loads(moved.stdout)["timestamp"].startswith("2025-06-01T1")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_simulate_reports_how_its_readers_behave(nowhere: dict[str, str]) -> None:
     """A line a property, and 0 when all hold, in less than a minute (30 s are promised)."""
