@@ -45,6 +45,12 @@ def is_long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--torture"))
 
 
+@pytest.fixture
+def is_whole(request: pytest.FixtureRequest) -> bool:
+    """Whether what takes long is asked for, too; `make test` leaves it out."""
+    return "not slow" not in request.config.option.markexpr
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A pair in the state folder that `make test` names and ends, or else one of its own.

@@ -22,7 +22,11 @@ MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("seed", "start"), [(1, "2026-01-05T00:00:00.000Z"), (846_211, "2031-07-16T09:30:00.000Z")]
+    ("seed", "start"),
+    [
+        (1, "2026-01-05T00:00:00.000Z"),
+        pytest.param(846_211, "2031-07-16T09:30:00.000Z", marks=pytest.mark.slow),
+    ],
 )
 def test_every_property_holds(seed: int, start: str) -> None:
     """On two weeks of a million events, from any seed and start; a failure names the property."""
@@ -37,6 +41,7 @@ def test_every_property_holds(seed: int, start: str) -> None:
         assert f"```\n{report}\n```" in README.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_report_is_a_line_a_property() -> None:
     """And the exit code 0 when all hold, in less than a minute (30 s are promised)."""
@@ -57,6 +62,7 @@ def test_the_report_is_a_line_a_property() -> None:
     assert summary.startswith("seed 31337: ")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_what_follows_what_is_what_the_rows_say_on_20_seeds() -> None:
     """Chi-square of every state with Holm's correction over all of them; total variation < 0.01."""

@@ -16,6 +16,7 @@ from clickstream import errors, events
 from clickstream.demo import preflight
 from clickstream.demo.finding import Finding, asking
 from clickstream.simulation import scenarios
+from tests.support.terminal import clickstream
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def nowhere(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def clickstream(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def in_a_process(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as in a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "clickstream", *arguments],
@@ -178,7 +179,7 @@ def test_a_reader_of_the_pipe_may_leave_early(nowhere: dict[str, str]) -> None:
 
 def test_down_may_be_said_at_any_time(nowhere: dict[str, str]) -> None:
     """Nothing runs, nothing is stopped, nothing is wrong."""
-    done = clickstream(nowhere, "down")
+    done = in_a_process(nowhere, "down")
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")
 
 
@@ -313,4 +314,4 @@ def test_ctrl_c_ends_a_command_in_one_line(nowhere: dict[str, str]) -> None:
 
 def test_the_version_is_told(nowhere: dict[str, str]) -> None:
     """So that a report of trouble can name it."""
-    assert clickstream(nowhere, "--version").stdout.startswith("clickstream 0.")
+    assert in_a_process(nowhere, "--version").stdout.startswith("clickstream 0.")

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from itertools import islice
 
 import pytest
@@ -17,6 +16,7 @@ from clickstream.kafka import topics
 from clickstream.settings import Settings
 from clickstream.simulation.invalid_events import NO_SUCH_DAY
 from clickstream.simulation.simulator import Simulator
+from tests.support import terminal
 from tests.support.by_id import MONDAY_MS, namespace, send_raw, stored_ids
 
 CROWD = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 220))
@@ -210,14 +210,7 @@ def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
 
 def clickstream(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as in a terminal of 100 columns."""
-    return subprocess.run(
-        [sys.executable, "-m", "clickstream", *arguments],
-        env=os.environ | {"COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return terminal.clickstream(os.environ | {"COLUMNS": "100"}, *arguments)
 
 
 @pytest.fixture

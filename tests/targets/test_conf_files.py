@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import traceback
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from clickstream.errors import ConfigError
 from clickstream.settings import CLONE
 from clickstream.targets import conf_files, target
 from tests.support.secured import Authority
+from tests.support.terminal import clickstream
 
 KAFKA = {
     "bootstrap.servers": "kafka.example.com:9092",
@@ -256,14 +255,7 @@ def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
 
 def refused(tmp_path: Path, *words: str) -> str:
     """Give what a command that fails says on stderr; no server is up."""
-    done = subprocess.run(
-        [sys.executable, "-m", "clickstream", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")},
-    )
+    done = clickstream(os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")}, *words)
     assert done.returncode == 1
     return done.stderr
 
