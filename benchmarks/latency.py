@@ -20,7 +20,7 @@ from opensearchpy import OpenSearch
 from benchmarks import alone, consumers, fresh
 from clickstream import events, producer
 from clickstream.events import Event
-from clickstream.kafka import topics
+from clickstream.kafka import messages, offsets, topics
 from clickstream.settings import KafkaSettings, Settings
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
@@ -71,7 +71,7 @@ def measure(settings: Settings) -> Latency:
         acknowledged_ms = alone.answer(process)
         sent_ms = {
             events.decode(message.value).event_id: message.timestamp.timestamp() * 1000
-            for message in topics.read(own.kafka)
+            for message in messages.read(own.kafka)
             if message.value is not None
         }
         topics.delete_group(group)
@@ -125,5 +125,5 @@ def _found_ms(
 
 
 def _wait_until_read(group: KafkaSettings) -> None:
-    while any(topics.consumer_lag(group).values()):
+    while any(offsets.consumer_lag(group).values()):
         time.sleep(0.1)

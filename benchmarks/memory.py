@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks import alone, consumers, fresh
 from clickstream import producer
-from clickstream.kafka import topics
+from clickstream.kafka import offsets, topics
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
@@ -74,7 +74,7 @@ def in_outage(settings: Settings) -> Outage:
             is_over.set()
         num_events = producing.result().delivered
         group = own.for_group(group_id).kafka
-        while any(topics.consumer_lag(group).values()):
+        while any(offsets.consumer_lag(group).values()):
             time.sleep(0.2)
         alone.answer(process)
         # Not what it says it stored: what lost its answer counts there as replayed.

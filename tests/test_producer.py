@@ -12,7 +12,7 @@ import pytest
 
 from clickstream import events, producer
 from clickstream.errors import ConfigError, Interrupted
-from clickstream.kafka import topics
+from clickstream.kafka import messages, offsets
 from clickstream.settings import Settings
 from clickstream.simulation.sessions import Session
 from clickstream.simulation.simulator import Simulator, crowd_for
@@ -30,7 +30,7 @@ def live() -> Stage:
 
 def read_events(made: Settings) -> list[events.Event]:
     """The topic's events in order of their time."""
-    found = [events.decode(message.value or b"") for message in topics.read(made.kafka)]
+    found = [events.decode(message.value or b"") for message in messages.read(made.kafka)]
     return sorted(found, key=lambda event: event.timestamp)
 
 
@@ -58,14 +58,14 @@ def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
     given = producer.produce(made.kafka, live(), pace=pace, stop=stop, report=report, duration_s=20)
     watcher.join()
     assert given is report
-    assert 20 <= report.delivered == topics.count(made.kafka) < 1_500
+    assert 20 <= report.delivered == offsets.count(made.kafka) < 1_500
 
 
 def test_a_topic_that_is_missing_is_made(fresh: Settings) -> None:
     """With three partitions."""
     producer.send(fresh.kafka, islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 100))
-    assert [each.partition for each in topics.partitions(fresh.kafka)] == [0, 1, 2]
-    assert topics.count(fresh.kafka) == 100
+    assert [each.partition for each in offsets.partitions(fresh.kafka)] == [0, 1, 2]
+    assert offsets.count(fresh.kafka) == 100
 
 
 def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
@@ -77,7 +77,7 @@ def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
     pace = producer.Pace(1_000, rng=Random(1))
     with pytest.raises(Interrupted, match=r"stopped by interrupt; ([\d,]+) of \1 events"):
         producer.produce(made.kafka, live(), pace=pace, on_second=press)
-    assert topics.count(made.kafka) > 500
+    assert offsets.count(made.kafka) > 500
 
 
 @pytest.mark.parametrize("rate", [0, 10_000, math.nan, "max", max, None])
@@ -201,7 +201,7 @@ def test_no_event_is_in_the_future_and_time_never_goes_back(made: Settings) -> N
     found = read_events(made)
     assert before <= found[0].timestamp <= found[-1].timestamp <= after
     by_reader: dict[str, str] = {}
-    for message in topics.read(made.kafka):
+    for message in messages.read(made.kafka):
         event = events.decode(message.value or b"")
         assert by_reader.get(event.user_id, "") <= event.timestamp
         by_reader[event.user_id] = event.timestamp

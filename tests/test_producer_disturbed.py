@@ -12,7 +12,7 @@ import pytest
 
 from clickstream import events, producer
 from clickstream.errors import DeliveryError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
@@ -55,7 +55,7 @@ def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
     worker.join(60)
 
     assert reports[0].delivered == reports[0].sent == 20_000
-    assert topics.count(made.kafka) == 20_000
+    assert offsets.count(made.kafka) == 20_000
 
 
 def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(

@@ -23,9 +23,9 @@ from clickstream.charts import draw, specs
 from clickstream.cli import cache, dead_letters, jupyter
 from clickstream.cli import target as cli_target
 from clickstream.cli.terminal import log_to_stderr, patiently, run, say, stopping
-from clickstream.demo import preflight, replay, verbs
+from clickstream.demo import preflight, verbs
 from clickstream.errors import ConfigError, MissingError, command
-from clickstream.kafka import offsets, topics
+from clickstream.kafka import messages, offsets
 from clickstream.servers import download, local
 from clickstream.simulation import scenarios
 from clickstream.simulation.simulator import Simulator
@@ -159,7 +159,7 @@ def status(
         typer.echo(repr(kit))
         typer.echo(str(overview or why))
         if overview is not None:
-            waiting_s = topics.waiting_s(settings.kafka)
+            waiting_s = offsets.waiting_s(settings.kafka)
             for i, messages in overview.lag_by_partition.items():
                 typer.echo(f"partition {i}: lag {messages:,}, waiting for {waiting_s[i]:,.1f} s")
             for i, messages in offsets.stalled(settings.kafka).items():
@@ -168,7 +168,7 @@ def status(
                     f"and its committed offset has not moved for {offsets.STALLED_S:.0f} s; "
                     "restart that consumer, nothing is lost"
                 )
-            for member in topics.members(settings.kafka):
+            for member in offsets.members(settings.kafka):
                 typer.echo(str(member))
         return
     facts: dict[str, Any] = {
@@ -181,9 +181,9 @@ def status(
     for what in ("messages", "documents", "dead_letters", "lag", "lag_by_partition"):
         facts[what] = getattr(overview, what, None)
     if overview is not None:
-        facts["waiting_s"] = topics.waiting_s(settings.kafka)
+        facts["waiting_s"] = offsets.waiting_s(settings.kafka)
         facts["stalled"] = sorted(offsets.stalled(settings.kafka))
-        facts["consumers"] = [asdict(each) for each in topics.members(settings.kafka)]
+        facts["consumers"] = [asdict(each) for each in offsets.members(settings.kafka)]
     typer.echo(json.dumps(facts, default=str))
 
 
@@ -319,7 +319,7 @@ def consume(
 def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) -> None:
     """Show the newest messages of the topic."""
     for message in _target().peek(n):
-        key, value = replay.printable(message.key or ""), replay.text(message.value or b"")
+        key, value = messages.printable(message.key or ""), messages.text(message.value or b"")
         typer.echo(f"{message.partition}:{message.offset} {key} {value}")
 
 

@@ -14,7 +14,8 @@ import typer
 
 from clickstream import events
 from clickstream.cli import target
-from clickstream.demo import replay as letters
+from clickstream.demo.replay import replay as send_back
+from clickstream.kafka import dead_letters, messages
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: why, and back with them.")
 
@@ -37,7 +38,7 @@ def list_(
 ) -> None:
     """Show the dead letters, each with its place, cause and value."""
     kafka = target.find().kafka
-    found = letters.read(kafka)
+    found = dead_letters.read(kafka)
     if as_json:
         for letter in found if n is None else found[-n:]:
             typer.echo(to_line(letter))
@@ -52,17 +53,17 @@ def list_(
     typer.echo(
         f"{len(found):,} dead letter{'s' * (len(found) > 1)} in {kafka.dead_letter_topic}"
         + (f", the newest {len(shown):,} shown" if len(shown) < len(found) else "")
-        + f": {', '.join(f'{count:,} {letters.printable(name)}' for name, count in causes)}"
+        + f": {', '.join(f'{count:,} {messages.printable(name)}' for name, count in causes)}"
     )
 
 
 @app.command()
 def replay() -> None:
     """Send those back as they are that the event model reads by now; nothing is stored twice."""
-    typer.echo(str(letters.replay(target.find().kafka)))
+    typer.echo(str(send_back(target.find().kafka)))
 
 
-def to_line(letter: letters.DeadLetter) -> str:
+def to_line(letter: dead_letters.DeadLetter) -> str:
     """Write a letter as one line of JSON in ASCII.
 
     `value` is text, or null; what is not UTF-8 stands as `value_base64` in its place.
@@ -74,7 +75,7 @@ def to_line(letter: letters.DeadLetter) -> str:
         "reason": letter.reason,
         "source": None if letter.source is None else asdict(letter.source),
         "timestamp": events.format_timestamp(round(letter.timestamp.timestamp() * 1000)),
-        "key": None if letter.key is None else letters.text(letter.key),
+        "key": None if letter.key is None else messages.text(letter.key),
     }
     try:
         facts["value"] = None if letter.value is None else letter.value.decode()
@@ -83,16 +84,16 @@ def to_line(letter: letters.DeadLetter) -> str:
     return json.dumps(facts)
 
 
-def _lines(shown: Sequence[letters.DeadLetter], columns: int) -> list[str]:
+def _lines(shown: Sequence[dead_letters.DeadLetter], columns: int) -> list[str]:
     """Write a line a letter, in columns: place, error type, reason, how the value begins."""
     heads = [
-        (f"{letter.place.partition}:{letter.place.offset}", letters.printable(letter.error_type))
+        (f"{letter.place.partition}:{letter.place.offset}", messages.printable(letter.error_type))
         for letter in shown
     ]
     widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
     left = columns - sum(widths) - 2 * 3
     reasons = [
-        letters.printable(letter.reason.removeprefix(letters.NO_EVENT)[:columns])
+        messages.printable(letter.reason.removeprefix(dead_letters.NO_EVENT)[:columns])
         for letter in shown
     ]
     longest = max(map(len, reasons))
@@ -100,7 +101,7 @@ def _lines(shown: Sequence[letters.DeadLetter], columns: int) -> list[str]:
     value_width = max(left - reason_width, _LEAST_CHARACTERS)
     return [
         f"{place:{widths[0]}}  {kind:{widths[1]}}  {_cut(reason, reason_width):{reason_width}}  "
-        f"{_cut(letters.text((letter.value or b'')[:columns]), value_width)}".rstrip()
+        f"{_cut(messages.text((letter.value or b'')[:columns]), value_width)}".rstrip()
         for (place, kind), reason, letter in zip(heads, reasons, shown, strict=True)
     ]
 

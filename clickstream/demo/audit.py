@@ -11,9 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from clickstream import events
-from clickstream.demo import replay
 from clickstream.errors import EventError, ServerError, command
-from clickstream.kafka import topics
+from clickstream.kafka import dead_letters, messages, offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
@@ -58,7 +57,7 @@ def since(settings: Settings) -> dict[int, int]:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    return {each.partition: each.end_offset for each in topics.partitions(settings.kafka)}
+    return {each.partition: each.end_offset for each in offsets.partitions(settings.kafka)}
 
 
 def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Audit:
@@ -80,7 +79,7 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Au
     _wait_for(settings, ends, patience_s)
     ids: dict[Place, str] = {}
     others: set[Place] = set()
-    for message in topics.read_raw(settings.kafka, starts=start, ends=ends):
+    for message in messages.read_raw(settings.kafka, starts=start, ends=ends):
         place = message.partition(), message.offset()
         try:
             ids[place] = events.decode(message.value() or b"").event_id
@@ -88,7 +87,7 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Au
             others.add(place)
     sources = {
         (source.partition, source.offset)
-        for source in (letter.source for letter in replay.read(settings.kafka))
+        for source in (letter.source for letter in dead_letters.read(settings.kafka))
         if source is not None and source.topic == settings.kafka.topic
     }
     buried = (ids.keys() | others) & sources
@@ -109,8 +108,11 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Au
 def _wait_for(settings: Settings, ends: dict[int, int], patience_s: float) -> None:
     least, deadline_s = math.inf, math.inf
     while True:
-        found = topics.partitions(settings.kafka)
-        behind = sum(max(0, ends[each.partition] - (each.end_offset - each.lag)) for each in found)
+        found = offsets.partitions(settings.kafka)
+        behind = sum(
+            offsets.lag(each.first_offset, ends[each.partition], each.committed_offset)
+            for each in found
+        )
         if not behind:
             return
         if behind < least:

@@ -1,143 +1,27 @@
-"""Dead letters as people meet them: what lies in the topic and why, and the way back, mended.
+"""The way back from the dead-letter topic: letters are mended and sent to their topic again.
 
-Writing them is the consumer's (`dead_letters.py`). Nothing here takes a letter away: the
-dead-letter topic is a log, and a letter that was sent back still lies in it.
+The letters stay: the dead-letter topic is a log, and one that was sent back still lies in it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
-from typing import Any, Final
-
-import pandas as pd
-from confluent_kafka import Message
+from typing import Final
 
 from clickstream import events, producer
 from clickstream.errors import EventError
-from clickstream.kafka import topics
+from clickstream.kafka import dead_letters
+from clickstream.kafka.dead_letters import NO_EVENT, REPLAYED_FROM, DeadLetter
+from clickstream.kafka.messages import printable
 from clickstream.settings import KafkaSettings
 
-REPLAYED_FROM: Final = "clickstream.replayed-from"
-"""The header of a message that came back from the dead-letter topic: its place there."""
-UNKNOWN: Final = "unknown"
-"""The error type of a letter that names none: somebody else wrote it."""
-NO_EVENT: Final = "not an event: "
-"""How every reason of an `EventError` begins: to be left out beside that word."""
-
-_ON_TOP: Final = tuple(
-    f"clickstream.{name}" for name in ("topic", "partition", "offset", "error.type", "error.reason")
-)
 _REASON_CHARACTERS: Final = 200
-_MOST_DIGITS: Final = 18
-
-
-@dataclass(frozen=True, order=True)
-class Place:
-    """Where a message lies."""
-
-    topic: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}:{self.partition}:{self.offset}"
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """A message that could not become a document, and why."""
-
-    place: Place
-    """In the dead-letter topic."""
-    source: Place | None
-    """Where it came from; None where the letter does not say."""
-    error_type: str
-    """`EventError` where it was no event, OpenSearch's own word where that refused it."""
-    reason: str
-    timestamp: datetime
-    """When it became a dead letter."""
-    key: bytes | None
-    value: bytes | None = field(repr=False)
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-    """The message's own."""
-
-    @property
-    def replayed_from(self) -> str | None:
-        """The dead letter whose replay failed again and became this one."""
-        for name, value in self.headers:
-            if name == REPLAYED_FROM:
-                return _text(value)
-        return None
-
 
 Repair = Callable[[DeadLetter], bytes | None]
 """Gives a letter's value mended, or None to leave it where it is."""
-
-
-def read(settings: KafkaSettings) -> list[DeadLetter]:
-    """Read the dead letters that lie in the topic now, in order; no group is joined.
-
-    A message may have become a letter twice, as when a consumer was killed before it could
-    commit, or when another group read it, too: the first is given, once. Letters of which
-    headers are missing or make no sense are given with what is known.
-
-    Raises:
-        ConfigError: no such topic.
-        ServerError: Kafka did not answer.
-    """
-    found = map(_letter, topics.read_raw(settings, settings.dead_letter_topic))
-    first: dict[object, DeadLetter] = {}
-    for letter in sorted(found, key=lambda each: each.place):
-        # By the value, too: a topic that was made anew counts its offsets from 0 again.
-        message = letter.place if letter.source is None else (letter.source, letter.value)
-        first.setdefault(message, letter)
-    return list(first.values())
-
-
-def table(found: Iterable[DeadLetter]) -> pd.DataFrame:
-    """Lay letters out as a table, a row each, in the order given.
-
-    Shapes: `partition` and `offset` in the dead-letter topic (int64), `timestamp`
-    (datetime64[ms, UTC]); as string, missing where there is none, `error_type`, `reason`,
-    `key`, `value`, `source_topic`; `source_partition`, `source_offset` (Int64);
-    `replayed_from` (string). Text is made printable. Without letters the columns are there.
-    """
-    rows = [
-        (
-            *(letter.place.partition, letter.place.offset, letter.timestamp),
-            *(printable(letter.error_type), printable(letter.reason)),
-            *(None if part is None else text(part) for part in (letter.key, letter.value)),
-            *_row(letter.source),
-            letter.replayed_from and printable(letter.replayed_from),
-        )
-        for letter in found
-    ]
-    columns: Iterable[Any] = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
-    return pd.DataFrame(
-        {
-            name: pd.Series(list(values), dtype=kind)
-            for (name, kind), values in zip(_COLUMNS.items(), columns, strict=True)
-        }
-    )
-
-
-_COLUMNS: Final = {
-    "partition": "int64",
-    "offset": "int64",
-    "timestamp": "datetime64[ms, UTC]",
-    "error_type": "string",
-    "reason": "string",
-    "key": "string",
-    "value": "string",
-    "source_topic": "string",
-    "source_partition": "Int64",
-    "source_offset": "Int64",
-    "replayed_from": "string",
-}
 
 
 @dataclass(frozen=True)
@@ -194,7 +78,7 @@ def replay(settings: KafkaSettings, repair: Repair | None = None) -> ReplayRepor
         Interrupted: by the notebook's stop button; what was sent has been flushed.
         ServerError: Kafka did not answer.
     """
-    found = read(settings)
+    found = dead_letters.read(settings)
     failed_again = {letter.value for letter in found if letter.replayed_from is not None}
     batch: list[producer.Raw] = []
     reasons: Counter[str] = Counter()
@@ -227,58 +111,3 @@ def replay(settings: KafkaSettings, repair: Repair | None = None) -> ReplayRepor
         left=left,
         reason=reasons.most_common(1)[0][0] if reasons else "",
     )
-
-
-def text(data: bytes) -> str:
-    """Show bytes as text that is safe in a terminal: printable, on one line."""
-    return printable(data.decode("utf-8", "backslashreplace"))
-
-
-def printable(said: str) -> str:
-    r"""Escape what would drive a terminal or turn its text around, as in `\x1b[2J`."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in said
-    )
-
-
-def _letter(message: Message) -> DeadLetter:
-    """Tell the headers that the consumer put on top from the message's own."""
-    on_top: dict[str, bytes | None] = {}
-    own: list[tuple[str, bytes | None]] = []
-    for name, value in reversed(message.headers() or ()):
-        if name in _ON_TOP and name not in on_top:
-            on_top[name] = value
-        else:
-            own.append((name, value))
-    topic, partition, offset, error_type, reason = map(on_top.get, _ON_TOP)
-    return DeadLetter(
-        place=Place(message.topic(), message.partition(), message.offset()),
-        source=_source(topic, partition, offset),
-        error_type=_text(error_type) or UNKNOWN,
-        reason=_text(reason),
-        timestamp=topics.moment(message),
-        key=message.key(),
-        value=message.value(),
-        headers=tuple(reversed(own)),
-    )
-
-
-def _source(topic: bytes | None, *numbers: bytes | None) -> Place | None:
-    partition, offset = (
-        # No offset has more digits, and none that has is a number to a table.
-        int(each) if each is not None and each.isdigit() and len(each) <= _MOST_DIGITS else None
-        for each in numbers
-    )
-    if topic is None or partition is None or offset is None:
-        return None
-    return Place(_text(topic), partition, offset)
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
-
-
-def _row(source: Place | None) -> tuple[str | None, int | None, int | None]:
-    if source is None:
-        return None, None, None
-    return printable(source.topic), source.partition, source.offset

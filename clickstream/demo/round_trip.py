@@ -10,7 +10,7 @@ from itertools import islice, pairwise
 
 from clickstream import consumer, producer
 from clickstream.errors import ServerError, command
-from clickstream.kafka import topics
+from clickstream.kafka import offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
@@ -67,7 +67,7 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
     start_ms = now_ms - 10_000 - _MS_AN_EVENT * num_events
     crowd = Simulator(seed=now_ms, start_ms=start_ms, live_from_ms=start_ms)
     sent = list(islice(crowd.events(), num_events))
-    topics.start_at_newest(own.kafka, 0)
+    offsets.start_at_newest(own.kafka, 0)
     try:
         marks = [time.monotonic()]
         producer.send(own.kafka, sent)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from clickstream.demo import round_trip
 from clickstream.demo.finding import Finding, asking
 from clickstream.errors import ConfigError, MissingError, command, conf_file
-from clickstream.kafka import acls, topics
+from clickstream.kafka import acls, offsets
 from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
@@ -107,7 +107,7 @@ def topic(settings: KafkaSettings) -> str:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    found = topics.partitions(settings)
+    found = offsets.partitions(settings)
     lag = sum(each.lag for each in found)
     return f"{settings.topic} has {len(found)} partitions, lag {lag:,}"
 

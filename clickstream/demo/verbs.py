@@ -23,7 +23,7 @@ from clickstream.demo import history
 from clickstream.demo import round_trip as trip
 from clickstream.demo.round_trip import RoundTrip
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
-from clickstream.kafka import acls, topics
+from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
 from clickstream.reports import IndexReport, Member
 from clickstream.servers import local
@@ -116,28 +116,28 @@ class Demo:
         index.refresh(self._client, self.settings.opensearch.index)
         newest = search.newest(self._client, self.settings.opensearch.index)
         return Overview(
-            messages=topics.count(kafka),
-            lag_by_partition=topics.consumer_lag(kafka),
-            dead_letters=topics.count(kafka, kafka.dead_letter_topic),
+            messages=offsets.count(kafka),
+            lag_by_partition=offsets.consumer_lag(kafka),
+            dead_letters=offsets.count(kafka, kafka.dead_letter_topic),
             documents=newest.documents,
             newest=newest.timestamp,
         )
 
     def lag(self) -> int:
         """Count the messages the consumer group has still to read."""
-        return sum(topics.consumer_lag(self.settings.kafka).values())
+        return sum(offsets.consumer_lag(self.settings.kafka).values())
 
-    def partitions(self) -> list[topics.Partition]:
+    def partitions(self) -> list[offsets.Partition]:
         """Describe the topic's partitions with the consumer group's offsets."""
-        return topics.partitions(self.settings.kafka)
+        return offsets.partitions(self.settings.kafka)
 
     def members(self) -> list[Member]:
         """Give what the group's consumers said of themselves at their latest commit."""
-        return topics.members(self.settings.kafka)
+        return offsets.members(self.settings.kafka)
 
-    def peek(self, n: int = 10) -> list[topics.TopicMessage]:
+    def peek(self, n: int = 10) -> list[messages.TopicMessage]:
         """Give the newest `n` messages of the topic, oldest first."""
-        return topics.peek(self.settings.kafka, n)
+        return messages.peek(self.settings.kafka, n)
 
     def documents(self) -> int:
         """Count the documents stored, those of the last second included."""
@@ -226,7 +226,7 @@ class Demo:
         index.count(self._client, self.settings.opensearch.index)
         group_id = f"{self.settings.kafka.group_id}-replay-{uuid.uuid4().hex[:8]}"
         again = self.settings.for_group(group_id)
-        topics.start_at_newest(again.kafka, most)
+        offsets.start_at_newest(again.kafka, most)
         try:
             return consumer.index_topic(again, until_caught_up=True, patience_s=PATIENCE_S)
         finally:

@@ -6,9 +6,8 @@ Nothing here joins a consumer group, so no question can cause a rebalance.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import closing
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -70,7 +69,7 @@ class Admin:
             futures = request(self._client)
             return {key: self._result(doing, future) for key, future in futures.items()}
 
-        return self._patiently(answers)
+        return self.retry(answers)
 
     def partitions_by_topic(self) -> dict[str, list[int]]:
         """Name the topics that exist, each with its partitions in order.
@@ -124,37 +123,26 @@ class Admin:
             raise MissingError(msg)
         return found[topic]
 
-    def offsets(self, topic: str, spec: OffsetSpec) -> dict[int, int]:
+    def offsets(
+        self, topic: str, spec: OffsetSpec, *, among: Iterable[int] | None = None
+    ) -> dict[int, int]:
         """Give the first or the end offset of every partition of a topic.
+
+        Args:
+            topic: its name.
+            spec: which offset.
+            among: the partitions, where they are known; by default Kafka is asked.
 
         Raises:
             ConfigError: no such topic.
             ServerError: Kafka did not answer.
         """
-        wanted = {TopicPartition(topic, i): spec for i in self.partitions(topic)}
+        known = self.partitions(topic) if among is None else among
+        wanted = {TopicPartition(topic, i): spec for i in known}
         answers = self.ask(
             f"asking offsets of {topic!r}", lambda client: client.list_offsets(wanted)
         )
         return {asked.partition: answer.offset for asked, answer in answers.items()}
-
-    def committed(self, topic: str, group_id: str) -> dict[int, int]:
-        """Give the offsets that a group committed; partitions it never committed are left out.
-
-        Raises:
-            ConfigError: no such topic.
-            ServerError: Kafka did not answer.
-        """
-        found = self._committed(topic, group_id)
-        return {each.partition: each.offset for each in found if each.offset >= 0}
-
-    def metadata(self, topic: str, group_id: str) -> list[str]:
-        """Give what the group's consumers wrote down beside their committed offsets.
-
-        Raises:
-            ConfigError: no such topic.
-            ServerError: Kafka did not answer.
-        """
-        return [each.metadata for each in self._committed(topic, group_id) if each.metadata]
 
     def consumers(self, group_id: str) -> int:
         """Count the members of a group; 0 where there is no such group.
@@ -181,62 +169,8 @@ class Admin:
             if each.topic == topic
         }
 
-    def _committed(self, topic: str, group_id: str) -> list[TopicPartition]:
-        wanted = [TopicPartition(topic, i) for i in self.partitions(topic)]
-        doing = f"asking offsets of group {group_id!r}"
-        found: list[TopicPartition] = self._as_group(
-            group_id, doing, lambda group: group.committed(wanted, self._settings.timeout_s)
-        )
-        return found
-
-    def commit(self, topic: str, group_id: str, offsets: dict[int, int]) -> None:
-        """Set the offsets of a group that nobody reads as.
-
-        Raises:
-            ServerError: Kafka did not answer, or somebody is reading as the group.
-        """
-        wanted = [TopicPartition(topic, i, offset) for i, offset in offsets.items()]
-        doing = f"setting the offsets of group {group_id!r}"
-        self._as_group(
-            group_id, doing, lambda group: group.commit(offsets=wanted, asynchronous=False)
-        )
-
-    def _as_group(self, group_id: str, doing: str, ask: Callable[[Consumer], Any]) -> Any:
-        """Ask in the name of a group, without joining it.
-
-        Not by the admin client: its requests about a group's offsets end the process where
-        the broker has not appointed the group's coordinator yet (librdkafka issue 5040).
-        """
-        with closing(self.group(group_id)) as group:
-            try:
-                return self.ask_group(group, doing, ask)
-            except Refused:
-                raise
-            except ServerError:
-                self.consumers(group_id)  # says so where we have no right to: to us nobody does
-                raise
-
-    def group(self, group_id: str) -> Consumer:
-        """Give a client for `ask_group`, to be closed by the caller; it joins nothing."""
-        config = {"group.id": group_id, "enable.auto.commit": False}
-        return Consumer(self._settings.client_config() | config)
-
-    def ask_group(self, group: Consumer, doing: str, ask: Callable[[Consumer], Any]) -> Any:
-        """Ask by a client that is kept for several questions.
-
-        Raises:
-            Refused, ServerError: as `ask`.
-        """
-
-        def answer() -> Any:
-            try:
-                return ask(group)
-            except KafkaException as exception:
-                raise self._told(doing, exception) from exception
-
-        return self._patiently(answer)
-
-    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+    def retry(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Ask, and ask again while a broker is still appointing a coordinator or a leader."""
         deadline_s = time.monotonic() + self._settings.timeout_s
         while True:
             try:
@@ -256,7 +190,7 @@ class Admin:
                 if time.monotonic() > ends_s:
                     raise ServerError(no_answer(self._settings, doing)) from error
             except KafkaException as exception:
-                raise self._told(doing, exception) from exception
+                raise self.error(doing, exception) from exception
 
     def _raise_if_refused(self, doing: str) -> None:
         self._client.poll(0)
@@ -268,7 +202,8 @@ class Admin:
             )
             raise ConfigError(msg)
 
-    def _told(self, doing: str, exception: KafkaException) -> ServerError:
+    def error(self, doing: str, exception: KafkaException) -> ServerError:
+        """Put what librdkafka raised into words of ours: not reached, or refused."""
         cause: KafkaError = exception.args[0]
         if cause.code() in _UNREACHABLE:
             return ServerError(no_answer(self._settings, doing))
@@ -278,6 +213,70 @@ class Admin:
         refused = Refused(f"{doing}: Kafka answered {cause.str()!r}; {remedy}")
         refused.code = cause.code()
         return refused
+
+
+class Group:
+    """Asks for the offsets of a consumer group and sets them, without joining it.
+
+    Not by the admin client: its requests about a group's offsets end the process where the
+    broker has not appointed the group's coordinator yet (librdkafka issue 5040).
+    """
+
+    def __init__(self, admin: Admin, settings: KafkaSettings) -> None:
+        self._admin, self._settings = admin, settings
+        config = {"group.id": settings.group_id, "enable.auto.commit": False}
+        self._client = Consumer(settings.client_config() | config)
+        self._has_answered = False
+
+    def committed(self, topic: str, partitions: Iterable[int]) -> list[TopicPartition]:
+        """Give what the group committed: offset and metadata; a negative offset is none.
+
+        Raises:
+            ServerError: Kafka did not answer, or refused.
+        """
+        wanted = [TopicPartition(topic, i) for i in partitions]
+        found: list[TopicPartition] = self._ask(
+            "asking offsets", lambda: self._client.committed(wanted, self._settings.timeout_s)
+        )
+        return found
+
+    def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Set the offsets of a group that nobody reads as.
+
+        Raises:
+            ServerError: Kafka did not answer, or somebody is reading as the group.
+        """
+        wanted = [TopicPartition(topic, i, offset) for i, offset in offsets.items()]
+        self._ask(
+            "setting the offsets",
+            lambda: self._client.commit(offsets=wanted, asynchronous=False),
+        )
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._client.close()
+
+    def _ask(self, doing: str, request: Callable[[], _Answer]) -> _Answer:
+        doing = f"{doing} of group {self._settings.group_id!r}"
+
+        def answer() -> _Answer:
+            try:
+                return request()
+            except KafkaException as exception:
+                raise self._admin.error(doing, exception) from exception
+
+        try:
+            found = self._admin.retry(answer)
+        except Refused:
+            raise
+        except ServerError:
+            if not self._has_answered:
+                # To a user without rights on the group, nobody coordinates it: no answer
+                # comes. Describing it is refused with the reason.
+                self._admin.consumers(self._settings.group_id)
+            raise
+        self._has_answered = True
+        return found
 
 
 def no_answer(settings: KafkaSettings, doing: str) -> str:

@@ -1,55 +1,106 @@
-"""How much lies in the topic, and how much waits: asked again and again.
+"""Offsets of a topic and its consumer group: how much lies there, and how much waits.
 
-`topics` opens a connection for every question. `DepthGauge` keeps two, and asks two requests
-at a time: where the topics end, and what the group committed.
+Asking never joins the group, so it cannot cause a rebalance. The functions open a connection
+for a single question; `OffsetsReader` keeps one to ask again and again.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
 
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from clickstream.kafka import topics
-from clickstream.kafka.admin import Admin, Refused
+from clickstream import reports
+from clickstream.kafka import messages
+from clickstream.kafka.admin import Admin, Group, Refused
+from clickstream.reports import Member
 from clickstream.settings import KafkaSettings
 
 STALLED_S = 10.0
 """A committed offset that stands still for so long, while messages wait, is told."""
 
-_LOOK_ANEW_S = 5.0
-_LOOK_S = 0.5
+_FIRST_OFFSETS_S = 5.0
+"""So long are first offsets remembered: only retention and a topic made anew change them."""
+_LOOK_EVERY_S = 0.5
 _SLOW_S = 1.0
 """Standing still for so long, it is worth the question whose a partition is."""
 
+_Answer = TypeVar("_Answer")
+
+
+def lag(first: int, end: int, committed: int | None) -> int:
+    """Count the messages of a partition that a consumer group has still to read.
+
+    Args:
+        first: the oldest offset that is still there.
+        end: the offset that the next message will get.
+        committed: what the group will read next; None where it never committed, and then
+            everything counts.
+
+    Source: LAG as Kafka's own consumer-groups tool prints it (end offset minus committed), less
+    what retention has deleted.
+    """
+    return max(0, end - max(first, first if committed is None else committed))
+
 
 @dataclass(frozen=True)
-class Depth:
-    """Of one topic, its consumer group and its dead letters, at one moment."""
+class Partition:
+    """One partition of a topic as a consumer group sees it; offsets count messages."""
 
-    messages: int
+    partition: int
+    first_offset: int
+    end_offset: int
+    """The offset that the next message will get."""
+    committed_offset: int | None
+    """What the group will read next; None where it never committed, or only in a topic of the
+    same name that was deleted since."""
+    lag: int
+    """Messages the group has still to read; all of them where it never committed."""
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that the group reads next, committed or not."""
+        return self.end_offset - self.lag
+
+
+@dataclass(frozen=True)
+class TopicOffsets:
+    """Offsets of a topic, its consumer group and its dead letters, at one moment."""
+
+    partitions: Sequence[Partition]
     dead_letters: int
-    committed: Mapping[int, int]
-    """What the group reads next, by partition."""
-    ends: Mapping[int, int]
-    """The offset that the next message gets, by partition."""
+    """How many lie in the dead-letter topic."""
+
+    @property
+    def messages(self) -> int:
+        """How many messages lie in the topic."""
+        return sum(each.end_offset - each.first_offset for each in self.partitions)
 
     def lag(self, settled: Mapping[int, int]) -> int:
-        """Count the messages that wait.
+        """Count the messages that wait, in all partitions.
 
         Args:
             settled: up to where a consumer is through, by its partitions, committed or not;
                 what it was before this was read. Empty: what is committed counts.
         """
-        return sum(max(0, end - settled.get(i, self.committed[i])) for i, end in self.ends.items())
+        return sum(
+            lag(
+                each.first_offset,
+                each.end_offset,
+                settled.get(each.partition, each.committed_offset),
+            )
+            for each in self.partitions
+        )
 
 
-class DepthGauge:
-    """Reads the depth again and again; one thread owns it.
+class OffsetsReader:
+    """Reads offsets again and again on connections that are kept; one thread owns it.
 
     Args:
         settings: whose topic, group and dead-letter topic.
@@ -58,58 +109,29 @@ class DepthGauge:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._admin = Admin(settings)
-        self._group = self._admin.group(settings.group_id)
-        self._looked_s = -_LOOK_ANEW_S
-        self._firsts: dict[TopicPartition, int] = {}
+        self._group = Group(self._admin, settings)
+        self._firsts: dict[str, dict[int, int]] = {}
+        self._firsts_read_s = -math.inf
 
-    def read(self) -> Depth:
-        """Ask Kafka now.
+    def read(self) -> TopicOffsets:
+        """Ask Kafka now, for the dead letters too.
 
         Raises:
-            ConfigError: no such topic.
+            ConfigError: no such topic, or no dead-letter topic.
             ServerError: Kafka did not answer.
         """
-        try:
-            return self._read()
-        except Refused:
-            self._looked_s = -_LOOK_ANEW_S  # made again, the topic may have other partitions
-            return self._read()
+        return self._ask(
+            lambda: TopicOffsets(self._partitions(), self._count(self._settings.dead_letter_topic))
+        )
 
-    def _read(self) -> Depth:
-        own = self._settings.topic
-        if time.monotonic() - self._looked_s > _LOOK_ANEW_S:
-            self._firsts = {
-                TopicPartition(topic, i): first
-                for topic in (own, self._settings.dead_letter_topic)
-                for i, first in self._admin.offsets(topic, OffsetSpec.earliest()).items()
-            }
-            self._looked_s = time.monotonic()
-        ours = [each for each in self._firsts if each.topic == own]
-        # Committed before end: what is committed meanwhile can only make the lag look larger.
-        committed = self._admin.ask_group(
-            self._group,
-            f"asking offsets of group {self._settings.group_id!r}",
-            lambda group: group.committed(ours, self._settings.timeout_s),
-        )
-        wanted = dict.fromkeys(self._firsts, OffsetSpec.latest())
-        ends = self._admin.ask(
-            f"asking offsets of {own!r}", lambda client: client.list_offsets(wanted)
-        )
-        held = {each: ends[each].offset - first for each, first in self._firsts.items()}
-        messages = sum(held[each] for each in ours)
-        return Depth(
-            messages,
-            sum(held.values()) - messages,
-            {
-                each.partition: each.offset
-                # Without an offset of its own, or with one of a topic that was deleted since,
-                # the group reads from the first.
-                if self._firsts[each] <= each.offset <= ends[each].offset
-                else self._firsts[each]
-                for each in committed
-            },
-            {each.partition: ends[each].offset for each in ours},
-        )
+    def partitions(self) -> list[Partition]:
+        """Ask Kafka now for every partition of the topic, in order.
+
+        Raises:
+            ConfigError: no such topic; the message lists those that exist.
+            ServerError: Kafka did not answer.
+        """
+        return self._ask(self._partitions)
 
     def owned(self) -> set[int]:
         """Give the partitions of the topic that a member of the group owns now.
@@ -123,21 +145,166 @@ class DepthGauge:
         """Give the connections back."""
         self._group.close()
 
+    def _ask(self, question: Callable[[], _Answer]) -> _Answer:
+        try:
+            return question()
+        except Refused:
+            self._firsts.clear()  # made again, a topic may have other partitions
+            return question()
 
-class Standstill:
+    def _partitions(self) -> list[Partition]:
+        topic = self._settings.topic
+        firsts = self._first_offsets(topic)
+        # Committed before end: what is committed meanwhile can only make the lag look larger.
+        committed = {each.partition: each.offset for each in self._group.committed(topic, firsts)}
+        ends = self._end_offsets(topic)
+        return [_partition(i, firsts[i], ends[i], committed[i]) for i in firsts]
+
+    def _count(self, topic: str) -> int:
+        return sum(self._end_offsets(topic).values()) - sum(self._first_offsets(topic).values())
+
+    def _first_offsets(self, topic: str) -> dict[int, int]:
+        if time.monotonic() - self._firsts_read_s > _FIRST_OFFSETS_S:
+            self._firsts.clear()
+            self._firsts_read_s = time.monotonic()
+        if topic not in self._firsts:
+            self._firsts[topic] = self._admin.offsets(topic, OffsetSpec.earliest())
+        return self._firsts[topic]
+
+    def _end_offsets(self, topic: str) -> dict[int, int]:
+        known = self._first_offsets(topic)
+        return self._admin.offsets(topic, OffsetSpec.latest(), among=known)
+
+
+def _partition(i: int, first: int, end: int, offset: int) -> Partition:
+    # Kafka gives a negative offset where none was committed. One behind the end is of a topic
+    # that was deleted since: a consumer begins anew then, as where there is none.
+    committed = offset if 0 <= offset <= end else None
+    return Partition(i, first, end, committed, lag(first, end, committed))
+
+
+def partitions(settings: KafkaSettings) -> list[Partition]:
+    """Describe every partition of the topic, in order, with the group's offsets and lag.
+
+    Raises:
+        ConfigError: no such topic; the message lists those that exist.
+        ServerError: Kafka did not answer.
+    """
+    with closing(OffsetsReader(settings)) as reader:
+        return reader.partitions()
+
+
+def consumer_lag(settings: KafkaSettings) -> dict[int, int]:
+    """Count the messages the consumer group has still to read, by partition.
+
+    A partition the group never committed counts from its beginning.
+
+    Returns:
+        One key per partition of the topic, zero included.
+
+    Raises:
+        ConfigError: no such topic; the message lists those that exist.
+        ServerError: Kafka did not answer.
+    """
+    return {each.partition: each.lag for each in partitions(settings)}
+
+
+def count(settings: KafkaSettings, topic: str | None = None) -> int:
+    """Count the messages that lie in a topic (by default the settings' own).
+
+    Offsets are counted, so transaction markers and compacted messages count too.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    admin, topic = Admin(settings), topic or settings.topic
+    firsts = admin.offsets(topic, OffsetSpec.earliest())
+    ends = admin.offsets(topic, OffsetSpec.latest(), among=firsts)
+    return sum(ends.values()) - sum(firsts.values())
+
+
+def waiting_s(settings: KafkaSettings) -> dict[int, float]:
+    """Say for how long the next message that the group will read has lain there, by partition.
+
+    Returns:
+        Seconds by Kafka's timestamp, one key per partition; 0 where nothing waits.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    found = partitions(settings)
+    waiting = {each.partition: 0.0 for each in found}
+    unseen = {each.partition for each in found if each.lag}
+    if not unseen:
+        return waiting
+    starts = {each.partition: each.next_offset for each in found}
+    # Up to the end, for what is next in a partition may lie behind a gap.
+    ends = {each.partition: each.end_offset for each in found}
+    now = datetime.now(UTC)
+    with closing(messages.read_raw(settings, starts=starts, ends=ends)) as lying:
+        for message in lying:
+            if (i := message.partition()) in unseen:
+                unseen.remove(i)
+                waiting[i] = max(0.0, (now - messages.moment(message)).total_seconds())
+            if not unseen:
+                break
+    return waiting
+
+
+def start_at_newest(settings: KafkaSettings, most: int) -> None:
+    """Let a group that nobody reads as begin with the newest `most` messages of the topic.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer, or somebody is reading as the group.
+    """
+    found = partitions(settings)
+    share = -(-most // len(found))
+    commit(
+        settings,
+        {each.partition: max(each.first_offset, each.end_offset - share) for each in found},
+    )
+
+
+def commit(settings: KafkaSettings, offsets: Mapping[int, int]) -> None:
+    """Set the offsets of a group that nobody reads as, by partition of the topic.
+
+    Raises:
+        ServerError: Kafka did not answer, or somebody is reading as the group.
+    """
+    with closing(Group(Admin(settings), settings)) as group:
+        group.commit(settings.topic, offsets)
+
+
+def members(settings: KafkaSettings) -> list[Member]:
+    """Give the reports that the group's consumers committed beside their offsets, newest first.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer.
+    """
+    admin = Admin(settings)
+    with closing(Group(admin, settings)) as group:
+        found = group.committed(settings.topic, admin.partitions(settings.topic))
+    return reports.members(each.metadata for each in found if each.metadata)
+
+
+class StallDetector:
     """Finds the partitions that a member of the group owns and does not read.
 
     Args:
-        gauge: reads the depths, and says who owns what.
+        reader: says who owns what.
     """
 
-    def __init__(self, gauge: DepthGauge) -> None:
-        self._gauge = gauge
+    def __init__(self, reader: OffsetsReader) -> None:
+        self._reader = reader
         self._since: dict[int, tuple[int, float]] = {}
-        """By partition: the committed offset, and since when it stands still."""
+        """By partition: the group's next offset, and since when it stands still."""
 
-    def note(self, depth: Depth) -> dict[int, int]:
-        """Note a depth that was just read.
+    def note(self, found: TopicOffsets) -> dict[int, int]:
+        """Note offsets that were just read.
 
         Returns:
             Messages that wait, of each partition with a lag whose committed offset has not
@@ -147,16 +314,17 @@ class Standstill:
             ServerError: Kafka did not answer.
         """
         now_s = time.monotonic()
-        for i, committed in depth.committed.items():
-            if self._since.get(i, (-1,))[0] != committed or depth.ends[i] <= committed:
-                self._since[i] = committed, now_s
+        for each in found.partitions:
+            known, _ = self._since.get(each.partition, (None, now_s))
+            if known != each.next_offset or not each.lag:
+                self._since[each.partition] = each.next_offset, now_s
         slow = {i for i, (_, since_s) in self._since.items() if now_s - since_s > _SLOW_S}
-        for i in slow - self._gauge.owned() if slow else ():
+        for i in slow - self._reader.owned() if slow else ():
             self._since[i] = self._since[i][0], now_s
         return {
-            i: depth.ends[i] - committed
-            for i, (committed, since_s) in self._since.items()
-            if now_s - since_s >= STALLED_S
+            each.partition: each.lag
+            for each in found.partitions
+            if now_s - self._since[each.partition][1] >= STALLED_S
         }
 
 
@@ -173,24 +341,30 @@ def stalled(settings: KafkaSettings) -> dict[int, int]:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    waiting_s = topics.waiting_s(settings)
-    suspects = {i for i, seconds in waiting_s.items() if seconds >= STALLED_S}
+    suspects = {i for i, seconds in waiting_s(settings).items() if seconds >= STALLED_S}
     if not suspects:
         return {}
-    with closing(DepthGauge(settings)) as gauge:
-        standstill = Standstill(gauge)
-        first = gauge.read()
-        found = standstill.note(first)
-        while suspects := suspects & gauge.owned() - found.keys():
-            time.sleep(_LOOK_S)
-            depth = gauge.read()
-            suspects = {i for i in suspects if depth.committed[i] == first.committed[i]}
-            found = standstill.note(depth)
+    with closing(OffsetsReader(settings)) as reader:
+        detector = StallDetector(reader)
+        latest = reader.read()
+        first = {each.partition: each.next_offset for each in latest.partitions}
+        found = detector.note(latest)
+        while suspects := suspects & reader.owned() - found.keys():
+            time.sleep(_LOOK_EVERY_S)
+            latest = reader.read()
+            suspects &= {
+                each.partition
+                for each in latest.partitions
+                if each.next_offset == first[each.partition]
+            }
+            found = detector.note(latest)
     return found
 
 
 class CaughtUp:
     """Has the group committed all that lay in the topic when this was made?
+
+    It keeps one connection until `close`.
 
     Raises:
         ConfigError: no such topic.
@@ -198,8 +372,8 @@ class CaughtUp:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
-        found = topics.partitions(settings)
+        self._reader = OffsetsReader(settings)
+        found = self._reader.partitions()
         self._goal = {each.partition: each.end_offset for each in found}
         self.is_so = not any(each.lag for each in found)
         self._asked_s = time.monotonic()
@@ -209,7 +383,11 @@ class CaughtUp:
         if not self.is_so and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
             self._asked_s = time.monotonic()
             self.is_so = all(
-                each.end_offset - each.lag >= self._goal.get(each.partition, 0)
-                for each in topics.partitions(self._settings)
+                each.next_offset >= self._goal.get(each.partition, 0)
+                for each in self._reader.partitions()
             )
         return self.is_so
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._reader.close()

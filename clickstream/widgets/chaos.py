@@ -23,7 +23,7 @@ from clickstream.charts.timeseries import Timeline
 from clickstream.demo.audit import Audit, audit, since
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets, topics
 from clickstream.servers import local, processes
 from clickstream.servers.nodes import last_words
 from clickstream.simulation import invalid_events
@@ -78,7 +78,7 @@ class Backstage:
 
     def _lag(self) -> int | None:
         try:
-            return sum(topics.consumer_lag(self._settings.kafka).values())
+            return sum(offsets.consumer_lag(self._settings.kafka).values())
         except ClickstreamError:
             return None  # Kafka is away for a moment: the line stands still meanwhile
 

@@ -29,7 +29,7 @@ from clickstream.charts.specs import VOLUME, VOLUME_SCENARIOS
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.kafka import topics
-from clickstream.kafka.offsets import STALLED_S, Depth, DepthGauge, Standstill
+from clickstream.kafka.offsets import STALLED_S, OffsetsReader, StallDetector, TopicOffsets
 from clickstream.reports import IndexReport
 from clickstream.servers import processes
 from clickstream.simulation.reactions import Mood
@@ -110,7 +110,7 @@ class Flow:
         """
         name = self._demo.settings.opensearch.index
         self._documents, self._report = self._demo.documents(), IndexReport(index=name)
-        gauge = DepthGauge(self._demo.settings.kafka)
+        gauge = OffsetsReader(self._demo.settings.kafka)
         try:
             self._look(gauge)
         finally:
@@ -215,7 +215,7 @@ class Flow:
         if "gauge" not in self._troubles:  # without Kafka there is nothing to wait for
             with (
                 suppress(ClickstreamError),
-                closing(DepthGauge(self._demo.settings.kafka)) as gauge,
+                closing(OffsetsReader(self._demo.settings.kafka)) as gauge,
             ):
                 ends_s = time.monotonic() + _CATCH_UP_S
                 self._look(gauge)  # the gauge's own latest may be of before the last message
@@ -275,9 +275,9 @@ class Flow:
 
     def _watch_kafka(self, stop: threading.Event) -> None:
         def watch() -> None:
-            gauge = DepthGauge(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
+            gauge = OffsetsReader(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
             try:
-                standstill = Standstill(gauge)
+                standstill = StallDetector(gauge)
                 for _ in workers.ticks(GAUGE_S, stop):
                     self._stalled = standstill.note(self._look(gauge))
                     self._troubles.pop("gauge", None)
@@ -287,7 +287,7 @@ class Flow:
 
         self._again_and_again("gauge", watch, stop)
 
-    def _look(self, gauge: DepthGauge) -> Depth:
+    def _look(self, gauge: OffsetsReader) -> TopicOffsets:
         with self._lock:
             produced = self._produced + self._sent.delivered
         # By offsets, not by counts: what Kafka hands out a second time, as after an outage, is

@@ -17,7 +17,7 @@ from clickstream.charts import draw, search
 from clickstream.charts.specs import ON_TOP
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
-from clickstream.kafka import topics
+from clickstream.kafka import messages, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings, Settings
@@ -43,7 +43,7 @@ def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
         producer.send(own.kafka, sent[:500])
         consumer.index_topic(own, until_caught_up=True)
         index.refresh(client, own.opensearch.index)
-        found = [events.decode(message.value or b"") for message in topics.read(own.kafka)]
+        found = [events.decode(message.value or b"") for message in messages.read(own.kafka)]
         assert len(found) == len(sent) + 500
         table = pd.DataFrame([msgspec.structs.asdict(event) for event in found])
         table["timestamp"] = pd.to_datetime(table["timestamp"])
@@ -72,7 +72,7 @@ def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]
         producer.send(own.kafka, sent)
         consumer.index_topic(own, until_caught_up=True)
         index.refresh(client, own.opensearch.index)
-        found = [events.decode(message.value or b"") for message in topics.read(own.kafka)]
+        found = [events.decode(message.value or b"") for message in messages.read(own.kafka)]
         table = pd.DataFrame([msgspec.structs.asdict(event) for event in found])
         table["timestamp"] = pd.to_datetime(table["timestamp"])
         yield client, own.opensearch.index, table.drop_duplicates("event_id")

@@ -7,7 +7,7 @@ import pytest
 
 from clickstream import events
 from clickstream.cli import dead_letters
-from clickstream.demo.replay import DeadLetter, Place
+from clickstream.kafka.dead_letters import DeadLetter, Place
 from clickstream.simulation.simulator import Simulator
 
 MOMENT = datetime(2026, 1, 5, tzinfo=UTC)

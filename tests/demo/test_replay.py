@@ -10,9 +10,9 @@ from confluent_kafka import Producer
 
 from clickstream import consumer, events, producer
 from clickstream.demo import replay
-from clickstream.demo.replay import DeadLetter, Place
 from clickstream.errors import EventError
-from clickstream.kafka import topics
+from clickstream.kafka import dead_letters, messages, offsets, topics
+from clickstream.kafka.dead_letters import DeadLetter, Place
 from clickstream.settings import Settings
 from clickstream.simulation.invalid_events import NO_SUCH_DAY
 from clickstream.simulation.simulator import Simulator
@@ -67,8 +67,10 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
     send_raw(made, *bad)
     assert consume(made) == (200, 0, 6)
 
-    found = replay.read(made.kafka)
-    lie = {Place(made.kafka.topic, m.partition, m.offset): m.value for m in topics.read(made.kafka)}
+    found = dead_letters.read(made.kafka)
+    lie = {
+        Place(made.kafka.topic, m.partition, m.offset): m.value for m in messages.read(made.kafka)
+    }
     assert [each.place.offset for each in found] == list(range(6))
     assert {each.value for each in found} == set(bad)
     assert all(lie[each.source] == each.value for each in found if each.source)
@@ -78,7 +80,7 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
     assert causes[bad[0]][0] == causes[bad[1]][0] == causes[None][0] == EventError.__name__
     assert "session_seq" in causes[bad[0]][1]
     assert "colour" in causes[bad[1]][1]
-    assert causes[bad[2]][0] not in (EventError.__name__, replay.UNKNOWN)
+    assert causes[bad[2]][0] not in (EventError.__name__, dead_letters.UNKNOWN)
     assert "timestamp" in causes[bad[2]][1]
 
     for again in range(2):
@@ -87,14 +89,14 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
         assert (report.sent, report.no_events, report.unrepaired, report.left) == (3, 2, 0, 1)
         assert consume(made) == ((0, 3, 0) if again else (3, 0, 0))
         assert stored_ids(made) == ids([*GOOD, *OTHERS[:3]])
-    assert replay.read(made.kafka) == found
-    back = [m for m in topics.read(made.kafka) if replay.REPLAYED_FROM in m.headers]
+    assert dead_letters.read(made.kafka) == found
+    back = [m for m in messages.read(made.kafka) if dead_letters.REPLAYED_FROM in m.headers]
     assert len(back) == 6
     places = {str(each.place): each for each in found}
     for message in back:
-        assert message.headers.keys() == {"trace", replay.REPLAYED_FROM}
+        assert message.headers.keys() == {"trace", dead_letters.REPLAYED_FROM}
         assert message.key == events.decode(message.value or b"").user_id
-        assert mend(places[message.headers[replay.REPLAYED_FROM]]) == message.value
+        assert mend(places[message.headers[dead_letters.REPLAYED_FROM]]) == message.value
 
 
 def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
@@ -105,7 +107,7 @@ def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
 
     assert (report.sent, report.no_events, report.unrepaired) == (0, 3, 1)
     assert "malformed" in report.reason
-    assert topics.count(made.kafka) == 4
+    assert offsets.count(made.kafka) == 4
     assert replay.replay(made.kafka, lambda letter: None).left == 4
 
 
@@ -120,13 +122,13 @@ def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
     assert consume(made) == (0, 0, 1)
     assert replay.replay(made.kafka, half).sent == 1
     assert consume(made) == (0, 0, 1)
-    first, second = replay.read(made.kafka)
+    first, second = dead_letters.read(made.kafka)
     assert second.replayed_from == str(first.place)
     for _ in range(2):
         report = replay.replay(made.kafka, half)
         assert (report.sent, report.unrepaired) == (0, 2)
     assert replay.replay(made.kafka).no_events == 1
-    assert topics.count(made.kafka) == 2
+    assert offsets.count(made.kafka) == 2
 
     good = replay.replay(made.kafka, lambda letter: events.encode(OTHERS[0]))
     assert good.sent == 2
@@ -141,8 +143,8 @@ def test_a_message_that_died_twice_is_one_letter(made: Settings) -> None:
     consume(made.for_group(f"again-{made.kafka.topic}"))
     topics.delete_group(made.for_group(f"again-{made.kafka.topic}").kafka)
 
-    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 6
-    assert [each.place.offset for each in replay.read(made.kafka)] == [0, 1, 2]
+    assert offsets.count(made.kafka, made.kafka.dead_letter_topic) == 6
+    assert [each.place.offset for each in dead_letters.read(made.kafka)] == [0, 1, 2]
 
 
 def send_foreign(made: Settings) -> None:
@@ -166,12 +168,12 @@ def send_foreign(made: Settings) -> None:
 def test_letters_of_somebody_else_are_shown_with_what_is_known(made: Settings) -> None:
     """No header need be there or make sense; nothing of unknown cause is sent as it is."""
     send_foreign(made)
-    found = replay.read(made.kafka)
+    found = dead_letters.read(made.kafka)
 
     assert len(found) == 7
-    assert {(each.source, each.error_type) for each in found} == {(None, replay.UNKNOWN)}
+    assert {(each.source, each.error_type) for each in found} == {(None, dead_letters.UNKNOWN)}
     assert found[5].reason == "\ufffd\x1b[2J"
-    assert replay.table(found)["reason"][5] == "\ufffd\\x1b[2J"
+    assert dead_letters.table(found)["reason"][5] == "\ufffd\\x1b[2J"
     assert (found[6].key, found[6].value, found[6].headers) == (b"\xff", None, ())
     assert found[6].timestamp.year == 1970
     report = replay.replay(made.kafka)
@@ -185,14 +187,14 @@ def test_headers_of_the_same_name_come_back_as_they_were(made: Settings) -> None
     client.produce(made.kafka.topic, poison(OTHERS[0], colour="red"), headers=own)
     assert client.flush(10) == 0
     consume(made)
-    (letter,) = replay.read(made.kafka)
+    (letter,) = dead_letters.read(made.kafka)
     assert letter.headers == tuple(own)
     assert letter.source is not None
     assert letter.source.offset == 0
     replay.replay(made.kafka, mend)
 
-    *_, back = sorted(topics.read_raw(made.kafka), key=lambda each: each.timestamp())
-    assert back.headers() == [*own, (replay.REPLAYED_FROM, str(letter.place).encode())]
+    *_, back = sorted(messages.read_raw(made.kafka), key=lambda each: each.timestamp())
+    assert back.headers() == [*own, (dead_letters.REPLAYED_FROM, str(letter.place).encode())]
 
 
 def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
@@ -257,7 +259,7 @@ def test_the_command_lists_and_replays(default: Settings) -> None:
     assert len(as_json.splitlines()) == 6
     as_they_are = clickstream("dlq", "replay")
     assert "0 of 6 dead letters sent back" in as_they_are.stdout
-    assert topics.count(default.kafka) == 6
+    assert offsets.count(default.kafka) == 6
     readable_now = Producer({"bootstrap.servers": default.kafka.bootstrap_servers})
     readable_now.produce(
         default.kafka.dead_letter_topic,
@@ -284,3 +286,19 @@ def test_the_command_shows_letters_of_somebody_else(default: Settings) -> None:
     assert listed.stdout.splitlines()[-1].endswith(": 7 unknown")
     assert [json.loads(line)["source"] for line in as_json.stdout.splitlines()] == [None] * 7
     assert "0 of 7 dead letters sent back" in done.stdout
+
+
+def test_a_report_says_what_stays_and_why() -> None:
+    """Only what there is, with a reason cut and made safe for terminal and notebook."""
+    alone = replay.ReplayReport("news", 2, sent=2, no_events=0, unrepaired=0, left=0)
+    mixed = replay.ReplayReport(
+        "news", 1_200, 1, no_events=3, unrepaired=1, left=1_195, reason="<b>\x1b[2J" + "x" * 500
+    )
+
+    assert str(alone) == "2 of 2 dead letters sent back to news"
+    assert "1 of 1,200 dead letters sent back to news, 3 still no events" in str(mixed)
+    assert "1 unrepaired" in str(mixed)
+    assert "1,195 left alone" in str(mixed)
+    assert r"<b>\x1b[2Jxxx" in str(mixed)
+    assert len(str(mixed)) < 400
+    assert "&lt;b&gt;" in mixed._repr_html_()

@@ -13,7 +13,7 @@ from clickstream import consumer, producer
 from clickstream.charts.search import Answer
 from clickstream.charts.specs import AB_TEST, DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
 from clickstream.demo.verbs import Demo
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.opensearch import index
 from clickstream.settings import Settings
 from clickstream.simulation import scenarios
@@ -51,11 +51,11 @@ class Show:
     def settled(self, counted: Callable[[Answer], int]) -> None:
         """Wait until what had been sent is indexed: it is the same count two seconds later."""
         kafka = self.kit.settings.kafka
-        ends = {each.partition: each.end_offset for each in topics.partitions(kafka)}
+        ends = {each.partition: each.end_offset for each in offsets.partitions(kafka)}
         wait_until(
             lambda: all(
                 each.end_offset - each.lag >= ends[each.partition]
-                for each in topics.partitions(kafka)
+                for each in offsets.partitions(kafka)
             ),
             20,
         )

@@ -15,7 +15,7 @@ from clickstream import consumer, events, producer
 from clickstream.demo import history, round_trip
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ConfigError, ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import messages, offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings, Settings
@@ -137,7 +137,7 @@ def test_the_same_readers_go_on_from_cell_to_cell(made: Settings) -> None:
     cut = events.format_timestamp(int(time.time() * 1000))
     kit.produce(1_500, events_per_second=math.inf)
     sessions: dict[str, list[events.Event]] = {}
-    for message in topics.read(made.kafka):
+    for message in messages.read(made.kafka):
         event = events.decode(message.value or b"")
         sessions.setdefault(event.session_id, []).append(event)
 
@@ -165,7 +165,7 @@ def test_reset_beside_a_running_consumer_deletes_nothing(
     made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says who is in the way; once that one has stopped, it works."""
-    monkeypatch.setattr(topics, "_GONE_S", 1.0)
+    monkeypatch.setattr(topics, "_MEMBERS_GONE_S", 1.0)
     kit = Demo(made)
     kit.produce(300, events_per_second=math.inf)
     stop, is_reading = threading.Event(), threading.Event()
@@ -247,4 +247,4 @@ def test_looking_takes_no_time_to_speak_of(made: Settings) -> None:
     kit.overview()
     kit.partitions()
     assert time.monotonic() - started_s < 2
-    assert sum(each.lag for each in kit.partitions()) == topics.count(made.kafka) == 0
+    assert sum(each.lag for each in kit.partitions()) == offsets.count(made.kafka) == 0

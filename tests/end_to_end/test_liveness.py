@@ -17,8 +17,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from clickstream import consumer
-from clickstream.kafka.offsets import STALLED_S
-from clickstream.kafka.topics import consumer_lag, waiting_s
+from clickstream.kafka.offsets import STALLED_S, consumer_lag, waiting_s
 from clickstream.settings import Settings
 from tests.end_to_end.conftest import Start
 from tests.support.by_id import lag, send, wait_until

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 
 from clickstream import consumer, events, producer
 from clickstream.errors import BulkError, DeliveryError, ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import messages, offsets, topics
 from clickstream.opensearch import bulk_sender, index
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import Settings
@@ -103,7 +103,7 @@ def test_members_come_and_go(made: Settings, is_long: bool, start: Start, gracef
         members[0].wait_until_settled(1)
         for change in range(changes):
             # Each partition holds something, so that whoever joins has something to settle.
-            if min(topics.consumer_lag(made.kafka).values()) < num_events // 20:
+            if min(offsets.consumer_lag(made.kafka).values()) < num_events // 20:
                 sent += send(made, num_events, seed=100 + change)
             members.append(member())
             members[-1].wait_until_settled(1)  # others have handed some of theirs over
@@ -288,19 +288,19 @@ def test_each_poisoned_message_is_dead_lettered_once_and_nothing_else_is(
     """One in a hundred, of every kind, with all headers; every good event is stored."""
     num_events = 200_000 if is_long else 9_000
     allow(made, made.kafka.topic, 3_000_000)
-    messages: list[producer.Raw] = []
+    batch: list[producer.Raw] = []
     sent, broken = [], []
     for event in islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), num_events):
         if len(sent) % 100 == 0:
             broken.append(poison(event, len(broken)))
-            messages.append((broken[-1], "reader-0666", {"trace": b"7"}))
+            batch.append((broken[-1], "reader-0666", {"trace": b"7"}))
         sent.append(event.event_id)
-        messages.append((events.encode(event), event.user_id, None))
-    producer.send_raw(made.kafka, messages)
+        batch.append((events.encode(event), event.user_id, None))
+    producer.send_raw(made.kafka, batch)
     report = consumer.index_topic(made, until_caught_up=True)
 
     assert (report.stored, report.dead_lettered) == (num_events, len(broken))
-    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
+    letters = list(messages.read(made.kafka, made.kafka.dead_letter_topic))
     assert sorted((m.value or b"") for m in letters) == sorted(value or b"" for value in broken)
     places = {
         (m.headers["clickstream.partition"], m.headers["clickstream.offset"]) for m in letters
@@ -332,7 +332,7 @@ def test_a_request_over_the_servers_limit_is_halved_until_it_fits(made: Settings
         report = consumer.index_topic(through(made, proxy), until_caught_up=True)
 
     assert (report.stored, report.dead_lettered) == (2_000, 1)
-    (letter,) = topics.read(made.kafka, made.kafka.dead_letter_topic)
+    (letter,) = messages.read(made.kafka, made.kafka.dead_letter_topic)
     assert letter.headers["clickstream.error.type"] == "too_large"
     assert_exactly_once(made, sent)
 
@@ -358,7 +358,7 @@ def test_dead_letters_that_nobody_takes_stop_the_consumer(made: Settings) -> Non
     with pytest.raises(DeliveryError, match=r"1 of 1 letters were refused.*stands still"):
         consumer.index_topic(made, until_caught_up=True)
     assert lag(made) > 0
-    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 0
+    assert offsets.count(made.kafka, made.kafka.dead_letter_topic) == 0
     allow(made, made.kafka.dead_letter_topic, 1_000_000)
     report = consumer.index_topic(made, until_caught_up=True)
     assert report.dead_lettered == 1
@@ -373,11 +373,11 @@ def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: 
 
     with pytest.raises(BulkError, match=r"can never be documents.*--no-flood-guard"):
         consumer.index_topic(made, until_caught_up=True)
-    letters = topics.count(made.kafka, made.kafka.dead_letter_topic)
+    letters = offsets.count(made.kafka, made.kafka.dead_letter_topic)
     assert letters < bulk_sender.FloodGuard.AT_LEAST
     assert lag(made) > 0
     consumer.index_topic(made, until_caught_up=True, flood_guard=False)
-    values = [m.value for m in topics.read(made.kafka, made.kafka.dead_letter_topic)]
+    values = [m.value for m in messages.read(made.kafka, made.kafka.dead_letter_topic)]
     assert len(set(values)) == 1_000
     assert_exactly_once(made, sent)
 
@@ -405,11 +405,11 @@ def test_gaps_in_the_offsets_leave_no_lag(made: Settings) -> None:
         else:
             client.commit_transaction(10)
             kept += batch
-    cut = {each.partition: each.end_offset // 4 for each in topics.partitions(made.kafka)}
+    cut = {each.partition: each.end_offset // 4 for each in offsets.partitions(made.kafka)}
     delete_below(made, cut)
     left = {
         (message.partition, message.offset): events.decode(message.value or b"").event_id
-        for message in topics.read(made.kafka)
+        for message in messages.read(made.kafka)
     }
     report = consumer.index_topic(made, until_caught_up=True)
 
@@ -448,8 +448,8 @@ def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None
     for seed in range(4):
         send(fresh, 2_000, seed=seed)
         time.sleep(0.3)
-    end = sum(each.end_offset for each in topics.partitions(fresh.kafka))
-    wait_until(lambda: len(list(topics.read(fresh.kafka))) < end * 0.9, 60)
+    end = sum(each.end_offset for each in offsets.partitions(fresh.kafka))
+    wait_until(lambda: len(list(messages.read(fresh.kafka))) < end * 0.9, 60)
     consumer.index_topic(fresh, until_caught_up=True)
 
     assert lag(fresh) == 0

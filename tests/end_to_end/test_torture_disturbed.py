@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from clickstream import consumer, producer
-from clickstream.kafka import topics
+from clickstream.kafka import messages
 from clickstream.servers import local
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
@@ -113,7 +113,7 @@ def test_dead_letters_wait_for_a_broker_that_is_away(made: Settings) -> None:
             caught_up(made)
             worker.stop()
 
-    letters = list(topics.read(made.kafka, made.kafka.dead_letter_topic))
+    letters = list(messages.read(made.kafka, made.kafka.dead_letter_topic))
     assert {letter.value for letter in letters} == {b"{ not json"}
     assert len({letter.headers["clickstream.offset"] for letter in letters}) == 1
     assert_exactly_once(made, sent)

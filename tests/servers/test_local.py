@@ -16,7 +16,7 @@ import pytest
 
 from clickstream.demo import verbs
 from clickstream.errors import ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.servers import local, nodes
 from clickstream.servers import processes as state
@@ -117,7 +117,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
         local.find()
     assert local.up() == settings  # on its old port
     assert pids()["opensearch"] == first["opensearch"]
-    assert topics.count(settings.kafka) == 200
+    assert offsets.count(settings.kafka) == 200
 
     monkeypatch.setattr(local, "_SETTLE_TIMEOUT_S", 3.0)
     with taken_down("opensearch"):
@@ -136,7 +136,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
         again = local.up()
         assert again.kafka.bootstrap_servers != settings.kafka.bootstrap_servers
         assert again == local.find()
-        assert topics.count(again.kafka) == 200
+        assert offsets.count(again.kafka) == 200
         assert verbs.Demo(again).documents() == 200
     assert local.down() == local.NAMES
     assert processes(own_state) == []

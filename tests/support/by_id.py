@@ -13,7 +13,7 @@ from itertools import islice
 from confluent_kafka import Producer
 
 from clickstream import events, producer
-from clickstream.kafka import topics
+from clickstream.kafka import messages, offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import KafkaSettings, Settings
@@ -78,13 +78,13 @@ def stored(made: Settings) -> int:
 
 def topic_ids(made: Settings) -> list[str]:
     """The ids of the events that lie in the topic."""
-    found = topics.read(made.kafka)
+    found = messages.read(made.kafka)
     return sorted({events.decode(message.value or b"").event_id for message in found})
 
 
 def lag(made: Settings) -> int:
     """Messages the group has still to read."""
-    return sum(topics.consumer_lag(made.kafka).values())
+    return sum(offsets.consumer_lag(made.kafka).values())
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:

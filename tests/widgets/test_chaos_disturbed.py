@@ -17,7 +17,7 @@ import pytest
 from clickstream import consumer
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets, topics
 from clickstream.servers import local, processes
 from clickstream.settings import Settings
 from clickstream.widgets import workers
@@ -179,12 +179,12 @@ def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
     backstage.start_consumer()
     backstage.start_traffic(50)
     report = backstage.send_poison()
-    wait_until(lambda: lag(made) < topics.count(made.kafka), 60)  # the consumer is at work
+    wait_until(lambda: lag(made) < offsets.count(made.kafka), 60)  # the consumer is at work
     found = backstage.audit()
 
     assert found.dead_lettered == report.sent == 8
     assert (found.lost, found.doubled) == ([], [])
-    assert topics.count(made.kafka, made.kafka.dead_letter_topic) == 8
+    assert offsets.count(made.kafka, made.kafka.dead_letter_topic) == 8
 
 
 def test_what_ended_the_traffic_is_told_where_it_is_looked_at(made: Settings) -> None:

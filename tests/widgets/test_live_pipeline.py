@@ -12,16 +12,15 @@ import pytest
 from clickstream import consumer, events
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import messages, topics
 from clickstream.kafka.admin import Admin
-from clickstream.kafka.offsets import DepthGauge
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
 from clickstream.widgets import control_room
 from clickstream.widgets.live_pipeline import Flow
 from clickstream.widgets.reading import Reading
-from tests.support.by_id import lag, send, stored, wait_until
+from tests.support.by_id import stored, wait_until
 from tests.support.faults import FaultProxy, RejectItems
 from tests.widgets.conftest import threads
 
@@ -36,29 +35,6 @@ def looks(flow: Flow, times: int) -> Iterator[Reading]:
     for _ in range(times):
         yield flow.read()
         time.sleep(0.05)
-
-
-def test_the_gauge_says_what_the_topic_holds_and_what_waits(made: Settings) -> None:
-    """As `topics` does, on connections that are kept; a topic made anew is seen, too."""
-    gauge = DepthGauge(made.kafka)
-    try:
-        assert gauge.read().messages == 0
-        send(made, 500)
-        found = gauge.read()
-        assert (found.messages, found.lag({}), found.dead_letters) == (500, 500, 0)
-        assert found.lag(dict.fromkeys(found.ends, 10)) == 500 - 10 * len(found.ends)
-        Demo(made).consume()
-        assert gauge.read().lag({}) == 0 == lag(made)
-        topics.delete_topics(made.kafka)
-        topics.ensure_topics(made.kafka)
-        wait_until(lambda: gauge.read().messages == 0, 10)
-        # As a consumer does that has not heard of it yet.
-        gone = dict.fromkeys(found.ends, 10_000)
-        Admin(made.kafka).commit(made.kafka.topic, made.kafka.group_id, gone)
-        send(made, 50)
-        assert gauge.read().lag({}) == 50, "offsets of the old topic hide nothing of the new one"
-    finally:
-        gauge.close()
 
 
 def test_after_stop_all_numbers_agree(flow: Flow, made: Settings) -> None:
@@ -113,7 +89,7 @@ def test_readers_go_on_after_a_stop(flow: Flow, made: Settings) -> None:
     flow.stop()
 
     last_seen: dict[str, int] = {}
-    found = [events.decode(each.value or b"") for each in topics.read(made.kafka)]
+    found = [events.decode(each.value or b"") for each in messages.read(made.kafka)]
     for event in sorted(found, key=lambda each: each.event_id):
         assert event.session_seq == last_seen.get(event.session_id, -1) + 1
         last_seen[event.session_id] = event.session_seq
@@ -202,7 +178,7 @@ def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None
     flow.stop()
 
     kinds: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for each in topics.read(made.kafka):
+    for each in messages.read(made.kafka):
         event = events.decode(each.value or b"")
         kinds[each.timestamp.timestamp() * 1000 > turned_ms + 1_000][event.event_type] += 1
     shares = [

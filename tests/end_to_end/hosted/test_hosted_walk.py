@@ -21,7 +21,7 @@ from clickstream.cli import jupyter
 from clickstream.demo import target_steps
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ConfigError, ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets, topics
 from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client, index
 from clickstream.settings import KafkaSettings, Settings
@@ -180,7 +180,7 @@ def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
     """And not as a Kafka that does not answer, as which librdkafka tells it."""
     kafka = target.choose(conf()).find().kafka
     with pytest.raises(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
-        topics.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
+        offsets.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
 
 
 DELETE = [("TOPIC", "clickstream-events*", "DELETE")]

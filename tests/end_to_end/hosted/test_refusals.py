@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clickstream.errors import ClickstreamError, ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import KafkaSettings, Settings
 from clickstream.targets import conf_files, target
@@ -44,7 +44,7 @@ def nothing_sent(kafka: Kafka, hosted_opensearch: OpenSearch, made: Settings) ->
     """After each, the topic is empty, and OpenSearch was asked for nothing but its version."""
     yield
     plain = KafkaSettings(f"127.0.0.1:{kafka.plain}", topic=made.kafka.topic)
-    assert topics.count(plain) == 0
+    assert offsets.count(plain) == 0
     asked = hosted_opensearch.log.read_text().splitlines()
     assert [line for line in asked if made.opensearch.index in line] == []
 
@@ -60,14 +60,14 @@ def test_the_client_that_sends_is_as_strict(
 ) -> None:
     """By itself: whatever the look at the way beforehand says."""
     folder = conf()
-    assert topics.count(replace(conf_files.read(folder).kafka, timeout_s=10)) == 0
+    assert offsets.count(replace(conf_files.read(folder).kafka, timeout_s=10)) == 0
     if is_name:
         path = folder / "kafka.json"
         path.write_text(path.read_text().replace("localhost", "127.0.0.1"))
     else:
         shutil.copy(stranger.ca, folder / "ca.pem")
     with pytest.raises(ServerError, match="Kafka did not answer"):
-        topics.count(replace(conf_files.read(folder).kafka, timeout_s=1))
+        offsets.count(replace(conf_files.read(folder).kafka, timeout_s=1))
 
 
 @pytest.mark.parametrize("by", ["mtls", "scram"])

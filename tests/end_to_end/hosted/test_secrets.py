@@ -14,7 +14,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from clickstream.demo import target_steps
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.servers import processes
 from clickstream.targets import target
 from scripts.headless import NotebookClient
@@ -116,7 +116,7 @@ def test_no_planted_secret_is_found_anywhere(
     run("reset")
     settings = target.choose(place).find()
     written["settings"] = repr(settings) + str(settings)
-    written["metrics"] = str(topics.members(settings.kafka))
+    written["metrics"] = str(offsets.members(settings.kafka))
     written["steps"] = "".join(
         each._repr_html_() for each in target_steps.steps(target.choose(place))
     )

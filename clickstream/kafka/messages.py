@@ -1,0 +1,157 @@
+"""Messages as they lie in a topic: read them all, or the newest, and show them safely.
+
+Reading joins no consumer group and commits nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from clickstream.errors import ConfigError, ServerError, command
+from clickstream.kafka.admin import Admin, no_answer
+from clickstream.settings import KafkaSettings
+
+_LAST_MS = 253_402_300_799_000
+"""The last second of the year 9999."""
+
+
+@dataclass(frozen=True)
+class TopicMessage:
+    """One message as it lies in the topic."""
+
+    partition: int
+    offset: int
+    key: str | None
+    timestamp: datetime
+    value: bytes | None = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMessage]:
+    """Read every message that lies in a topic now, from the beginning, and stop there.
+
+    Partitions come mixed, each in its own order. Joins no group and commits nothing.
+
+    Raises:
+        ConfigError: no such topic.
+        ServerError: Kafka did not answer for `timeout_s`.
+    """
+    return map(_topic_message, read_raw(settings, topic))
+
+
+def read_raw(
+    settings: KafkaSettings,
+    topic: str | None = None,
+    *,
+    starts: dict[int, int] | None = None,
+    ends: dict[int, int] | None = None,
+) -> Generator[Message]:
+    """Read as `read`, and give each message as it came: key, value and every header in bytes.
+
+    Args:
+        settings: where.
+        topic: by default the settings' own.
+        starts: the first offset to read, by partition; by default the first there is.
+        ends: the offset to stop before, by partition; by default the end as it is now.
+
+    Raises:
+        ConfigError, ServerError: as `read`.
+    """
+    admin, topic = Admin(settings), topic or settings.topic
+    ends = ends or admin.offsets(topic, OffsetSpec.latest())
+    firsts = admin.offsets(topic, OffsetSpec.earliest())
+    wanted = {i: max(first, (starts or {}).get(i, 0)) for i, first in firsts.items()}
+    wanted = {i: first for i, first in wanted.items() if ends.get(i, 0) > first}
+    yield from _read_between(settings, topic, wanted, ends)
+
+
+def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list[TopicMessage]:
+    """Give the newest `n` messages of a topic, oldest first; fewer where fewer are there.
+
+    Raises:
+        ConfigError: no such topic, or `n` is below 1.
+        ServerError: Kafka did not answer.
+    """
+    if n < 1:
+        msg = f"peek at {n} messages: ask for 1 or more"
+        raise ConfigError(msg)
+    admin, topic = Admin(settings), topic or settings.topic
+    firsts = admin.offsets(topic, OffsetSpec.earliest())
+    ends = admin.offsets(topic, OffsetSpec.latest())
+    wanted = {i: max(first, ends[i] - n) for i, first in firsts.items() if ends[i] > first}
+    found = map(_topic_message, _read_between(settings, topic, wanted, ends))
+    return sorted(found, key=lambda message: message.timestamp)[-n:]
+
+
+def _read_between(
+    settings: KafkaSettings, topic: str, starts: dict[int, int], ends: dict[int, int]
+) -> Generator[Message]:
+    config = settings.client_config() | {
+        # A group id is mandatory; nothing is ever committed under it.
+        "group.id": f"{settings.group_id}-looking",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "allow.auto.create.topics": False,
+    }
+    open_partitions = set(starts)
+    with closing(Consumer(config)) as consumer:
+        consumer.assign([TopicPartition(topic, i, offset) for i, offset in starts.items()])
+        deadline = time.monotonic() + settings.timeout_s
+        while open_partitions:
+            for message in consumer.consume(10_000, timeout=0.2):
+                deadline = time.monotonic() + settings.timeout_s
+                error = message.error()
+                i = message.partition()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    msg = (
+                        f"reading topic {topic!r}: Kafka answered {error.str()!r}; "
+                        f"see {command('status')}"
+                    )
+                    raise ServerError(msg)
+                if error is None and message.offset() < ends[i]:
+                    yield message
+                if error is not None or message.offset() >= ends[i] - 1:
+                    open_partitions.discard(i)
+            if time.monotonic() > deadline:
+                raise ServerError(no_answer(settings, f"reading topic {topic!r}"))
+
+
+def moment(message: Message) -> datetime:
+    """Give a message's time, as 1970 or 9999 where it says none or one that no calendar has."""
+    _, timestamp_ms = message.timestamp()
+    return datetime.fromtimestamp(min(max(0, timestamp_ms), _LAST_MS) / 1000, UTC)
+
+
+def _topic_message(message: Message) -> TopicMessage:
+    key = message.key()
+    return TopicMessage(
+        partition=message.partition(),
+        offset=message.offset(),
+        key=None if key is None else key.decode("utf-8", "replace"),
+        timestamp=moment(message),
+        value=message.value(),
+        headers={
+            name: (value or b"").decode("utf-8", "replace")
+            for name, value in message.headers() or ()
+        },
+    )
+
+
+def text(data: bytes) -> str:
+    """Decode bytes to text that is safe in a terminal: printable, on one line."""
+    return printable(data.decode("utf-8", "backslashreplace"))
+
+
+def printable(string: str) -> str:
+    r"""Escape what would drive a terminal or turn its text around, as in `\x1b[2J`."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in string
+    )

@@ -1,0 +1,126 @@
+"""Offsets and lag of a consumer group, asked of a real broker without joining it."""
+
+import time
+from contextlib import closing
+from itertools import islice
+
+import psutil
+import pytest
+
+from clickstream import consumer, producer
+from clickstream.errors import ConfigError, ServerError
+from clickstream.kafka import offsets, topics
+from clickstream.kafka.offsets import CaughtUp, OffsetsReader, lag
+from clickstream.settings import KafkaSettings, Settings
+from clickstream.simulation.simulator import Simulator
+from tests.support.by_id import MONDAY_MS, send, wait_until
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "committed", "waiting"),
+    [
+        (0, 10, 4, 6),
+        (0, 10, 10, 0),
+        (0, 10, None, 10),
+        (3, 10, None, 7),
+        (6, 10, 4, 4),
+        (0, 5, 9, 0),
+    ],
+)
+def test_lag_is_what_the_group_can_still_read(
+    first: int, end: int, committed: int | None, waiting: int
+) -> None:
+    """Nothing that was deleted counts, nothing is negative, and no offset means all."""
+    assert lag(first, end, committed) == waiting
+
+
+def test_lag_of_a_group_that_never_read_is_everything(made: Settings) -> None:
+    """A partition the group never committed counts from its beginning."""
+    producer.send(made.kafka, islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 600))
+
+    assert sum(offsets.consumer_lag(made.kafka).values()) == 600
+    assert all(each.committed_offset is None for each in offsets.partitions(made.kafka))
+
+
+def test_a_missing_topic_is_told_with_those_that_exist(made: Settings) -> None:
+    """The error quotes the name, lists the others and says what makes one."""
+    nowhere = made.in_namespace("nowhere").kafka
+
+    with pytest.raises(ConfigError, match=rf"no topic .*there is: .*{made.kafka.topic}"):
+        offsets.partitions(nowhere)
+
+
+def test_a_broker_that_is_not_there_is_one_line() -> None:
+    """After the time-out the error names the address and the remedy."""
+    nobody = KafkaSettings("127.0.0.1:9", timeout_s=1.0)
+
+    with pytest.raises(ServerError, match=r"did not answer on 127\.0\.0\.1:9 within 1 s"):
+        offsets.consumer_lag(nobody)
+
+
+def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
+    """About as many as asked for, shared evenly between the partitions."""
+    producer.send(made.kafka, islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 3_000))
+    offsets.start_at_newest(made.kafka, 600)
+
+    assert offsets.consumer_lag(made.kafka) == {0: 200, 1: 200, 2: 200}
+    offsets.start_at_newest(made.kafka, 1_000_000)
+    assert sum(offsets.consumer_lag(made.kafka).values()) == 3_000
+
+
+def test_a_kept_reader_sees_messages_lag_and_a_topic_made_anew(made: Settings) -> None:
+    """On the same connections, and offsets of the old topic hide nothing of the new one."""
+    with closing(OffsetsReader(made.kafka)) as reader:
+        assert reader.read().messages == 0
+        send(made, 500)
+        found = reader.read()
+        assert (found.messages, found.lag({}), found.dead_letters) == (500, 500, 0)
+        assert found.lag({0: 10, 1: 10, 2: 10}) == 500 - 10 * 3
+        consumer.index_topic(made, until_caught_up=True)
+        assert reader.read().lag({}) == 0
+        topics.delete_topics(made.kafka)
+        topics.ensure_topics(made.kafka)
+        wait_until(lambda: reader.read().messages == 0, 10)
+        # As a consumer does that has not heard of it yet.
+        offsets.commit(made.kafka, dict.fromkeys(range(3), 10_000))
+        send(made, 50)
+
+        assert reader.read().lag({}) == sum(offsets.consumer_lag(made.kafka).values()) == 50
+
+
+def test_caught_up_is_what_lay_there_when_it_was_asked_first(made: Settings) -> None:
+    """What comes later does not count; after `close` the answer stays."""
+    send(made, 300)
+    with closing(CaughtUp(made.kafka)) as caught_up:
+        assert not caught_up.is_so
+        goal = {each.partition: each.end_offset for each in offsets.partitions(made.kafka)}
+        send(made, 100)
+        offsets.commit(made.kafka, {i: end - (i == 0) for i, end in goal.items()})
+        time.sleep(0.2)
+        assert not caught_up.now(is_idle=True)
+        offsets.commit(made.kafka, goal)
+        time.sleep(0.2)
+        assert caught_up.now(is_idle=True)
+        assert sum(offsets.consumer_lag(made.kafka).values()) == 100
+    assert caught_up.now(is_idle=True)
+
+
+def connections(settings: KafkaSettings) -> set[int]:
+    """Our own ports of the connections that this process has with Kafka now."""
+    port = int(settings.bootstrap_servers.rpartition(":")[2])
+    found = psutil.Process().net_connections("tcp")
+    return {each.laddr.port for each in found if each.raddr and each.raddr.port == port}
+
+
+def test_an_idle_consumer_asks_again_on_the_connections_it_has(made: Settings) -> None:
+    """It does so ten times a second; and gives them back in the end."""
+    send(made, 10)
+    others = connections(made.kafka)
+    with closing(CaughtUp(made.kafka)) as caught_up:
+        before = connections(made.kafka) - others
+        for _ in range(3):
+            time.sleep(0.11)
+            assert not caught_up.now(is_idle=True)
+        assert before
+        assert before <= connections(made.kafka)
+        assert len(connections(made.kafka) - others) <= len(before) + 1
