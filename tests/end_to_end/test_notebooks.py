@@ -151,7 +151,7 @@ def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings, tmp_
         client = run_twice(name, os.environ["CLICKSTREAM_STATE"])
     finally:
         topics.delete_topics(own.kafka)
-        index.delete_index(opensearch.connect(own.opensearch), own.opensearch.index)
+        index.delete(opensearch.connect(own.opensearch), own.opensearch.index)
 
     assert len(exercises(client.nb)) in (1, 2)
     wrong = [o for o in outputs_of(client) if o.output_type == "error" or o.get("name") == "stderr"]
