@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Message
 from opensearchpy import OpenSearch, helpers
 
 from clickstream import consumer
-from clickstream.opensearch import index
+from clickstream.opensearch import bulk
 from clickstream.reports import IndexReport
 from clickstream.servers import local
 from clickstream.settings import Settings
@@ -49,18 +49,18 @@ def until_told(namespace: str, group_id: str) -> None:
 def acknowledged_ms(namespace: str, group_id: str) -> dict[str, float]:
     """Index until standard input is closed: when each event was acknowledged, by its id.
 
-    Looks on from outside: at the moments at which `index.bulk` gives its answers.
+    Looks on from outside: at the moments at which `bulk.send` gives its answers.
     """
     answered: list[tuple[float, list[bytes]]] = []
-    bulk = index.bulk
+    send = bulk.send
 
-    def noting(client: OpenSearch, name: str, actions: list[bytes]) -> list[index.ItemAnswer]:
-        answers = bulk(client, name, actions)
+    def noting(client: OpenSearch, name: str, actions: list[bytes]) -> list[bulk.ItemAnswer]:
+        answers = send(client, name, actions)
         answered.append((time.time() * 1000, actions))
-        assert all(each.outcome is index.Outcome.STORED for each in answers)
+        assert all(each.outcome is bulk.Outcome.STORED for each in answers)
         return answers
 
-    index.bulk = noting  # type: ignore[assignment]
+    bulk.send = noting  # type: ignore[assignment]
     consumer.index_topic(_settings(namespace, group_id), stop=_told())
     return {
         json.loads(action.split(b"\n", 1)[0])["create"]["_id"]: at_ms

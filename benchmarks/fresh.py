@@ -40,13 +40,13 @@ def topic(settings: Settings) -> Iterator[tuple[str, Settings]]:
 def stream(settings: Settings, *, num_documents: int | None = None) -> Iterator[OpenSearch]:
     """Make the kit's own index, empty, and see that it holds so many documents in the end."""
     client = opensearch.connect(settings.opensearch)
-    index.ensure_index(client, settings.opensearch.index)
+    index.ensure(client, settings.opensearch.index)
     try:
         yield client
         if num_documents is not None:
             check(client, settings.opensearch.index, num_documents)
     finally:
-        index.delete_index(client, settings.opensearch.index)
+        index.delete(client, settings.opensearch.index)
 
 
 def check(client: OpenSearch, index_name: str, num_documents: int) -> None:

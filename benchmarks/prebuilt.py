@@ -14,7 +14,7 @@ from opensearchpy import OpenSearch
 
 from clickstream import events
 from clickstream.events import Event
-from clickstream.opensearch import index
+from clickstream.opensearch import bulk
 
 SENDERS = (1, 2, 3)
 
@@ -22,7 +22,7 @@ SENDERS = (1, 2, 3)
 def bodies(sample: Sequence[Event], size: int, *, own_ids: bool = True) -> list[bytes]:
     """Write the bodies of `size` documents each; without ids of ours OpenSearch makes them."""
     actions = [
-        index.action(event.event_id, events.encode(event))
+        bulk.action(event.event_id, events.encode(event))
         if own_ids
         else b'{"create":{}}\n%b\n' % events.encode(event)
         for event in sample
@@ -34,6 +34,6 @@ def seconds(client: OpenSearch, name: str, bodies: Sequence[bytes], senders: int
     """Send them all, so many at a time. A document that is not stored is an error."""
     started_s = time.monotonic()
     with ThreadPoolExecutor(senders) as pool:
-        for answers in pool.map(lambda body: index.bulk(client, name, [body]), bodies):
-            assert [each.outcome for each in answers] == [index.Outcome.STORED]
+        for answers in pool.map(lambda body: bulk.send(client, name, [body]), bodies):
+            assert [each.outcome for each in answers] == [bulk.Outcome.STORED]
     return time.monotonic() - started_s

@@ -60,7 +60,7 @@ def _plain(settings: Settings) -> Iterator[OpenSearch]:
         yield client
         fresh.check(client, name, NUM_EVENTS)
     finally:
-        index.delete_index(client, name)
+        index.delete(client, name)
 
 
 def _seconds(client: OpenSearch, settings: Settings, bodies: list[bytes]) -> float:

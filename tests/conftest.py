@@ -77,14 +77,14 @@ def fresh(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settin
     if request.node.get_closest_marker("disturbed"):
         local.up()  # a test that failed may have left one down, and the next one needs both
     topics.delete_topics(own.kafka)
-    index.delete_index(client.connect(own.opensearch), own.opensearch.index)
+    index.delete(client.connect(own.opensearch), own.opensearch.index)
 
 
 @pytest.fixture
 def made(fresh: Settings) -> Settings:
     """The same, with topic, dead-letter topic and index made."""
     topics.ensure_topics(fresh.kafka)
-    index.ensure_index(client.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure(client.connect(fresh.opensearch), fresh.opensearch.index)
     return fresh
 
 

@@ -50,7 +50,7 @@ def test_signals_stop_the_command_cleanly_even_while_opensearch_hangs(
         took_s = time.monotonic() - started_s
     topics.delete_group(settings.for_group(made.kafka.group_id).kafka)
     topics.delete_topics(settings.kafka)
-    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
     assert process.returncode == 0, err
     assert took_s < 20, "twice the promise, and the process's end"

@@ -27,19 +27,11 @@ from clickstream.charts.specs import (
 )
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES
-from clickstream.opensearch.client import answering
+from clickstream.opensearch.client import translated_errors
 
 MOST_BUCKETS: Final = 100
 BUCKETS_S: Final = (1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86_400)
 """Bucket widths a clock would know, in seconds."""
-
-
-@dataclass(frozen=True)
-class Newest:
-    """How many documents there are, and the event time of the newest; None without any."""
-
-    documents: int
-    timestamp: datetime | None
 
 
 @dataclass(frozen=True)
@@ -85,19 +77,6 @@ class Answer:
 
     def _repr_html_(self) -> str:
         return f"<b>{self}</b>"
-
-
-def newest(client: OpenSearch, index_name: str) -> Newest:
-    """Count the documents and look at the newest.
-
-    Raises:
-        ConfigError: no such index.
-        ServerError: OpenSearch did not answer.
-    """
-    body = {"size": 0, "track_total_hits": True, "aggs": {"newest": {"max": _TIME}}}
-    with answering(client, f"looking at index {index_name!r}"):
-        found = client.search(index=index_name, body=body)
-        return Newest(found["hits"]["total"]["value"], _moment(found["aggregations"]["newest"]))
 
 
 def ask(
@@ -159,7 +138,7 @@ def ask(
         "query": {"bool": {"filter": _filters(since, until, category, device)}},
         "aggs": {spec.name: _aggregation(spec, since, bucket_s, top) for spec in _ASKED},
     }
-    with answering(client, f"asking index {index_name!r}"):
+    with translated_errors(client, f"asking index {index_name!r}"):
         found = client.search(index=index_name, body=asked)
     if found["timed_out"] or found["_shards"]["failed"]:
         msg = f"asking index {index_name!r}: only a part of it answered; ask again"
@@ -224,7 +203,7 @@ def _window(
 ) -> tuple[datetime, datetime]:
     if since is None or until is None:
         body = {"size": 0, "aggs": {"oldest": {"min": _TIME}, "newest": {"max": _TIME}}}
-        with answering(client, f"asking index {index_name!r}"):
+        with translated_errors(client, f"asking index {index_name!r}"):
             found = client.search(index=index_name, body=body)["aggregations"]
         if until is None:
             last = _moment(found["newest"])

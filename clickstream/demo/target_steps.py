@@ -90,7 +90,7 @@ def _kafka_login(settings: KafkaSettings) -> str:
 
 def _opensearch_login(settings: OpenSearchSettings) -> str:
     client = opensearch.connect(settings)
-    with opensearch.answering(client, "asking OpenSearch for its version"):
+    with opensearch.translated_errors(client, "asking OpenSearch for its version"):
         answer = client.info()
     who = f"as {settings.username}" if settings.username else "without a user"
     match answer:

@@ -108,13 +108,13 @@ class Demo:
     def ensure(self) -> None:
         """Make topic, dead-letter topic and index where they are missing."""
         topics.ensure_topics(self.settings.kafka)
-        index.ensure_index(self._client, self.settings.opensearch.index)
+        index.ensure(self._client, self.settings.opensearch.index)
 
     def overview(self) -> Overview:
         """Count messages, lag, dead letters and documents, those of the last second included."""
         kafka = self.settings.kafka
         index.refresh(self._client, self.settings.opensearch.index)
-        newest = search.newest(self._client, self.settings.opensearch.index)
+        newest = index.newest(self._client, self.settings.opensearch.index)
         return Overview(
             messages=offsets.count(kafka),
             lag_by_partition=offsets.consumer_lag(kafka),
@@ -264,11 +264,11 @@ class Demo:
         own = self.settings.in_namespace(f"roundtrip-{uuid.uuid4().hex[:8]}")
         topics.ensure_topics(own.kafka)
         try:
-            index.ensure_index(self._client, own.opensearch.index)
+            index.ensure(self._client, own.opensearch.index)
             return trip.make(own, num_events)
         finally:
             topics.delete_topics(own.kafka)
-            index.delete_index(self._client, own.opensearch.index)
+            index.delete(self._client, own.opensearch.index)
 
     def reset(self, *, yes: bool = False) -> str:
         """Delete topic, dead letters, offsets and index, and make them new and empty.
@@ -295,9 +295,9 @@ class Demo:
             acls.check_empty(kafka)
         topics.require_no_reader(kafka)  # who still reads is told before anything is gone
         if is_ours:
-            index.delete_index(self._client, name)
+            index.delete(self._client, name)
         else:
-            index.empty_index(self._client, name)
+            index.empty(self._client, name)
         try:
             if is_ours:
                 topics.delete_topics(kafka)

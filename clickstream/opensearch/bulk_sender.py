@@ -20,7 +20,8 @@ from confluent_kafka import Message
 from clickstream import events
 from clickstream.errors import BulkError, EventError, command
 from clickstream.kafka.dead_letters import DeadLetters, Letter
-from clickstream.opensearch import client, index
+from clickstream.opensearch import bulk as index
+from clickstream.opensearch import client
 from clickstream.opensearch.backoff import Breaker
 from clickstream.reports import BatchReport
 from clickstream.settings import Settings
@@ -218,7 +219,7 @@ class BulkSender:
         if size > BULK_BYTES and half:
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         try:
-            answers = index.bulk(self._client, self._name, actions)
+            answers = index.send(self._client, self._name, actions)
         except index.Unavailable as error:
             return [index.ItemAnswer(index.Outcome.REJECTED, "", str(error))] * len(actions)
         except index.TooLarge as error:

@@ -6,7 +6,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
@@ -16,6 +16,7 @@ from opensearchpy import (
     OpenSearch,
     SerializationError,
     TransportError,
+    Urllib3HttpConnection,
 )
 from opensearchpy.serializer import JSONSerializer
 
@@ -23,7 +24,9 @@ from clickstream import tls
 from clickstream.errors import ConfigError, MissingError, ServerError, command, conf_file
 from clickstream.settings import OpenSearchSettings
 
-_MOST_SAID = 200
+_Part = TypeVar("_Part")
+
+_LONGEST_CAUSE = 200
 _NO_OPENSEARCH = (
     "what answers is no OpenSearch; name the address of its API, not that of Dashboards or of a "
     "login page"
@@ -47,6 +50,7 @@ def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch
         max_retries=0,
         retry_on_timeout=False,
         pool_maxsize=connections,
+        connection_class=_Connection,
         serializers={_Answers.mimetype: _Answers()},
         headers=_authorization(settings),
         **({"ssl_context": tls.context_of(settings)} if is_tls else {}),
@@ -69,9 +73,42 @@ class _Answers(JSONSerializer):  # type: ignore[misc]
         return super().loads(s)
 
 
+class _Connection(Urllib3HttpConnection):  # type: ignore[misc]
+    def _raise_error(
+        self, status_code: int, raw_data: str | bytes, content_type: str | None = None
+    ) -> None:
+        try:
+            super()._raise_error(status_code, raw_data, content_type)
+        except AttributeError as error:
+            # The client takes the JSON of every error status for an object.
+            msg = f"status {status_code}, with JSON that is no object"
+            raise SerializationError(msg) from error
+
+
+class NotOpenSearch(Exception):
+    """An answer that OpenSearch would not give; `translated_errors` makes a `ConfigError` of it."""
+
+
+def part(answer: object, kind: type[_Part], *path: str) -> _Part:
+    """Take out of an answer's JSON what stands under these keys, one inside the other.
+
+    Raises:
+        NotOpenSearch: the answer has another shape, or the part is not of this type.
+    """
+    for key in path:
+        if not isinstance(answer, dict) or key not in answer:
+            raise NotOpenSearch
+        answer = answer[key]
+    if not isinstance(answer, kind):
+        raise NotOpenSearch
+    return answer
+
+
 @contextmanager
-def answering(client: OpenSearch, doing: str) -> Iterator[None]:
+def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
     """Turn the client's errors inside the block into ours, with what was being done.
+
+    Any other exception, such as one of a fault of our own, passes as it is.
 
     Raises:
         ServerError: OpenSearch did not answer, or answered with an error.
@@ -89,11 +126,10 @@ def answering(client: OpenSearch, doing: str) -> Iterator[None]:
             hint = "see in the service's console whether it runs, and lets this machine in"
         msg = (
             f"{doing}: OpenSearch did not answer on {host['host']}:{host.get('port', 443)} "
-            f"({silence(error)}); {hint}"
+            f"({no_answer(error)}); {hint}"
         )
         raise ServerError(msg) from error
-    except (SerializationError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # All but the first where JSON of another shape came.
+    except (SerializationError, NotOpenSearch) as error:
         raise ConfigError(f"{doing}: {_NO_OPENSEARCH}") from error
     except NotFoundError as error:
         if not str(error.error).endswith("_exception"):
@@ -104,14 +140,14 @@ def answering(client: OpenSearch, doing: str) -> Iterator[None]:
         if remedy := remedy_for(error.status_code):
             msg = f"{doing}: OpenSearch answered {error.status_code}; {remedy}"
             raise Forbidden(msg) from error
-        said = _said(error)
-        if "certificate" in said:
+        cause = _status_and_cause(error)
+        if "certificate" in cause:
             msg = (
-                f"{doing}: what stands before OpenSearch says: {said}; name 'cert' and 'key' of a "
+                f"{doing}: what stands before OpenSearch says: {cause}; name 'cert' and 'key' of a "
                 f"user whom it knows in {conf_file('opensearch.json')}"
             )
             raise Forbidden(msg) from error
-        msg = f"{doing}: OpenSearch answered {said}; see {command('check')}"
+        msg = f"{doing}: OpenSearch answered {cause}; see {command('check')}"
         raise ServerError(msg) from error
 
 
@@ -120,25 +156,25 @@ def is_hosted(client: OpenSearch) -> bool:
     return any(host.get("use_ssl") for host in client.transport.hosts)
 
 
-def silence(error: OpenSearchConnectionError) -> str:
+def no_answer(error: OpenSearchConnectionError) -> str:
     """Say in some words why there was no answer."""
-    said = str(error.error)
+    cause = str(error.error)
     if isinstance(error, ConnectionTimeout):
         return "it took too long"
-    if words := re.search(r"\[Errno -?\d+\] ([^)'\"]+)", said):
+    if words := re.search(r"\[Errno -?\d+\] ([^)'\"]+)", cause):
         return words[1].strip()
-    if "ConnectionResetError" in said:
+    if "ConnectionResetError" in cause:
         return "it reset the connection"
-    return "it closed the connection" if "RemoteDisconnected" in said else said
+    return "it closed the connection" if "RemoteDisconnected" in cause else cause
 
 
-def _said(error: TransportError) -> str:
+def _status_and_cause(error: TransportError) -> str:
     """Give status and cause in one line; a proxy's are the title of a page."""
     title = re.search(r"<title>(.*?)</title>", str(error.error))
     if title:
         return title[1]
     first, *_ = str(error.error).splitlines() or [""]
-    return f"{error.status_code} {first[:_MOST_SAID]}".strip()
+    return f"{error.status_code} {first[:_LONGEST_CAUSE]}".strip()
 
 
 class Forbidden(ConfigError):

@@ -1,4 +1,4 @@
-"""The index: its template and data stream, bulk requests, and what their answers mean.
+"""The index: its template, its data stream, and what is asked of either.
 
 The data stream keeps one backing index and never rolls over, because `_id` is unique only
 within one: that is what turns "at least once" into "exactly once in effect". Everything
@@ -10,15 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from datetime import UTC, datetime
 from typing import Any
 
-from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import NotFoundError, OpenSearch, SerializationError, TransportError
+from opensearchpy import NotFoundError, OpenSearch, RequestError
 
 from clickstream import events
-from clickstream.errors import BulkError, ConfigError, ServerError, command, conf_file
-from clickstream.opensearch.client import Forbidden, answering, is_hosted, remedy_for, silence
+from clickstream.errors import ConfigError, ServerError, command, conf_file
+from clickstream.opensearch.client import (
+    Forbidden,
+    NotOpenSearch,
+    is_hosted,
+    part,
+    remedy_for,
+    translated_errors,
+)
 
 REFRESH = "1s"
 
@@ -44,7 +50,7 @@ def template(name: str) -> dict[str, Any]:
     }
 
 
-def ensure_index(client: OpenSearch, name: str) -> bool:
+def ensure(client: OpenSearch, name: str) -> bool:
     """Make the template and the data stream where they are missing; check the mapping.
 
     Returns:
@@ -59,18 +65,23 @@ def ensure_index(client: OpenSearch, name: str) -> bool:
         check_mapping(client, name)
         return False
     try:
-        with answering(client, f"making index {name!r}"):
+        with translated_errors(client, f"making index {name!r}"):
             client.indices.put_index_template(name=name, body=template(name))
-            client.indices.create_data_stream(name=name)
+            return _create_data_stream(client, name)
     except Forbidden as refused:
         msg = (
             f"index {name!r} is missing, and OpenSearch does not let us make it; mend 'index' in "
             f"{conf_file('opensearch.json')}, or have it made as the README says"
         )
         raise ConfigError(msg) from refused
-    except ServerError as error:
-        cause = error.__cause__
-        if getattr(cause, "error", None) != "resource_already_exists_exception":
+
+
+def _create_data_stream(client: OpenSearch, name: str) -> bool:
+    """Create it, and say whether it was missing: somebody else may have been faster."""
+    try:
+        client.indices.create_data_stream(name=name)
+    except RequestError as error:
+        if error.error != "resource_already_exists_exception":
             raise
         return False
     return True
@@ -82,26 +93,26 @@ def exists(client: OpenSearch, name: str) -> bool:
     Raises:
         ServerError: OpenSearch did not answer.
     """
-    with answering(client, f"looking for index {name!r}"):
+    with translated_errors(client, f"looking for index {name!r}"):
         return bool(client.indices.exists(index=name))
 
 
-def delete_index(client: OpenSearch, name: str) -> None:
+def delete(client: OpenSearch, name: str) -> None:
     """Delete the data stream (or plain index) and its template; repeat at will."""
-    with answering(client, f"deleting index {name!r}"):
+    with translated_errors(client, f"deleting index {name!r}"):
         deletions: tuple[Callable[[], Any], ...] = (
             lambda: client.indices.delete_data_stream(name=name),
             lambda: client.indices.delete(index=name),
             lambda: client.indices.delete_index_template(name=name),
         )
-        for delete in deletions:
+        for attempt in deletions:
             try:
-                delete()
+                attempt()
             except NotFoundError:
                 continue  # this kind of thing is not there; the next may be
 
 
-def empty_index(client: OpenSearch, name: str) -> None:
+def empty(client: OpenSearch, name: str) -> None:
     """Delete every document, and leave all else; repeat at will.
 
     For an index, data stream or alias that somebody else made and may not want made anew.
@@ -112,11 +123,11 @@ def empty_index(client: OpenSearch, name: str) -> None:
     """
     body: dict[str, Any] = {"query": {"match_all": {}}}
     # In parts, for a request must be answered within the client's time.
-    part = {"max_docs": _EMPTIED_AT_ONCE, "scroll_size": 10_000, "refresh": "true"}
+    params = {"max_docs": _EMPTIED_AT_ONCE, "scroll_size": 10_000, "refresh": "true"}
     while True:
-        with answering(client, f"emptying index {name!r}"):
-            answer = client.delete_by_query(index=name, body=body, params=part)
-            deleted, failures = answer["deleted"], answer["failures"]
+        with translated_errors(client, f"emptying index {name!r}"):
+            answer = client.delete_by_query(index=name, body=body, params=params)
+            deleted, failures = part(answer, int, "deleted"), part(answer, list, "failures")
         if failures and failures[0].get("status") == 403:
             msg = f"emptying index {name!r}: OpenSearch answered 403; {remedy_for(403)}"
             raise Forbidden(msg)
@@ -132,7 +143,7 @@ _EMPTIED_AT_ONCE = 100_000
 
 def refresh(client: OpenSearch, name: str) -> None:
     """Make every stored document searchable now."""
-    with answering(client, f"refreshing index {name!r}"):
+    with translated_errors(client, f"refreshing index {name!r}"):
         client.indices.refresh(index=name)
 
 
@@ -143,8 +154,50 @@ def count(client: OpenSearch, name: str) -> int:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    with answering(client, f"counting the documents of {name!r}"):
-        return int(client.count(index=name)["count"])
+    with translated_errors(client, f"counting the documents of {name!r}"):
+        return part(client.count(index=name), int, "count")
+
+
+def search(client: OpenSearch, name: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send a search with aggregations, and give the whole answer: all shards, or an error.
+
+    Raises:
+        ConfigError: no such index, or what answers is no OpenSearch.
+        ServerError: OpenSearch did not answer, or not for all of the index.
+    """
+    with translated_errors(client, f"asking index {name!r}"):
+        answer = client.search(index=name, body=body)
+        is_partial = part(answer, bool, "timed_out") or part(answer, int, "_shards", "failed")
+        for path in (("took",), ("hits", "total", "value")):
+            part(answer, int, *path)
+        part(answer, dict, "aggregations")
+    if is_partial:
+        msg = f"asking index {name!r}: only a part of it answered; ask again"
+        raise ServerError(msg)
+    return part(answer, dict)
+
+
+@dataclass(frozen=True)
+class Newest:
+    """How many documents there are, and the event time of the newest; None without any."""
+
+    documents: int
+    timestamp: datetime | None
+
+
+def newest(client: OpenSearch, name: str) -> Newest:
+    """Count the documents and look at the newest.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    aggregations = {"newest": {"max": {"field": "timestamp"}}}
+    body = {"size": 0, "track_total_hits": True, "aggs": aggregations}
+    found = search(client, name, body)
+    at_ms = found["aggregations"]["newest"]["value"]
+    moment = None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
+    return Newest(found["hits"]["total"]["value"], moment)
 
 
 def oldest_ms(client: OpenSearch, name: str) -> int | None:
@@ -155,8 +208,7 @@ def oldest_ms(client: OpenSearch, name: str) -> int | None:
         ServerError: OpenSearch did not answer.
     """
     body = {"size": 0, "aggs": {"oldest": {"min": {"field": "timestamp"}}}}
-    with answering(client, f"looking for the oldest document of {name!r}"):
-        found = client.search(index=name, body=body)["aggregations"]["oldest"]["value"]
+    found = search(client, name, body)["aggregations"]["oldest"]["value"]
     return None if found is None else int(found)
 
 
@@ -170,7 +222,7 @@ def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
         ServerError: OpenSearch did not answer, or does not let us.
     """
     known = {k: v for k, v in (recall(client, name) | facts).items() if v is not None}
-    with answering(client, f"writing down facts about index {name!r}"):
+    with translated_errors(client, f"writing down facts about index {name!r}"):
         client.indices.put_mapping(index=name, body={"_meta": known})
 
 
@@ -181,9 +233,17 @@ def recall(client: OpenSearch, name: str) -> dict[str, Any]:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    with answering(client, f"looking at the mapping of {name!r}"):
-        (answer, *_) = client.indices.get_mapping(index=name).values()
-        return dict(answer["mappings"].get("_meta", {}))
+    (mapping, *_) = _mappings(client, name).values()
+    return dict(mapping.get("_meta", {}))
+
+
+def _mappings(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
+    """Give the mapping of each index behind the name, one at least."""
+    with translated_errors(client, f"looking at the mapping of {name!r}"):
+        answers = part(client.indices.get_mapping(index=name), dict)
+        if not answers:
+            raise NotOpenSearch
+        return {backing: part(answer, dict, "mappings") for backing, answer in answers.items()}
 
 
 def ids(
@@ -211,145 +271,20 @@ def ids(
     if among is not None:
         query = {"ids": {"values": list(among)}}
     found: list[str] = []
-    with answering(client, f"reading the ids of {name!r}"):
+    with translated_errors(client, f"reading the ids of {name!r}"):
         page = client.search(
             index=name,
             body={"size": 10_000, "_source": False, "sort": ["_doc"], "query": query},
             params={"scroll": "1m", "filter_path": "_scroll_id,hits.hits._id"},
         )
-        while hits := page.get("hits", {}).get("hits"):
-            found.extend(hit["_id"] for hit in hits)
+        while "hits" in page:  # left out where nothing is left
+            found.extend(part(hit, str, "_id") for hit in part(page, list, "hits", "hits"))
             page = client.scroll(
-                body={"scroll": "1m", "scroll_id": page["_scroll_id"]},
+                body={"scroll": "1m", "scroll_id": part(page, str, "_scroll_id")},
                 params={"filter_path": "_scroll_id,hits.hits._id"},
             )
-        client.clear_scroll(body={"scroll_id": page["_scroll_id"]})
+        client.clear_scroll(body={"scroll_id": part(page, str, "_scroll_id")})
     return found
-
-
-class Outcome(Enum):
-    """What became of one document of a bulk request."""
-
-    STORED = "stored"
-    REPLAYED = "replayed"
-    """A document of that `_id` was there already, so this one was refused: the same event."""
-    REJECTED = "rejected"
-    """Not stored now; sending it again may help."""
-    REFUSED = "refused"
-    """Never to be stored, as it is."""
-
-
-@dataclass(frozen=True)
-class ItemAnswer:
-    """The outcome of one document, with OpenSearch's words where it was not stored."""
-
-    outcome: Outcome
-    error_type: str = ""
-    reason: str = ""
-
-
-_STORED = ItemAnswer(Outcome.STORED)
-_REPLAYED = ItemAnswer(Outcome.REPLAYED)
-
-
-def action(event_id: str, document: bytes) -> bytes:
-    """Write one `create` action with its document, ready to stand in a bulk body.
-
-    `document` is passed on as it is and must hold no newline: a newline would start a
-    second action, written by whoever wrote the message.
-    """
-    return b'{"create":{"_id":%b}}\n%b\n' % (events.encode(event_id), document)
-
-
-class Unavailable(ServerError):
-    """OpenSearch could not be reached or understood, or is overloaded; sending again may help.
-
-    What became of the documents is unknown, which own ids make harmless.
-    """
-
-
-class TooLarge(BulkError):
-    """The whole request is over the server's limit; a part of it may pass."""
-
-
-def bulk(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
-    """Send one bulk request of `create` actions and say what became of each document.
-
-    Returns:
-        One answer per action, in order.
-
-    Raises:
-        Unavailable: nothing is known; send the same again later.
-        TooLarge: send it in parts.
-        BulkError: OpenSearch refuses to work with us (no such index, no rights).
-    """
-    wanted = "errors,items.*.status,items.*.error.type,items.*.error.reason"
-    ndjson = {"content-type": "application/x-ndjson"}
-    url, body = f"/{name}/_bulk?filter_path={wanted}", b"".join(actions)
-    try:
-        response = client.transport.perform_request("POST", url, body=body, headers=ndjson)
-    except OpenSearchConnectionError as error:
-        raise Unavailable(f"OpenSearch did not answer: {silence(error)}") from error
-    except TransportError as error:
-        _raise_refusal(name, error)
-    except (SerializationError, AttributeError) as error:
-        # An AttributeError is the client's on an error status whose JSON is no object.
-        msg = "OpenSearch's answer cannot be read: it is cut, or somebody else's"
-        raise Unavailable(msg) from error
-    match response:
-        case {"errors": False}:
-            return [_STORED] * len(actions)
-        case {"errors": True, "items": [*items]}:
-            answers = [_item_answer(name, item["create"]) for item in items]
-        case _:
-            raise Unavailable("what answered a bulk request is not OpenSearch")
-    if len(answers) != len(actions):
-        msg = (
-            f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered; something "
-            "between here and OpenSearch cuts answers: connect to it directly"
-        )
-        raise BulkError(msg)
-    return answers
-
-
-def _raise_refusal(name: str, error: TransportError) -> None:
-    if error.status_code == 413:
-        msg = f"index {name!r}: the bulk request is over the server's limit"
-        raise TooLarge(msg) from error
-    if error.status_code in (429, 500, 502, 503, 504) or str(error.error) in _BLOCKS:
-        msg = f"OpenSearch answered {error.status_code} {error.error}"
-        raise Unavailable(msg) from error
-    what = f"{error.status_code} {error.error}"
-    msg = (
-        f"index {name!r}: OpenSearch refused the bulk request: {what}; {_remedy(error.status_code)}"
-    )
-    raise BulkError(msg) from error
-
-
-_BLOCKS = frozenset({"cluster_block_exception", "index_closed_exception"})
-"""A read-only or closed index and a full disk: somebody lifts these again."""
-
-
-def _remedy(status: int) -> str:
-    if status == 404:
-        return f"make it with {command('consume')}"
-    return remedy_for(status) or f"see {command('check')}"
-
-
-def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
-    status = item["status"]
-    if status in (200, 201):
-        return _STORED
-    if status == 409:
-        return _REPLAYED
-    error = item.get("error", {})
-    error_type, reason = error.get("type", f"status {status}"), error.get("reason", "")
-    if status == 429 or status >= 500 or error_type in _BLOCKS:
-        return ItemAnswer(Outcome.REJECTED, error_type, reason)
-    if status in (401, 403, 404):
-        msg = f"index {name!r}: OpenSearch answered {status} {error_type}; {_remedy(status)}"
-        raise BulkError(msg)
-    return ItemAnswer(Outcome.REFUSED, error_type, reason)
 
 
 def check_mapping(client: OpenSearch, name: str) -> None:
@@ -360,10 +295,7 @@ def check_mapping(client: OpenSearch, name: str) -> None:
         ServerError: OpenSearch did not answer.
     """
     wanted = events.mapping()
-    with answering(client, f"looking at the mapping of {name!r}"):
-        answers = client.indices.get_mapping(index=name)
-        mappings = {backing: answer["mappings"] for backing, answer in answers.items()}
-    for backing, found in mappings.items():
+    for backing, found in _mappings(client, name).items():
         different = [
             field
             for field in sorted({*wanted["properties"], *found.get("properties", {})})

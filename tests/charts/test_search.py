@@ -36,7 +36,7 @@ def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
     client = opensearch.connect(own.opensearch)
     try:
         topics.ensure_topics(own.kafka)
-        index.ensure_index(client, own.opensearch.index)
+        index.ensure(client, own.opensearch.index)
         crowd = Simulator(seed=13, start_ms=MONDAY_MS + 8 * 3_600_000, readers=1_500)
         sent = list(crowd.events(until_ms=MONDAY_MS + 14 * 3_600_000))
         producer.send(own.kafka, sent)
@@ -50,7 +50,7 @@ def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
         yield client, own.opensearch.index, table.drop_duplicates("event_id")
     finally:
         topics.delete_topics(own.kafka)
-        index.delete_index(client, own.opensearch.index)
+        index.delete(client, own.opensearch.index)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]
     start_ms = MONDAY_MS + 9 * 3_600_000
     try:
         topics.ensure_topics(own.kafka)
-        index.ensure_index(client, own.opensearch.index)
+        index.ensure(client, own.opensearch.index)
         stage = Stage(Simulator(seed=14, start_ms=start_ms, readers=60_000))
         sent: list[Event] = []
         for minute, names in enumerate(PLAYED):
@@ -78,7 +78,7 @@ def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]
         yield client, own.opensearch.index, table.drop_duplicates("event_id")
     finally:
         topics.delete_topics(own.kafka)
-        index.delete_index(client, own.opensearch.index)
+        index.delete(client, own.opensearch.index)
 
 
 PLAYED = (
@@ -393,21 +393,12 @@ def test_a_window_beyond_all_events_is_empty_and_no_error(
     assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
 
 
-def test_the_newest_document_is_known(site: tuple[OpenSearch, str, pd.DataFrame]) -> None:
-    """Count and event time of the newest."""
-    client, name, table = site
-    newest = search.newest(client, name)
-    assert newest.documents == len(table)
-    assert newest.timestamp == table["timestamp"].max().to_pydatetime()
-
-
 def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
     """Before the first event every chart says that there is nothing yet."""
     client, name = opensearch.connect(made.opensearch), made.opensearch.index
     answer = search.ask(client, name)
 
     assert answer.total == 0
-    assert search.newest(client, name) == search.Newest(0, None)
     figures = draw.draw(answer, tz="UTC")
     assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
 

@@ -430,7 +430,7 @@ def delete_below(made: Settings, offsets: dict[int, int]) -> None:
 def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None:
     """Of each key only the newest messages are left; the consumer reads over the gaps."""
     topics.ensure_topics(fresh.kafka)
-    index.ensure_index(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
     admin = AdminClient(fresh.kafka.client_config())
     config = {
         "cleanup.policy": "compact",

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from clickstream.charts import search
 from clickstream.demo import target_steps
 from clickstream.errors import ConfigError
 from clickstream.opensearch import client as opensearch
@@ -52,7 +51,9 @@ QUESTIONS: list[Callable[[Any, str], object]] = [
     index.recall,
     index.check_mapping,
     index.oldest_ms,
-    search.newest,
+    index.newest,
+    index.ids,
+    lambda client, name: index.search(client, name, {}),
 ]
 
 
@@ -62,6 +63,7 @@ QUESTIONS: list[Callable[[Any, str], object]] = [
         (200, json.dumps({"name": "another"}), "application/json"),
         (200, json.dumps([1, 2]), "application/json"),
         (200, "<html><title>Log in</title></html>", "text/html"),
+        (404, json.dumps([1, 2]), "application/json"),
         (404, json.dumps({"statusCode": 404, "error": "Not Found"}), "application/json"),
         (404, "<html><title>404 Not Found</title></html>", "text/html"),
     ],
@@ -75,3 +77,11 @@ def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str
                 question(client, "clickstream-events")
         with pytest.raises(ConfigError, match=r"OpenSearch; name the address|there is no index"):
             target_steps.documents(settings)
+
+
+@pytest.mark.parametrize("fault", [AttributeError, KeyError, TypeError, ValueError])
+def test_a_fault_of_our_own_is_not_told_as_one_of_opensearch(fault: type[Exception]) -> None:
+    """What the block itself raises passes as it is."""
+    client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9"))
+    with pytest.raises(fault), opensearch.translated_errors(client, "counting"):
+        raise fault

@@ -1,16 +1,20 @@
 """The index and what its answers mean, on a real OpenSearch."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from opensearchpy import OpenSearch
 
 from clickstream import events
 from clickstream.errors import BulkError, ConfigError, ServerError
+from clickstream.opensearch import bulk, index
 from clickstream.opensearch import client as opensearch
-from clickstream.opensearch import index
-from clickstream.opensearch.index import Outcome
+from clickstream.opensearch.bulk import Outcome
 from clickstream.settings import OpenSearchSettings, Settings
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def action(number: int, **change: object) -> bytes:
@@ -25,28 +29,37 @@ def action(number: int, **change: object) -> bytes:
         "session_seq": number,
         "device_type": "mobile",
     } | change
-    return index.action(event_id, json.dumps(document).encode())
+    return bulk.action(event_id, json.dumps(document).encode())
 
 
 def test_the_index_is_made_once(client: OpenSearch, fresh: Settings) -> None:
     """A data stream with one backing index; making it again changes nothing."""
     name = fresh.opensearch.index
 
-    assert index.ensure_index(client, name) is True
-    assert index.ensure_index(client, name) is False
+    assert index.ensure(client, name) is True
+    assert index.ensure(client, name) is False
     stream = client.indices.get_data_stream(name=name)["data_streams"][0]
     assert stream["timestamp_field"] == {"name": "timestamp"}
     assert len(stream["indices"]) == 1
     assert index.count(client, name) == 0
     assert index.oldest_ms(client, name) is None
+    assert index.newest(client, name) == index.Newest(0, None)
+
+
+def test_the_index_is_made_once_by_several_at_once(client: OpenSearch, fresh: Settings) -> None:
+    """Whoever comes second finds it made, and that is no error."""
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: index.ensure(client, fresh.opensearch.index), range(4)))
+
+    assert sum(made) == 1
 
 
 def test_each_document_of_a_bulk_has_its_own_outcome(client: OpenSearch, made: Settings) -> None:
     """Stored, replayed and refused stand side by side, in order, with the reason."""
     name = made.opensearch.index
 
-    assert [a.outcome for a in index.bulk(client, name, [action(1)])] == [Outcome.STORED]
-    stored, replayed, unknown, wrong = index.bulk(
+    assert [a.outcome for a in bulk.send(client, name, [action(1)])] == [Outcome.STORED]
+    stored, replayed, unknown, wrong = bulk.send(
         client, name, [action(2), action(1), action(3, colour="red"), action(4, session_seq="x")]
     )
     assert (stored.outcome, replayed.outcome) == (Outcome.STORED, Outcome.REPLAYED)
@@ -64,9 +77,9 @@ def test_a_read_only_index_rejects_for_now(client: OpenSearch, made: Settings) -
     name = made.opensearch.index
     client.indices.put_settings(index=name, body={"index.blocks.write": True})
 
-    assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.REJECTED
+    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.REJECTED
     client.indices.put_settings(index=name, body={"index.blocks.write": False})
-    assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.STORED
+    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.STORED
 
 
 def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> None:
@@ -75,7 +88,7 @@ def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> 
     client.indices.create(index=name, body={"mappings": events.mapping()})
     client.indices.close(index=name)
 
-    assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.REJECTED
+    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -85,7 +98,7 @@ def test_a_date_that_does_not_exist_is_refused(
     client: OpenSearch, made: Settings, timestamp: str
 ) -> None:
     """The typed check counts characters; what they mean is the index's to judge."""
-    (answer,) = index.bulk(client, made.opensearch.index, [action(1, timestamp=timestamp)])
+    (answer,) = bulk.send(client, made.opensearch.index, [action(1, timestamp=timestamp)])
 
     assert answer.outcome is Outcome.REFUSED
     assert "timestamp" in answer.reason
@@ -94,10 +107,11 @@ def test_a_date_that_does_not_exist_is_refused(
 def test_ids_can_be_read_up_to_a_time(client: OpenSearch, made: Settings) -> None:
     """Milliseconds are understood, and the end is exclusive."""
     name = made.opensearch.index
-    index.bulk(client, name, [action(1), action(2, timestamp="2026-01-05T00:00:01.000Z")])
+    bulk.send(client, name, [action(1), action(2, timestamp="2026-01-05T00:00:01.000Z")])
     index.refresh(client, name)
     start_ms = events.parse_timestamp("2026-01-05T00:00:00.000Z")
 
+    assert index.newest(client, name) == index.Newest(2, START + timedelta(seconds=1))
     assert index.ids(client, name, until_ms=start_ms) == []
     assert len(index.ids(client, name, until_ms=start_ms + 1000)) == 1
     assert len(index.ids(client, name, until_ms=start_ms + 1001)) == 2
@@ -113,8 +127,8 @@ def test_an_index_with_the_default_format_of_dates_is_ours_still(
         mapping["properties"][field] = {"type": "date"}
     client.indices.create(index=name, body={"mappings": mapping})
 
-    assert index.ensure_index(client, name) is False
-    assert index.bulk(client, name, [action(1)])[0].outcome is Outcome.STORED
+    assert index.ensure(client, name) is False
+    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.STORED
     index.refresh(client, name)
     assert len(index.ids(client, name, until_ms=2**41)) == 1
 
@@ -135,7 +149,7 @@ def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings)
 def test_a_missing_index_stops_the_bulk(client: OpenSearch, fresh: Settings) -> None:
     """No index is made behind our back, and no document is called poison for it."""
     with pytest.raises(BulkError, match=r"404 index_not_found_exception; make it with `"):
-        index.bulk(client, fresh.opensearch.index, [action(1)])
+        bulk.send(client, fresh.opensearch.index, [action(1)])
     with pytest.raises(ConfigError, match="no such index"):
         index.count(client, fresh.opensearch.index)
 
@@ -144,8 +158,8 @@ def test_a_node_that_is_not_there_is_unavailable() -> None:
     """Bulk says that trying again may help; everything else is a one-line error."""
     nobody = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=1))
 
-    with pytest.raises(index.Unavailable):
-        index.bulk(nobody, "any", [action(1)])
+    with pytest.raises(bulk.Unavailable):
+        bulk.send(nobody, "any", [action(1)])
     with pytest.raises(ServerError, match="did not answer"):
         index.count(nobody, "any")
 
@@ -159,7 +173,7 @@ def test_another_mapping_is_told_and_left_alone(client: OpenSearch, fresh: Setti
 
     before = client.indices.get_mapping(index=name)
     with pytest.raises(ConfigError, match=r"another mapping.*user_id.*reset"):
-        index.ensure_index(client, name)
+        index.ensure(client, name)
     assert client.indices.get_mapping(index=name) == before
     assert not client.indices.exists_index_template(name=name)
 
@@ -169,15 +183,15 @@ def test_create_works_on_a_plain_index_too(client: OpenSearch, fresh: Settings) 
     name = fresh.opensearch.index
     client.indices.create(index=name, body={"mappings": events.mapping()})
 
-    assert index.ensure_index(client, name) is False
-    answers = index.bulk(client, name, [action(1)]) + index.bulk(client, name, [action(1)])
+    assert index.ensure(client, name) is False
+    answers = bulk.send(client, name, [action(1)]) + bulk.send(client, name, [action(1)])
     assert [a.outcome for a in answers] == [Outcome.STORED, Outcome.REPLAYED]
 
 
 def test_deleting_twice_is_fine(client: OpenSearch, made: Settings) -> None:
     """Stream and template are gone, and gone again."""
-    index.delete_index(client, made.opensearch.index)
-    index.delete_index(client, made.opensearch.index)
+    index.delete(client, made.opensearch.index)
+    index.delete(client, made.opensearch.index)
 
     assert not client.indices.exists(index=made.opensearch.index)
     assert not client.indices.exists_index_template(name=made.opensearch.index)

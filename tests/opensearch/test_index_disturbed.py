@@ -3,7 +3,7 @@
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream.opensearch import index
+from clickstream.opensearch import bulk
 from clickstream.settings import Settings
 
 
@@ -13,7 +13,7 @@ def test_a_read_only_cluster_is_unavailable(client: OpenSearch, made: Settings) 
     lifted = {"persistent": {"cluster.blocks.read_only": None}}
     client.cluster.put_settings(body=block)
     try:
-        with pytest.raises(index.Unavailable, match="cluster_block_exception"):
-            index.bulk(client, made.opensearch.index, [index.action("none", b"{}")])
+        with pytest.raises(bulk.Unavailable, match="cluster_block_exception"):
+            bulk.send(client, made.opensearch.index, [bulk.action("none", b"{}")])
     finally:
         client.cluster.put_settings(body=lifted)

@@ -12,7 +12,7 @@ from tests.support.proxied import Stage
 @pytest.fixture
 def stage(fresh: Settings) -> Iterator[Stage]:
     """A proxy without a fault, before an empty index."""
-    index.ensure_index(client.connect(fresh.opensearch), fresh.opensearch.index)
+    index.ensure(client.connect(fresh.opensearch), fresh.opensearch.index)
     stage = Stage(fresh)
     with stage.proxy:
         yield stage

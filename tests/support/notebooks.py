@@ -144,7 +144,7 @@ def assert_runs_twice(name: str, settings: Settings, page: Path, *, again: bool 
         client = run_twice(name, os.environ["CLICKSTREAM_STATE"], again=again)
     finally:
         topics.delete_topics(own.kafka)
-        index.delete_index(opensearch.connect(own.opensearch), own.opensearch.index)
+        index.delete(opensearch.connect(own.opensearch), own.opensearch.index)
 
     assert len(exercises(client.nb)) in (1, 2)
     wrong = [o for o in outputs_of(client) if o.output_type == "error" or o.get("name") == "stderr"]

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
-from clickstream.opensearch import client, index
-from clickstream.opensearch.index import Outcome
+from clickstream.opensearch import bulk, client, index
+from clickstream.opensearch.bulk import Outcome
 from clickstream.settings import Settings
 from tests.support.faults import FaultProxy
 
@@ -35,7 +35,7 @@ def action(number: int, **change: object) -> bytes:
         "session_seq": number,
         "device_type": "mobile",
     } | change
-    return index.action(event_id(number), json.dumps(document).encode())
+    return bulk.action(event_id(number), json.dumps(document).encode())
 
 
 class Stage:
@@ -53,7 +53,7 @@ class Stage:
 
     def bulk(self, *actions: bytes) -> list[Outcome]:
         """Send a bulk through the proxy."""
-        return [answer.outcome for answer in index.bulk(self.client, self.name, actions)]
+        return [answer.outcome for answer in bulk.send(self.client, self.name, actions)]
 
     def stored(self) -> list[int]:
         """The numbers of the documents that OpenSearch really has."""

@@ -14,8 +14,8 @@ import pytest
 from opensearchpy import OpenSearch
 
 from clickstream.errors import BulkError, ServerError
-from clickstream.opensearch import index
-from clickstream.opensearch.index import Outcome
+from clickstream.opensearch import bulk, index
+from clickstream.opensearch.bulk import Outcome
 from clickstream.widgets.outage_proxy import Answer
 from tests.support.faults import (
     Bulk,
@@ -87,7 +87,7 @@ def test_rejected_items_stand_between_the_others_answers(stage: Stage) -> None:
     stage.bulk(action(3), action(4))
     stage.proxy.fault = RejectItems(share=0.3)
     sent = [action(n, **({"colour": "red"} if n % 10 == 0 else {})) for n in range(400)]
-    answers = index.bulk(stage.client, stage.name, sent)
+    answers = bulk.send(stage.client, stage.name, sent)
     outcomes = [answer.outcome for answer in answers]
     rejected = [n for n, outcome in enumerate(outcomes) if outcome is Outcome.REJECTED]
 
@@ -134,7 +134,7 @@ def test_an_error_of_opensearch_is_not_mixed_with_rejections(stage: Stage) -> No
 def test_a_refused_request_is_not_stored(stage: Stage, status: int) -> None:
     """OpenSearch never sees it, and the client may send it again."""
     stage.proxy.fault = Refuse(status)
-    with pytest.raises(index.Unavailable, match=f"{status} rejected_execution_exception"):
+    with pytest.raises(bulk.Unavailable, match=f"{status} rejected_execution_exception"):
         stage.bulk(action(1), action(2))
 
     assert stage.stored() == []
@@ -145,7 +145,7 @@ def test_a_refused_request_is_not_stored(stage: Stage, status: int) -> None:
 def test_a_reset_connection_stores_nothing(stage: Stage) -> None:
     """The client's system is told of the reset; the next request takes a new connection."""
     stage.proxy.fault = Reset()
-    with pytest.raises(index.Unavailable, match="it reset the connection"):
+    with pytest.raises(bulk.Unavailable, match="it reset the connection"):
         stage.bulk(action(1))
 
     assert stage.stored() == []
@@ -157,7 +157,7 @@ def test_a_reset_connection_stores_nothing(stage: Stage) -> None:
 def test_a_lost_answer_leaves_the_documents_stored(stage: Stage) -> None:
     """The client knows nothing, sends again, and finds them there."""
     stage.proxy.fault = LoseAnswer()
-    with pytest.raises(index.Unavailable, match="it closed the connection"):
+    with pytest.raises(bulk.Unavailable, match="it closed the connection"):
         stage.bulk(action(1), action(2))
 
     assert stage.stored() == [1, 2]
@@ -175,7 +175,7 @@ def test_a_cut_answer_leaves_the_documents_stored(
 ) -> None:
     """Cut short of its length, or broken JSON: neither is taken for an answer."""
     stage.proxy.fault = CutAnswer(honest_length=honest_length)
-    with pytest.raises(index.Unavailable, match=told):
+    with pytest.raises(bulk.Unavailable, match=told):
         stage.bulk(action(1), action(2))
 
     assert stage.stored() == [1, 2]
@@ -196,7 +196,7 @@ def test_a_fault_strikes_its_share_of_requests(stage: Stage) -> None:
         stage.proxy.counts = Counts()
         known = 0
         for number in range(60):
-            with suppress(index.Unavailable):
+            with suppress(bulk.Unavailable):
                 stage.bulk(action(number))
                 known += 1
 
@@ -233,7 +233,7 @@ def test_a_storm_holds_faults_of_every_kind_and_loses_nothing(stage: Stage) -> N
         if not still_open:
             break
         sent = still_open[:20]
-        with suppress(index.Unavailable):
+        with suppress(bulk.Unavailable):
             answered = zip(sent, stage.bulk(*map(action, sent)), strict=True)
             rejected = [n for n, outcome in answered if outcome is Outcome.REJECTED]
             still_open = rejected + still_open[20:]
@@ -251,13 +251,13 @@ def test_requests_at_once_are_counted_at_their_most(stage: Stage) -> None:
     stage.proxy.fault = Delay(0.5)
     clients = [stage.new_client() for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda c: index.bulk(c, stage.name, [action(1)]), clients))
+        list(pool.map(lambda c: bulk.send(c, stage.name, [action(1)]), clients))
 
     assert stage.proxy.counts.most_at_once == 3
     stage.proxy.fault = None
     stage.proxy.counts.most_at_once = 0
     for client in clients * 30:
-        index.bulk(client, stage.name, [action(1)])
+        bulk.send(client, stage.name, [action(1)])
     assert stage.proxy.counts.most_at_once == 1
 
 
@@ -266,7 +266,7 @@ def test_taken_down_it_refuses_and_brought_up_it_is_where_it_was(stage: Stage) -
     stage.bulk(action(1))
     stage.proxy.take_down()
     stage.proxy.take_down()
-    with pytest.raises(index.Unavailable, match="Connection refused"):
+    with pytest.raises(bulk.Unavailable, match="Connection refused"):
         stage.bulk(action(2))
     with pytest.raises(ServerError, match="did not answer"):
         index.count(stage.client, stage.name)
@@ -305,7 +305,7 @@ def test_closing_ends_a_wait_and_forwards_nothing(stage: Stage) -> None:
     started_s = time.monotonic()
     stage.proxy.close()
 
-    with pytest.raises(index.Unavailable):
+    with pytest.raises(bulk.Unavailable):
         sent.result(timeout=5)
     assert time.monotonic() - started_s < 2
     assert threads_of_proxies() == []
@@ -339,8 +339,8 @@ def test_an_opensearch_out_of_reach_is_a_bad_gateway() -> None:
     """The client is told so, bulk or not, and may try again."""
     with FaultProxy("http://127.0.0.1:9") as proxy:
         client = OpenSearch(proxy.url, max_retries=0)
-        with pytest.raises(index.Unavailable, match="502 bad_gateway"):
-            index.bulk(client, "any", [action(1)])
+        with pytest.raises(bulk.Unavailable, match="502 bad_gateway"):
+            bulk.send(client, "any", [action(1)])
         with pytest.raises(ServerError, match="502"):
             index.exists(client, "any")
 
@@ -361,17 +361,17 @@ def test_an_answer_that_is_none_to_a_bulk_leaves_everything_open(stage: Stage) -
         ("application/json", b'{"errors": false, "items": [\xff'),
     ):
         stage.proxy.fault = partial(say, Answer(200, body, {"content-type": content_type}))
-        with pytest.raises(index.Unavailable):
+        with pytest.raises(bulk.Unavailable):
             stage.bulk(action(1))
 
 
 def test_an_error_of_a_gateway_is_told_by_its_status(stage: Stage) -> None:
     """In whatever form it comes: overloaded may be tried again, forbidden may not."""
     for status, body, told in (
-        (503, b"[]", index.Unavailable),
-        (503, b'"overloaded"', index.Unavailable),
-        (503, b'{"error": {"code": 7}}', index.Unavailable),
-        (503, b"<html>", index.Unavailable),
+        (503, b"[]", bulk.Unavailable),
+        (503, b'"overloaded"', bulk.Unavailable),
+        (503, b'{"error": {"code": 7}}', bulk.Unavailable),
+        (503, b"<html>", bulk.Unavailable),
         (403, b'{"error": {"code": 7}}', BulkError),
         (403, b'{"message": "who are you"}', BulkError),
     ):

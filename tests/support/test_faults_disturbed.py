@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from clickstream.opensearch import index
+from clickstream.opensearch import bulk
 from tests.support.proxied import Stage, action, in_background, threads_of_proxies, wait_until
 
 
@@ -24,7 +24,7 @@ def test_closing_does_not_wait_for_opensearch(
 
         assert time.monotonic() - started_s < 2
         assert threads_of_proxies() == []
-        with pytest.raises(index.Unavailable):
+        with pytest.raises(bulk.Unavailable):
             sent.result(timeout=5)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(stage.address())

@@ -241,7 +241,7 @@ def test_a_topic_and_an_index_that_are_deleted_meanwhile_are_told(
     flow.start()
     wait_until(lambda: flow.read().indexed > 300, 20)
     Admin(made.kafka).ask("deleting", lambda client: client.delete_topics([made.kafka.topic]))
-    index.delete_index(opensearch.connect(made.opensearch), made.opensearch.index)
+    index.delete(opensearch.connect(made.opensearch), made.opensearch.index)
     wait_until(lambda: "; Reset makes all new" in flow.read().trouble, 20)
     assert "\n" not in flow.read().trouble
     assert flow.read().is_running

@@ -60,4 +60,4 @@ def test_the_dials_redraw_the_chart(page: Page, address: str, settings: Settings
     assert notebook.panel.locator(stderr).count() == 0
     assert notebook.requests == []
     topics.delete_topics(settings.kafka)
-    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)

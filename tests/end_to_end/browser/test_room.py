@@ -28,7 +28,7 @@ def notebook(
     with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
         yield screen.Notebook(page, address)
     topics.delete_topics(settings.kafka)
-    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 def assert_met(*rows: Seen) -> None:

@@ -48,7 +48,7 @@ def notebook(
     # Sooner than a seat that nobody left is taken away, six seconds after its last sign of life.
     wait_until(lambda: topics.consumers(settings.kafka) == 0, 3)
     topics.delete_topics(settings.kafka)
-    index.delete_index(client.connect(settings.opensearch), settings.opensearch.index)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 @pytest.mark.timeout(240)

@@ -23,7 +23,7 @@ def go(folder: Path) -> Settings:
     settings = target.choose(folder).find()
     topics.ensure_topics(settings.kafka)
     client = opensearch.connect(settings.opensearch)
-    with opensearch.answering(client, "asking OpenSearch for its version"):
+    with opensearch.translated_errors(client, "asking OpenSearch for its version"):
         client.info()
     return settings
 

@@ -1,0 +1,143 @@
+"""One bulk request of `create` actions, and what became of each document in it.
+
+A document's `_id` is its event's own, so a repeat is refused, and counted, but never stored
+twice. Nothing here retries: the answer says what may be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NoReturn
+
+from opensearchpy import ConnectionError as OpenSearchConnectionError
+from opensearchpy import OpenSearch, SerializationError, TransportError
+
+from clickstream import events
+from clickstream.errors import BulkError, ServerError, command
+from clickstream.opensearch.client import no_answer, remedy_for
+
+
+class Outcome(Enum):
+    """What became of one document of a bulk request."""
+
+    STORED = "stored"
+    REPLAYED = "replayed"
+    """A document of that `_id` was there already, so this one was refused: the same event."""
+    REJECTED = "rejected"
+    """Not stored now; sending it again may help."""
+    REFUSED = "refused"
+    """Never to be stored, as it is."""
+
+
+@dataclass(frozen=True)
+class ItemAnswer:
+    """The outcome of one document, with OpenSearch's words where it was not stored."""
+
+    outcome: Outcome
+    error_type: str = ""
+    reason: str = ""
+
+
+_STORED = ItemAnswer(Outcome.STORED)
+_REPLAYED = ItemAnswer(Outcome.REPLAYED)
+
+
+def action(event_id: str, document: bytes) -> bytes:
+    """Write one `create` action with its document, ready to stand in a bulk body.
+
+    `document` is passed on as it is and must hold no newline: a newline would start a
+    second action, written by whoever wrote the message.
+    """
+    return b'{"create":{"_id":%b}}\n%b\n' % (events.encode(event_id), document)
+
+
+class Unavailable(ServerError):
+    """OpenSearch could not be reached or understood, or is overloaded; sending again may help.
+
+    What became of the documents is unknown, which own ids make harmless.
+    """
+
+
+class TooLarge(BulkError):
+    """The whole request is over the server's limit; a part of it may pass."""
+
+
+def send(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
+    """Send one bulk request of `create` actions and say what became of each document.
+
+    Returns:
+        One answer per action, in order.
+
+    Raises:
+        Unavailable: nothing is known; send the same again later.
+        TooLarge: send it in parts.
+        BulkError: OpenSearch refuses to work with us (no such index, no rights).
+    """
+    wanted = "errors,items.*.status,items.*.error.type,items.*.error.reason"
+    ndjson = {"content-type": "application/x-ndjson"}
+    url, body = f"/{name}/_bulk?filter_path={wanted}", b"".join(actions)
+    try:
+        response = client.transport.perform_request("POST", url, body=body, headers=ndjson)
+    except OpenSearchConnectionError as error:
+        raise Unavailable(f"OpenSearch did not answer: {no_answer(error)}") from error
+    except TransportError as error:
+        _raise_refusal(name, error)
+    except SerializationError as error:
+        msg = "OpenSearch's answer cannot be read: it is cut, or somebody else's"
+        raise Unavailable(msg) from error
+    match response:
+        case {"errors": False}:
+            return [_STORED] * len(actions)
+        case {"errors": True, "items": [*items]}:
+            answers = [_item_answer(name, item["create"]) for item in items]
+        case _:
+            raise Unavailable("what answered a bulk request is not OpenSearch")
+    if len(answers) != len(actions):
+        msg = (
+            f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered; something "
+            "between here and OpenSearch cuts answers: connect to it directly"
+        )
+        raise BulkError(msg)
+    return answers
+
+
+def _raise_refusal(name: str, error: TransportError) -> NoReturn:
+    if error.status_code == 413:
+        msg = f"index {name!r}: the bulk request is over the server's limit"
+        raise TooLarge(msg) from error
+    if error.status_code in (429, 500, 502, 503, 504) or str(error.error) in _BLOCKS:
+        msg = f"OpenSearch answered {error.status_code} {error.error}"
+        raise Unavailable(msg) from error
+    what = f"{error.status_code} {error.error}"
+    msg = (
+        f"index {name!r}: OpenSearch refused the bulk request: {what}; {_remedy(error.status_code)}"
+    )
+    raise BulkError(msg) from error
+
+
+_BLOCKS = frozenset({"cluster_block_exception", "index_closed_exception"})
+"""A read-only or closed index and a full disk: somebody lifts these again."""
+
+
+def _remedy(status: int) -> str:
+    if status == 404:
+        return f"make it with {command('consume')}"
+    return remedy_for(status) or f"see {command('check')}"
+
+
+def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
+    status = item["status"]
+    if status in (200, 201):
+        return _STORED
+    if status == 409:
+        return _REPLAYED
+    error = item.get("error", {})
+    error_type, reason = error.get("type", f"status {status}"), error.get("reason", "")
+    if status == 429 or status >= 500 or error_type in _BLOCKS:
+        return ItemAnswer(Outcome.REJECTED, error_type, reason)
+    if status in (401, 403, 404):
+        msg = f"index {name!r}: OpenSearch answered {status} {error_type}; {_remedy(status)}"
+        raise BulkError(msg)
+    return ItemAnswer(Outcome.REFUSED, error_type, reason)
