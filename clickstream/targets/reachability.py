@@ -64,7 +64,7 @@ def kafka_tls(settings: KafkaSettings) -> str:
     security = settings.security
     protocol = security.get("security.protocol", "PLAINTEXT")
     is_tls, is_sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
-    context = tls.context_of_kafka(security) if is_tls else None
+    context = tls.for_kafka(security) if is_tls else None
     refused = "name the port for user names and passwords, this one is for certificates"
     failures: list[ClickstreamError] = []
     for host, port in _brokers(settings):
@@ -117,7 +117,7 @@ def opensearch_tls(settings: OpenSearchSettings) -> str:
         ServerError: nobody is there.
     """
     host, port, is_tls = _opensearch(settings)
-    context = tls.context_of(settings) if is_tls else None
+    context = tls.for_opensearch(settings) if is_tls else None
     refused = (
         "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in "
         f"{conf_file('opensearch.json')}"
@@ -168,7 +168,7 @@ def _connected(
             with context.wrap_socket(connection, server_hostname=host) as secured:
                 yield secured
     except ssl.SSLError as error:
-        cause, remedy = tls.why(error) or (str(error), "see its address")
+        cause, remedy = tls.explain(error) or (str(error), "see its address")
         if tls.is_refusal(error):
             remedy = refused or remedy
         msg = f"{whose} on {host}:{port}: {cause}; {remedy}"

@@ -63,9 +63,9 @@ class Backstage:
         self._up: Callable[[], object] = partial(local.start, "opensearch")
         self._is_up: Callable[[], bool] = _opensearch_answers
         self._stopped = "OpenSearch is being stopped"
-        if self._settings.target != "local":
+        if self._settings.is_hosted:
             is_tls = self._url.startswith("https:")
-            trust = tls.context_of(demo.settings.opensearch) if is_tls else None
+            trust = tls.for_opensearch(demo.settings.opensearch) if is_tls else None
             proxy = OutageProxy(self._url, context=trust)
             _proxies.append(proxy)
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up

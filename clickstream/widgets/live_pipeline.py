@@ -308,7 +308,7 @@ class Flow:
         return depth
 
     def _mind_the_laptop(self) -> None:
-        if self._demo.settings.target != "local" or not self.is_running:
+        if self._demo.settings.is_hosted or not self.is_running:
             return
         free = shutil.disk_usage(processes.folder()).free
         if self._seen.in_kafka > MOST_MESSAGES or free < LEAST_FREE:
