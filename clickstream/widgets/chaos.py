@@ -25,7 +25,7 @@ from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
 from clickstream.kafka import topics
 from clickstream.servers import local, processes
-from clickstream.servers.nodes import last_words
+from clickstream.servers.nodes import last_log_lines
 from clickstream.simulation import invalid_events
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
@@ -229,7 +229,7 @@ class Backstage:
         if self._has_consumer and processes.running(CONSUMER) is None:
             self._has_consumer = False
             msg = (
-                f"the consumer ended by itself: {last_words(processes.log_path(CONSUMER))}; "
+                f"the consumer ended by itself: {last_log_lines(processes.log_path(CONSUMER))}; "
                 "start_consumer() starts another"
             )
             raise ServerError(msg)
