@@ -19,11 +19,14 @@ from clickstream.errors import ConfigError
 DEAD_LETTER_BYTES = 10_000_000
 """The largest dead letter: ten times a message's default limit, for topics that allow more."""
 
+LOCAL, HOSTED = "local", "hosted"
+"""The two targets: the kit's own servers on this machine, and those that `conf/` names."""
+
 _NAMESPACE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LONGEST_NAMESPACE = 100
 
 CLONE = Path(__file__).resolve().parent.parent
-"""The clone that this library is installed from."""
+"""Root of the clone that this library is installed from."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class KafkaSettings:
     timeout_s: float = 10.0
     """How long one request may take before it is told as an error."""
     security: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
-    """librdkafka's own properties that prove who is who; of a hosted Kafka. Never shown."""
+    """librdkafka's own properties of TLS and login, of a hosted Kafka. Never shown."""
+    is_hosted: bool = False
+    """Whether somebody else runs it: then an error's remedy is not to start it here."""
 
     @property
     def dead_letter_topic(self) -> str:
@@ -48,13 +53,13 @@ class KafkaSettings:
         return {
             **self.security,
             "bootstrap.servers": self.bootstrap_servers,
-            # Errors reach us as errors; what librdkafka writes to stderr beside them would
-            # stand in a notebook's output as red noise.
+            # Errors are raised; what librdkafka also writes to stderr would show in a
+            # notebook's output as red noise.
             "log_level": 0,
             # A broker that shuts down answers for a moment that there are no brokers. librdkafka
-            # believes it, drops its last one, and by default begins anew from the bootstrap
-            # servers five minutes later: here when no answer came for `trigger`, of which an
-            # idle client gets one every `refresh`.
+            # then drops the last one it knew, and by default returns to the bootstrap servers
+            # five minutes later. Here it does so when no metadata came for `trigger`; an idle
+            # client asks for it every `refresh`.
             "metadata.recovery.rebootstrap.trigger.ms": 6_000,
             "topic.metadata.refresh.interval.ms": 2_000,
         }
@@ -70,10 +75,12 @@ class OpenSearchSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca: Path | None = None
-    """Whom to trust; None for what the system trusts."""
+    """PEM file of the CA to trust; None for those that the system trusts."""
     cert: Path | None = None
-    """With `key`, for an OpenSearch that asks who we are."""
+    """With `key`, for an OpenSearch that asks for a client certificate."""
     key: Path | None = None
+    is_hosted: bool = False
+    """Whether somebody else runs it: then an error's remedy is not to start it here."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,16 @@ class Settings:
 
     kafka: KafkaSettings
     opensearch: OpenSearchSettings
-    target: str = "local"
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether somebody else runs them, who also made topic and index."""
+        return self.kafka.is_hosted or self.opensearch.is_hosted
+
+    @property
+    def target(self) -> str:
+        """The target's name, as `--target` takes it."""
+        return HOSTED if self.is_hosted else LOCAL
 
     def __str__(self) -> str:
         return (
@@ -130,13 +146,13 @@ class Settings:
         return replace(self, kafka=replace(self.kafka, group_id=group_id))
 
     def named(self, *, topic: str | None, index: str | None, opensearch: str | None) -> Settings:
-        """Give the same target with those of topic, index and way to OpenSearch that are given.
+        """Give the same target with another topic, index or URL of OpenSearch; None keeps its own.
 
         Raises:
-            ConfigError: the way is plain http, off this machine, and there is a password.
+            ConfigError: the URL is plain http, off this machine, and there is a password.
         """
-        way = urlsplit(opensearch or self.opensearch.url)
-        is_clear = way.scheme == "http" and not is_loopback(way.hostname or "")
+        url = urlsplit(opensearch or self.opensearch.url)
+        is_clear = url.scheme == "http" and not is_loopback(url.hostname or "")
         if self.opensearch.password and is_clear:
             msg = f"{opensearch} would get the password in the clear; write https://"
             raise ConfigError(msg)
@@ -152,7 +168,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a name or an address is this machine's own, so that nobody can listen."""
+    """Say whether a name or an address is this machine's own: its traffic crosses no network."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Whom we trust and who we are: certificates for a TLS connection, and why one was refused.
+"""TLS contexts from certificate files, and the reason where a TLS connection failed.
 
 Nothing here can turn verification off.
 """
@@ -19,14 +19,14 @@ def context(
     """Make a context that verifies the other side and its name.
 
     Args:
-        ca: PEM file of whom to trust; None for what the system trusts.
+        ca: PEM file of the CA to trust; None for those that the system trusts.
         cert: PEM file of our own certificate, with the chain above it.
         key: PEM file of its private key.
         key_password: where the key is encrypted.
 
     Raises:
-        ConfigError: a file is missing, cannot be read or is none, or key and certificate do
-            not belong together.
+        ConfigError: a file is missing, cannot be read or is not PEM, or key and certificate
+            do not belong together.
     """
     for path in filter(None, (ca, cert, key)):
         try:
@@ -61,37 +61,37 @@ def context(
     return made
 
 
-def context_of(settings: OpenSearchSettings) -> ssl.SSLContext:
-    """Make that of an OpenSearch; see `context`."""
+def for_opensearch(settings: OpenSearchSettings) -> ssl.SSLContext:
+    """Make the context of a client of OpenSearch; see `context`."""
     return context(settings.ca, settings.cert, settings.key)
 
 
-def context_of_kafka(security: Mapping[str, str]) -> ssl.SSLContext:
-    """Make that of a Kafka, of librdkafka's properties; see `context`."""
+def for_kafka(security: Mapping[str, str]) -> ssl.SSLContext:
+    """Make the context of a client of Kafka, from librdkafka's properties; see `context`."""
     names = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
     ca, cert, key = (Path(security[name]) if name in security else None for name in names)
     return context(ca, cert, key, security.get("ssl.key.password"))
 
 
 def is_refusal(error: ssl.SSLError) -> bool:
-    """Say whether it was the other side that refused us."""
+    """Say whether the server refused the client, not the other way round."""
     return "ALERT_" in (error.reason or "")
 
 
-def why(error: BaseException | None) -> tuple[str, str] | None:
-    """Say why TLS failed, and what to do; None where nothing in the error is about TLS.
+def explain(error: BaseException | None) -> tuple[str, str] | None:
+    """Give the cause of a TLS failure and its remedy; None for an error that is not about TLS.
 
-    Looks through what caused the error, too.
+    Follows the chain of causes.
     """
     while error is not None:
         if isinstance(error, ssl.SSLError):
-            return _why(error)
+            return _explain(error)
         causes = [error.__cause__, error.__context__, *error.args, getattr(error, "reason", None)]
         error = next((each for each in causes if isinstance(each, BaseException)), None)
     return None
 
 
-def _why(error: ssl.SSLError) -> tuple[str, str]:
+def _explain(error: ssl.SSLError) -> tuple[str, str]:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = error.verify_message.rstrip(".")
         if error.verify_code in _WRONG_NAME:

@@ -1,9 +1,15 @@
 """Names follow one rule, and a bad namespace is told before anything is made of it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, ServerError
+from clickstream.kafka import topics
+from clickstream.opensearch import client as opensearch
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
+from clickstream.targets import conf_files
 
 SETTINGS = Settings(KafkaSettings("127.0.0.1:1"), OpenSearchSettings("http://127.0.0.1:2"))
 
@@ -46,3 +52,44 @@ def test_a_namespace_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CLICKSTREAM_NAMESPACE", "Ada L")
     with pytest.raises(ConfigError, match="'Ada L'"):
         SETTINGS.in_own_namespace()
+
+
+@pytest.fixture
+def hosted_over_plain_http(tmp_path: Path) -> Settings:
+    """A hosted target on loopback, without TLS and without a user; nobody is there."""
+    (tmp_path / "kafka.json").write_text(
+        '{"bootstrap.servers": "127.0.0.1:9", "security.protocol": "PLAINTEXT"}'
+    )
+    (tmp_path / "opensearch.json").write_text('{"host": "http://127.0.0.1:9"}')
+    return conf_files.read(tmp_path)
+
+
+def test_a_target_is_hosted_because_conf_names_it(hosted_over_plain_http: Settings) -> None:
+    """Not because of TLS or a login; another namespace or group of it is hosted, too."""
+    assert not SETTINGS.is_hosted
+    assert SETTINGS.target == "local"
+    hosted = hosted_over_plain_http
+    assert hosted.is_hosted
+    assert hosted.target == "hosted"
+    assert hosted.in_namespace("anna").for_group("second").is_hosted
+    assert hosted.named(topic="t", index=None, opensearch="http://127.0.0.1:10").is_hosted
+
+
+def test_a_hosted_target_without_tls_is_not_given_the_local_remedy(
+    hosted_over_plain_http: Settings,
+) -> None:
+    """Starting servers here would not help; of a local pair it would."""
+    in_the_console = "see in the service's console whether it runs"
+    for settings, remedy in (
+        (hosted_over_plain_http, in_the_console),
+        (SETTINGS, "starts local servers"),
+    ):
+        kafka = replace(settings.kafka, timeout_s=1.0)
+        with pytest.raises(ServerError, match=remedy):
+            topics.count(kafka)
+        client = opensearch.connect(settings.opensearch)
+        with (
+            pytest.raises(ServerError, match=remedy),
+            opensearch.answering(client, "asking OpenSearch for its version"),
+        ):
+            client.info()

@@ -358,7 +358,7 @@ def charts_(
 def reset(yes: Yes = False) -> None:
     """Empty topic, dead letters, offsets and index; without --yes say what that would delete."""
     kit = _target()
-    if yes and kit.settings.target != "local":
+    if yes and kit.settings.is_hosted:
         say("emptying topic and index; a million documents take about a minute")
     typer.echo(kit.reset(yes=yes).replace("yes=True", "--yes"))
 

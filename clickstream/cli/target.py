@@ -12,7 +12,7 @@ import typer
 
 from clickstream.cli.terminal import say
 from clickstream.errors import OPTIONS, ConfigError
-from clickstream.settings import CLONE, Settings
+from clickstream.settings import CLONE, LOCAL, Settings
 from clickstream.targets import target
 from clickstream.targets.target import Target
 
@@ -44,7 +44,7 @@ def choose(wanted: str | None, folder: Path | None) -> None:
         ConfigError: as `targets.choose`, or no such folder.
     """
     folder = folder and Path(os.path.expanduser(folder))
-    if folder is not None and not folder.is_dir() and wanted != target.LOCAL:
+    if folder is not None and not folder.is_dir() and wanted != LOCAL:
         msg = f"looking into {folder}: there is no such folder; name the one with the two files"
         raise ConfigError(msg)
     typed = [

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TypeVar
 
 import typer
@@ -48,18 +48,22 @@ def run(app: typer.Typer) -> None:
     except ClickstreamError as error:
         sys.exit(f"clickstream: {error}")
     except OSError as error:
-        # Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         if isinstance(error, BrokenPipeError):  # `| head` had enough
             sys.exit(1)
         sys.exit(f"clickstream: {error}; mend that, or name another place")
     if code == _CTRL_C:  # as typer says it
         say("clickstream: stopped")
-        with suppress(OSError):
+        try:
             sys.stdout.flush()
-        # Python itself would wait for a download that hangs.
-        os._exit(code)
+        except OSError:  # who read it was stopped, too
+            _discard_stdout()
     sys.exit(code)
+
+
+def _discard_stdout() -> None:
+    """Send what is left to nobody, or Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(line: str) -> None:

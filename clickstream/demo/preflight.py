@@ -18,14 +18,10 @@ from clickstream.demo import target_steps
 from clickstream.demo.finding import Finding, asking
 from clickstream.errors import ClickstreamError
 from clickstream.servers import download, local, processes
+from clickstream.servers.free_space import FOR_DEMO
 from clickstream.settings import CLONE
 from clickstream.targets import target as targets
 from clickstream.targets.target import Target
-
-FREE_DISK_BYTES = 3_000_000_000
-"""2 GB below which OpenSearch allocates nothing, and room for a day's traffic."""
-FREE_MEMORY_BYTES = 3_500_000_000
-"""For both servers, JupyterLab and a kernel for every notebook."""
 
 
 def run(target: Target | None = None) -> list[Finding]:
@@ -90,7 +86,7 @@ def _memory() -> Finding:
     held = 0
     with suppress(ClickstreamError):  # the servers' own line tells it
         held = sum(each.memory_mb or 0 for each in local.status()) * 1_000_000
-    needed = max(FREE_MEMORY_BYTES - held, 0)
+    needed = max(FOR_DEMO.memory_bytes - held, 0)
     free = psutil.virtual_memory().available
     return _finding(
         "memory",
@@ -121,9 +117,9 @@ def _disk() -> Finding:
     free = shutil.disk_usage(folder).free
     return _finding(
         "disk",
-        free >= FREE_DISK_BYTES,
+        free >= FOR_DEMO.disk_bytes,
         f"{free / 1e9:,.1f} GB free for {processes.folder()}",
-        f"free {FREE_DISK_BYTES / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE",
+        f"free {FOR_DEMO.disk_bytes / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE",
     )
 
 

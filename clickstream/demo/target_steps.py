@@ -38,15 +38,15 @@ def steps(target: Target) -> Iterator[Finding]:
     is_good = True
     for chain in (
         [
-            ("Kafka's name", lambda: reachability.kafka_names(kafka)),
-            ("Kafka's TLS", lambda: reachability.kafka_tls(kafka)),
+            ("Kafka's name", lambda: reachability.resolve_kafka(kafka)),
+            ("Kafka's TLS", lambda: reachability.probe_kafka(kafka)),
             ("Kafka's login", lambda: _kafka_login(kafka)),
             ("Kafka's rights", lambda: acls.check(kafka)),
             ("topic", lambda: topic(kafka)),
         ],
         [
-            ("OpenSearch's name", lambda: reachability.opensearch_name(found)),
-            ("OpenSearch's TLS", lambda: reachability.opensearch_tls(found)),
+            ("OpenSearch's name", lambda: reachability.resolve_opensearch(found)),
+            ("OpenSearch's TLS", lambda: reachability.probe_opensearch(found)),
             ("OpenSearch's login", lambda: _opensearch_login(found)),
             ("index", lambda: documents(found)),
         ],

@@ -259,7 +259,7 @@ class Demo:
         Raises:
             ServerError: an event did not come back as exactly one document.
         """
-        if self.settings.target != "local":
+        if self.settings.is_hosted:
             return trip.make(self.settings, num_events)
         own = self.settings.in_namespace(f"roundtrip-{uuid.uuid4().hex[:8]}")
         topics.ensure_topics(own.kafka)
@@ -285,7 +285,7 @@ class Demo:
                 says whether anything was deleted.
         """
         kafka, name = self.settings.kafka, self.settings.opensearch.index
-        is_ours = self.settings.target == "local"
+        is_ours = not self.settings.is_hosted
         what = f"topic {kafka.topic}, its dead letters, group {kafka.group_id}, index {name}"
         if not yes:
             do = "delete and make new" if is_ours else "empty"
@@ -313,7 +313,7 @@ class Demo:
 
     def servers(self) -> tuple[local.ServerStatus, ...]:
         """Say how the local servers are; none where the target is a hosted one."""
-        return local.status() if self.settings.target == "local" else ()
+        return () if self.settings.is_hosted else local.status()
 
 
 def _ago(age: timedelta) -> str:

@@ -111,7 +111,7 @@ class Admin:
         if topic not in found:
             others = sorted(name for name in found if not name.startswith("__"))
             mend, may = "", ""
-            if self._settings.security:
+            if self._settings.is_hosted:
                 mend = f"mend 'topic' in {conf_file('kafka.json')}, or "
                 may = ", where you may"
             shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
@@ -282,7 +282,7 @@ class Group:
 def no_answer(settings: KafkaSettings, doing: str) -> str:
     """Say in one line that Kafka did not answer, and what to do."""
     remedy = f"see {command('check')}; {command('up')} starts local servers"
-    if settings.security:
+    if settings.is_hosted:
         remedy = "see in the service's console whether it runs, and lets this machine in"
     return (
         f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "

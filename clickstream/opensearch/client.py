@@ -44,7 +44,7 @@ def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch
         ConfigError: a certificate's file is unusable.
     """
     is_tls = urlsplit(settings.url).scheme == "https"
-    return OpenSearch(
+    client = _Client(
         settings.url,
         timeout=settings.timeout_s,
         max_retries=0,
@@ -53,8 +53,14 @@ def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch
         connection_class=_Connection,
         serializers={_Answers.mimetype: _Answers()},
         headers=_authorization(settings),
-        **({"ssl_context": tls.context_of(settings)} if is_tls else {}),
+        **({"ssl_context": tls.for_opensearch(settings)} if is_tls else {}),
     )
+    client.is_hosted = settings.is_hosted
+    return client
+
+
+class _Client(OpenSearch):
+    is_hosted = False
 
 
 def _authorization(settings: OpenSearchSettings) -> dict[str, str]:
@@ -117,7 +123,7 @@ def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
     try:
         yield
     except OpenSearchConnectionError as error:
-        if found := tls.why(error):
+        if found := tls.explain(error):
             msg = f"{doing}: no TLS with OpenSearch: {found[0]}; {found[1]}"
             raise ConfigError(msg) from error
         (host,) = client.transport.hosts
@@ -152,8 +158,8 @@ def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
 
 
 def is_hosted(client: OpenSearch) -> bool:
-    """Say whether somebody else runs it: our own speaks plain http, which never goes further."""
-    return any(host.get("use_ssl") for host in client.transport.hosts)
+    """Say whether somebody else runs what this client asks, as its settings said."""
+    return isinstance(client, _Client) and client.is_hosted
 
 
 def no_answer(error: OpenSearchConnectionError) -> str:

@@ -5,7 +5,7 @@ coordinate. jgo downloads into a private staging folder, because it writes to th
 and only warns of a bad checksum; a file moves into the cache whole, after it was checked.
 Nothing is unpacked, resolved or looked up on the network that the list does not name.
 
-`python -m clickstream.fetch` resolves the pinned versions anew and writes the list.
+`python -m clickstream.servers.download` resolves the pinned versions anew and writes the list.
 """
 
 from __future__ import annotations
@@ -18,21 +18,26 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
-from jgo.maven import Artifact, MavenContext, PythonResolver
 from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from clickstream.errors import FetchError
 from clickstream.servers import manifest
 from clickstream.servers.manifest import Listed
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact, PythonResolver
 
 KAFKA_VERSION = "4.3.1"
 OPENSEARCH_VERSION = "3.6.0"
@@ -55,9 +60,12 @@ _LEFT_OUT = ("modules/analysis-common/", "modules/ingest-geoip/")
 _LIST = manifest.PATH
 _TRIES = 3
 _TIMEOUT_S = 30
+_AT_ONCE = 4
+_LAST_CHUNK_S = 1.0
+"""How long threads get, at the end, to see that it is over."""
 
 Advance = Callable[..., None]
-"""Takes note of bytes that came, and ends the work when it was interrupted."""
+"""Adds bytes that came to the bar; raises `CancelledError` once the download is over."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
             with FileLock(cache_dir() / "servers.lock"):
                 _fetch_missing(progress)
         except OSError as error:
-            raise FetchError(_trouble_with_disk(error)) from error
+            raise FetchError(_disk_error(error)) from error
     return ServerFiles(
         kafka_jars=tuple(
             _servers_dir() / each.name for each in _listed() if each.coordinate != _OPENSEARCH
@@ -139,14 +147,16 @@ def _is_kept(each: Listed) -> bool:
 
 
 def _fetch_missing(progress: bool) -> None:
+    from jgo.maven import PythonResolver  # noqa: PLC0415 - costs a second, for a download alone
+
     for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     if not _marker().exists():
         _remove_damaged(progress)
     missing = [each for each in _listed() if not _is_kept(each)]
     staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
-    is_over = threading.Event()
-    pool = ThreadPoolExecutor(4)
+    is_over, slots = threading.Event(), threading.Semaphore(_AT_ONCE)
+    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
     with tqdm(
         total=sum(each.size for each in missing),
         unit="B",
@@ -166,20 +176,37 @@ def _fetch_missing(progress: bool) -> None:
             yield advance
 
         resolver = PythonResolver(progress_callback=feed)
-        fetched = [pool.submit(_fetch, each, staging, resolver, advance) for each in missing]
+
+        def fetch(each: Listed) -> None:
+            outcome: BaseException | None = None
+            try:
+                with slots:
+                    _fetch(each, staging, resolver, advance)
+            except BaseException as error:  # raised below, where the caller waits
+                outcome = error
+            outcomes.put(outcome)
+
+        # Python waits at exit for all but daemons, a pool's too, and one may hang in the network.
+        threads = [threading.Thread(target=fetch, args=(each,), daemon=True) for each in missing]
         try:
-            for each in fetched:
-                each.result()
+            for thread in threads:
+                thread.start()
+            for _ in threads:
+                if error := outcomes.get():
+                    raise error
             _marker().touch()
-        except BaseException:
-            is_over.set()
-            raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            begun = [each for each in fetched if not each.cancelled()]
-            # One that hangs in the network is not waited for; the next call clears up after it.
-            if not wait(begun, timeout=1).not_done:
+            is_over.set()
+            if _have_ended(threads, _LAST_CHUNK_S):
                 shutil.rmtree(staging, ignore_errors=True)
+            # Otherwise the next call clears up.
+
+
+def _have_ended(threads: list[threading.Thread], timeout_s: float) -> bool:
+    ends_s = time.monotonic() + timeout_s
+    for thread in filter(threading.Thread.is_alive, threads):
+        thread.join(max(0.0, ends_s - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _remove_damaged(progress: bool) -> None:
@@ -219,18 +246,20 @@ def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advan
             if _is_about_disk(error):
                 raise
             if attempt == _TRIES:
-                raise FetchError(_trouble_with_network(each, error)) from error
+                raise FetchError(_network_error(each, error)) from error
         except (FetchError, RuntimeError, AssertionError) as error:
             # jgo says with a RuntimeError that no repository has the file.
             if attempt == _TRIES:
-                msg = _without_password(f"fetching {each.name}: {error}; {_where_from()}")
+                msg = _without_password(f"fetching {each.name}: {error}; {_mirror_remedy()}")
                 raise FetchError(msg) from error
         else:
-            _keep(each, path, advance)
+            _move_into_cache(each, path, advance)
             return
 
 
 def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
+    from jgo.maven import MavenContext  # noqa: PLC0415 - as above
+
     group, name, packaging, version = coordinate.split(":")
     mirror = os.environ.get("CLICKSTREAM_MAVEN_MIRROR")
     context = MavenContext(
@@ -255,7 +284,7 @@ def _check(each: Listed, path: Path) -> None:
         raise FetchError(what)
 
 
-def _keep(each: Listed, path: Path, advance: Advance) -> None:
+def _move_into_cache(each: Listed, path: Path, advance: Advance) -> None:
     if each.coordinate != _OPENSEARCH:
         os.replace(path, _servers_dir() / each.name)
         return
@@ -272,7 +301,7 @@ def _keep(each: Listed, path: Path, advance: Advance) -> None:
     os.replace(top, _opensearch_home())
 
 
-def _where_from() -> str:
+def _mirror_remedy() -> str:
     mirror = _without_password(os.environ.get("CLICKSTREAM_MAVEN_MIRROR") or "none")
     return (
         f"try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: {mirror})"
@@ -288,7 +317,7 @@ def _is_about_disk(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
-def _trouble_with_disk(error: OSError) -> str:
+def _disk_error(error: OSError) -> str:
     return (
         f"keeping the servers' files in {cache_dir()}: {error.strerror or error}; free "
         f"{sum(each.size for each in _listed()) * 3 / 1e6:,.0f} MB there or name another "
@@ -296,20 +325,22 @@ def _trouble_with_disk(error: OSError) -> str:
     )
 
 
-def _trouble_with_network(each: Listed, error: OSError) -> str:
-    # requests names its kinds of trouble by class; the library itself stays jgo's to import.
+def _network_error(each: Listed, error: OSError) -> str:
+    # By name, so that requests, which is jgo's, need not be imported.
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "SSLError" in kinds:
-        why = "the certificate was not accepted; name your company's with REQUESTS_CA_BUNDLE"
+        cause = "the certificate was not accepted; name your company's with REQUESTS_CA_BUNDLE"
     elif "ProxyError" in kinds:
-        why = "the proxy did not let it through; set or mend HTTPS_PROXY"
+        cause = "the proxy did not let it through; set or mend HTTPS_PROXY"
     else:
-        why = f"the download broke off ({type(error).__name__}); {_where_from()}"
-    return f"fetching {each.name}: {why}"
+        cause = f"the download broke off ({type(error).__name__}); {_mirror_remedy()}"
+    return f"fetching {each.name}: {cause}"
 
 
 def _write_list() -> None:
     """Resolve the pinned versions with their dependencies, and write the list."""
+    from jgo.maven import PythonResolver  # noqa: PLC0415 - as above
+
     with tempfile.TemporaryDirectory() as folder:
         resolver = PythonResolver()
         roots = [_artifact(coordinate, Path(folder), resolver) for coordinate in _KAFKA]

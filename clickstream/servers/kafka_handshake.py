@@ -1,4 +1,6 @@
-"""Kafka's protocol by hand, for what librdkafka tells late or never: who is there, which login.
+"""Two requests of Kafka's protocol by hand: is this a Kafka, and which logins does it take.
+
+librdkafka reports either only after seconds, or as a broken connection.
 
 Source: Kafka's protocol guide.
 """
@@ -12,26 +14,30 @@ from socket import socket
 _API_VERSIONS, _SASL_HANDSHAKE = 18, 17
 _ILLEGAL_SASL_STATE = 34
 _LARGEST_ANSWER = 100_000
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 
 
-def speaks(connection: socket) -> bool:
+def is_kafka(connection: socket, *, timeout_s: float = _TIMEOUT_S) -> bool:
     """Ask for the API versions, as any client does first, and say whether a Kafka answered.
 
+    Args:
+        connection: just opened.
+        timeout_s: for the whole answer, not for each part of it.
+
     Raises:
-        OSError: the connection failed, or nothing came in its time.
+        OSError: the connection failed, or the answer was not there in time.
     """
-    return _ask(connection, _API_VERSIONS, 0)[:2] == b"\0\0"  # no error
+    return _ask(connection, _API_VERSIONS, 0, timeout_s=timeout_s)[:2] == b"\0\0"  # no error
 
 
-def mechanisms(connection: socket, wanted: str) -> list[str]:
-    """Ask, after `speaks`, for a login by a SASL mechanism, and give those that this port takes.
+def sasl_mechanisms(connection: socket, wanted: str) -> list[str]:
+    """Ask for a login by a SASL mechanism, once `is_kafka` said yes; give those this port takes.
 
     Returns:
         Their names; empty where this port takes no login at all.
 
     Raises:
-        OSError: as `speaks`.
+        OSError: as `is_kafka`.
     """
     name = wanted.encode()
     answer = _ask(connection, _SASL_HANDSHAKE, 1, struct.pack(f">h{len(name)}s", len(name), name))
@@ -45,14 +51,16 @@ def mechanisms(connection: socket, wanted: str) -> list[str]:
     return found
 
 
-def _ask(connection: socket, key: int, version: int, body: bytes = b"") -> bytes:
-    """Send a request with header version 1; nothing comes back from who is no Kafka."""
+def _ask(
+    connection: socket, key: int, version: int, body: bytes = b"", *, timeout_s: float = _TIMEOUT_S
+) -> bytes:
+    """Send a request with header version 1; the answer is empty where it is not Kafka's."""
     client_id, correlation_id = b"clickstream", 1
     header = struct.pack(
         f">hhih{len(client_id)}s", key, version, correlation_id, len(client_id), client_id
     )
     connection.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
-    ends_s = time.monotonic() + _PATIENCE_S
+    ends_s = time.monotonic() + timeout_s
     size, answered_id = _read(connection, 4, ends_s), _read(connection, 4, ends_s)
     rest = int.from_bytes(size) - 4
     if answered_id != struct.pack(">i", correlation_id) or not 0 < rest < _LARGEST_ANSWER:
@@ -61,7 +69,7 @@ def _ask(connection: socket, key: int, version: int, body: bytes = b"") -> bytes
 
 
 def _read(connection: socket, size: int, ends_s: float) -> bytes:
-    """Read so much until then, or less where the connection ends."""
+    """Read `size` bytes by `ends_s`, or fewer where the connection ends."""
     found = b""
     while len(found) < size:
         connection.settimeout(max(0.001, ends_s - time.monotonic()))

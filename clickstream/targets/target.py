@@ -9,12 +9,11 @@ from pathlib import Path
 
 from clickstream.errors import CONF, ConfigError, command
 from clickstream.servers import local
-from clickstream.settings import Settings
+from clickstream.settings import HOSTED, LOCAL, Settings
 from clickstream.targets import conf_files, reachability
 
-LOCAL, HOSTED = "local", "hosted"
 TARGET, FOLDER = "CLICKSTREAM_TARGET", CONF
-"""The variables that name one of them, and the folder."""
+"""The variables that name the target, and the folder of the hosted one."""
 
 
 @dataclass(frozen=True)

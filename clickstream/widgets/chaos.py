@@ -25,7 +25,7 @@ from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.servers import local, processes
-from clickstream.servers.nodes import last_words
+from clickstream.servers.nodes import last_log_lines
 from clickstream.simulation import invalid_events
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
@@ -63,9 +63,9 @@ class Backstage:
         self._up: Callable[[], object] = partial(local.start, "opensearch")
         self._is_up: Callable[[], bool] = _opensearch_answers
         self._stopped = "OpenSearch is being stopped"
-        if self._settings.target != "local":
+        if self._settings.is_hosted:
             is_tls = self._url.startswith("https:")
-            trust = tls.context_of(demo.settings.opensearch) if is_tls else None
+            trust = tls.for_opensearch(demo.settings.opensearch) if is_tls else None
             proxy = OutageProxy(self._url, context=trust)
             _proxies.append(proxy)
             self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
@@ -229,7 +229,7 @@ class Backstage:
         if self._has_consumer and processes.running(CONSUMER) is None:
             self._has_consumer = False
             msg = (
-                f"the consumer ended by itself: {last_words(processes.log_path(CONSUMER))}; "
+                f"the consumer ended by itself: {last_log_lines(processes.log_path(CONSUMER))}; "
                 "start_consumer() starts another"
             )
             raise ServerError(msg)

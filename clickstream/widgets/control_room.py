@@ -231,7 +231,7 @@ class ControlRoom:
 
     def _reset(self) -> str:
         settings = self._demo.settings
-        if settings.target != "local" and time.monotonic() - self._asked_s > _CONFIRM_S:
+        if settings.is_hosted and time.monotonic() - self._asked_s > _CONFIRM_S:
             self._asked_s = time.monotonic()
             return (
                 f"Reset would empty topic {settings.kafka.topic} and index "

@@ -32,6 +32,7 @@ from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, OffsetsReader, StallDetector, TopicOffsets
 from clickstream.reports import IndexReport
 from clickstream.servers import processes
+from clickstream.servers.free_space import FOR_SERVERS
 from clickstream.simulation.reactions import Mood
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.simulation.simulator import Simulator
@@ -43,8 +44,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RATE: Final = 20.0
 MOST_MESSAGES: Final = 5_000_000
-LEAST_FREE: Final = 2_000_000_000
-"""What the local servers are meant for, and bytes of disk that stay free."""
+"""What the local servers are meant for."""
 GAUGE_S: Final = 0.25
 CHARTS_S: Final = 1.0
 WINDOW: Final = timedelta(minutes=5)
@@ -308,10 +308,10 @@ class Flow:
         return depth
 
     def _mind_the_laptop(self) -> None:
-        if self._demo.settings.target != "local" or not self.is_running:
+        if self._demo.settings.is_hosted or not self.is_running:
             return
         free = shutil.disk_usage(processes.folder()).free
-        if self._seen.in_kafka > MOST_MESSAGES or free < LEAST_FREE:
+        if self._seen.in_kafka > MOST_MESSAGES or free < FOR_SERVERS.disk_bytes:
             self._troubles["traffic"] = (
                 f"readers stopped at {self._seen.in_kafka:,} messages, {free / 1e9:.1f} GB of "
                 "disk free: enough for a laptop; press Reset to begin anew"

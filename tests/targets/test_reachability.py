@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import pytest
 
 from clickstream.errors import ConfigError, ServerError
-from clickstream.servers import kafka_handshake
 from clickstream.settings import KafkaSettings
 from clickstream.targets import reachability
 
@@ -80,7 +79,7 @@ def test_a_lying_answer_about_logins_breaks_nothing(names: bytes) -> None:
         served(answering(VERSIONS, handshake(33, names))) as port,
         pytest.raises(ConfigError, match=r"; name the one that is|write 'sasl.mechanisms' as "),
     ):
-        reachability.kafka_tls(settings(port, protocol="SASL_PLAINTEXT"))
+        reachability.probe_kafka(settings(port, protocol="SASL_PLAINTEXT"))
 
 
 @pytest.mark.parametrize(
@@ -94,12 +93,11 @@ def test_a_lying_answer_about_logins_breaks_nothing(names: bytes) -> None:
 def test_who_is_no_kafka_is_told_as_that(answer: bytes, said: str) -> None:
     """HTTP, an answer of two gigabytes, an empty one."""
     with served(answering(answer)) as port, pytest.raises(ServerError, match=said):
-        reachability.kafka_tls(settings(port))
+        reachability.probe_kafka(settings(port))
 
 
-def test_who_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_drips_is_given_up() -> None:
     """The whole answer has a time, not each byte of it."""
-    monkeypatch.setattr(kafka_handshake, "_PATIENCE_S", 0.5)
 
     def talk(connection: socket.socket) -> None:
         connection.recv(1_000)
@@ -109,7 +107,7 @@ def test_who_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     started_s = time.monotonic()
     with served(talk) as port, pytest.raises(ServerError, match="who is there does not answer"):
-        reachability.kafka_tls(settings(port))
+        reachability.probe_kafka(settings(port), timeout_s=0.5)
     assert time.monotonic() - started_s < 10
 
 
@@ -119,11 +117,11 @@ def test_one_broker_that_works_is_enough() -> None:
         served(answering(VERSIONS, handshake(34, b""))) as good,
         served(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as other,
     ):
-        assert reachability.kafka_tls(settings(1, other, good)) == "without TLS"
+        assert reachability.probe_kafka(settings(1, other, good)) == "without TLS"
         with pytest.raises(ServerError, match=r"127\.0\.0\.1:1: nobody is there"):
-            reachability.kafka_tls(settings(1, other))
+            reachability.probe_kafka(settings(1, other))
     known = KafkaSettings("kafka.invalid:9092,127.0.0.1:9092")
-    assert reachability.kafka_names(known) == "kafka.invalid (which nobody knows), 127.0.0.1"
+    assert reachability.resolve_kafka(known) == "kafka.invalid (which nobody knows), 127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -143,4 +141,4 @@ def test_one_broker_that_works_is_enough() -> None:
 def test_what_is_no_address_is_told(server: str) -> None:
     """Before anybody is looked for."""
     with pytest.raises(ConfigError, match="is no address; write NAME:PORT"):
-        reachability.kafka_names(KafkaSettings(server))
+        reachability.resolve_kafka(KafkaSettings(server))

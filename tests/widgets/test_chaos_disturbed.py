@@ -48,7 +48,11 @@ def hosted(made: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     (tmp_path / "kafka.json").write_text(json.dumps(kafka))
     (tmp_path / "opensearch.json").write_text(json.dumps({"host": made.opensearch.url}))
     monkeypatch.setenv("CLICKSTREAM_CONF", str(tmp_path))
-    return replace(made, target="hosted")
+    return replace(
+        made,
+        kafka=replace(made.kafka, is_hosted=True),
+        opensearch=replace(made.opensearch, is_hosted=True),
+    )
 
 
 @pytest.mark.timeout(240)
