@@ -77,7 +77,7 @@ class Seen:
 
 
 def look() -> Seen:
-    """Run the control room in a network namespace that has loopback alone; half a minute.
+    """Run the control room in a network namespace that has loopback alone; it takes half a minute.
 
     Raises:
         NotTried: there is no such namespace here.
@@ -105,11 +105,11 @@ def look() -> Seen:
 
 
 def main() -> None:
-    """Say what came of it."""
+    """Print what was found; the exit code says whether it is good."""
     try:
         found = look()
-    except NotTried as why:
-        print(f"offline: {why}")
+    except NotTried as reason:
+        print(f"offline: {reason}")
         return
     print(f"offline: {found}")
     sys.exit(0 if found.is_good else 1)
