@@ -74,7 +74,7 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Au
 
     Raises:
         ConfigError: no such topic or index.
-        ServerError: a server did not answer, or the consumer made no progress for so long.
+        ServerError: a server did not answer, or the consumer made no progress for `patience_s`.
     """
     ends = end_offsets(settings)
     _wait_until_committed(settings, ends, patience_s)

@@ -128,9 +128,9 @@ class Demo:
         Called again with the same seed, the same readers go on, each where its session stood.
 
         Args:
-            num_events: stop after so many.
+            num_events: stop after this many.
             events_per_second: 0.2 to 5,000; `math.inf` for as fast as Kafka takes.
-            duration_s: stop after so many seconds.
+            duration_s: stop after this many seconds.
             seed: chooses the crowd and what it does.
             scenarios: play from the first event on, each `NAME` or `NAME:key=value,…`, until
                 they end or this does; what they add comes on top of number and rate.
@@ -169,7 +169,7 @@ class Demo:
     def consume(self, *, on_bulk: Callable[[IndexReport], None] | None = None) -> IndexReport:
         """Index what lies in the topic and the group has not read, and return.
 
-        With nobody producing meanwhile the lag is 0 afterwards.
+        Unless more is produced meanwhile, the lag is 0 afterwards.
 
         Raises:
             ServerError: a server did not answer, or OpenSearch took nothing for
@@ -182,10 +182,10 @@ class Demo:
         )
 
     def replay(self, most: int = 100_000) -> IndexReport:
-        """Index the topic's messages again, as a consumer group of its own: nothing doubles.
+        """Index the topic's messages again, as another consumer group: nothing doubles.
 
         Args:
-            most: only about so many, the newest, so that a cell ends.
+            most: about how many, the newest, so that a cell ends.
 
         Raises:
             ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.

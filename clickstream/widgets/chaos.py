@@ -92,9 +92,9 @@ def _is_local_up() -> bool:
 
 
 class Chaos:
-    """Breaks and mends one demo. Where OpenSearch is not ours to stop, a proxy before it is.
+    """Breaks and mends one demo; a new one ends what an earlier one started.
 
-    A new one, as of a cell that is run again, ends what an earlier one started.
+    The OpenSearch of a hosted target is never stopped: a proxy before it is.
 
     Args:
         demo: whose topic and index.
@@ -218,15 +218,15 @@ class Chaos:
     def watch(
         self, *, above: float = -1, below: float = math.inf, most_s: float = 15.0
     ) -> go.Figure:
-        """Wait for three seconds, and until the lag is there, and draw how it went.
+        """Wait for three seconds and until the lag is within bounds, then draw its course.
 
         Args:
-            above: wait until more messages than this wait.
-            below: wait until fewer than this do.
-            most_s: a cell must end.
+            above: the lag must be more than this.
+            below: the lag must be less than this.
+            most_s: the longest wait: a cell must end.
 
         Raises:
-            ClickstreamError: what ended traffic or consumer, or OpenSearch's start, told once.
+            ClickstreamError: what ended readers, consumer or OpenSearch's start; raised once.
             Interrupted: by the notebook's stop button; what runs goes on.
         """
         started_s = time.monotonic()
@@ -245,7 +245,7 @@ class Chaos:
         Waits for an OpenSearch that is on its way up, and until the consumer has caught up.
 
         Args:
-            patience_s: so long may the consumer read nothing.
+            patience_s: how long the consumer may read nothing.
 
         Raises:
             ServerError: a server did not answer or start, or the consumer ended or read nothing
@@ -274,7 +274,7 @@ class Chaos:
         """Bring OpenSearch up where it is down, and end readers, samples and consumer.
 
         Raises:
-            ClickstreamError: OpenSearch does not start, or what had ended the traffic.
+            ClickstreamError: OpenSearch does not start, or what had ended the readers.
         """
         if self._is_down:
             self._opensearch.start()
@@ -296,7 +296,7 @@ _proxies: list[OutageProxy] = []
 
 
 def end_all() -> None:
-    """End readers, samples, consumer and proxies, whoever started them.
+    """End readers, samples, consumer and proxies, also those of an earlier `Chaos`.
 
     Raises:
         ClickstreamError: what had ended one of them, after all have ended.

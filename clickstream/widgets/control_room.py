@@ -51,7 +51,7 @@ class _Result(NamedTuple):
 
     text: str
     scenario: str = ""
-    """The scenario whose effect the text tells to watch: it holds as long as that plays."""
+    """The scenario whose effect the text names; the text holds while that plays."""
 
 
 _Command = Callable[[], _Result]
@@ -60,12 +60,12 @@ _Command = Callable[[], _Result]
 class ControlRoom:
     """One screen, shown as the last expression of a cell. At rest it has no thread.
 
-    A new one, as of a cell that is run again, ends what an earlier one started.
+    A new one ends what an earlier one started, as when its cell is run again.
 
     Args:
         demo: whose topic and index.
         events_per_second: where the slider stands at first, one of `RATES`.
-        paint_every_s: how long what is seen may be older than what is known.
+        paint_every_s: from one update of the screen to the next.
 
     Raises:
         ClickstreamError: a server did not answer.
@@ -87,7 +87,7 @@ class ControlRoom:
         self._is_busy = False
         self._result = _Result("Press Start.")
         self._doing = ""
-        """What a command is at, while it takes its time."""
+        """What a command that takes a while is doing; empty while none runs."""
         self._command_began_s = 0.0
         self._reset_asked_s = -_CONFIRM_S
         self._status, self._numbers, self._speed = (widgets.HTML() for _ in range(3))
@@ -200,11 +200,11 @@ class ControlRoom:
         return self._wait()
 
     def until(self, *, more: int, most_s: float = 15.0) -> Snapshot:
-        """Wait until so many documents have come into the index, and give how much is where.
+        """Wait until `more` documents have come into the index, and give how much is where.
 
         Args:
-            more: how many, counted from now.
-            most_s: a cell must end: then as it is.
+            more: documents, counted from now.
+            most_s: the longest wait: a cell must end.
 
         Raises:
             Interrupted: by the notebook's stop button; what runs goes on.
@@ -306,7 +306,7 @@ class ControlRoom:
         return f"{doing} {waited_s:.0f} s" if doing and waited_s > _SHOW_SECONDS_AFTER_S else doing
 
     def _current_result(self) -> str:
-        """Give the latest result, or that the scenario it told to watch is over by itself."""
+        """Give the latest result, or that the scenario it names has ended by itself."""
         text, scenario = self._result
         if scenario and self.pipeline.is_running and scenario not in self.pipeline.playing:
             return f"{_title(scenario)} has ended."

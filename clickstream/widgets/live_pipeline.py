@@ -290,7 +290,7 @@ class LivePipeline:
                 self._troubles[name] = str(error)
 
     def reset(self) -> str:
-        """Stop, and make topic, dead letters and index new and empty; say what was deleted.
+        """Stop, and make topic, dead letters and index new and empty; return what was deleted.
 
         Raises:
             ServerError: a server did not answer, or another consumer is reading; then nothing
@@ -311,9 +311,9 @@ class LivePipeline:
         workers.end(*_WORKERS)
 
     def toggle(self, name: str) -> bool:
-        """Let a scenario play, or end it where it does; say whether it plays now.
+        """Start a scenario, or end it if it plays; return whether it plays now.
 
-        Where nobody acts, nothing happens.
+        Without readers nothing happens.
         """
         if self._stage is None:
             return False

@@ -44,7 +44,7 @@ class OutageProxy:
 
     Args:
         upstream_url: of the OpenSearch behind it, `http` or `https`.
-        context: for `https`, whom to trust.
+        context: for `https`, the authorities to trust.
     """
 
     def __init__(self, upstream_url: str, *, context: ssl.SSLContext | None = None) -> None:
@@ -89,7 +89,7 @@ class OutageProxy:
         """Open the same port again; repeat at will.
 
         Raises:
-            ServerError: somebody else took the port meanwhile.
+            ServerError: another program took the port meanwhile.
         """
         try:
             with self._switch_lock:

@@ -95,7 +95,7 @@ def start(name: str, work: Callable[[threading.Event], object]) -> Worker:
 
 
 def stop(name: str) -> bool:
-    """Stop it and wait until it is gone; say whether it was running.
+    """Stop it and wait until it is gone; return whether it was running.
 
     Raises:
         Exception: what had ended it before; raised once.
@@ -112,7 +112,7 @@ def stop(name: str) -> bool:
 
 
 def is_running(name: str) -> bool:
-    """Say whether a worker of that name is at work; at once, also while one is being stopped.
+    """Return whether a worker of that name runs; at once, also while one is being stopped.
 
     Raises:
         Exception: what had ended it; raised once.
@@ -141,7 +141,7 @@ def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
 
 
 def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Call it in a thread of its own, wait so long at most, and say whether it has ended.
+    """Call it in a thread of its own, wait `seconds` at most, and return whether it has ended.
 
     One that hangs is left alone, and ends with the process.
     """

@@ -106,7 +106,7 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
     assert chaos.kill_consumer() == "no consumer is running"
     chaos.watch(above=100)
     chaos.start_consumer()
-    # The seat of the killed one is free six seconds later.
+    # The partitions of the killed one are free six seconds later.
     wait_until(lambda: lag(made) < 300, 60)
     assert_all_there(chaos)
     assert Demo(made).members()[0].stored > 0
@@ -118,7 +118,7 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
 
 @pytest.mark.slow
 def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted: Settings) -> None:
-    """As in the notebook's exercise; and one that ends by itself is told, once, with why."""
+    """As in the exercise; and one that ends by itself is reported once, with its reason."""
     chaos = Chaos(Demo(hosted))
     chaos.start_traffic(50)
     chaos.take_down()
@@ -139,7 +139,7 @@ def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted
 
 @pytest.mark.slow
 def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
-    """A control room would take over what is killed; the seat of a killed one is no reader."""
+    """A control room would take over what is killed; a killed one, still a member, is no reader."""
     chaos, stop = Chaos(Demo(made)), threading.Event()
     other = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
     other.start()
@@ -151,7 +151,7 @@ def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
         other.join()
     wait_until(lambda: topics.consumers(made.kafka) == 1, 60)
     chaos.kill_consumer()
-    assert topics.consumers(made.kafka) == 1, "its seat"
+    assert topics.consumers(made.kafka) == 1, "still a member"
     assert "more at work" not in chaos.start_consumer()
 
 
@@ -187,7 +187,7 @@ def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
 
 
 def test_what_ended_the_traffic_is_told_where_it_is_looked_at(made: Settings) -> None:
-    """A worker's error is one line in the next cell, not silence."""
+    """A worker's error is one line in the next cell."""
     chaos = Chaos(Demo(made))
 
     def fail(stop: object) -> None:

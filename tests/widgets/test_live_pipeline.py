@@ -26,7 +26,7 @@ from tests.widgets.conftest import at_rest, threads
 
 
 def all_is_counted(found: Snapshot) -> bool:
-    """Whether each message is told as waiting, or as indexed."""
+    """Whether each message is counted as waiting or as indexed."""
     return found.lag >= found.in_kafka - found.indexed
 
 

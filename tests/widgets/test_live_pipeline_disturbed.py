@@ -17,7 +17,7 @@ from tests.widgets.conftest import threads
 
 
 def all_is_counted(found: Snapshot) -> bool:
-    """Whether each message is told as waiting, or as indexed."""
+    """Whether each message is counted as waiting or as indexed."""
     return found.lag >= found.in_kafka - found.indexed
 
 
@@ -101,7 +101,7 @@ def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
         assert int(lost[1].replace(",", "")) > 200
         assert threads() == []
     pipeline.start()
-    # The consumer of before could not leave its seat; six seconds later it is free.
+    # The earlier consumer could not leave its group; six seconds later its partitions are free.
     wait_until(lambda: pipeline.snapshot().produced > 500 and pipeline.snapshot().lag < 100, 40)
     pipeline.stop()
     found = pipeline.snapshot()
