@@ -44,7 +44,7 @@ try:
         room.until(lambda: room.number("indexed") > 50)
         changes = notebook.changes_per_second(5)
         room.button("Stop").click()
-        room.until(lambda: room.said().startswith("Stopped"))
+        room.until(lambda: room.status().startswith("Stopped"))
         numbers = [room.number(name) for name in ("produced", "in Kafka", "indexed")]
         print(json.dumps([changes, numbers, notebook.requests, notebook.errors]))
 finally:
@@ -53,7 +53,7 @@ finally:
 
 
 class NotTried(Exception):
-    """This system gives nobody a network namespace of his own; the message says why."""
+    """This system gives no network namespace; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class Seen:
 
     @property
     def is_good(self) -> bool:
-        """Whether all charts moved, the numbers agree, and nobody was asked."""
+        """Whether all charts moved, the numbers agree, and the page asked no other machine."""
         agree = len(set(self.numbers)) == 1
         return agree and min(self.changes) > 0 and not self.requests and not self.errors
 
 
 def look() -> Seen:
-    """Run the control room in a network namespace that has loopback alone; half a minute.
+    """Run the control room in a network namespace that has loopback alone; it takes half a minute.
 
     Raises:
         NotTried: there is no such namespace here.
@@ -105,11 +105,11 @@ def look() -> Seen:
 
 
 def main() -> None:
-    """Say what came of it."""
+    """Print what was found; the exit code says whether it is good."""
     try:
         found = look()
-    except NotTried as why:
-        print(f"offline: {why}")
+    except NotTried as reason:
+        print(f"offline: {reason}")
         return
     print(f"offline: {found}")
     sys.exit(0 if found.is_good else 1)

@@ -53,7 +53,7 @@ def room(page: Page, address: str) -> None:
         path=PICTURES / f"{Path(stage.NOTEBOOK).stem}.png"
     )
     seen.button("Stop").click()
-    seen.until(lambda: seen.said().startswith("Stopped"))
+    seen.until(lambda: seen.status().startswith("Stopped"))
 
 
 def main() -> None:

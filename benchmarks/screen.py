@@ -126,7 +126,7 @@ def window(executable: str, *, width: int = 1280, height: int = 720) -> Iterator
 
 
 def seen(page: Page) -> str:
-    """Say what a window shows, for whoever did not find there what was looked for."""
+    """Describe what a window shows, for a test that did not find what it looked for."""
     charts = page.locator(".clickstream-live-chart")
     drawn = page.locator(".clickstream-live-chart:has(.main-svg)")
     lines = [f"{charts.count()} live charts, {drawn.count()} of them drawn"]
@@ -219,8 +219,8 @@ class Notebook:
                 pressed_s = time.monotonic()
             self.page.wait_for_timeout(20)
         errors = cell.locator("[data-mime-type='application/vnd.jupyter.error'], .jp-RenderedText")
-        said = " ".join(errors.all_inner_texts())
-        assert "Error" not in said, said
+        text = " ".join(errors.all_inner_texts())
+        assert "Error" not in text, text
 
     def save(self) -> None:
         """Save, and wait until it is saved: what a reload brings back."""
@@ -229,7 +229,7 @@ class Notebook:
         expect(dirty).to_have_count(0)
 
     def until_drawn(self, charts: int) -> None:
-        """Wait until so many live charts show something."""
+        """Wait until this many live charts show something."""
         drawn = ".clickstream-live-chart .main-svg"
         self.page.wait_for_function(
             f"new Set([...document.querySelectorAll('{drawn}')]"

@@ -74,15 +74,15 @@ class Room:
         text = self.output.locator(f"[data-number='{name}']").inner_text()
         return float(text.removesuffix(" ms").replace(",", "").replace("–", "0"))
 
-    def said(self) -> str:
-        """Read the line of status."""
+    def status(self) -> str:
+        """Read the status line."""
         return self.output.locator("[data-status-line]").inner_text()
 
     def until(self, condition: Callable[[], bool], timeout_s: float = 30) -> float:
-        """Wait until it is so; the seconds it took."""
+        """Wait until the condition holds; return the seconds it took."""
         started_s = time.monotonic()
         while not condition():
-            assert time.monotonic() - started_s < timeout_s, self.said()
+            assert time.monotonic() - started_s < timeout_s, self.status()
             self.page.wait_for_timeout(20)
         return time.monotonic() - started_s
 
@@ -198,21 +198,21 @@ def reruns(room: Room, times: int) -> list[Seen]:
 
 
 def stop(room: Room) -> Seen:
-    """Press Stop, and wait until it is said."""
+    """Press Stop, and wait until the status line says so."""
     room.button("Stop").click()
-    return Seen("Stop, s", room.until(lambda: room.said().startswith("Stopped")), 2)
+    return Seen("Stop, s", room.until(lambda: room.status().startswith("Stopped")), 2)
 
 
 def reset(room: Room) -> Seen:
-    """Press Reset, and wait until it is said."""
+    """Press Reset, and wait until the status line says so."""
     room.button("Reset").click()
-    return Seen("Reset, s", room.until(lambda: "are empty" in room.said()), 10)
+    return Seen("Reset, s", room.until(lambda: "are empty" in room.status()), 10)
 
 
 def reload(room: Room, times: int) -> Seen:
-    """Load the page anew, and wait until the room moves again; the median of so many times.
+    """Load the page anew, and wait until the room moves again; the median of `times`.
 
-    Of one reload alone one could not say whether it was slow or the machine was.
+    A single slow reload could be the machine's fault.
     """
     took_s = [_reload_s(room) for _ in range(times)]
     return Seen("reload to a room that moves, s, median", median(took_s), 6)

@@ -1,6 +1,6 @@
-"""What a run of the consumer knows about itself: counts, bytes, latency, lag.
+"""Reports in numbers: what a run of the consumer did, and how much lies where.
 
-It travels in the metadata of the offsets that are committed, so whoever can see the
+A consumer's own travels in the metadata of the offsets that are committed, so whoever can see the
 consumer group sees it, from another process or another machine, and after the end.
 """
 
@@ -12,7 +12,7 @@ import platform
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _SAMPLES = 400
@@ -150,6 +150,46 @@ class IndexReport(Counts):
 
 def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How much lies where, at one moment."""
+
+    messages: int
+    """In the topic."""
+    lag_by_partition: dict[int, int]
+    """Messages the consumer group has still to read."""
+    dead_letters: int
+    documents: int
+    newest: datetime | None
+    """Event time of the newest document; None where there is none."""
+
+    @property
+    def lag(self) -> int:
+        """Messages the consumer group has still to read, in all partitions."""
+        return sum(self.lag_by_partition.values())
+
+    def __str__(self) -> str:
+        age = "nothing indexed yet"
+        if self.newest is not None:
+            age = f"newest {_ago(datetime.now(UTC) - self.newest)}"
+        return (
+            f"{self.messages:,} messages, lag {self.lag:,}, {self.dead_letters:,} dead letters, "
+            f"{self.documents:,} documents ({age})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+def _ago(age: timedelta) -> str:
+    seconds = age.total_seconds()
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Run every notebook headless, in order, and write each as one HTML file (`make walk`).
 
 A file holds everything it shows: plotly.js once, figures as figures, the last picture of a
-live panel in place of its dials and buttons. Nothing is loaded from anywhere, so it opens from
+live panel in place of its controls. Nothing is loaded from anywhere, so it opens from
 disk.
 
     python -m scripts.walk FOLDER
@@ -81,7 +81,7 @@ def confirm(notebook: nbformat.NotebookNode) -> None:
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> int:
-    """Write a notebook that was run as one HTML file; how many figures are in it."""
+    """Write a notebook that was run as one HTML file; return the number of its figures."""
     figures = 0
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -140,7 +140,7 @@ def figure(spec: dict[str, Any], name: str) -> str:
 
 def main(folder: Path) -> None:
     """Run and write them all, the one that stops everything last."""
-    local.up()  # what keeps them from starting is told here in one line, in a kernel in fifty
+    local.up()  # an error here is one line; in a kernel it would be fifty
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         started_s = time.monotonic()

@@ -360,7 +360,7 @@ def reset(yes: Yes = False) -> None:
     kit = _target()
     if yes and kit.settings.is_hosted:
         say("emptying topic and index; a million documents take about a minute")
-    typer.echo(kit.reset(yes=yes).replace("yes=True", "--yes"))
+    typer.echo(kit.reset(yes=yes, confirm_by="--yes"))
 
 
 @app.command()

@@ -1,6 +1,6 @@
-"""The count by id: is every message of the topic a document once, or a dead letter?
+"""The count by id: is every message of the topic a document, once, or a dead letter?
 
-It believes no report: it reads the topic, the dead-letter topic and the index themselves.
+It trusts no report: it reads the topic, the dead-letter topic and the index.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Audit:
         return f"<b>{self}</b>"
 
 
-def since(settings: Settings) -> dict[int, int]:
+def end_offsets(settings: Settings) -> dict[int, int]:
     """Give the topic's end offsets now, by partition: where an audit may begin.
 
     Raises:
@@ -68,44 +68,45 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Au
 
     Args:
         settings: topic, group and index.
-        start: first offset by partition, as `since` gave it.
-        patience_s: so long may the consumer come no nearer to that.
+        start: first offset by partition, as `end_offsets` gave it.
+        patience_s: how long the consumer may make no progress.
 
     Raises:
         ConfigError: no such topic or index.
-        ServerError: a server did not answer, or the consumer came no nearer for so long.
+        ServerError: a server did not answer, or the consumer made no progress for `patience_s`.
     """
-    ends = since(settings)
-    _wait_for(settings, ends, patience_s)
+    ends = end_offsets(settings)
+    _wait_until_committed(settings, ends, patience_s)
     ids: dict[Place, str] = {}
-    others: set[Place] = set()
+    undecodable: set[Place] = set()
     for message in messages.read_raw(settings.kafka, starts=start, ends=ends):
         place = message.partition(), message.offset()
         try:
             ids[place] = events.decode(message.value() or b"").event_id
         except EventError:
-            others.add(place)
+            undecodable.add(place)
     sources = {
         (source.partition, source.offset)
         for source in (letter.source for letter in dead_letters.read(settings.kafka))
         if source is not None and source.topic == settings.kafka.topic
     }
-    buried = (ids.keys() | others) & sources
+    looked_at = ids.keys() | undecodable
+    dead_lettered = looked_at & sources
     found = Counter(_documents(settings, set(ids.values())))
     # A dead letter is none less because another message of the same event is a document.
-    stored = {place for place in ids.keys() - buried if ids[place] in found}
+    stored = {place for place in ids.keys() - dead_lettered if ids[place] in found}
     documents = {ids[place] for place in stored}
     return Audit(
-        messages=len(ids) + len(others),
+        messages=len(looked_at),
         stored=len(documents),
         repeated=len(stored) - len(documents),
-        dead_lettered=len(buried),
-        lost=sorted((ids.keys() | others) - stored - buried),
+        dead_lettered=len(dead_lettered),
+        lost=sorted(looked_at - stored - dead_lettered),
         doubled=sorted(event_id for event_id, times in found.items() if times > 1),
     )
 
 
-def _wait_for(settings: Settings, ends: dict[int, int], patience_s: float) -> None:
+def _wait_until_committed(settings: Settings, ends: dict[int, int], patience_s: float) -> None:
     least, deadline_s = math.inf, math.inf
     while True:
         found = offsets.partitions(settings.kafka)

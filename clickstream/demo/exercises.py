@@ -1,6 +1,6 @@
-"""What the check of an exercise says of an answer: one line, whatever was typed.
+"""Check an attendee's answer to an exercise: one line back, whatever was typed.
 
-It knows none of the exercises: question, hint and reason stand in the notebook.
+The exercises themselves stand in the notebooks, each with its question, hint and reason.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from clickstream.errors import ClickstreamError
 UNTOUCHED: Final = "Replace None above, run that cell, then this one."
 
 
-def check(answer: Any, is_right: Callable[[Any], Any], *, hint: str, why: str) -> str:
-    """Say in one line how an answer stands; it never raises because of the answer.
+def check(answer: Any, is_right: Callable[[Any], Any], *, hint: str, reason: str) -> str:
+    """Say in one line whether an answer is right; no answer makes it raise.
 
     Args:
-        answer: what stands in the cell above; None as long as nobody has tried.
-        is_right: judges an answer that is not None. One that it cannot judge, as a word where
-            it reckons with a number, is not right. An error of ours says what to do, and is
-            told in place of the hint.
-        hint: helps on, and leaves the answer to be found.
-        why: reason or figure, once it is found.
+        answer: as typed in the cell above; None as long as nobody has tried.
+        is_right: judges an answer that is not None. One that it cannot judge, such as a word
+            in place of a number, is not right. An error of the kit's own says what to do, and
+            is shown in place of the hint.
+        hint: shown for a wrong answer; it does not give the right one away.
+        reason: shown for the right answer.
     """
     if answer is None:
         return UNTOUCHED
@@ -30,6 +30,6 @@ def check(answer: Any, is_right: Callable[[Any], Any], *, hint: str, why: str) -
         found = bool(is_right(answer))
     except ClickstreamError as error:
         return f"Not yet: {error}"
-    except Exception:  # whatever was typed is an answer, and the hint is for it, too
+    except Exception:  # anything may be typed, and all of it gets the hint
         found = False
-    return f"Right: {why}" if found else f"Not yet: {hint}"
+    return f"Right: {reason}" if found else f"Not yet: {hint}"

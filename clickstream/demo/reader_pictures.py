@@ -27,8 +27,8 @@ _APART: Final = 26
 def session(events: pd.DataFrame) -> go.Figure:
     """Draw one session as a timeline: a bar a page, reactions as marks, login and logout as lines.
 
-    How long the last page was read nobody knows where no logout follows: its bar ends with
-    what was done last, and says so. Events as `tabulate` gives them; without a page no bar.
+    Without a logout it is unknown how long the last page was read: its bar ends with the last
+    event, and says so. Events as `tabulate` gives them; without a page there is no bar.
     """
     pages = events[events["event_type"] == "page_view"]
     if pages.empty:

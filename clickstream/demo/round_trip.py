@@ -17,8 +17,8 @@ from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
 
 _PATIENCE_S = 20.0
-_MS_AN_EVENT = 100
-"""Twice what the readers' natural rate leaves to each, so that none lies in the future."""
+_MS_PER_EVENT = 100
+"""Twice the mean gap of the readers' natural rate, so that no event lies in the future."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class RoundTrip:
 def make(settings: Settings, num_events: int) -> RoundTrip:
     """Send events of the last minutes, index them as a group of its own, and find each by id.
 
-    Topic and index must exist. The events stay there, as any reader's do; the group is
-    deleted, or where we may not, forgotten by Kafka in its own time.
+    Topic and index must exist. The events stay there like any reader's; the group is deleted,
+    or left for Kafka to expire where we may not delete it.
 
     Args:
-        settings: where.
-        num_events: how many, some ten thousand at most.
+        settings: target, topic and index.
+        num_events: ten thousand or so at most.
 
     Raises:
         ServerError: an event did not come back as exactly one document, or a server did not
@@ -64,7 +64,7 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
     own = settings.for_group(f"{settings.kafka.group_id}-trip-{uuid.uuid4().hex[:8]}")
     client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
     now_ms = int(time.time() * 1000)
-    start_ms = now_ms - 10_000 - _MS_AN_EVENT * num_events
+    start_ms = now_ms - 10_000 - _MS_PER_EVENT * num_events
     crowd = Simulator(seed=now_ms, start_ms=start_ms, live_from_ms=start_ms)
     sent = list(islice(crowd.events(), num_events))
     offsets.start_at_newest(own.kafka, 0)

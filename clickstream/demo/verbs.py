@@ -1,7 +1,7 @@
 """The few verbs a notebook needs, over one target and one set of names.
 
 Every verb may be called again, in any order: what is missing is made, what is there stays.
-Only `reset` takes something away, and only when told `yes=True`.
+Only `reset` deletes, and only with `yes=True`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from html import escape
 from random import Random
 from typing import Any
@@ -25,7 +24,7 @@ from clickstream.demo.round_trip import RoundTrip
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
-from clickstream.reports import IndexReport, Member
+from clickstream.reports import IndexReport, Member, Overview
 from clickstream.servers import local
 from clickstream.settings import Settings
 from clickstream.simulation.scenarios import make_all
@@ -34,38 +33,7 @@ from clickstream.simulation.traffic import Stage
 from clickstream.targets import target
 
 PATIENCE_S = 10.0
-"""So long a cell waits for an OpenSearch that takes nothing: a cell must end."""
-
-
-@dataclass(frozen=True)
-class Overview:
-    """How much lies where, at one moment."""
-
-    messages: int
-    """In the topic."""
-    lag_by_partition: dict[int, int]
-    """Messages the consumer group has still to read."""
-    dead_letters: int
-    documents: int
-    newest: datetime | None
-    """Event time of the newest document; None where there is none."""
-
-    @property
-    def lag(self) -> int:
-        """Messages the consumer group has still to read, in all partitions."""
-        return sum(self.lag_by_partition.values())
-
-    def __str__(self) -> str:
-        age = "nothing indexed yet"
-        if self.newest is not None:
-            age = f"newest {_ago(datetime.now(UTC) - self.newest)}"
-        return (
-            f"{self.messages:,} messages, lag {self.lag:,}, {self.dead_letters:,} dead letters, "
-            f"{self.documents:,} documents ({age})"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
+"""How long a cell waits for an OpenSearch that takes nothing: a cell must end."""
 
 
 class Demo:
@@ -80,13 +48,13 @@ class Demo:
     def attach(
         cls, *, namespace: str | None = None, say: Callable[[str], None] | None = None
     ) -> Demo:
-        """Find the servers, or start them where they are local, and make sure of topic and index.
+        """Find the servers, or start them where they are local; make topic and index if missing.
 
-        They are local, but where `clickstream demo` handed on a hosted target.
+        They are local, unless `clickstream demo` handed on a hosted target.
 
         Args:
-            namespace: suffix for names of your own on shared servers; by default that which
-                `CLICKSTREAM_NAMESPACE` names, if it does.
+            namespace: suffix for names of your own on shared servers; by default the value of
+                `CLICKSTREAM_NAMESPACE`, if it is set.
             say: called with a line of progress now and then, as with `print`.
 
         Raises:
@@ -132,7 +100,7 @@ class Demo:
         return offsets.partitions(self.settings.kafka)
 
     def members(self) -> list[Member]:
-        """Give what the group's consumers said of themselves at their latest commit."""
+        """Give what the group's consumers reported at their latest commit."""
         return offsets.members(self.settings.kafka)
 
     def peek(self, n: int = 10) -> list[messages.TopicMessage]:
@@ -157,16 +125,15 @@ class Demo:
     ) -> producer.ProduceReport:
         """Let the readers act now, and send what they do to the topic.
 
-        Called again with the same seed, the same readers go on: who was in the middle of a
-        session still is.
+        Called again with the same seed, the same readers go on, each where its session stood.
 
         Args:
-            num_events: stop after so many.
+            num_events: stop after this many.
             events_per_second: 0.2 to 5,000; `math.inf` for as fast as Kafka takes.
-            duration_s: stop after so many seconds.
+            duration_s: stop after this many seconds.
             seed: chooses the crowd and what it does.
             scenarios: play from the first event on, each `NAME` or `NAME:key=value,…`, until
-                they are over or this is; what they add comes on top of number and rate.
+                they end or this does; what they add comes on top of number and rate.
             stop: set it to stop.
             on_second: called about once a second with the report so far, as with `print`.
 
@@ -202,7 +169,7 @@ class Demo:
     def consume(self, *, on_bulk: Callable[[IndexReport], None] | None = None) -> IndexReport:
         """Index what lies in the topic and the group has not read, and return.
 
-        With nobody producing meanwhile the lag is 0 afterwards.
+        Unless more is produced meanwhile, the lag is 0 afterwards.
 
         Raises:
             ServerError: a server did not answer, or OpenSearch took nothing for
@@ -215,10 +182,10 @@ class Demo:
         )
 
     def replay(self, most: int = 100_000) -> IndexReport:
-        """Index the topic's messages again, as a consumer group of its own: nothing doubles.
+        """Index the topic's messages again, as another consumer group: nothing doubles.
 
         Args:
-            most: only about so many, the newest, so that a cell ends.
+            most: about how many, the newest, so that a cell ends.
 
         Raises:
             ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.
@@ -242,7 +209,7 @@ class Demo:
         return history.window(self.settings)
 
     def ask(self, **question: Any) -> search.Answer:
-        """Ask the index everything the charts need, in one search; see `queries.ask`."""
+        """Ask the index everything the charts need, in one search; see `search.ask`."""
         return search.ask(self._client, self.settings.opensearch.index, **question)
 
     def charts(self, **question: Any) -> dict[str, Any]:
@@ -250,11 +217,10 @@ class Demo:
         return draw.draw(self.ask(**question))
 
     def round_trip(self, num_events: int = 5_000) -> RoundTrip:
-        """Prove the way there and back, by id.
+        """Prove by id that events reach the topic and come back as documents.
 
-        On the local servers in a topic and an index of its own, which are gone afterwards. On
-        a hosted target, where somebody else says what is made, in those that are there, and
-        the events stay.
+        On the local servers in a topic and an index of its own, deleted afterwards. On a
+        hosted target, where others decide what exists, in the demo's own, and the events stay.
 
         Raises:
             ServerError: an event did not come back as exactly one document.
@@ -270,14 +236,15 @@ class Demo:
             topics.delete_topics(own.kafka)
             index.delete(self._client, own.opensearch.index)
 
-    def reset(self, *, yes: bool = False) -> str:
+    def reset(self, *, yes: bool = False, confirm_by: str = "yes=True") -> str:
         """Delete topic, dead letters, offsets and index, and make them new and empty.
 
-        On a hosted target they are emptied and stay what somebody else made of them: with
-        their partitions, settings and mapping.
+        On a hosted target they are only emptied: partitions, settings and mapping stay as
+        they were made there.
 
         Args:
             yes: without it nothing is deleted; the answer says what would be.
+            confirm_by: how the caller says yes, for that answer.
 
         Raises:
             ConfigError: Kafka or OpenSearch does not let us; then no event was deleted.
@@ -289,37 +256,40 @@ class Demo:
         what = f"topic {kafka.topic}, its dead letters, group {kafka.group_id}, index {name}"
         if not yes:
             do = "delete and make new" if is_ours else "empty"
-            return f"nothing deleted; yes=True would {do}: {what}"
+            return f"nothing deleted; {confirm_by} would {do}: {what}"
         index.exists(self._client, name)  # nothing half done: both must answer
-        if not is_ours:
-            acls.check_empty(kafka)
-        topics.require_no_reader(kafka)  # who still reads is told before anything is gone
         if is_ours:
-            index.delete(self._client, name)
+            self._delete_and_make_new()
         else:
-            index.empty(self._client, name)
-        try:
-            if is_ours:
-                topics.delete_topics(kafka)
-                self.ensure()
-            else:
-                history.forget(self.settings)
-                topics.empty_topics(kafka)
-        except ClickstreamError as error:
-            msg = f"half done, the documents are gone: {error}; then reset again"
-            raise ServerError(msg) from error
+            self._empty()
         self._crowds.clear()
         return f"{'deleted and made new' if is_ours else 'emptied'}: {what}"
+
+    def _delete_and_make_new(self) -> None:
+        topics.require_no_reader(self.settings.kafka)
+        index.delete(self._client, self.settings.opensearch.index)
+        with _after_the_documents():
+            topics.delete_topics(self.settings.kafka)
+            self.ensure()
+
+    def _empty(self) -> None:
+        acls.check_empty(self.settings.kafka)
+        topics.require_no_reader(self.settings.kafka)
+        index.empty(self._client, self.settings.opensearch.index)
+        with _after_the_documents():
+            history.forget(self.settings)
+            topics.empty_topics(self.settings.kafka)
 
     def servers(self) -> tuple[local.ServerStatus, ...]:
         """Say how the local servers are; none where the target is a hosted one."""
         return () if self.settings.is_hosted else local.status()
 
 
-def _ago(age: timedelta) -> str:
-    seconds = age.total_seconds()
-    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now"
+@contextmanager
+def _after_the_documents() -> Iterator[None]:
+    """Say of an error in the block that the documents are deleted already."""
+    try:
+        yield
+    except ClickstreamError as error:
+        msg = f"half done, the documents are gone: {error}; then reset again"
+        raise ServerError(msg) from error

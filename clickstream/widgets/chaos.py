@@ -1,8 +1,8 @@
-"""What a presenter breaks on purpose, in the middle of live traffic, and mends again.
+"""Faults to order in the middle of live traffic: OpenSearch down, a consumer killed, bad messages.
 
-Nothing here blocks a cell: traffic, the watch on the lag and the servers' coming and going
-are threads of this kernel; the consumer is a process of its own (`clickstream consume`), so
-that it can be killed. Made anew, as by a first cell that is run again, it replaces them all.
+Nothing here blocks a cell: readers, the samples of the lag, and OpenSearch's stop and start run in
+background workers; the consumer is a process of its own (`clickstream consume`), so that it can be
+killed. A new `Chaos`, as of a first cell that is run again, ends what an earlier one started.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 
@@ -20,7 +21,7 @@ import plotly.graph_objects as go
 
 from clickstream import producer, tls
 from clickstream.charts.timeseries import Timeline
-from clickstream.demo.audit import Audit, audit, since
+from clickstream.demo.audit import Audit, audit, end_offsets
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
 from clickstream.kafka import offsets, topics
@@ -39,42 +40,74 @@ _SAMPLE_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.1
 _WATCH_S = 3.0
 _PATIENCE_S = 16.0
-"""For a consumer that reads nothing: the seat of a killed one is its successor's after six."""
-_ENDLESS = ("traffic", "watch")
-"""Workers that go on until they are stopped."""
-_PASSING = ("take-down", "bring-up")
+"""For a consumer that reads nothing: the partitions of a killed one come free after six."""
+
+_PRODUCER = "producer"
+"""As in a live pipeline: the readers of one of them act at a time."""
+_LAG = "lag"
+_TAKE_DOWN = "take-down"
+_BRING_UP = "bring-up"
+_UNTIL_STOPPED = (_PRODUCER, _LAG)
+_UNTIL_DONE = (_TAKE_DOWN, _BRING_UP)
 """Workers that come to an end by themselves; a server's start cannot be hurried."""
 
 
-class Backstage:
-    """The levers of one demo. Where OpenSearch is not ours to stop, a proxy before it is.
+@dataclass
+class _OpenSearch:
+    """An OpenSearch that can be taken down: this machine's own, or the way to another's."""
 
-    Made once more, as by a cell that is run again, it replaces all that an earlier one started.
+    url: str
+    stop: Callable[[], object]
+    start: Callable[[], object]
+    is_up: Callable[[], bool]
+    stopping: str
+    """Says that it is being stopped."""
+
+
+def _opensearch_of(demo: Demo) -> _OpenSearch:
+    """Give the local server, or a proxy before an OpenSearch that is not ours to stop."""
+    settings = demo.settings.opensearch
+    if not demo.settings.is_hosted:
+        return _OpenSearch(
+            settings.url,
+            stop=partial(local.stop, "opensearch"),
+            start=partial(local.start, "opensearch"),
+            is_up=_is_local_up,
+            stopping="OpenSearch is being stopped",
+        )
+    trust = tls.for_opensearch(settings) if settings.url.startswith("https:") else None
+    proxy = OutageProxy(settings.url, context=trust)
+    _proxies.append(proxy)
+    return _OpenSearch(
+        proxy.url,
+        stop=proxy.take_down,
+        start=proxy.bring_up,
+        is_up=lambda: proxy.is_up,
+        stopping="the way to OpenSearch is being cut, for it is not ours to stop",
+    )
+
+
+def _is_local_up() -> bool:
+    return any(each.name == "opensearch" and each.state == "up" for each in local.status())
+
+
+class Chaos:
+    """Breaks and mends one demo; a new one ends what an earlier one started.
+
+    The OpenSearch of a hosted target is never stopped: a proxy before it is.
 
     Args:
         demo: whose topic and index.
     """
 
     def __init__(self, demo: Demo) -> None:
-        _end_all()
+        end_all()
         self._settings = demo.settings
-        self._url = self._settings.opensearch.url
-        self._down: Callable[[], object] = partial(local.stop, "opensearch")
-        self._up: Callable[[], object] = partial(local.start, "opensearch")
-        self._is_up: Callable[[], bool] = _opensearch_answers
-        self._stopped = "OpenSearch is being stopped"
-        if self._settings.is_hosted:
-            is_tls = self._url.startswith("https:")
-            trust = tls.for_opensearch(demo.settings.opensearch) if is_tls else None
-            proxy = OutageProxy(self._url, context=trust)
-            _proxies.append(proxy)
-            self._url, self._down, self._up = proxy.url, proxy.take_down, proxy.bring_up
-            self._is_up = lambda: proxy.is_up
-            self._stopped = "the way to OpenSearch is being cut, for it is not ours to stop"
+        self._opensearch = _opensearch_of(demo)
         self._is_down = self._has_consumer = self._has_killed = False
         self._timeline = Timeline()
-        self._start = since(self._settings)
-        workers.start("watch", self._timeline.record(self._lag, _SAMPLE_EVERY_S))
+        self._start = end_offsets(self._settings)
+        workers.start(_LAG, self._timeline.record(self._lag, _SAMPLE_EVERY_S))
 
     def _lag(self) -> int | None:
         try:
@@ -92,7 +125,7 @@ class Backstage:
         pace = producer.Pace(events_per_second, rng=Random(now_ms))
         stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
         kafka = self._settings.kafka
-        workers.start("traffic", lambda stop: producer.produce(kafka, stage, pace=pace, stop=stop))
+        workers.start(_PRODUCER, lambda stop: producer.produce(kafka, stage, pace=pace, stop=stop))
         return f"readers make {events_per_second:g} events a second, in the background"
 
     def start_consumer(self) -> str:
@@ -103,30 +136,30 @@ class Backstage:
         """
         kafka, index = self._settings.kafka, self._settings.opensearch.index
         processes.stop(CONSUMER)
-        # The seat of one that was killed is taken for a while yet.
+        # Kafka counts one that was killed as a member for a few seconds more.
         others = 0 if self._has_killed else topics.consumers(kafka)
         child = processes.spawn(
             CONSUMER,
             [
                 *(sys.executable, "-m", "clickstream", "--target", self._settings.target),
                 *("consume", "--group", kafka.group_id),
-                *("--topic", kafka.topic, "--index", index, "--opensearch", self._url),
+                *("--topic", kafka.topic, "--index", index, "--opensearch", self._opensearch.url),
                 "--patient",
             ],
             processes.folder(),
         )
         self._has_consumer = True
         self._timeline.mark("consumer started")
-        said = f"`clickstream consume` runs as process {child.pid}"
-        if others:
-            said += (
-                f"; {others} more at work in group {kafka.group_id} (a control room, another "
-                "terminal) will take over what is killed here: stop it first"
-            )
-        return said
+        started = f"`clickstream consume` runs as process {child.pid}"
+        if not others:
+            return started
+        return (
+            f"{started}; {others} more at work in group {kafka.group_id} (a control room, another "
+            "terminal) will take over what is killed here: stop it first"
+        )
 
     def kill_consumer(self) -> str:
-        """Kill -9: it gets no chance to finish, to commit or to say good-bye."""
+        """Kill -9: it gets no chance to finish, to commit or to leave its group."""
         self._has_consumer = False
         pid = processes.kill(CONSUMER)
         if pid is None:
@@ -137,24 +170,24 @@ class Backstage:
 
     def take_down(self) -> str:
         """Stop OpenSearch, in the background."""
-        if workers.is_running("take-down"):
+        if workers.is_running(_TAKE_DOWN):
             return "OpenSearch is on its way down"
         self._is_down = True
         self._timeline.mark("OpenSearch down")
-        workers.start("take-down", lambda stop: self._down())
-        return f"{self._stopped}; readers and Kafka go on"
+        workers.start(_TAKE_DOWN, lambda stop: self._opensearch.stop())
+        return f"{self._opensearch.stopping}; readers and Kafka go on"
 
     def bring_up(self) -> str:
         """Start OpenSearch again, in the background; it takes some ten seconds."""
-        if workers.is_running("bring-up"):
+        if workers.is_running(_BRING_UP):
             return "OpenSearch is on its way up"
         self._is_down = False
 
         def up(stop: threading.Event) -> None:
-            self._up()
+            self._opensearch.start()
             self._timeline.mark("OpenSearch up")
 
-        workers.start("bring-up", up)
+        workers.start(_BRING_UP, up)
         return "OpenSearch is being started"
 
     def until_up(self, *, most_s: float = 15.0) -> str:
@@ -165,16 +198,16 @@ class Backstage:
         """
         deadline_s = time.monotonic() + most_s
         with _interruptible("waiting for OpenSearch"):
-            while workers.is_running("bring-up"):
+            while workers.is_running(_BRING_UP):
                 if time.monotonic() > deadline_s:
                     return "not yet; run this cell again"
                 time.sleep(_LOOK_EVERY_S)
-        if not self._is_up():
+        if not self._opensearch.is_up():
             return "OpenSearch is down, and nobody starts it: bring_up() does"
         return "OpenSearch answers"
 
     def send_poison(self) -> producer.ProduceReport:
-        """Send one message of every kind that can never be a document; see `poison.KINDS`."""
+        """Send one message of every kind that can never be a document; see `invalid_events`."""
         now_ms = int(time.time() * 1000)
         crowd = Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms)
         event = next(crowd.events())
@@ -185,46 +218,49 @@ class Backstage:
     def watch(
         self, *, above: float = -1, below: float = math.inf, most_s: float = 15.0
     ) -> go.Figure:
-        """Wait for three seconds, and until the lag is there, and draw how it went.
+        """Wait for three seconds and until the lag is within bounds, then draw its course.
 
         Args:
-            above: wait until more messages than this wait.
-            below: wait until fewer than this do.
-            most_s: a cell must end.
+            above: the lag must be more than this.
+            below: the lag must be less than this.
+            most_s: the longest wait: a cell must end.
 
         Raises:
-            ClickstreamError: what ended traffic or consumer, or OpenSearch's start, told once.
+            ClickstreamError: what ended readers, consumer or OpenSearch's start; raised once.
             Interrupted: by the notebook's stop button; what runs goes on.
         """
         started_s = time.monotonic()
         with _interruptible("watching the lag"):
             while (watched_s := time.monotonic() - started_s) < most_s:
-                self._tell_what_ended()
+                self._raise_what_ended()
                 lag = self._timeline.lag
                 if watched_s > _WATCH_S and lag is not None and above < lag < below:
                     break
                 time.sleep(_LOOK_EVERY_S)
         return self._timeline.figure()
 
-    def audit(self) -> Audit:
+    def audit(self, *, patience_s: float = _PATIENCE_S) -> Audit:
         """Account by id for every message since this was made.
 
         Waits for an OpenSearch that is on its way up, and until the consumer has caught up.
 
+        Args:
+            patience_s: how long the consumer may read nothing.
+
         Raises:
             ServerError: a server did not answer or start, or the consumer ended or read nothing
-                for 16 s.
+                for `patience_s`.
             Interrupted: by the notebook's stop button.
         """
         with _interruptible("counting by id"):
-            while workers.is_running("bring-up"):
+            while workers.is_running(_BRING_UP):
                 time.sleep(_LOOK_EVERY_S)
-            self._tell_what_ended()
-            return audit(self._settings, self._start, patience_s=_PATIENCE_S)
+            self._raise_what_ended()
+            return audit(self._settings, self._start, patience_s=patience_s)
 
-    def _tell_what_ended(self) -> None:
-        """Raise once what ended by itself, and why."""
-        for name in (*_ENDLESS, *_PASSING):
+    def _raise_what_ended(self) -> None:
+        """Raise the error that ended a worker or the consumer, once."""
+        for name in (*_UNTIL_STOPPED, *_UNTIL_DONE):
             workers.is_running(name)
         if self._has_consumer and processes.running(CONSUMER) is None:
             self._has_consumer = False
@@ -235,20 +271,16 @@ class Backstage:
             raise ServerError(msg)
 
     def close(self) -> None:
-        """Bring OpenSearch up where it is down, and end traffic, watch and consumer.
+        """Bring OpenSearch up where it is down, and end readers, samples and consumer.
 
         Raises:
-            ClickstreamError: OpenSearch does not start, or what had ended the traffic.
+            ClickstreamError: OpenSearch does not start, or what had ended the readers.
         """
         if self._is_down:
-            self._up()
+            self._opensearch.start()
             self._is_down = False
         self._has_consumer = False
-        _end_all()
-
-
-def _opensearch_answers() -> bool:
-    return any(each.name == "opensearch" and each.state == "up" for each in local.status())
+        end_all()
 
 
 @contextmanager
@@ -263,9 +295,14 @@ def _interruptible(doing: str) -> Iterator[None]:
 _proxies: list[OutageProxy] = []
 
 
-def _end_all() -> None:
+def end_all() -> None:
+    """End readers, samples, consumer and proxies, also those of an earlier `Chaos`.
+
+    Raises:
+        ClickstreamError: what had ended one of them, after all have ended.
+    """
     failures: list[ClickstreamError] = []
-    for name in (*_ENDLESS, *(_PASSING if _proxies else ())):
+    for name in (*_UNTIL_STOPPED, *(_UNTIL_DONE if _proxies else ())):
         try:
             workers.stop(name)
         except ClickstreamError as error:

@@ -1,7 +1,8 @@
-"""The control room: readers, Kafka and OpenSearch on one screen, and the hands on them.
+"""The control room: readers, Kafka and OpenSearch on one screen, with buttons and sliders.
 
-Callbacks only set a number or order a command; a thread of the name `hands` carries out what
-was ordered, one after the other, and `pump` alone writes to what is seen.
+A widget's callback never waits for a server: it sets a number, or queues a command. A worker of
+the name `commands` runs what is queued, one after the other, and as long as something runs the
+worker `painter` alone writes to the widgets.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ipywidgets as widgets
 import plotly.graph_objects as go
@@ -24,13 +25,12 @@ from clickstream.errors import ClickstreamError, Interrupted
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import workers
 from clickstream.widgets.live_chart import LiveChart
-from clickstream.widgets.live_pipeline import GAUGE_S, Flow
-from clickstream.widgets.reading import Reading
+from clickstream.widgets.live_pipeline import OFFSETS_EVERY_S, LivePipeline, Snapshot
 
 RATES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 MIXES: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 _CONFIRM_S = 10.0
-_TELL_AFTER_S = 3.0
+_SHOW_SECONDS_AFTER_S = 3.0
 _HEIGHTS: Final = {
     "arriving": "22vh",
     VOLUME.name: "22vh",
@@ -42,39 +42,62 @@ _HEIGHTS: Final = {
 _LEAST_WIDTH: Final = "250px"
 """Of a chart whose labels can still be read."""
 
+_COMMANDS: Final = "commands"
+_PAINTER: Final = "painter"
+
+
+class _Result(NamedTuple):
+    """What the latest command came to."""
+
+    text: str
+    scenario: str = ""
+    """The scenario whose effect the text names; the text holds while that plays."""
+
+
+_Command = Callable[[], _Result]
+
 
 class ControlRoom:
-    """One screen: what the last expression of a cell shows. At rest it has no thread.
+    """One screen, shown as the last expression of a cell. At rest it has no thread.
 
-    Made once more, as by a cell that is run again, it replaces all that an earlier one started.
+    A new one ends what an earlier one started, as when its cell is run again.
 
     Args:
         demo: whose topic and index.
         events_per_second: where the slider stands at first, one of `RATES`.
+        paint_every_s: from one update of the screen to the next.
 
     Raises:
         ClickstreamError: a server did not answer.
     """
 
-    def __init__(self, demo: Demo, *, events_per_second: int = 20) -> None:
-        workers.end("hands", "pump")
-        self.flow = Flow(demo, events_per_second=events_per_second)
+    def __init__(
+        self,
+        demo: Demo,
+        *,
+        events_per_second: int = 20,
+        paint_every_s: float = OFFSETS_EVERY_S,
+    ) -> None:
+        workers.end(_COMMANDS, _PAINTER)
+        self.pipeline = LivePipeline(demo, events_per_second=events_per_second)
         self._demo = demo
+        self._paint_every_s = paint_every_s
         self._lock = threading.Lock()
-        self._commands: deque[Callable[[], str]] = deque()
+        self._commands: deque[_Command] = deque()
         self._is_busy = False
-        self._doing, self._said = "", "Press Start."
-        self._since_s = 0.0
-        self._watched = ""
-        self._asked_s = -_CONFIRM_S
-        self._strip, self._numbers, self._speed = (widgets.HTML() for _ in range(3))
+        self._result = _Result("Press Start.")
+        self._doing = ""
+        """What a command that takes a while is doing; empty while none runs."""
+        self._command_began_s = 0.0
+        self._reset_asked_s = -_CONFIRM_S
+        self._status, self._numbers, self._speed = (widgets.HTML() for _ in range(3))
         self._scenarios = {
             name: self._button(name, kind.what, partial(self._toggle, name))
             for name, kind in SCENARIOS.items()
         }
         self._charts = {name: LiveChart(height=height) for name, height in _HEIGHTS.items()}
         self._painted: dict[str, go.Figure] = {}
-        self.widget = self._built(events_per_second)
+        self.widget = self._build(events_per_second)
         self._paint()
         # A page that is loaded anew asks the kernel for all widgets that it has.
         while _shown:
@@ -84,7 +107,7 @@ class ControlRoom:
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
 
-    def _built(self, events_per_second: int) -> widgets.Widget:
+    def _build(self, events_per_second: int) -> widgets.Widget:
         rate = widgets.SelectionSlider(
             options=[(f"{each:,} /s", each) for each in RATES],
             value=events_per_second,
@@ -92,7 +115,7 @@ class ControlRoom:
             layout={"width": "270px", "margin": "0 0 0 16px"},
             style={"description_width": "initial"},
         )
-        rate.observe(partial(self._turn, "events_per_second"), "value")
+        rate.observe(partial(self._set, "events_per_second"), "value")
         mix = widgets.SelectionSlider(
             options=[(f"×{each:g}", each) for each in MIXES],
             value=1.0,
@@ -100,22 +123,22 @@ class ControlRoom:
             layout={"width": "230px", "margin": "0 0 0 16px"},
             style={"description_width": "initial"},
         )
-        mix.observe(partial(self._turn, "reactions"), "value")
+        mix.observe(partial(self._set, "reactions"), "value")
         actions = [
             self._button("start", "Let readers act", self._start, "success"),
             self._button("stop", "End readers and consumer", self._stop, "warning"),
             self._button("reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
         for control in (*actions, *self._scenarios.values(), rate, mix):
-            # Beside the cell that runs, as the page asks. ipykernel 7.4 would hand a message to
-            # the loop that last wrote to its widget: the first touch would wait for that cell.
+            # Handled beside the cell that runs, as the page asks. ipykernel 7.4 would hand it to
+            # the loop that last wrote to its widget: the first click would wait for that cell.
             control.comm._reply_subshell_for = lambda data, asked: asked
         charts = list(self._charts.values())
         return widgets.VBox(
             [
                 widgets.HBox([*actions, rate, self._speed, mix], layout=_ROW),
                 widgets.HBox(list(self._scenarios.values()), layout=_ROW),
-                self._strip,
+                self._status,
                 self._numbers,
                 _side_by_side(charts[:2]),
                 _side_by_side(charts[2:]),
@@ -123,7 +146,7 @@ class ControlRoom:
         )
 
     def _button(
-        self, name: str, tooltip: str, command: Callable[[], str], style: str = ""
+        self, name: str, tooltip: str, command: _Command, style: str = ""
     ) -> widgets.Button:
         button = widgets.Button(
             description=_title(name),
@@ -131,41 +154,41 @@ class ControlRoom:
             button_style=style,
             layout={"width": "auto", "flex": "0 0 auto"},
         )
-        button.on_click(lambda _: self._order(command))
+        button.on_click(lambda _: self._queue(command))
         return button
 
-    def _turn(self, what: str, change: Any) -> None:
-        setattr(self.flow, what, change.new)
-        self._order(lambda: self._said)  # so that it is seen at rest, too
+    def _set(self, what: str, change: Any) -> None:
+        setattr(self.pipeline, what, change.new)
+        self._queue(lambda: self._result)  # so that it is painted at rest, too
 
-    def _order(self, command: Callable[[], str]) -> None:
-        """Have it carried out, after what was ordered before."""
+    def _queue(self, command: _Command) -> None:
+        """Have it run after what was queued before."""
         with self._lock:
             self._commands.append(command)
             if not self._is_busy:
                 self._is_busy = True
-                workers.start("hands", self._carry_out)
+                workers.start(_COMMANDS, self._run_commands)
 
-    def _carry_out(self, stop: threading.Event) -> None:
-        if not workers.is_running("pump"):
-            workers.start("pump", self._pump)
+    def _run_commands(self, stop: threading.Event) -> None:
+        if not workers.is_running(_PAINTER):
+            workers.start(_PAINTER, self._keep_painting)
         while not stop.is_set() and (command := self._next()) is not None:
-            self._since_s = time.monotonic()
+            self._command_began_s = time.monotonic()
             try:
-                self._said = command()
+                self._result = command()
             except Exception as error:  # whatever it is, the next button works
-                self._said = str(error)
+                self._result = _Result(str(error))
             finally:
                 self._doing = ""
 
-    def _next(self) -> Callable[[], str] | None:
+    def _next(self) -> _Command | None:
         """Take the next command; without one, and without readers, come to rest."""
         with self._lock:
             if self._commands:
                 return self._commands.popleft()
             try:
-                if self.flow.is_at_rest:
-                    workers.end("pump")
+                if self.pipeline.is_at_rest:
+                    workers.end(_PAINTER)
                     self._paint()
             finally:
                 self._is_busy = False
@@ -173,22 +196,22 @@ class ControlRoom:
 
     def start(self) -> str:
         """Do as the button does, and wait until it is done; say what came of it."""
-        self._order(self._start)
-        return self._done()
+        self._queue(self._start)
+        return self._wait()
 
-    def until(self, *, more: int, most_s: float = 15.0) -> Reading:
-        """Wait until so many documents have come into the index, and say how much is where.
+    def until(self, *, more: int, most_s: float = 15.0) -> Snapshot:
+        """Wait until `more` documents have come into the index, and give how much is where.
 
         Args:
-            more: how many, counted from now.
-            most_s: a cell must end; then it is said as it is.
+            more: documents, counted from now.
+            most_s: the longest wait: a cell must end.
 
         Raises:
             Interrupted: by the notebook's stop button; what runs goes on.
         """
-        goal, ends_s = self.flow.read().indexed + more, time.monotonic() + most_s
+        goal, ends_s = self.pipeline.snapshot().indexed + more, time.monotonic() + most_s
         try:
-            while (found := self.flow.read()).indexed < goal and time.monotonic() < ends_s:
+            while (found := self.pipeline.snapshot()).indexed < goal and time.monotonic() < ends_s:
                 time.sleep(0.1)
         except KeyboardInterrupt as error:
             msg = "stopped waiting; what runs in the background goes on; run the cell again"
@@ -198,98 +221,101 @@ class ControlRoom:
     @property
     def charts(self) -> dict[str, go.Figure]:
         """The charts as OpenSearch answered last, at full size, by name."""
-        return self.flow.charts
+        return self.pipeline.charts
 
     def stop(self) -> str:
         """Do as the button does, and wait until all has ended; say what came of it."""
-        self._order(self._stop)
-        return self._done()
+        self._queue(self._stop)
+        return self._wait()
 
-    def _done(self) -> str:
+    def _wait(self) -> str:
         while self._is_busy:
             time.sleep(0.02)
-        return self._said
+        return self._result.text
 
-    def _start(self) -> str:
+    def _start(self) -> _Result:
         self._doing = "starting …"
-        self.flow.start()
-        if self.flow.others:
-            return (
-                f"Readers act; {self.flow.others} more at work in group "
+        self.pipeline.start()
+        if others := self.pipeline.other_consumers:
+            return _Result(
+                f"Readers act; {others} more at work in group "
                 f"{self._demo.settings.kafka.group_id} (another notebook, another terminal) "
                 "index a part of it."
             )
-        return "Readers act, and what they do is indexed."
+        return _Result("Readers act, and what they do is indexed.")
 
-    def _stop(self) -> str:
+    def _stop(self) -> _Result:
         self._doing = "stopping …"
         try:
-            self.flow.stop()
+            self.pipeline.stop()
         except ClickstreamError as error:
-            return f"Stopped. The numbers are of before: {error}"
-        return "Stopped. Start lets the same readers go on."
+            return _Result(f"Stopped. The numbers are of before: {error}")
+        return _Result("Stopped. Start lets the same readers go on.")
 
-    def _reset(self) -> str:
+    def _reset(self) -> _Result:
         settings = self._demo.settings
-        if settings.is_hosted and time.monotonic() - self._asked_s > _CONFIRM_S:
-            self._asked_s = time.monotonic()
-            return (
+        if settings.is_hosted and time.monotonic() - self._reset_asked_s > _CONFIRM_S:
+            self._reset_asked_s = time.monotonic()
+            return _Result(
                 f"Reset would empty topic {settings.kafka.topic} and index "
                 f"{settings.opensearch.index} on {settings.kafka.bootstrap_servers}: press it "
                 f"again within {_CONFIRM_S:.0f} s"
             )
         self._doing = "emptying topic and index …"
-        self.flow.reset()
-        return "Topic, dead letters and index are empty. Press Start."
+        self.pipeline.reset()
+        return _Result("Topic, dead letters and index are empty. Press Start.")
 
-    def _toggle(self, name: str) -> str:
-        if not self.flow.is_running:
-            return "Scenarios need readers: press Start first."
-        if not self.flow.toggle(name):
-            return f"{_title(name)} has ended."
-        self._watched = name
-        return f"{_title(name)}. Watch {SCENARIOS[name].watch}."
+    def _toggle(self, name: str) -> _Result:
+        if not self.pipeline.is_running:
+            return _Result("Scenarios need readers: press Start first.")
+        if not self.pipeline.toggle(name):
+            return _Result(f"{_title(name)} has ended.")
+        return _Result(f"{_title(name)}. Watch {SCENARIOS[name].watch}.", scenario=name)
 
-    def _pump(self, stop: threading.Event) -> None:
-        for _ in workers.ticks(GAUGE_S, stop):
+    def _keep_painting(self, stop: threading.Event) -> None:
+        for _ in workers.ticks(self._paint_every_s, stop):
             try:
                 self._paint()
             except Exception as error:  # whatever it is, the screen goes on
-                self._strip.value = _line(f"{type(error).__name__}: {error}", is_trouble=True)
+                self._status.value = _line(f"{type(error).__name__}: {error}", is_trouble=True)
 
     def _paint(self) -> None:
-        self._mind_what_ended()
-        # What is said may be older than the numbers beside it, never newer: not "empty" over
-        # what was there before.
-        doing, said = self._doing, self._said
-        waited_s = time.monotonic() - self._since_s
-        doing += f" {waited_s:.0f} s" if doing and waited_s > _TELL_AFTER_S else ""
-        reading = self.flow.read()
-        self._numbers.value = _numbers(reading)
-        self._strip.value = _line(
-            doing or reading.trouble or said, is_trouble=bool(reading.trouble) and not doing
+        # The status may be older than the numbers beside it, never newer: not "empty" over
+        # what was there before. So it is read first.
+        doing, result = self._progress(), self._current_result()
+        snapshot = self.pipeline.snapshot()
+        self._numbers.value = _numbers(snapshot)
+        self._status.value = _line(
+            doing or snapshot.trouble or result, is_trouble=bool(snapshot.trouble) and not doing
         )
-        speed = self.flow.speed
+        speed = self.pipeline.speed
         shown = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
         self._speed.value = f"<b style='{_SPEED}'>×{shown}</b>"
+        playing = self.pipeline.playing
         for name, button in self._scenarios.items():
-            button.button_style = "info" if name in self.flow.playing else ""
-        for name, figure in {"arriving": self.flow.arrivals.figure(), **self.flow.charts}.items():
+            button.button_style = "info" if name in playing else ""
+        figures = {"arriving": self.pipeline.arrivals.figure(), **self.pipeline.charts}
+        for name, figure in figures.items():
             if name in self._charts and figure is not self._painted.get(name):
                 self._painted[name] = figure
                 self._charts[name].show(theme.compact(figure))
 
-    def _mind_what_ended(self) -> None:
-        """Take back what a scenario was to be watched for, once it has ended by itself."""
-        if self._watched and self.flow.is_running and self._watched not in self.flow.playing:
-            if self._said.startswith(f"{_title(self._watched)}. "):
-                self._said = f"{_title(self._watched)} has ended."
-            self._watched = ""
+    def _progress(self) -> str:
+        doing = self._doing
+        waited_s = time.monotonic() - self._command_began_s
+        return f"{doing} {waited_s:.0f} s" if doing and waited_s > _SHOW_SECONDS_AFTER_S else doing
+
+    def _current_result(self) -> str:
+        """Give the latest result, or that the scenario it names has ended by itself."""
+        text, scenario = self._result
+        if scenario and self.pipeline.is_running and scenario not in self.pipeline.playing:
+            return f"{_title(scenario)} has ended."
+        return text
 
     def close(self) -> None:
         """End all that runs, at once; what is shown stands still."""
-        workers.end("hands", "pump")
-        self.flow.close()
+        workers.end(_COMMANDS, _PAINTER)
+        self.pipeline.close()
 
 
 _shown: list[widgets.Widget] = []
@@ -331,19 +357,19 @@ def _line(text: str, *, is_trouble: bool) -> str:
     return f"<div data-status-line style='{style}'>{escape(text)}</div>"
 
 
-def _span(ms: float) -> str:
+def _duration(ms: float) -> str:
     return f"{ms:,.0f} ms" if ms < _IN_SECONDS_MS else f"{ms / 1000:,.0f} s"
 
 
-def _numbers(reading: Reading) -> str:
-    latency = "–" if reading.latency_ms is None else _span(reading.latency_ms)
+def _numbers(snapshot: Snapshot) -> str:
+    latency = "–" if snapshot.latency_ms is None else _duration(snapshot.latency_ms)
     cells = [
-        ("produced", f"{reading.produced:,}"),
-        ("in Kafka", f"{reading.in_kafka:,}"),
-        ("lag", f"{reading.lag:,}"),
-        ("indexed", f"{reading.indexed:,}"),
-        ("dead letters", f"{reading.dead_letters:,}"),
-        ("per second", f"{reading.per_second:,.0f}"),
+        ("produced", f"{snapshot.produced:,}"),
+        ("in Kafka", f"{snapshot.in_kafka:,}"),
+        ("lag", f"{snapshot.lag:,}"),
+        ("indexed", f"{snapshot.indexed:,}"),
+        ("dead letters", f"{snapshot.dead_letters:,}"),
+        ("per second", f"{snapshot.per_second:,.0f}"),
         ("Kafka to index", latency),
     ]
     # In hundredths of the row's own width: a file browser beside it takes a quarter of a window.

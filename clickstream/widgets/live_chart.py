@@ -2,7 +2,7 @@
 
 `plotly`'s own `FigureWidget` freezes when its cell is run again, and every new one brings
 5 MB of JavaScript with it. Here the plotly.js of the installed package is the state of one
-widget, that all charts of a kernel share: it reaches a page once, as widgets do, and a change
+widget that all charts of a kernel share: it reaches a page once, as widgets do, and a change
 is one JSON string, drawn by `Plotly.react`.
 """
 
@@ -28,7 +28,7 @@ _libraries: list[_Library] = []
 
 
 def _library() -> _Library:
-    """Give the one of this kernel; a new one where somebody closed all widgets."""
+    """Give this kernel's, or a new one if all widgets were closed."""
     if not _libraries or _libraries[-1].comm is None:
         _libraries.append(_Library(source=get_plotlyjs().encode()))
     return _libraries[-1]
@@ -57,7 +57,7 @@ class LiveChart(anywidget.AnyWidget):
             self.show(figure)
 
     def show(self, figure: go.Figure) -> bool:
-        """Draw this from now on; say whether it differs from what is drawn already."""
+        """Draw this figure from now on; return whether it differs from the one before."""
         before = self._figure
         self._figure = figure.to_json()
         return bool(self._figure != before)

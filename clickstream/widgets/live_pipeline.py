@@ -1,8 +1,9 @@
-"""Readers, Kafka and OpenSearch at work in the background, and what can be read off them.
+"""From simulated readers through Kafka into OpenSearch, live: what runs behind a control room.
 
-Four named threads, from `start` to `stop`: `traffic` produces, `indexer` consumes, `gauge`
-asks Kafka four times a second, `charts` asks OpenSearch once a second. Nothing here knows of
-a widget; whoever shows it calls `read` and looks at `charts`, which is replaced whole.
+Four background workers, from `start` to `stop`: `producer` sends events, `consumer` indexes
+them, `offsets` asks Kafka four times a second how much lies and waits there, `charts` searches
+OpenSearch once a second. Nothing here knows of a widget: a view calls `snapshot`, and draws
+`charts`, a dictionary that is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -38,84 +39,131 @@ from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
 from clickstream.widgets import workers
-from clickstream.widgets.reading import Reading
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_RATE: Final = 20.0
-MOST_MESSAGES: Final = 5_000_000
-"""What the local servers are meant for."""
-GAUGE_S: Final = 0.25
-CHARTS_S: Final = 1.0
+MAX_MESSAGES: Final = 5_000_000
+"""As many as the local servers are meant for."""
+OFFSETS_EVERY_S: Final = 0.25
+CHARTS_EVERY_S: Final = 1.0
 WINDOW: Final = timedelta(minutes=5)
 """What the charts show."""
 
 _BUCKET_S = 2
-_SEEN_AFTER_S = 1.5
-"""So long after it is stored a document is found at the latest: a refresh, and a half more."""
+_SEARCHABLE_AFTER_S = 1.5
+"""By then a stored document is found: one refresh interval, and half of another."""
 _CATCH_UP_S = 1.0
-_AFTER_TROUBLE_S = 1.0
+_RETRY_AFTER_S = 1.0
 _PATIENCE_S = 4.0
-"""With a server, while it is watched: an audience sees what stands still."""
-_WORKERS = ("traffic", "indexer", "gauge", "charts")
+"""For an answer of a server: an audience sees what stands still."""
+
+PRODUCER: Final = "producer"
+CONSUMER: Final = "consumer"
+OFFSETS: Final = "offsets"
+CHARTS: Final = "charts"
+_WORKERS = (PRODUCER, CONSUMER, OFFSETS, CHARTS)
 
 
-class Flow:
-    """All that runs for one demo; made once more, it replaces all that an earlier one started.
+@dataclass(frozen=True)
+class Snapshot:
+    """How much is where, at one moment."""
+
+    is_running: bool = False
+    produced: int = 0
+    """Acknowledged by Kafka since `start`, over all its runs."""
+    per_second: float = 0.0
+    """Messages that arrived in Kafka, over the latest second."""
+    in_kafka: int = 0
+    lag: int = 0
+    indexed: int = 0
+    """Documents in the index."""
+    dead_letters: int = 0
+    latency_ms: float | None = None
+    """From Kafka's timestamp to OpenSearch's answer, the median; None before the first."""
+    trouble: str = ""
+    """What went wrong, and what to do, in a line; empty where all is well."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.produced:,} produced, {self.in_kafka:,} in Kafka, lag {self.lag:,}, "
+            f"{self.indexed:,} indexed, {self.dead_letters:,} dead letters, "
+            f"{self.per_second:,.0f} events a second"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
+
+
+class LivePipeline:
+    """Everything that runs for one demo; a new one ends what an earlier one started.
 
     At rest it has no thread. Where the local servers hold as much as a laptop should, the
-    readers are stopped, and the reading says so.
+    readers are stopped, and the snapshot says so.
 
     Args:
         demo: whose topic and index.
         events_per_second: what readers make at the start; set it to change it at once.
+        catch_up_s: how long `stop` waits for the consumer to read the rest.
+        max_messages: where the readers of a local target are stopped.
 
     Raises:
-        ClickstreamError: a server did not answer to the first look.
+        ClickstreamError: a server did not answer.
     """
 
-    def __init__(self, demo: Demo, *, events_per_second: float = DEFAULT_RATE) -> None:
+    def __init__(
+        self,
+        demo: Demo,
+        *,
+        events_per_second: float = DEFAULT_RATE,
+        catch_up_s: float = _CATCH_UP_S,
+        max_messages: int = MAX_MESSAGES,
+    ) -> None:
         workers.end(*_WORKERS)
         self._demo = demo
         self._pace = producer.Pace(events_per_second, rng=Random())
+        self._catch_up_s, self._max_messages = catch_up_s, max_messages
         self._reactions = 1.0
         self._lock = threading.Lock()
-        self._begin_anew()
-        self.look()
+        self._clear()
+        self.refresh()
 
-    def _begin_anew(self) -> None:
+    def _clear(self) -> None:
         self._stage: Stage | None = None
-        self._produced = self._documents = 0
-        self._seen = Reading()
-        """What the gauge saw last; the rest of a reading is added when it is asked for."""
-        self.others = 0
+        self._latest = Snapshot()
+        """As of the latest look at Kafka; `snapshot` adds what is known without asking."""
+        self.other_consumers = 0
         """Consumers of the group that were at work elsewhere at the latest start."""
-        self._sent = producer.ProduceReport(self._demo.settings.kafka.topic)
-        """Of the latest readers; what it counts comes on top of those produced before them."""
-        self._report = IndexReport()
-        """Of the consumer at work; what it stored comes on top of the documents counted."""
+        self._produced_before = 0
+        """Acknowledged before the run that `_produce_report` counts."""
+        self._produce_report = producer.ProduceReport(self._demo.settings.kafka.topic)
+        self._documents_before = 0
+        """In the index beside those that `_index_report` counts."""
+        self._index_report = IndexReport()
         self._stalled: dict[int, int] = {}
         """Messages that wait in partitions whose owner does not read them."""
-        self.arrivals = Arrivals(GAUGE_S)
+        self.arrivals = Arrivals(OFFSETS_EVERY_S)
         self._troubles: dict[str, str] = {}
+        """By worker: what went wrong in it last."""
         self.charts: dict[str, go.Figure] = {}
         """Of the latest answer, by the name of the visualization."""
-        self._answered_s = self._moved_s = time.monotonic()
+        self._searched_s = self._indexed_s = time.monotonic()
 
-    def look(self) -> None:
-        """Look once at everything, what was stored this moment included.
+    def refresh(self) -> None:
+        """Count and draw everything once, with what was stored this moment.
 
         Raises:
             ClickstreamError: a server did not answer.
         """
         name = self._demo.settings.opensearch.index
-        self._documents, self._report = self._demo.documents(), IndexReport(index=name)
+        documents = self._demo.documents()
+        self._documents_before, self._index_report = documents, IndexReport(index=name)
         gauge = OffsetsReader(self._demo.settings.kafka)
         try:
-            self._look(gauge)
+            self._count(gauge)
         finally:
             gauge.close()
-        self._ask()
+        self._search()
 
     @property
     def events_per_second(self) -> float:
@@ -135,7 +183,7 @@ class Flow:
     def reactions(self, times: float) -> None:
         self._reactions = times
         if self._stage is None:
-            return  # `start` does it for a new crowd
+            return  # `start` sets it for a new crowd
         if times == 1:
             self._stage.stop(Mood.name)
         else:
@@ -150,119 +198,126 @@ class Flow:
     @property
     def is_running(self) -> bool:
         """Whether readers act."""
-        return self._is_at_work("traffic")
+        return self._is_running(PRODUCER)
 
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing of it runs."""
-        return not any([self._is_at_work(name) for name in _WORKERS])
+        return not any([self._is_running(name) for name in _WORKERS])
 
-    def _is_at_work(self, name: str) -> bool:
+    def _is_running(self, name: str) -> bool:
         try:
             return workers.is_running(name)
-        except Exception as error:  # whatever ended it is told
+        except Exception as error:  # whatever ended it is shown
             self._troubles[name] = f"{error}; press Start to go on"
             return False
 
     def start(self) -> None:
-        """Let readers act and the consumer index; what is at work already goes on.
+        """Let readers act and the consumer index; what runs already goes on.
 
         Raises:
             ClickstreamError: a server did not answer.
         """
         self._troubles.clear()
-        if not self._is_at_work("indexer"):
-            self.others = topics.consumers(self._demo.settings.kafka)
-            before = self._seen.in_kafka
-            self.look()
-            if self._seen.in_kafka < before:  # somebody else made all new
-                self._take_over_sent()
-                self._produced = 0
-            self._moved_s = time.monotonic()
-            workers.start("indexer", self._index)
-        if not self._is_at_work("traffic"):
-            if self._stage is None:
-                now_ms = int(time.time() * 1000)
-                self._stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
-                self.reactions = self._reactions
-            workers.start("traffic", partial(self._produce, self._stage))
-        for name, watch in (("gauge", self._watch_kafka), ("charts", self._watch_index)):
-            if not self._is_at_work(name):
-                workers.start(name, watch)
+        if not self._is_running(CONSUMER):
+            self._start_consumer()
+        if not self._is_running(PRODUCER):
+            self._start_producer()
+        for name, watch in ((OFFSETS, self._watch_kafka), (CHARTS, self._watch_index)):
+            if not self._is_running(name):
+                workers.start(name, partial(self._retry, name, watch))
+
+    def _start_consumer(self) -> None:
+        self.other_consumers = topics.consumers(self._demo.settings.kafka)
+        before = self._latest.in_kafka
+        self.refresh()
+        if self._latest.in_kafka < before:  # topic and index were reset elsewhere
+            self._begin_produce_report()
+            self._produced_before = 0
+        self._indexed_s = time.monotonic()
+        workers.start(CONSUMER, self._consume)
+
+    def _start_producer(self) -> None:
+        if self._stage is None:
+            now_ms = int(time.time() * 1000)
+            self._stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
+            self.reactions = self._reactions
+        workers.start(PRODUCER, partial(self._produce, self._stage))
 
     def _produce(self, stage: Stage, stop: threading.Event) -> None:
-        self._take_over_sent()
-        settings, report = self._demo.settings.kafka, self._sent
+        self._begin_produce_report()
+        settings, report = self._demo.settings.kafka, self._produce_report
         producer.produce(settings, stage, pace=self._pace, stop=stop, report=report)
 
-    def _take_over_sent(self) -> None:
+    def _begin_produce_report(self) -> None:
         with self._lock:
-            self._produced += self._sent.delivered
-            self._sent = producer.ProduceReport(self._demo.settings.kafka.topic)
+            self._produced_before += self._produce_report.delivered
+            self._produce_report = producer.ProduceReport(self._demo.settings.kafka.topic)
 
-    def _index(self, stop: threading.Event) -> None:
-        consumer.index_topic(self._demo.settings, stop=stop, report=self._report)
+    def _consume(self, stop: threading.Event) -> None:
+        consumer.index_topic(self._demo.settings, stop=stop, report=self._index_report)
 
     def stop(self) -> None:
-        """End the readers, let the consumer catch up for a second, and end everything.
+        """End the readers, give the consumer `catch_up_s` to read the rest, and end everything.
 
-        Events that Kafka did not acknowledge in time are told as trouble, with their number.
+        Events that Kafka did not acknowledge in time are shown as trouble, with their number.
 
         Raises:
-            ClickstreamError: a server did not answer to the last look; all has ended.
+            ClickstreamError: a server did not answer to the last count; all has ended.
         """
-        self._halt("traffic", "gauge")
-        if "gauge" not in self._troubles:  # without Kafka there is nothing to wait for
-            with (
-                suppress(ClickstreamError),
-                closing(OffsetsReader(self._demo.settings.kafka)) as gauge,
-            ):
-                ends_s = time.monotonic() + _CATCH_UP_S
-                self._look(gauge)  # the gauge's own latest may be of before the last message
-                while self._seen.lag and self._is_at_work("indexer") and time.monotonic() < ends_s:
-                    time.sleep(0.05)
-                    self._look(gauge)
-        self._halt("indexer", "charts")
-        for name in ("gauge", "charts"):  # nobody watches any more; the last look tells
+        self._stop_workers(PRODUCER, OFFSETS)
+        if OFFSETS not in self._troubles:  # without Kafka there is nothing to wait for
+            with suppress(ClickstreamError):
+                self._wait_for_consumer()
+        self._stop_workers(CONSUMER, CHARTS)
+        for name in (OFFSETS, CHARTS):  # nothing is watched any more: what follows counts alone
             self._troubles.pop(name, None)
-        self.look()
+        self.refresh()
 
-    def _halt(self, *names: str) -> None:
+    def _wait_for_consumer(self) -> None:
+        ends_s = time.monotonic() + self._catch_up_s
+        with closing(OffsetsReader(self._demo.settings.kafka)) as gauge:
+            self._count(gauge)  # the latest count may be older than the last message
+            while self._latest.lag and self._is_running(CONSUMER) and time.monotonic() < ends_s:
+                time.sleep(0.05)
+                self._count(gauge)
+
+    def _stop_workers(self, *names: str) -> None:
         for name in names:
             try:
                 workers.stop(name)
-            except Exception as error:  # whatever ended it, or came of its end, is told
+            except Exception as error:  # whatever ended it, or came of its end, is shown
                 self._troubles[name] = str(error)
 
     def reset(self) -> str:
-        """Stop, and make topic, dead letters and index new and empty; say what was deleted.
+        """Stop, and make topic, dead letters and index new and empty; return what was deleted.
 
         Raises:
-            ServerError: a server did not answer, or somebody else is reading; then nothing was
-                deleted.
+            ServerError: a server did not answer, or another consumer is reading; then nothing
+                was deleted.
         """
         workers.end(*_WORKERS)
         try:
-            said = self._demo.reset(yes=True)
+            deleted = self._demo.reset(yes=True)
         except ClickstreamError:
-            self.look()
+            self.refresh()
             raise
-        self._begin_anew()
-        self.look()
-        return said
+        self._clear()
+        self.refresh()
+        return deleted
 
     def close(self) -> None:
         """End everything at once."""
         workers.end(*_WORKERS)
 
     def toggle(self, name: str) -> bool:
-        """Let a scenario play, or end it where it does; say whether it plays now.
+        """Start a scenario, or end it if it plays; return whether it plays now.
 
-        Where nobody acts, nothing happens.
+        Without readers nothing happens.
         """
         if self._stage is None:
             return False
-        if name in self._stage.running:
+        if name in self.playing:
             self._stage.stop(name)
             return False
         self._stage.start(SCENARIOS[name]())
@@ -274,30 +329,27 @@ class Flow:
         return () if self._stage is None else self._stage.running
 
     def _watch_kafka(self, stop: threading.Event) -> None:
-        def watch() -> None:
-            gauge = OffsetsReader(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
-            try:
-                standstill = StallDetector(gauge)
-                for _ in workers.ticks(GAUGE_S, stop):
-                    self._stalled = standstill.note(self._look(gauge))
-                    self._troubles.pop("gauge", None)
-                    self._mind_the_laptop()
-            finally:
-                gauge.close()
+        gauge = OffsetsReader(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
+        try:
+            standstill = StallDetector(gauge)
+            for _ in workers.ticks(OFFSETS_EVERY_S, stop):
+                self._stalled = standstill.note(self._count(gauge))
+                self._troubles.pop(OFFSETS, None)
+                self._stop_readers_when_full()
+        finally:
+            gauge.close()
 
-        self._again_and_again("gauge", watch, stop)
-
-    def _look(self, gauge: OffsetsReader) -> TopicOffsets:
+    def _count(self, gauge: OffsetsReader) -> TopicOffsets:
         with self._lock:
-            produced = self._produced + self._sent.delivered
+            produced = self._produced_before + self._produce_report.delivered
         # By offsets, not by counts: what Kafka hands out a second time, as after an outage, is
         # settled once. All of it before Kafka is asked, so that it never holds fewer.
-        settled = dict(self._report.settled)
-        indexed = self._documents + self._report.stored
+        settled = dict(self._index_report.settled)
+        indexed = self._documents_before + self._index_report.stored
         depth = gauge.read()
-        if indexed != self._seen.indexed or depth.lag(settled) == 0:
-            self._moved_s = time.monotonic()
-        self._seen = Reading(
+        if indexed != self._latest.indexed or depth.lag(settled) == 0:
+            self._indexed_s = time.monotonic()
+        self._latest = Snapshot(
             produced=produced,
             in_kafka=depth.messages,
             lag=depth.lag(settled),
@@ -307,92 +359,90 @@ class Flow:
         self.arrivals.note(depth.messages)
         return depth
 
-    def _mind_the_laptop(self) -> None:
+    def _stop_readers_when_full(self) -> None:
         if self._demo.settings.is_hosted or not self.is_running:
             return
         free = shutil.disk_usage(processes.folder()).free
-        if self._seen.in_kafka > MOST_MESSAGES or free < FOR_SERVERS.disk_bytes:
-            self._troubles["traffic"] = (
-                f"readers stopped at {self._seen.in_kafka:,} messages, {free / 1e9:.1f} GB of "
+        if self._latest.in_kafka > self._max_messages or free < FOR_SERVERS.disk_bytes:
+            self._troubles[PRODUCER] = (
+                f"readers stopped at {self._latest.in_kafka:,} messages, {free / 1e9:.1f} GB of "
                 "disk free: enough for a laptop; press Reset to begin anew"
             )
-            workers.end("traffic")
+            workers.end(PRODUCER)
 
     def _watch_index(self, stop: threading.Event) -> None:
-        def watch() -> None:
-            for _ in workers.ticks(CHARTS_S, stop):
-                self._ask()
-                self._mind_the_others()
-                self._troubles.pop("charts", None)
+        for _ in workers.ticks(CHARTS_EVERY_S, stop):
+            self._search()
+            self._recount_documents()
+            self._troubles.pop(CHARTS, None)
 
-        self._again_and_again("charts", watch, stop)
-
-    def _mind_the_others(self) -> None:
-        """Count what came into the index without us, or left it.
-
-        By another consumer, by a bulk of ours whose answer was lost, by whoever emptied it.
-        """
-        report = self._report
-        least = report.stored
+    def _recount_documents(self) -> None:
+        """Count what another consumer, a bulk with a lost answer or a deletion changed."""
+        report = self._index_report
+        at_least = report.stored
         counted = self._demo.documents()
         # In this order: what settles in between is in both, not in neither.
-        most = report.in_flight + report.stored
-        self._documents = min(max(self._documents, counted - most), counted - least)
+        at_most = report.in_flight + report.stored
+        self._documents_before = min(
+            max(self._documents_before, counted - at_most), counted - at_least
+        )
 
-    def _ask(self) -> None:
+    def _search(self) -> None:
         now = datetime.now(UTC)
         answer = self._demo.ask(since=now - WINDOW, until=now, bucket_s=_BUCKET_S)
-        self.charts = draw.draw(_whole(answer, now))
-        self._answered_s = time.monotonic()
+        self.charts = draw.draw(_without_partial_buckets(answer, now))
+        self._searched_s = time.monotonic()
 
-    def _standstill(self) -> str:
-        """Tell of what stands still though nothing has failed."""
+    def _stall(self) -> str:
+        """Describe what stands still though nothing has failed; empty where all moves."""
         # A search is given as long as a bulk may take.
-        waited_s = time.monotonic() - self._answered_s
-        if waited_s > _PATIENCE_S and self._is_at_work("charts"):
+        waited_s = time.monotonic() - self._searched_s
+        if waited_s > _PATIENCE_S and self._is_running(CHARTS):
             return (
                 f"OpenSearch has not answered for {waited_s:.0f} s; the charts show its last answer"
             )
-        if self._stalled and self._is_at_work("gauge"):
+        if self._stalled and self._is_running(OFFSETS):
             waiting = ", ".join(f"{n:,} in partition {i}" for i, n in sorted(self._stalled.items()))
             return (
                 f"messages wait though their consumer is alive: {waiting}; its committed offset "
                 f"has not moved for {STALLED_S:.0f} s; press Stop, then Start"
             )
-        # A consumer that could not leave its seat in the group waits 6 s for another.
-        waited_s = time.monotonic() - self._moved_s
-        if waited_s > 2 * _PATIENCE_S and self._is_at_work("indexer"):
+        # A consumer that could not leave its group keeps its partitions for another 6 s.
+        waited_s = time.monotonic() - self._indexed_s
+        if waited_s > 2 * _PATIENCE_S and self._is_running(CONSUMER):
             return f"nothing was indexed for {waited_s:.0f} s; what is in Kafka waits there"
         return ""
 
-    def _again_and_again(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
-        """Do it until told to stop; what goes wrong is told, and tried again."""
+    def _retry(
+        self, name: str, watch: Callable[[threading.Event], None], stop: threading.Event
+    ) -> None:
+        """Run a watch until it is stopped; an error is noted as trouble, and it starts again."""
         while not stop.is_set():
             try:
-                work()
-            except Exception as error:  # whatever it is, the rest goes on, and it is told
+                watch(stop)
+            except Exception as error:  # whatever it is, the rest goes on, and it is shown
                 logger.warning("watching failed name=%s error=%r", name, error)
                 # Topic or index is gone, or another than it should be.
                 remedy = "; Reset makes all new" if isinstance(error, ConfigError) else ""
                 self._troubles[name] = f"{error}{remedy}"
-                stop.wait(_AFTER_TROUBLE_S)
+                stop.wait(_RETRY_AFTER_S)
 
-    def read(self) -> Reading:
-        """Say how much is where; asks nobody, so it may be called often."""
+    def snapshot(self) -> Snapshot:
+        """Give how much is where; no server is asked, so it may be called often."""
         is_running = self.is_running
-        self._is_at_work("indexer")  # so that what ended it is told
+        self._is_running(CONSUMER)  # notes what ended it, if anything did
         return replace(
-            self._seen,
+            self._latest,
             is_running=is_running,
-            per_second=self.arrivals.per_second() if self._is_at_work("gauge") else 0.0,
-            latency_ms=self._report.latency_ms(0.5),
-            trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._standstill()),
+            per_second=self.arrivals.per_second() if self._is_running(OFFSETS) else 0.0,
+            latency_ms=self._index_report.latency_ms(0.5),
+            trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._stall()),
         )
 
 
-def _whole(answer: Answer, now: datetime) -> Answer:
-    """Leave out of the volume what is not whole yet: it would look like a fall."""
-    last = now - timedelta(seconds=_BUCKET_S + _SEEN_AFTER_S)
+def _without_partial_buckets(answer: Answer, now: datetime) -> Answer:
+    """Leave the latest buckets out of the volume: not yet complete, they would look like a fall."""
+    last = now - timedelta(seconds=_BUCKET_S + _SEARCHABLE_AFTER_S)
     frames = dict(answer.frames)
     for name in (VOLUME.name, VOLUME_SCENARIOS):
         frames[name] = frames[name][frames[name]["timestamp"] <= last].reset_index(drop=True)

@@ -1,7 +1,7 @@
 """A proxy before an OpenSearch that is not ours to stop: up, and down on command.
 
-All requests pass unchanged. It listens on loopback alone, adds no credentials (but a
-certificate in its context, with which whoever asks it on this machine is taken for us).
+All requests pass unchanged. It listens on loopback alone and adds no credentials, except a
+client certificate in its context: any program of this machine that asks it speaks as us.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from clickstream.errors import ServerError
 
 _CONNECT_S = 5.0
-# Of one connection only (RFC 9110, 7.6.1), or said anew on ours.
+# Of one connection only (RFC 9110, 7.6.1), or set anew on ours.
 _NOT_PASSED_ON = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
     *("transfer-encoding", "upgrade", "host", "content-length", "expect"),
@@ -32,7 +32,7 @@ _NOT_PASSED_ON = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client is told; a content-length among the headers overrides the body's own."""
+    """What the client gets; a content-length among the headers overrides the body's own."""
 
     status: int
     body: bytes
@@ -44,7 +44,7 @@ class OutageProxy:
 
     Args:
         upstream_url: of the OpenSearch behind it, `http` or `https`.
-        context: for `https`, whom to trust.
+        context: for `https`, the authorities to trust.
     """
 
     def __init__(self, upstream_url: str, *, context: ssl.SSLContext | None = None) -> None:
@@ -53,9 +53,9 @@ class OutageProxy:
         if upstream.scheme == "https":
             kind = partial(HTTPSConnection, context=context)
         self._connect = partial(kind, upstream.hostname, upstream.port, timeout=_CONNECT_S)
-        self._moving = threading.Lock()
-        self._door: _Door | None = _Door(0, self)
-        self._port = self._door.server_address[1]
+        self._switch_lock = threading.Lock()
+        self._listener: _Listener | None = _Listener(0, self)
+        self._port = self._listener.server_address[1]
         self.url = f"http://127.0.0.1:{self._port}{upstream.path.rstrip('/')}"
 
     def upstream(self) -> HTTPConnection:
@@ -73,27 +73,27 @@ class OutageProxy:
 
         Promise: then nothing more is forwarded, and no thread and no socket is left.
         """
-        with self._moving:
-            if self._door:
-                self._door.close()
-            self._door = None
+        with self._switch_lock:
+            if self._listener:
+                self._listener.close()
+            self._listener = None
 
     close = take_down
 
     @property
     def is_up(self) -> bool:
         """Whether its port is open."""
-        return self._door is not None
+        return self._listener is not None
 
     def bring_up(self) -> None:
         """Open the same port again; repeat at will.
 
         Raises:
-            ServerError: somebody else took the port meanwhile.
+            ServerError: another program took the port meanwhile.
         """
         try:
-            with self._moving:
-                self._door = self._door or _Door(self._port, self)
+            with self._switch_lock:
+                self._listener = self._listener or _Listener(self._port, self)
         except OSError as error:
             msg = f"the proxy cannot open port {self._port} again: {error}; make a new proxy"
             raise ServerError(msg) from error
@@ -103,7 +103,7 @@ class OutageProxy:
         return exchange.forward()
 
 
-class _Door(TCPServer):
+class _Listener(TCPServer):
     """The open port, and all that came in by it."""
 
     allow_reuse_address = True
@@ -166,7 +166,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Door
+    server: _Listener
 
     def forward(self, body: bytes | None = None) -> Answer:
         """Pass the request on, or another body in its place; read OpenSearch's answer in full."""
@@ -195,7 +195,7 @@ class Exchange(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length", 0))
         self.body = self.rfile.read(length)
         answer = None
-        # Half a request, and one of a length that nobody told, goes no further.
+        # Half a request, and one without a length, goes no further.
         if len(self.body) == length and "transfer-encoding" not in self.headers:
             answer = self.server.proxy.answer(self)
         if answer is None:

@@ -1,6 +1,6 @@
 """Named background threads: starting one replaces the old, stopping waits until it is gone.
 
-A cell may be run again at any time; a name is what keeps its work from being doubled.
+A cell may be run again at any time; its worker's name keeps the work from being done twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AT_EXIT_S = 3.0
 
 
 class Worker:
-    """A daemon thread that is told to stop by an event."""
+    """A daemon thread with an event that asks it to stop."""
 
     def __init__(self, name: str, work: Callable[[threading.Event], object]) -> None:
         self.name = name
@@ -56,18 +56,18 @@ class Worker:
         if error is not None:
             raise error
 
-    def tell(self) -> None:
-        """Tell it to stop, and do not wait."""
+    def request_stop(self) -> None:
+        """Ask it to stop, and do not wait."""
         self._stop.set()
 
-    def wait(self, most_s: float) -> None:
-        """Wait until it has ended, so long at most."""
-        self._thread.join(most_s)
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has ended, for `timeout_s` at most."""
+        self._thread.join(timeout_s)
 
     def stop(self) -> None:
-        """Tell it to stop, and wait until it has."""
-        self.tell()
-        self.wait(_STOP_S)
+        """Ask it to stop, and wait until it has."""
+        self.request_stop()
+        self.join(_STOP_S)
         if self.is_running:
             msg = f"worker {self.name!r} did not stop within {_STOP_S:.0f} s; restart the kernel"
             raise ServerError(msg)
@@ -82,7 +82,7 @@ def start(name: str, work: Callable[[threading.Event], object]) -> Worker:
 
     Args:
         name: of the worker; its thread is `clickstream-NAME`.
-        work: returns soon after its event is set: it waits 0.2 s at most without looking.
+        work: returns soon after its event is set; it looks at it every 0.2 s at least.
 
     Raises:
         ServerError: the old one did not stop.
@@ -95,10 +95,10 @@ def start(name: str, work: Callable[[threading.Event], object]) -> Worker:
 
 
 def stop(name: str) -> bool:
-    """Stop it and wait until it is gone; say whether it was running.
+    """Stop it and wait until it is gone; return whether it was running.
 
     Raises:
-        Exception: what had ended it before, told once.
+        Exception: what had ended it before; raised once.
         ServerError: it did not stop.
     """
     with _locks[name]:
@@ -112,10 +112,10 @@ def stop(name: str) -> bool:
 
 
 def is_running(name: str) -> bool:
-    """Say whether a worker of that name is at work; at once, also while one is being stopped.
+    """Return whether a worker of that name runs; at once, also while one is being stopped.
 
     Raises:
-        Exception: what had ended it, told once.
+        Exception: what had ended it; raised once.
     """
     worker = _workers.get(name)
     if worker is None:
@@ -125,14 +125,14 @@ def is_running(name: str) -> bool:
 
 
 def end(*names: str) -> None:
-    """Stop them one after the other, whatever had ended them before."""
+    """Stop them one after the other, and drop the errors that had ended them."""
     for name in names:
         with suppress(Exception):
             stop(name)
 
 
 def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
-    """Tick at an even pace, however long what is done at each takes, until told to stop."""
+    """Tick every `every_s` seconds until told to stop, however long the work in between takes."""
     next_s = time.monotonic()
     while not stop.is_set():
         yield next_s
@@ -141,9 +141,9 @@ def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
 
 
 def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Call it in a thread of its own, wait so long at most, and say whether it has ended.
+    """Call it in a thread of its own, wait `seconds` at most, and return whether it has ended.
 
-    One that hangs goes on behind everybody's back, and ends with the process.
+    One that hangs is left alone, and ends with the process.
     """
     thread = threading.Thread(target=work, daemon=True)
     try:
@@ -157,9 +157,9 @@ def within(seconds: float, work: Callable[[], object]) -> bool:
 
 @atexit.register
 def _stop_all() -> None:
-    """Let a consumer leave its group, so that the next kernel need not wait for its seat."""
+    """Let a consumer leave its group, so that the next kernel gets its partitions at once."""
     for worker in list(_workers.values()):
-        worker.tell()
+        worker.request_stop()
     ends_s = time.monotonic() + _AT_EXIT_S
     for worker in list(_workers.values()):
-        worker.wait(max(0.0, ends_s - time.monotonic()))
+        worker.join(max(0.0, ends_s - time.monotonic()))

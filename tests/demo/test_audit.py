@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from clickstream import consumer
 from clickstream.demo import replay
-from clickstream.demo.audit import audit, since
+from clickstream.demo.audit import audit, end_offsets
 from clickstream.errors import ServerError
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import Settings
@@ -21,7 +21,7 @@ from tests.support.by_id import MONDAY_MS, send, send_raw
 def test_every_message_is_accounted_for(made: Settings) -> None:
     """Documents, repeats and dead letters; what was there before is not looked at."""
     send(made, 50, seed=1)
-    start = since(made)
+    start = end_offsets(made)
     send(made, 300, seed=2)
     send(made, 100, seed=2)
     event = Simulator(seed=9, start_ms=MONDAY_MS).take()
@@ -39,7 +39,7 @@ def test_every_message_is_accounted_for(made: Settings) -> None:
 
 def test_what_is_missing_or_doubled_is_named(made: Settings) -> None:
     """A document deleted behind its back, and one put into a second backing index."""
-    start = since(made)
+    start = end_offsets(made)
     ids = send(made, 200, seed=2)
     consumer.index_topic(made, until_caught_up=True)
     client, name = opensearch.connect(made.opensearch), made.opensearch.index
@@ -56,7 +56,7 @@ def test_what_is_missing_or_doubled_is_named(made: Settings) -> None:
 
 def test_a_consumer_that_is_behind_is_waited_for_and_then_told(made: Settings) -> None:
     """One line with how many messages are open."""
-    start = since(made)
+    start = end_offsets(made)
     send(made, 200, seed=2)
 
     with pytest.raises(ServerError, match=r"still to read 200 messages, and has read none for 1 s"):
@@ -65,9 +65,9 @@ def test_a_consumer_that_is_behind_is_waited_for_and_then_told(made: Settings) -
 
 def test_a_consumer_that_comes_nearer_is_waited_for_however_slow_it_is(made: Settings) -> None:
     """Five steps of two seconds each with a patience of eight; what it did not store is lost."""
-    start = since(made)
+    start = end_offsets(made)
     send(made, 200, seed=2)
-    ends = since(made)
+    ends = end_offsets(made)
     kafka = made.kafka.client_config() | {"group.id": made.kafka.group_id}
     reader = Consumer(kafka)
 
@@ -90,7 +90,7 @@ def test_a_consumer_that_comes_nearer_is_waited_for_however_slow_it_is(made: Set
 
 def test_a_dead_letter_stays_one_when_its_event_is_mended_in_another(made: Settings) -> None:
     """One event broken in eight ways, one of them mended: eight dead letters, none sent again."""
-    start = since(made)
+    start = end_offsets(made)
     event = Simulator(seed=9, start_ms=MONDAY_MS).take()
     assert event is not None
     send_raw(made, *invalid_events.of_every_kind(event))

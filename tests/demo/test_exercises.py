@@ -17,7 +17,7 @@ def is_near_three(number: Any) -> bool:
 
 def say(answer: Any) -> str:
     """Check an answer to what is near three."""
-    return check(answer, is_near_three, hint="count on", why="two and one")
+    return check(answer, is_near_three, hint="count on", reason="two and one")
 
 
 def test_without_an_answer_it_says_what_to_do() -> None:
@@ -41,6 +41,6 @@ def test_any_other_answer_gets_the_hint(answer: Any) -> None:
 
 def test_an_error_of_ours_is_told_in_place_of_the_hint() -> None:
     """It knows better what to do: start a server, wait for the consumer, mend a field."""
-    said = check(b"{}", events.decode, hint="count on", why="an event")
+    said = check(b"{}", events.decode, hint="count on", reason="an event")
 
     assert said.startswith("Not yet: not an event: ")

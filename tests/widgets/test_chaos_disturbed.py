@@ -21,7 +21,7 @@ from clickstream.kafka import offsets, topics
 from clickstream.servers import local, processes
 from clickstream.settings import Settings
 from clickstream.widgets import workers
-from clickstream.widgets.chaos import CONSUMER, Backstage, _end_all
+from clickstream.widgets.chaos import CONSUMER, Chaos, end_all
 from tests.support.by_id import lag, wait_until
 
 
@@ -30,14 +30,14 @@ def nothing_left(made: Settings) -> Iterator[None]:
     """Whatever a test breaks is ended and mended, before its topic goes."""
     yield
     local.start("opensearch")
-    _end_all()
+    end_all()
 
 
-def assert_all_there(backstage: Backstage) -> None:
+def assert_all_there(chaos: Chaos, patience_s: float = 16) -> None:
     """Nothing lost, nothing doubled, something there; a consumer that starts may take its time."""
-    wait_until(lambda: topics.consumers(backstage._settings.kafka) > 0, 60)
-    wait_until(lambda: backstage.audit().messages > 0, 20)
-    found = backstage.audit()
+    wait_until(lambda: topics.consumers(chaos._settings.kafka) > 0, 60)
+    wait_until(lambda: chaos.audit(patience_s=patience_s).messages > 0, 20)
+    found = chaos.audit(patience_s=patience_s)
     assert (found.lost, found.doubled) == ([], [])
 
 
@@ -62,129 +62,128 @@ def test_opensearch_goes_and_comes_under_live_traffic(
 ) -> None:
     """No cell blocks; the lag grows and drains. A hosted one stays up, out of reach by a proxy."""
     settings = hosted if target == "hosted" else made
-    backstage = Backstage(Demo(settings))
-    backstage.start_consumer()
-    backstage.start_traffic(100)
-    assert_all_there(backstage)
-    for lever in (backstage.take_down, backstage.take_down):
+    chaos = Chaos(Demo(settings))
+    chaos.start_consumer()
+    chaos.start_traffic(100)
+    assert_all_there(chaos)
+    for lever in (chaos.take_down, chaos.take_down):
         started_s = time.monotonic()
         lever()
         assert time.monotonic() - started_s < 2
-    figure = backstage.watch(above=200)
+    figure = chaos.watch(above=200)
     assert max(figure.data[0].y) > 200
     if target == "hosted":
         assert {server.state for server in local.status()} == {"up"}
-    for lever in (backstage.bring_up, backstage.bring_up):
+    for lever in (chaos.bring_up, chaos.bring_up):
         started_s = time.monotonic()
         lever()
         assert time.monotonic() - started_s < 2
-    wait_until(lambda: backstage.until_up() == "OpenSearch answers", 60)
-    assert "OpenSearch up" in str(backstage.watch())
-    backstage.watch(below=50)
-    assert_all_there(backstage)
-    backstage.take_down()
-    wait_until(lambda: "nobody starts it" in backstage.until_up(), 20)
-    backstage.bring_up()
+    wait_until(lambda: chaos.until_up() == "OpenSearch answers", 60)
+    assert "OpenSearch up" in str(chaos.watch())
+    chaos.watch(below=50)
+    assert_all_there(chaos)
+    chaos.take_down()
+    wait_until(lambda: "nobody starts it" in chaos.until_up(), 20)
+    chaos.bring_up()
     started_s = time.monotonic()
-    backstage = Backstage(Demo(settings))  # as a cell that is run again
+    chaos = Chaos(Demo(settings))  # as a cell that is run again
     assert time.monotonic() - started_s < 10
-    backstage.close()
+    chaos.close()
 
     assert processes.running(CONSUMER) is None
-    assert not workers.is_running("traffic")
+    assert not workers.is_running("producer")
 
 
 def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None:
     """Started twice there is one; killed, its successor goes on; down ends it, too."""
-    backstage = Backstage(Demo(made))
-    backstage.start_consumer()
+    chaos = Chaos(Demo(made))
+    chaos.start_consumer()
     first = processes.running(CONSUMER)
-    backstage.start_consumer()
+    chaos.start_consumer()
     second = processes.running(CONSUMER)
     assert first is not None
     assert second is not None
     assert not first.is_running()
-    backstage.start_traffic(100)
-    assert_all_there(backstage)
-    assert "is gone" in backstage.kill_consumer()
-    assert backstage.kill_consumer() == "no consumer is running"
-    backstage.watch(above=100)
-    backstage.start_consumer()
-    # The seat of the killed one is free six seconds later.
+    chaos.start_traffic(100)
+    assert_all_there(chaos)
+    assert "is gone" in chaos.kill_consumer()
+    assert chaos.kill_consumer() == "no consumer is running"
+    chaos.watch(above=100)
+    chaos.start_consumer()
+    # The partitions of the killed one are free six seconds later.
     wait_until(lambda: lag(made) < 300, 60)
-    assert_all_there(backstage)
+    assert_all_there(chaos)
     assert Demo(made).members()[0].stored > 0
-    Backstage(Demo(made))  # as a cell that is run again, or another kernel
+    Chaos(Demo(made))  # as a cell that is run again, or another kernel
 
     assert processes.running(CONSUMER) is None
-    assert not workers.is_running("traffic")
+    assert not workers.is_running("producer")
 
 
 @pytest.mark.slow
 def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted: Settings) -> None:
-    """As in the notebook's exercise; and one that ends by itself is told, once, with why."""
-    backstage = Backstage(Demo(hosted))
-    backstage.start_traffic(50)
-    backstage.take_down()
-    backstage.start_consumer()
+    """As in the exercise; and one that ends by itself is reported once, with its reason."""
+    chaos = Chaos(Demo(hosted))
+    chaos.start_traffic(50)
+    chaos.take_down()
+    chaos.start_consumer()
     log = processes.log_path(CONSUMER)
     wait_until(lambda: "waiting:" in log.read_text(), 30)
-    backstage.bring_up()
-    assert_all_there(backstage)
+    chaos.bring_up()
+    assert_all_there(chaos)
     process = processes.running(CONSUMER)
     assert process is not None
     os.kill(process.pid, signal.SIGTERM)
     wait_until(lambda: processes.running(CONSUMER) is None, 20)
 
     with pytest.raises(ServerError, match=r"ended by itself: last log lines.*documents stored"):
-        backstage.watch()
-    backstage.watch(most_s=0.1)
+        chaos.watch()
+    chaos.watch(most_s=0.1)
 
 
 @pytest.mark.slow
 def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
-    """A control room would take over what is killed; the seat of a killed one is no reader."""
-    backstage, stop = Backstage(Demo(made)), threading.Event()
+    """A control room would take over what is killed; a killed one, still a member, is no reader."""
+    chaos, stop = Chaos(Demo(made)), threading.Event()
     other = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
     other.start()
     try:
         wait_until(lambda: topics.consumers(made.kafka) == 1, 20)
-        assert "1 more at work in group" in backstage.start_consumer()
+        assert "1 more at work in group" in chaos.start_consumer()
     finally:
         stop.set()
         other.join()
     wait_until(lambda: topics.consumers(made.kafka) == 1, 60)
-    backstage.kill_consumer()
-    assert topics.consumers(made.kafka) == 1, "its seat"
-    assert "more at work" not in backstage.start_consumer()
+    chaos.kill_consumer()
+    assert topics.consumers(made.kafka) == 1, "still a member"
+    assert "more at work" not in chaos.start_consumer()
 
 
 @pytest.mark.slow
 def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
-    hosted: Settings, monkeypatch: pytest.MonkeyPatch
+    hosted: Settings,
 ) -> None:
     """However long that takes; *Run All* on a slow machine goes through."""
-    backstage = Backstage(Demo(hosted))
-    up = backstage._up
-    backstage._up = lambda: (time.sleep(14), up())
-    backstage.start_consumer()
-    backstage.start_traffic(50)
-    assert_all_there(backstage)
-    monkeypatch.setattr("clickstream.widgets.chaos._PATIENCE_S", 10)
-    backstage.take_down()
-    backstage.watch(above=10)
-    backstage.bring_up()
-    assert_all_there(backstage)
+    chaos = Chaos(Demo(hosted))
+    up = chaos._opensearch.start
+    chaos._opensearch.start = lambda: (time.sleep(14), up())
+    chaos.start_consumer()
+    chaos.start_traffic(50)
+    assert_all_there(chaos)
+    chaos.take_down()
+    chaos.watch(above=10)
+    chaos.bring_up()
+    assert_all_there(chaos, patience_s=10)
 
 
 def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
     """Each has its place and its cause, and what is good around it is stored."""
-    backstage = Backstage(Demo(made))
-    backstage.start_consumer()
-    backstage.start_traffic(50)
-    report = backstage.send_poison()
+    chaos = Chaos(Demo(made))
+    chaos.start_consumer()
+    chaos.start_traffic(50)
+    report = chaos.send_poison()
     wait_until(lambda: lag(made) < offsets.count(made.kafka), 60)  # the consumer is at work
-    found = backstage.audit()
+    found = chaos.audit()
 
     assert found.dead_lettered == report.sent == 8
     assert (found.lost, found.doubled) == ([], [])
@@ -192,27 +191,27 @@ def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
 
 
 def test_what_ended_the_traffic_is_told_where_it_is_looked_at(made: Settings) -> None:
-    """A worker's error is one line in the next cell, not silence."""
-    backstage = Backstage(Demo(made))
+    """A worker's error is one line in the next cell."""
+    chaos = Chaos(Demo(made))
 
     def fail(stop: object) -> None:
         msg = "the readers went home"
         raise ServerError(msg)
 
-    workers.start("traffic", fail)._thread.join(5)
+    workers.start("producer", fail)._thread.join(5)
     with pytest.raises(ServerError, match="went home"):
-        backstage.watch(above=10)
-    backstage.watch(above=10, most_s=0.5)
+        chaos.watch(above=10)
+    chaos.watch(above=10, most_s=0.5)
 
 
 @pytest.mark.slow
 def test_the_consumer_says_in_its_log_why_it_waits(made: Settings) -> None:
     """One line a try, and no traceback, while OpenSearch is away."""
-    backstage = Backstage(Demo(made))
-    backstage.start_consumer()
-    backstage.start_traffic(50)
-    assert_all_there(backstage)
-    backstage.take_down()
+    chaos = Chaos(Demo(made))
+    chaos.start_consumer()
+    chaos.start_traffic(50)
+    assert_all_there(chaos)
+    chaos.take_down()
     log = processes.log_path(CONSUMER)
     wait_until(lambda: "bulk rejected, sending again" in log.read_text(), 20)
 

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from clickstream.widgets import control_room
-from clickstream.widgets.reading import Reading
+from clickstream.widgets.live_pipeline import Snapshot
 
 
-def width(reading: Reading) -> float:
+def width(reading: Snapshot) -> float:
     """The size of the numbers, in hundredths of the row's width."""
     found = re.search(r"clamp\(12px,([\d.]+)cqw,30px\)", control_room._numbers(reading))
     assert found is not None
@@ -17,9 +17,9 @@ def width(reading: Reading) -> float:
 
 def test_numbers_of_seven_digits_stay_on_one_row() -> None:
     """Smaller where they are long; the largest they may be while they are short."""
-    assert width(Reading(produced=39_443, in_kafka=39_469, lag=287, indexed=39_182)) == 3.4
+    assert width(Snapshot(produced=39_443, in_kafka=39_469, lag=287, indexed=39_182)) == 3.4
     million = 1_050_218
-    much = Reading(
+    much = Snapshot(
         produced=million,
         in_kafka=million,
         lag=699_241,

@@ -17,113 +17,115 @@ from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
-from clickstream.widgets import control_room
-from clickstream.widgets.live_pipeline import Flow
-from clickstream.widgets.reading import Reading
+from clickstream.widgets.control_room import ControlRoom
+from clickstream.widgets.live_pipeline import LivePipeline, Snapshot
 from tests.support.by_id import stored, wait_until
 from tests.support.faults import FaultProxy, RejectItems
-from tests.widgets.conftest import threads
+from tests.widgets.conftest import at_rest, threads
 
 
-def all_is_counted(found: Reading) -> bool:
-    """Whether each message is told as waiting, or as indexed."""
+def all_is_counted(found: Snapshot) -> bool:
+    """Whether each message is counted as waiting or as indexed."""
     return found.lag >= found.in_kafka - found.indexed
 
 
-def looks(flow: Flow, times: int) -> Iterator[Reading]:
+def looks(pipeline: LivePipeline, times: int) -> Iterator[Snapshot]:
     """Read it again and again, twenty times a second."""
     for _ in range(times):
-        yield flow.read()
+        yield pipeline.snapshot()
         time.sleep(0.05)
 
 
-def test_after_stop_all_numbers_agree(flow: Flow, made: Settings) -> None:
+def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Settings) -> None:
     """What was produced is in Kafka, what is there is indexed, and no worker is left."""
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 300, 20)
+    shared.start()
+    before = shared.snapshot().indexed
+    wait_until(lambda: shared.snapshot().indexed > before + 300, 20)
     for _ in range(20):
-        running = flow.read()
+        running = shared.snapshot()
         assert running.in_kafka >= max(running.produced, running.indexed)
         time.sleep(0.05)
     started_s = time.monotonic()
-    flow.stop()
+    shared.stop()
     took_s = time.monotonic() - started_s
-    found = flow.read()
+    found = shared.snapshot()
 
     assert running.is_running
     assert running.latency_ms is not None
     assert took_s < 4, "twice the promise"
     assert threads() == []
-    assert found.produced == found.in_kafka == found.indexed == stored(made) > 300
+    assert found.produced == found.in_kafka == found.indexed == stored(shared_settings) > 300
     assert found.per_second == 0
     assert (found.is_running, found.lag, found.trouble) == (False, 0, "")
 
 
 @pytest.mark.timed
-def test_another_rate_is_measured_within_a_second(flow: Flow) -> None:
+def test_another_rate_is_measured_within_a_second(shared: LivePipeline) -> None:
     """Up and down again, while all goes on; the best of three, for a machine may stall."""
-    flow.start()
-    wait_until(lambda: flow.read().per_second > 100, 10)
+    shared.start()
+    wait_until(lambda: shared.snapshot().per_second > 100, 10)
     took_s: list[float] = []
     for _ in range(3):
-        flow.events_per_second = 2_000
+        shared.events_per_second = 2_000
         started_s = time.monotonic()
-        wait_until(lambda: flow.read().per_second > 1_400, 20)
+        wait_until(lambda: shared.snapshot().per_second > 1_400, 20)
         took_s.append(time.monotonic() - started_s)
-        flow.events_per_second = 200
+        shared.events_per_second = 200
         started_s = time.monotonic()
-        wait_until(lambda: flow.read().per_second < 400, 20)
+        wait_until(lambda: shared.snapshot().per_second < 400, 20)
         took_s.append(time.monotonic() - started_s)
     assert max(min(took_s[::2]), min(took_s[1::2])) < 2, took_s
-    assert flow.speed == pytest.approx(10, rel=0.2)
+    assert shared.speed == pytest.approx(10, rel=0.2)
+    shared.stop()
 
 
-def test_readers_go_on_after_a_stop(flow: Flow, made: Settings) -> None:
+def test_readers_go_on_after_a_stop(shared: LivePipeline, shared_settings: Settings) -> None:
     """Nobody's session is cut off, and counts go on, too."""
-    flow.start()
-    wait_until(lambda: flow.read().produced > 200, 10)
-    flow.stop()
-    before = flow.read().produced
-    flow.start()
-    wait_until(lambda: flow.read().produced > before + 200, 10)
-    flow.stop()
+    shared.start()
+    before = shared.snapshot().produced
+    wait_until(lambda: shared.snapshot().produced > before + 200, 10)
+    shared.stop()
+    before = shared.snapshot().produced
+    shared.start()
+    wait_until(lambda: shared.snapshot().produced > before + 200, 10)
+    shared.stop()
 
     last_seen: dict[str, int] = {}
-    found = [events.decode(each.value or b"") for each in messages.read(made.kafka)]
+    found = [events.decode(each.value or b"") for each in messages.read(shared_settings.kafka)]
     for event in sorted(found, key=lambda each: each.event_id):
         assert event.session_seq == last_seen.get(event.session_id, -1) + 1
         last_seen[event.session_id] = event.session_seq
-    assert len(found) == flow.read().produced
+    assert len(found) == shared.snapshot().produced
 
 
-def test_reset_empties_all_and_may_be_repeated(flow: Flow, made: Settings) -> None:
+def test_reset_empties_all_and_may_be_repeated(pipeline: LivePipeline, made: Settings) -> None:
     """In the middle of traffic; what is watched afterwards is the new topic."""
-    flow.start()
-    wait_until(lambda: bool(flow.charts) and flow.read().indexed > 300, 20)
+    pipeline.start()
+    wait_until(lambda: bool(pipeline.charts) and pipeline.snapshot().indexed > 300, 20)
     for _ in range(2):
         started_s = time.monotonic()
-        flow.reset()
+        pipeline.reset()
         assert time.monotonic() - started_s < 20, "twice the promise"
-    wait_until(lambda: bool(flow.charts), 10)
-    found = flow.read()
+    wait_until(lambda: bool(pipeline.charts), 10)
+    found = pipeline.snapshot()
 
     assert (found.produced, found.in_kafka, found.indexed, found.dead_letters) == (0, 0, 0, 0)
     assert stored(made) == 0
     assert not found.is_running
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
+    pipeline.start()
+    wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
 
 
-def test_made_once_more_it_replaces_the_first(flow: Flow, made: Settings) -> None:
+def test_made_once_more_it_replaces_the_first(pipeline: LivePipeline, made: Settings) -> None:
     """As by a cell that is run again: there is one of each worker."""
-    flow.start()
-    wait_until(lambda: flow.read().produced > 100, 10)
-    other = Flow(Demo(made), events_per_second=200)
+    pipeline.start()
+    wait_until(lambda: pipeline.snapshot().produced > 100, 10)
+    other = LivePipeline(Demo(made), events_per_second=200)
     other.start()
     try:
         time.sleep(1)
-        assert threads() == ["charts", "gauge", "indexer", "traffic"]
-        assert not flow.read().produced > other.read().in_kafka
+        assert threads() == ["charts", "consumer", "offsets", "producer"]
+        assert not pipeline.snapshot().produced > other.snapshot().in_kafka
     finally:
         other.close()
 
@@ -133,49 +135,53 @@ def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: 
     """All answers come, the charts move, and the lag only grows: the room says that it waits."""
     with FaultProxy(made.opensearch.url) as proxy:
         target = replace(made, opensearch=replace(made.opensearch, url=proxy.url))
-        flow = Flow(Demo(target), events_per_second=200)
+        pipeline = LivePipeline(Demo(target), events_per_second=200)
         try:
-            flow.start()
-            wait_until(lambda: flow.read().indexed > 100, 20)
+            pipeline.start()
+            wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
             proxy.fault = RejectItems(share=1.0)
-            wait_until(lambda: "nothing was indexed for" in flow.read().trouble, 30)
-            assert flow.read().lag > 500
+            wait_until(lambda: "nothing was indexed for" in pipeline.snapshot().trouble, 30)
+            assert pipeline.snapshot().lag > 500
             proxy.fault = None
-            wait_until(lambda: not flow.read().trouble and flow.read().lag < 100, 30)
+            wait_until(
+                lambda: not pipeline.snapshot().trouble and pipeline.snapshot().lag < 100, 30
+            )
         finally:
-            flow.close()
+            pipeline.close()
     assert stored(made) > 500
 
 
-def test_readers_stop_where_a_laptop_has_enough(
-    flow: Flow, made: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_readers_stop_where_a_laptop_has_enough(made: Settings) -> None:
     """At so many messages, with a line that says what to do; after a reset they act again."""
-    monkeypatch.setattr("clickstream.widgets.live_pipeline.MOST_MESSAGES", 400)
-    flow.start()
-    wait_until(lambda: not flow.read().is_running, 20)
-    assert "press Reset" in flow.read().trouble
-    wait_until(lambda: flow.read().indexed == flow.read().in_kafka, 20)
-    assert 400 < flow.read().in_kafka < 2_000
-    flow.reset()
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
-    assert flow.read().trouble == ""
+    pipeline = at_rest(made, max_messages=400)
+    try:
+        pipeline.start()
+        wait_until(lambda: not pipeline.snapshot().is_running, 20)
+        assert "press Reset" in pipeline.snapshot().trouble
+        wait_until(lambda: pipeline.snapshot().indexed == pipeline.snapshot().in_kafka, 20)
+        assert 400 < pipeline.snapshot().in_kafka < 2_000
+        pipeline.reset()
+        pipeline.start()
+        wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
+        assert pipeline.snapshot().trouble == ""
+    finally:
+        pipeline.close()
+    assert threads() == []
 
 
 @pytest.mark.slow
-def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None:
+def test_reactions_and_scenarios_act_at_once(pipeline: LivePipeline, made: Settings) -> None:
     """Five times the reactions show in the mix; a bot is there, and gone."""
-    flow.events_per_second = 2_000
-    flow.start()
+    pipeline.events_per_second = 2_000
+    pipeline.start()
     time.sleep(4)
-    flow.reactions = 5.0
-    flow.toggle("bot")
-    playing = flow.playing
+    pipeline.reactions = 5.0
+    pipeline.toggle("bot")
+    playing = pipeline.playing
     turned_ms = time.time() * 1000
     time.sleep(5)
-    flow.toggle("bot")
-    flow.stop()
+    pipeline.toggle("bot")
+    pipeline.stop()
 
     kinds: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     for each in messages.read(made.kafka):
@@ -186,77 +192,77 @@ def test_reactions_and_scenarios_act_at_once(flow: Flow, made: Settings) -> None
     ]
     assert shares[1] > 2 * shares[0]
     assert set(playing) == {"mood", "bot"}
-    assert "bot" not in flow.playing
+    assert "bot" not in pipeline.playing
 
 
 @pytest.mark.slow
-def test_others_may_index_at_the_same_time(flow: Flow, made: Settings) -> None:
+def test_others_may_index_at_the_same_time(pipeline: LivePipeline, made: Settings) -> None:
     """As from a second notebook: it is said, all is counted, and a reset there is refused."""
     stop = threading.Event()
     other = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
     other.start()
     try:
         wait_until(lambda: topics.consumers(made.kafka) == 1, 10)
-        flow.start()
-        assert flow.others == 1
+        pipeline.start()
+        assert pipeline.other_consumers == 1
         wait_until(lambda: topics.consumers(made.kafka) == 2, 10)
-        wait_until(lambda: flow.read().in_kafka > 2_000, 30)
+        wait_until(lambda: pipeline.snapshot().in_kafka > 2_000, 30)
         # Half of them are the other's; all of them are counted.
-        wait_until(lambda: flow.read().indexed > flow.read().in_kafka - 700, 10)
+        wait_until(lambda: pipeline.snapshot().indexed > pipeline.snapshot().in_kafka - 700, 10)
     finally:
         stop.set()
         other.join()
     # Look by look it comes closer, the sooner the less is on its way; and then it stays.
-    flow.events_per_second = 2
-    wait_until(lambda: all_is_counted(flow.read()), 30)
-    flow.events_per_second = 200
-    wait_until(lambda: all(all_is_counted(each) for each in looks(flow, 20)), 30)
+    pipeline.events_per_second = 2
+    wait_until(lambda: all_is_counted(pipeline.snapshot()), 30)
+    pipeline.events_per_second = 200
+    wait_until(lambda: all(all_is_counted(each) for each in looks(pipeline, 20)), 30)
     with pytest.raises(ServerError, match=r"nothing was deleted; stop that consumer"):
         Demo(made).reset(yes=True)
-    flow.stop()
-    found = flow.read()
+    pipeline.stop()
+    found = pipeline.snapshot()
     assert found.in_kafka == found.indexed == stored(made)
     assert (found.lag, found.trouble) == (0, "")
 
 
-def test_a_reset_elsewhere_at_rest_is_seen_at_the_next_start(flow: Flow, made: Settings) -> None:
+def test_a_reset_elsewhere_at_rest_is_seen_at_the_next_start(
+    pipeline: LivePipeline, made: Settings
+) -> None:
     """No number of before is left, and the lag is the new topic's."""
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 500, 20)
-    flow.stop()
+    pipeline.start()
+    wait_until(lambda: pipeline.snapshot().indexed > 500, 20)
+    pipeline.stop()
     Demo(made).reset(yes=True)
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
-    found = flow.read()
+    pipeline.start()
+    wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
+    found = pipeline.snapshot()
     assert found.produced <= found.in_kafka
-    flow.stop()
-    found = flow.read()
+    pipeline.stop()
+    found = pipeline.snapshot()
     assert found.produced == found.in_kafka == found.indexed == stored(made)
 
 
 def test_a_topic_and_an_index_that_are_deleted_meanwhile_are_told(
-    flow: Flow, made: Settings
+    pipeline: LivePipeline, made: Settings
 ) -> None:
     """By hand, behind everybody's back; with what to do, and after it all is well."""
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 300, 20)
+    pipeline.start()
+    wait_until(lambda: pipeline.snapshot().indexed > 300, 20)
     Admin(made.kafka).ask("deleting", lambda client: client.delete_topics([made.kafka.topic]))
     index.delete(opensearch.connect(made.opensearch), made.opensearch.index)
-    wait_until(lambda: "; Reset makes all new" in flow.read().trouble, 20)
-    assert "\n" not in flow.read().trouble
-    assert flow.read().is_running
-    flow.reset()
-    assert flow.read().trouble == ""
-    flow.start()
-    wait_until(lambda: flow.read().indexed > 100, 20)
+    wait_until(lambda: "; Reset makes all new" in pipeline.snapshot().trouble, 20)
+    assert "\n" not in pipeline.snapshot().trouble
+    assert pipeline.snapshot().is_running
+    pipeline.reset()
+    assert pipeline.snapshot().trouble == ""
+    pipeline.start()
+    wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
 
 
-def test_the_room_says_empty_when_its_numbers_are(
-    made: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_room_says_empty_when_its_numbers_are(made: Settings) -> None:
     """Not a moment before: who hears "empty" reads no number of what was there."""
-    monkeypatch.setattr(control_room, "GAUGE_S", 3.0)  # no look in between brings the numbers
-    room = control_room.ControlRoom(Demo(made), events_per_second=200)
+    # Nothing is painted in between that would bring the numbers.
+    room = ControlRoom(Demo(made), events_per_second=200, paint_every_s=3.0)
     buttons, _, strip, numbers, *_ = room.widget.children
     shown: list[tuple[str, str]] = []
     strip.observe(lambda change: shown.append((change.new, numbers.value)), "value")
@@ -276,14 +282,14 @@ def test_the_room_says_empty_when_its_numbers_are(
 @pytest.mark.slow
 def test_the_room_says_when_a_scenario_has_ended_by_itself(made: Settings) -> None:
     """What was to be watched for is taken back; another line stays."""
-    room = control_room.ControlRoom(Demo(made), events_per_second=200)
+    room = ControlRoom(Demo(made), events_per_second=200)
     _, scenarios, strip, *_ = room.widget.children
     try:
         room.start()
         next(each for each in scenarios.children if each.description == "Logout wave").click()
         wait_until(lambda: "Watch event types: a burst of logout" in strip.value, 15)
         wait_until(lambda: "Logout wave has ended." in strip.value, 60)
-        assert room.flow.playing == ()
+        assert room.pipeline.playing == ()
     finally:
         room.close()
     assert threads() == []
