@@ -22,10 +22,9 @@ from typing import Final
 import plotly.graph_objects as go
 
 from clickstream import consumer, producer
-from clickstream.charts import draw
-from clickstream.charts.arrivals import Arrivals
 from clickstream.charts.search import Answer
-from clickstream.charts.specs import VOLUME, VOLUME_SCENARIOS
+from clickstream.charts.timeseries import Arrivals
+from clickstream.charts.volume import ADDED, Volume
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.kafka import topics
@@ -342,7 +341,7 @@ class Flow:
     def _ask(self) -> None:
         now = datetime.now(UTC)
         answer = self._demo.ask(since=now - WINDOW, until=now, bucket_s=_BUCKET_S)
-        self.charts = draw.draw(_whole(answer, now))
+        self.charts = _whole(answer, now).figures()
         self._answered_s = time.monotonic()
 
     def _standstill(self) -> str:
@@ -394,6 +393,6 @@ def _whole(answer: Answer, now: datetime) -> Answer:
     """Leave out of the volume what is not whole yet: it would look like a fall."""
     last = now - timedelta(seconds=_BUCKET_S + _SEEN_AFTER_S)
     frames = dict(answer.frames)
-    for name in (VOLUME.name, VOLUME_SCENARIOS):
+    for name in (Volume.name, ADDED):
         frames[name] = frames[name][frames[name]["timestamp"] <= last].reset_index(drop=True)
     return replace(answer, frames=frames)
