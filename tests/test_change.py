@@ -25,7 +25,7 @@ from itertools import islice
 from benchmarks.realism import sample, transitions
 from clickstream import events
 from clickstream.simulation import personas as habits
-from clickstream.charts import specs
+from clickstream.charts.registry import CHARTS
 from clickstream.simulation.articles import DAY_MS
 from clickstream.simulation.simulator import Simulator
 
@@ -34,6 +34,7 @@ crowd = Simulator(seed=1, start_ms=MONDAY_MS, readers=3_000)
 made = list(islice(crowd.events(), 40_000))
 for event in made:
     assert events.decode(events.encode(event)) == event
+shown = {chart.name: chart for chart in CHARTS}
 personas = Counter(habits.persona_of(1, number) for number in range(3_000))
 drawn = sample.draw(1, start_ms=MONDAY_MS, events=20_000)
 table = transitions.count(drawn)
@@ -42,8 +43,8 @@ print(json.dumps({
     "categories": Counter(event.article_category for event in made if event.article_category),
     "titles": [e.article_title for e in made if e.article_category == "travel"][:3],
     "personas": personas,
-    "pie": specs.EVENT_TYPE.values[0],
-    "heatmap": specs.DEVICE_CATEGORY.values[1],
+    "pie": shown["event-types"].order(0),
+    "heatmap": shown["device-category"].order(1),
     "states": sorted(set(table["state"])),
     "expected": sorted(set(table.loc[table["expected"] > 0, "following"])),
     "worst": min(transitions.p_values(table).values()),

@@ -10,7 +10,7 @@ Source of the colours: Okabe and Ito 2008, "Color Universal Design".
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import plotly.graph_objects as go
 
@@ -23,6 +23,8 @@ COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e0
 PATTERNS: Final = ("", "/", ".", "x", "-", "\\", "|")
 SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
 """Of the heatmap, light to dark."""
+UNDER_LINE: Final = "rgba(0, 114, 178, 0.15)"
+"""The first of `COLOURS`, thin: the area under a line."""
 TEXT_PX: Final = 18
 HEIGHT_PX: Final = 560
 _SMALL_PX: Final = 14
@@ -44,6 +46,9 @@ TEMPLATE: Final = go.layout.Template(
     }
 )
 
+OUTSIDE: Final = {"textposition": "outside", "constraintext": "none", "cliponaxis": False}
+"""Of numbers beside bars: else plotly shrinks them to the width of these, or cuts them."""
+
 
 def colour(place: int) -> str:
     """Give the colour of a place; after the last one they come again, with another `pattern`."""
@@ -53,6 +58,11 @@ def colour(place: int) -> str:
 def pattern(place: int) -> str:
     """Give the pattern that lies on it, the second cue."""
     return PATTERNS[(place + place // len(COLOURS)) % len(PATTERNS)]
+
+
+def overlay(shape: str | list[str]) -> dict[str, Any]:
+    """Give patterns as plotly takes them, light on the colour of a slice, an area or a bar."""
+    return {"shape": shape, "fgcolor": PAPER, "fillmode": "overlay"}
 
 
 def shade(share: float) -> tuple[int, int, int]:
@@ -101,6 +111,29 @@ def figure(title: str, subtitle: str = "") -> go.Figure:
         text += f'<br><span style="font-size:{TEXT_PX}px">{subtitle}</span>'
     # Of a template's height JupyterLab takes no notice.
     return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}, "height": HEIGHT_PX})
+
+
+def empty(title: str, subtitle: str = "") -> go.Figure:
+    """Begin a chart that has nothing to draw: its title says why, and no axis shows."""
+    return figure(title, subtitle).update_layout(xaxis_visible=False, yaxis_visible=False)
+
+
+def legend_above(figure: go.Figure) -> None:
+    """Put a legend in a line of its own between title and chart."""
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
+    # The title stays where it is in a chart without one.
+    title = {"y": 1 - TEMPLATE.layout.margin.t / 2 / HEIGHT_PX, "yanchor": "middle"}
+    figure.update_layout(showlegend=True, legend=legend, title=title, margin={"t": 140})
+
+
+def counted(count: int, noun: str = "event") -> str:
+    """Write a number of things, in the plural where it takes one."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def clock(*, with_seconds: bool) -> str:
+    """Give the format of a time of day."""
+    return "%H:%M:%S" if with_seconds else "%H:%M"
 
 
 def compact(figure: go.Figure) -> go.Figure:

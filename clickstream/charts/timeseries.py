@@ -1,12 +1,14 @@
-"""The lag over time, with what was done to the servers: samples, and their chart."""
+"""What is sampled over time, and its line: the lag, and how fast messages arrive in Kafka."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import plotly.graph_objects as go
 
@@ -106,3 +108,84 @@ class Timeline:
         figure.update_xaxes(title="time, UTC", nticks=6, tickangle=0)
         figure.update_yaxes(title="messages", rangemode="tozero")
         return figure
+
+
+LINE_S: Final = 120.0
+"""What the line shows."""
+
+_RATE_OVER_S = 1.0
+_FORGOTTEN_S = 3.0
+
+_Sample = tuple[float, int]
+"""When (s since 1970), and how many messages the topic held."""
+
+
+class Arrivals:
+    """Remembers what the topic held at its latest looks.
+
+    Args:
+        every_s: seconds from one look to the next.
+        now_s: the clock, in seconds since 1970.
+    """
+
+    def __init__(self, every_s: float, *, now_s: Callable[[], float] = time.time) -> None:
+        self._every_s, self._now_s = every_s, now_s
+        self._samples: deque[_Sample] = deque(maxlen=round(LINE_S / every_s))
+
+    def note(self, messages: int) -> None:
+        """Take down what the topic holds now."""
+        self._samples.append((self._now_s(), messages))
+
+    def per_second(self) -> float:
+        """Give the messages a second, over the latest second.
+
+        Where nobody looked for longer, over all of that time; 0 where the latest look was
+        three seconds ago.
+        """
+        samples = list(self._samples)
+        if not samples or self._now_s() - samples[-1][0] > _FORGOTTEN_S:
+            return 0.0
+        since = samples[-1][0] - _RATE_OVER_S
+        before = next((each for each in reversed(samples) if each[0] <= since), samples[0])
+        return _rate(before, samples[-1])
+
+    def figure(self) -> go.Figure:
+        """Draw the messages of each second of the latest two minutes.
+
+        Empty at first; 0 where nobody looked: after a stop, or without Kafka, nothing arrives.
+        """
+        # By time, too: where nobody looked for a while, so many looks reach further back, and
+        # what is out of sight would still stretch the axis.
+        samples = [each for each in list(self._samples) if each[0] > self._now_s() - LINE_S]
+        step = round(_RATE_OVER_S / self._every_s)
+        # One offset for all of them: on the night that an hour comes twice, time goes on.
+        zone = datetime.now().astimezone().tzinfo
+        times: list[datetime] = []
+        rates: list[float] = []
+        for before, last, now in zip(samples, samples[step - 1 :], samples[step:], strict=False):
+            if now[0] - before[0] < _FORGOTTEN_S:
+                times.append(datetime.fromtimestamp(now[0], zone))
+                rates.append(round(_rate(before, now), 1))
+            elif now[0] - last[0] >= _FORGOTTEN_S:
+                times += [datetime.fromtimestamp(each[0], zone) for each in (last, now)]
+                rates += [0.0, 0.0]
+        figure = theme.figure("Messages arriving in Kafka, per second")
+        figure.add_scatter(
+            x=times,
+            y=rates,
+            mode="lines",
+            line={"width": 4, "color": theme.colour(0)},
+            fill="tozeroy",
+            fillcolor=theme.UNDER_LINE,
+            hovertemplate="%{y:,.0f} messages/s at %{x|%H:%M:%S}<extra></extra>",
+        )
+        end = datetime.now(zone)
+        window = [end - timedelta(seconds=LINE_S), end]
+        figure.update_xaxes(type="date", range=window, tickformat="%H:%M:%S")
+        figure.update_yaxes(rangemode="tozero")
+        return figure
+
+
+def _rate(before: _Sample, after: _Sample) -> float:
+    seconds = after[0] - before[0]
+    return max(0.0, (after[1] - before[1]) / seconds) if seconds > 0 else 0.0

@@ -19,7 +19,8 @@ from typing import Annotated, Any
 import typer
 
 from clickstream import consumer, events, producer
-from clickstream.charts import draw, specs
+from clickstream.charts.registry import CHARTS
+from clickstream.charts.volume import Volume
 from clickstream.cli import cache, dead_letters, jupyter
 from clickstream.cli import target as cli_target
 from clickstream.cli.terminal import log_to_stderr, patiently, run, say, stopping
@@ -337,14 +338,14 @@ def charts_(
         # Up to a full bucket: a part of one would look like a fall.
         until = datetime.fromtimestamp(time.time() // 10 * 10, UTC)
         since = until - timedelta(minutes=15)
-        volume = kit.ask(since=since, until=until).frames[specs.VOLUME.name]
+        volume = kit.ask(since=since, until=until).frames[Volume.name]
         since = volume["timestamp"][volume["count"] > 0].min() if volume["count"].any() else since
     answer = kit.ask(since=since, until=until)
     say(str(answer))
-    figures = draw.draw(answer)
+    figures = answer.figures()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in [spec.name for spec in specs.SPECS if spec.name not in figures]:
+        for name in [chart.name for chart in CHARTS if chart.name not in figures]:
             (out / f"{name}.html").unlink(missing_ok=True)  # of an earlier answer
         for name, figure in figures.items():
             figure.write_html(out / f"{name}.html", include_plotlyjs=True)

@@ -1,6 +1,6 @@
 """Readers and scenarios as charts before any server is involved: a presenter's preview.
 
-Events in, figure out, in the look of `theme.py`. What OpenSearch answers is drawn by `draw.py`.
+Events in, figure out, in the look of `theme.py`. What OpenSearch answers is drawn in `charts`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def session(events: pd.DataFrame) -> go.Figure:
     """
     pages = events[events["event_type"] == "page_view"]
     if pages.empty:
-        return _empty("No page was viewed")
+        return theme.empty("No page was viewed")
     first, last = events.iloc[0], events.iloc[-1]
     span_ms = max(1_000, int(last["at_ms"] - first["at_ms"]))
     lengths_ms = pages["at_ms"].shift(-1, fill_value=last["at_ms"]) - pages["at_ms"]
@@ -40,9 +40,9 @@ def session(events: pd.DataFrame) -> go.Figure:
     if last["event_type"] != "logout":
         notes[-1] = "left without a word"
     done = events["event_type"].value_counts()
-    reactions = ", ".join(_count(done[kind], kind) for kind in REACTIONS if kind in done)
+    reactions = ", ".join(theme.counted(done[kind], kind) for kind in REACTIONS if kind in done)
     figure = theme.figure(
-        f"{_count(len(pages), 'page')} in {span_ms / MINUTE_MS:.1f} minutes: "
+        f"{theme.counted(len(pages), 'page')} in {span_ms / MINUTE_MS:.1f} minutes: "
         + (reactions or "no reaction"),
         f"{first['user_id']}, {first['device_type']}, {_moment(first['at_ms']):%A %d %B %Y}",
     )
@@ -82,7 +82,7 @@ def day(events: pd.DataFrame) -> go.Figure:
     the other is left out.
     """
     if events.empty:
-        return _empty("Nobody came")
+        return theme.empty("Nobody came")
     dates = events["at_ms"] // DAY_MS
     # 1 January 1970 was a Thursday.
     half = ((dates + 3) % 7 >= 5).map({False: _HALVES[0], True: _HALVES[1]})
@@ -97,7 +97,9 @@ def day(events: pd.DataFrame) -> go.Figure:
     title = f"Busiest at {total.idxmax()}:00, {_times(total.max(), total.min())} the quietest hour"
     if evening.max() > 1.1 * low:
         title += f"; on mobile again at {evening.idxmax()}:00"
-    figure = theme.figure(title, f"{len(events):,} events of {_count(dates.nunique(), 'day')}")
+    figure = theme.figure(
+        title, f"{len(events):,} events of {theme.counted(dates.nunique(), 'day')}"
+    )
     for place, device in enumerate(DEVICE_TYPES):
         style: dict[str, Any] = {"mode": "lines+markers", "name": device, "cliponaxis": False}
         style["marker"] = {"size": 11, "symbol": ("circle", "square", "diamond")[place % 3]}
@@ -126,7 +128,7 @@ def popularity(events: pd.DataFrame) -> go.Figure:
     views = views[views["at_ms"] // DAY_MS == views["at_ms"].min() // DAY_MS]
     counts = views["article_id"].astype(str).value_counts()
     if len(counts) < 2:
-        return _empty("Fewer than two articles were viewed")
+        return theme.empty("Fewer than two articles were viewed")
     ranks = pd.Series(range(1, len(counts) + 1), index=counts.index)
     x, y = (values.head(100).map(math.log10) for values in (ranks, counts))
     figure = theme.figure(
@@ -158,7 +160,7 @@ def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
     if name == "ab-test":
         return _arms(text, played)
     if played.empty or usual.empty:
-        return _empty("Nobody came")
+        return theme.empty("Nobody came")
     start_ms = int(usual["at_ms"].min()) // MINUTE_MS * MINUTE_MS
     is_own = played["scenario"].notna()
     bars = range(start_ms, int(usual["at_ms"].max()) + 1, _BAR_MS)
@@ -196,7 +198,7 @@ def _arms(text: str, played: pd.DataFrame) -> go.Figure:
     """Draw reactions for 100 page views by arm, with intervals of 95 % (of a Poisson's count)."""
     views = played[played["event_type"] == "page_view"]["variant"].value_counts()
     if not {"A", "B"} <= set(views.index):
-        return _empty("No page was viewed in one of the arms")
+        return theme.empty("No page was viewed in one of the arms")
     counts = pd.crosstab(played["event_type"], played["variant"])
     counts = counts.reindex(index=list(REACTIONS), columns=["A", "B"], fill_value=0)
     rates, off = 100 * counts / views, 196 * counts.pow(0.5) / views
@@ -220,7 +222,7 @@ _TOP: Final = {"yref": "paper", "yanchor": "top"}
 
 def _bars(place: int, width: float | None = None) -> dict[str, Any]:
     """Give bars their colour and the pattern on it, the second cue."""
-    pattern = {"shape": theme.pattern(place), "fgcolor": theme.PAPER, "fillmode": "overlay"}
+    pattern = theme.overlay(theme.pattern(place))
     return {"marker": {"color": theme.colour(place), "pattern": pattern}, "width": width}
 
 
@@ -242,18 +244,8 @@ def _finish(figure: go.Figure, x: str, y: str, **layout: Any) -> go.Figure:
     return figure.update_layout(xaxis_title=x, yaxis_title=y, legend=legend, **layout)
 
 
-def _empty(title: str) -> go.Figure:
-    """Say in the title why there is nothing to draw."""
-    figure = theme.figure(title)
-    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
-
-
 def _moment(at_ms: float) -> pd.Timestamp:
     return pd.Timestamp(int(at_ms), unit="ms")  # without a zone, or plotly would shift it
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _times(number: float, of: float) -> str:

@@ -12,15 +12,20 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from html import escape
 from random import Random
 from typing import Any
 
+import plotly.graph_objects as go
+
 from clickstream import consumer, producer
-from clickstream.charts import draw, search
+from clickstream.charts import search
+from clickstream.charts.top_readers import TOP
 from clickstream.demo import history
 from clickstream.demo import round_trip as trip
 from clickstream.demo.round_trip import RoundTrip
+from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
@@ -208,13 +213,53 @@ class Demo:
         """Say from when until when the history goes; None where none was loaded."""
         return history.window(self.settings)
 
-    def ask(self, **question: Any) -> search.Answer:
-        """Ask the index everything the charts need, in one search; see `search.ask`."""
-        return search.ask(self._client, self.settings.opensearch.index, **question)
+    def ask(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        bucket_s: int | None = None,
+        top: int = TOP,
+        category: str | None = None,
+        device: str | None = None,
+    ) -> search.Answer:
+        """Ask the index everything the charts need, in one search; see `search.ask`.
 
-    def charts(self, **question: Any) -> dict[str, Any]:
-        """Draw the answer: plotly figures by the name of their visualization."""
-        return draw.draw(self.ask(**question))
+        Raises:
+            ConfigError: as `search.ask`; or no such index.
+            ServerError: OpenSearch did not answer, or not for all of the index.
+        """
+        return search.ask(
+            partial(index.search, self._client, self.settings.opensearch.index),
+            scenarios=SCENARIO_LOOKS,
+            since=since,
+            until=until,
+            bucket_s=bucket_s,
+            top=top,
+            category=category,
+            device=device,
+        )
+
+    def charts(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        bucket_s: int | None = None,
+        top: int = TOP,
+        category: str | None = None,
+        device: str | None = None,
+    ) -> dict[str, go.Figure]:
+        """Draw the answer to such a question: figures by the name of their chart; see `ask`."""
+        answer = self.ask(
+            since=since,
+            until=until,
+            bucket_s=bucket_s,
+            top=top,
+            category=category,
+            device=device,
+        )
+        return answer.figures()
 
     def round_trip(self, num_events: int = 5_000) -> RoundTrip:
         """Prove by id that events reach the topic and come back as documents.

@@ -19,7 +19,10 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 
 from clickstream.charts import theme
-from clickstream.charts.specs import DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
+from clickstream.charts.device_category import DeviceCategory
+from clickstream.charts.event_types import EventTypes
+from clickstream.charts.top_readers import TopReaders
+from clickstream.charts.volume import Volume
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, Interrupted
 from clickstream.simulation.scenarios import SCENARIOS
@@ -33,10 +36,10 @@ _CONFIRM_S = 10.0
 _SHOW_SECONDS_AFTER_S = 3.0
 _HEIGHTS: Final = {
     "arriving": "22vh",
-    VOLUME.name: "22vh",
-    EVENT_TYPE.name: "27vh",
-    TOP_USERS.name: "27vh",
-    DEVICE_CATEGORY.name: "27vh",
+    Volume.name: "22vh",
+    EventTypes.name: "27vh",
+    TopReaders.name: "27vh",
+    DeviceCategory.name: "27vh",
 }
 """The charts, in their order."""
 _LEAST_WIDTH: Final = "250px"

@@ -23,10 +23,9 @@ from typing import Final
 import plotly.graph_objects as go
 
 from clickstream import consumer, producer
-from clickstream.charts import draw
-from clickstream.charts.arrivals import Arrivals
 from clickstream.charts.search import Answer
-from clickstream.charts.specs import VOLUME, VOLUME_SCENARIOS
+from clickstream.charts.timeseries import Arrivals
+from clickstream.charts.volume import ADDED, Volume
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.kafka import topics
@@ -390,7 +389,7 @@ class LivePipeline:
     def _search(self) -> None:
         now = datetime.now(UTC)
         answer = self._demo.ask(since=now - WINDOW, until=now, bucket_s=_BUCKET_S)
-        self.charts = draw.draw(_without_partial_buckets(answer, now))
+        self.charts = _without_partial_buckets(answer, now).figures()
         self._searched_s = time.monotonic()
 
     def _stall(self) -> str:
@@ -444,6 +443,6 @@ def _without_partial_buckets(answer: Answer, now: datetime) -> Answer:
     """Leave the latest buckets out of the volume: not yet complete, they would look like a fall."""
     last = now - timedelta(seconds=_BUCKET_S + _SEARCHABLE_AFTER_S)
     frames = dict(answer.frames)
-    for name in (VOLUME.name, VOLUME_SCENARIOS):
+    for name in (Volume.name, ADDED):
         frames[name] = frames[name][frames[name]["timestamp"] <= last].reset_index(drop=True)
     return replace(answer, frames=frames)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from clickstream.charts.arrivals import Arrivals
+from clickstream.charts.timeseries import Arrivals
 
 
 class Clock:
@@ -14,21 +14,19 @@ class Clock:
         self.now_s = 1_000_000.0
 
     def time(self) -> float:
-        """As the module of that name."""
+        """As the function of the module of that name."""
         return self.now_s
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock() -> Clock:
     """The clock that the looks are taken by."""
-    clock = Clock()
-    monkeypatch.setattr("clickstream.charts.arrivals.time", clock)
-    return clock
+    return Clock()
 
 
 def looked(clock: Clock, *looks: tuple[float, int]) -> Arrivals:
     """Look, each time after so many seconds, at so many messages."""
-    arrivals = Arrivals(0.25)
+    arrivals = Arrivals(0.25, now_s=clock.time)
     for after_s, messages in looks:
         clock.now_s += after_s
         arrivals.note(messages)

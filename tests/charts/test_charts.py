@@ -3,95 +3,96 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, pairwise
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
 
-from clickstream.charts import draw, theme
-from clickstream.charts.specs import (
-    AB_TEST,
-    DEVICE_CATEGORY,
-    DEVICE_CATEGORY_TABLE,
-    EVENT_TYPE,
-    ON_TOP,
-    TOP_USERS,
-    VOLUME,
-    VOLUME_SCENARIOS,
-)
+from clickstream.charts import theme
+from clickstream.charts.ab_test import AbTest
+from clickstream.charts.device_category import DeviceCategory, DeviceCategoryTable
+from clickstream.charts.event_types import EventTypes
+from clickstream.charts.search import Answer
+from clickstream.charts.top_readers import TopReaders
+from clickstream.charts.volume import ADDED, Volume
+from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, REACTIONS
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
+ON_TOP = ("breaking-news", "bot", "comment-storm", "logout-wave")
 
 
-def answer(*, empty: bool = False) -> Any:
-    """Frames in the shape that `queries.ask` gives, with numbers that can be told apart."""
+def answer(*, empty: bool = False) -> Answer:
+    """Frames in the shape that `search.ask` gives, with numbers that can be told apart."""
     pairs = [(device, category) for device in DEVICE_TYPES for category in CATEGORIES]
-    grid = pd.DataFrame(pairs, columns=list(DEVICE_CATEGORY.fields))
+    grid = pd.DataFrame(pairs, columns=list(DeviceCategory.fields))
     grid["count"] = [0 if empty else 1_000 + 17 * i for i in range(len(grid))]
     times = pd.Series(
         [] if empty else [SINCE + timedelta(hours=i) for i in range(4)],
         dtype="datetime64[ms, UTC]",
     )
     frames = {
-        EVENT_TYPE.name: pd.DataFrame(
+        EventTypes.name: pd.DataFrame(
             {"event_type": ["login", "page_view", "logout"], "count": [300, 5_000, 120]}
         ).iloc[: 0 if empty else 3],
-        VOLUME.name: pd.DataFrame({"timestamp": times, "count": [5, 900, 40, 70][: len(times)]}),
-        TOP_USERS.name: pd.DataFrame(
+        Volume.name: pd.DataFrame({"timestamp": times, "count": [5, 900, 40, 70][: len(times)]}),
+        TopReaders.name: pd.DataFrame(
             {"user_id": ["reader-0042", "reader-0007"], "count": [77, 31], "scenario": ""}
         ).iloc[: 0 if empty else 2],
-        VOLUME_SCENARIOS: pd.DataFrame({"timestamp": times[:0], "scenario": [], "count": []}),
-        DEVICE_CATEGORY.name: grid,
-        DEVICE_CATEGORY_TABLE.name: grid.copy(),
-        AB_TEST.name: pd.DataFrame({"variant": [], "event_type": [], "count": []}),
+        ADDED: pd.DataFrame({"timestamp": times[:0], "scenario": [], "count": []}),
+        DeviceCategory.name: grid,
+        DeviceCategoryTable.name: grid.copy(),
+        AbTest.name: pd.DataFrame({"variant": [], "event_type": [], "count": []}),
     }
-    return SimpleNamespace(
+    return Answer(
         frames=frames,
+        total=0 if empty else 5_420,
+        took_ms=1,
+        count_error=0,
         since=SINCE,
         until=SINCE + timedelta(hours=4),
         bucket_s=3_600,
-        count_error=0,
+        scenarios=SCENARIO_LOOKS,
     )
 
 
-def over_time(counts: list[int], *, bucket_s: int, since: datetime = SINCE) -> Any:
+def over_time(counts: list[int], *, bucket_s: int, since: datetime = SINCE) -> Answer:
     """The same answer with a volume of these counts, a bucket each."""
-    found = answer()
     times = [since + timedelta(seconds=bucket_s * i) for i in range(len(counts) + 1)]
-    found.since, found.until, found.bucket_s = times[0], times[-1], bucket_s
+    found = replace(answer(), since=times[0], until=times[-1], bucket_s=bucket_s)
     starts = pd.Series(times[:-1], dtype="datetime64[ms, UTC]")
-    found.frames[VOLUME.name] = pd.DataFrame({"timestamp": starts, "count": counts})
+    found.frames[Volume.name] = pd.DataFrame({"timestamp": starts, "count": counts})
     return found
 
 
-def ranking(counts: list[int], *, count_error: int = 0) -> Any:
+def ranking(counts: list[int], *, count_error: int = 0) -> Answer:
     """The same answer with a bar of each of these counts."""
-    found = answer()
-    found.count_error = count_error
+    found = replace(answer(), count_error=count_error)
     users = [f"reader-{number:04d}" for number in range(len(counts))]
-    found.frames[TOP_USERS.name] = pd.DataFrame({"user_id": users, "count": counts, "scenario": ""})
+    found.frames[TopReaders.name] = pd.DataFrame(
+        {"user_id": users, "count": counts, "scenario": ""}
+    )
     return found
 
 
-def played(**added: list[int]) -> Any:
+def played(**added: list[int]) -> Answer:
     """The same answer, with what scenarios (`_` for `-`) added in each of the four hours."""
     found = answer()
-    times = found.frames[VOLUME.name]["timestamp"]
+    times = found.frames[Volume.name]["timestamp"]
     parts = [
         pd.DataFrame({"timestamp": times, "scenario": name.replace("_", "-"), "count": counts})
         for name, counts in added.items()
     ]
-    found.frames[VOLUME_SCENARIOS] = pd.concat(parts)
+    found.frames[ADDED] = pd.concat(parts)
     return found
 
 
-def arms(**counts: list[int]) -> Any:
+def arms(**counts: list[int]) -> Answer:
     """The same answer, with an A/B test: views and likes, then comments of each arm, by name."""
     found = answer()
     rows = [
@@ -99,7 +100,7 @@ def arms(**counts: list[int]) -> Any:
         for arm, of_arm in counts.items()
         for event_type in EVENT_TYPES
     ]
-    found.frames[AB_TEST.name] = pd.DataFrame(
+    found.frames[AbTest.name] = pd.DataFrame(
         [(arm, event_type, given.get(event_type, 0)) for arm, event_type, given in rows],
         columns=["variant", "event_type", "count"],
     )
@@ -118,20 +119,20 @@ def sizes(value: Any, key: str = "") -> list[float]:
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     """All five that are always there, as the JSON that plotly.js gets."""
-    drawn = draw.draw(answer(), tz="UTC")
+    drawn = answer().figures(tz="UTC")
     return {name: json.loads(figure.to_json()) for name, figure in drawn.items()}
 
 
 def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
     """Slices, points, bars and cells are the counts, in their order."""
-    drawn = draw.draw(answer(), tz="UTC")
+    drawn = answer().figures(tz="UTC")
     frames = answer().frames
 
     assert list(drawn["event-types"].data[0]["values"]) == [300, 5_000, 120]
     assert list(drawn["volume"].data[0].y) == [5, 900, 40, 70]
     assert list(drawn["top-users"].data[0].x) == [77, 31]
     assert list(drawn["top-users"].data[0].y) == ["reader-0042", "reader-0007"]
-    grid = frames["device-category"].set_index(list(DEVICE_CATEGORY.fields))["count"]
+    grid = frames["device-category"].set_index(list(DeviceCategory.fields))["count"]
     heatmap = drawn["device-category"].data[0]
     for row, device in enumerate(heatmap.y):
         for column, category in enumerate(heatmap.x):
@@ -160,16 +161,16 @@ def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
     """18 pixels and more everywhere, and the whole chart within JupyterLab's share of 720."""
     busiest = answer(empty=True) if empty else ranking(list(range(120, 100, -1)))
     if not empty:
-        busiest.frames[VOLUME_SCENARIOS] = played(bot=[0, 5, 5, 0]).frames[VOLUME_SCENARIOS]
-        busiest.frames[AB_TEST.name] = arms(A=[100, 5], B=[100, 7]).frames[AB_TEST.name]
-    figures = draw.draw(busiest, tz="UTC")
+        busiest.frames[ADDED] = played(bot=[0, 5, 5, 0]).frames[ADDED]
+        busiest.frames[AbTest.name] = arms(A=[100, 5], B=[100, 7]).frames[AbTest.name]
+    figures = busiest.figures(tz="UTC")
     for figure in figures.values():
         found = sizes(json.loads(figure.to_json()))
         assert min(found, default=theme.TEXT_PX) >= 18
         assert figure.layout.template.layout.font.size >= 18
         assert (figure.layout.height or theme.HEIGHT_PX) <= 570
     if not empty:
-        drawn = figures[TOP_USERS.name]
+        drawn = figures[TopReaders.name]
         margin = theme.TEMPLATE.layout.margin
         assert len(drawn.data[0].y) == 20
         # A line each, and plotly must not shrink the numbers to the bars.
@@ -190,7 +191,7 @@ def test_text_has_contrast_wherever_it_stands() -> None:
 
 def test_slices_have_a_second_cue() -> None:
     """No two slices share colour or pattern, so a print in grey still tells them apart."""
-    marker = draw.draw(answer(), tz="UTC")["event-types"].data[0].marker
+    marker = answer().figures(tz="UTC")["event-types"].data[0].marker
     assert len(set(marker.colors)) == len(marker.colors)
     assert len(set(marker.pattern.shape)) == len(marker.pattern.shape)
 
@@ -218,25 +219,21 @@ def test_colours_differ_for_people_who_see_fewer(kind: str) -> None:
 
 def test_the_time_axis_is_in_the_presenter_s_zone_and_says_so() -> None:
     """Noon UTC is one o'clock in Berlin in winter."""
-    figure = draw.draw(answer(), tz="Europe/Berlin")["volume"]
+    figure = answer().figures(tz="Europe/Berlin")["volume"]
     assert str(figure.data[0].x[0]).startswith("2026-01-05T13:00")
     assert figure.layout.xaxis.title.text == "time (Europe/Berlin, UTC+01:00)"
     assert "(Mon 14:00)" in figure.layout.title.text
 
     zone = ZoneInfo("Asia/Kolkata")
-    half_past = draw.draw(answer(), tz=zone)["volume"]
+    half_past = answer().figures(tz=zone)["volume"]
     assert str(half_past.data[0].x[0]).startswith("2026-01-05T17:30")
 
 
 def test_no_hour_comes_twice_when_the_clocks_go_back() -> None:
     """One chart has one offset, that of the window's end, and says which."""
     night = datetime(2026, 10, 24, 22, tzinfo=UTC)
-    figure = draw.draw(over_time([5] * 6, bucket_s=3_600, since=night), tz="Europe/Berlin")[
-        "volume"
-    ]
-    before = draw.draw(over_time([5] * 2, bucket_s=3_600, since=night), tz="Europe/Berlin")[
-        "volume"
-    ]
+    figure = over_time([5] * 6, bucket_s=3_600, since=night).figures(tz="Europe/Berlin")["volume"]
+    before = over_time([5] * 2, bucket_s=3_600, since=night).figures(tz="Europe/Berlin")["volume"]
     hours = [pd.Timestamp(x) for x in figure.data[0].x]
 
     assert {after - hour for hour, after in pairwise(hours)} == {timedelta(hours=1)}
@@ -272,14 +269,14 @@ def test_the_time_axis_is_in_this_machine_s_zone_however_it_is_written(
     clock_zone: str, name: str
 ) -> None:
     """A rule without a name in the database still has an offset."""
-    figure = draw.draw(answer())["volume"]
+    figure = answer().figures()["volume"]
     assert figure.layout.xaxis.title.text == f"time ({name})"
 
 
 @pytest.mark.parametrize("clock_zone", [":/etc/localtime"], indirect=True)
 def test_a_zone_given_as_a_file_is_this_machine_s(clock_zone: str) -> None:
     """As some desktops set it."""
-    figure = draw.draw(answer())["volume"]
+    figure = answer().figures()["volume"]
     offset = SINCE.astimezone().utcoffset() or timedelta(0)
     assert pd.Timestamp(figure.data[0].x[0]) == pd.Timestamp(SINCE.replace(tzinfo=None)) + offset
 
@@ -287,7 +284,7 @@ def test_a_zone_given_as_a_file_is_this_machine_s(clock_zone: str) -> None:
 def test_an_unknown_zone_is_told_by_name() -> None:
     """In one line."""
     with pytest.raises(ConfigError, match="no time zone 'Berlin'"):
-        draw.draw(answer(), tz="Berlin")
+        answer().figures(tz="Berlin")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +301,7 @@ def test_ticks_are_few_and_say_no_more_than_the_window_needs(
     buckets: int, bucket_s: int, format: str
 ) -> None:
     """Level, seconds under ten minutes, and the day on a line of its own over a day."""
-    drawn = draw.draw(over_time([9] * buckets, bucket_s=bucket_s), tz="UTC")["volume"]
+    drawn = over_time([9] * buckets, bucket_s=bucket_s).figures(tz="UTC")["volume"]
     axis = drawn.layout.xaxis
 
     assert (axis.tickangle, axis.tickformat) == (0, format)
@@ -314,7 +311,7 @@ def test_ticks_are_few_and_say_no_more_than_the_window_needs(
 @pytest.mark.parametrize(("most", "step"), [(1, 1), (2, 1), (5, 1), (6, None), (900, None)])
 def test_counts_have_whole_ticks(most: int, step: int | None) -> None:
     """One by one while they are few; from six on plotly's five steps are whole by themselves."""
-    axis = draw.draw(over_time([0, most, 1], bucket_s=60), tz="UTC")["volume"].layout.yaxis
+    axis = over_time([0, most, 1], bucket_s=60).figures(tz="UTC")["volume"].layout.yaxis
 
     assert axis.dtick == step
     assert axis.nticks == 6
@@ -324,14 +321,12 @@ def test_counts_have_whole_ticks(most: int, step: int | None) -> None:
 
 def test_one_event_is_one() -> None:
     """No title speaks of `1 events`."""
-    one = ranking([1], count_error=1)
-    one.frames |= over_time([1], bucket_s=3_600).frames | {
-        TOP_USERS.name: one.frames[TOP_USERS.name],
-        EVENT_TYPE.name: pd.DataFrame({"event_type": ["login"], "count": [1]}),
-    }
-    for name in (DEVICE_CATEGORY.name, DEVICE_CATEGORY_TABLE.name):
+    ranked, one = ranking([1]), replace(over_time([1], bucket_s=3_600), count_error=1)
+    one.frames[TopReaders.name] = ranked.frames[TopReaders.name]
+    one.frames[EventTypes.name] = pd.DataFrame({"event_type": ["login"], "count": [1]})
+    for name in (DeviceCategory.name, DeviceCategoryTable.name):
         one.frames[name]["count"] = [1] + [0] * 14
-    for figure in draw.draw(one, tz="UTC").values():
+    for figure in one.figures(tz="UTC").values():
         written = figure.to_json()
         assert "1 event" in written
         assert "1 events" not in written
@@ -339,7 +334,7 @@ def test_one_event_is_one() -> None:
 
 def test_a_bucket_that_is_alone_has_the_width_that_was_asked_for() -> None:
     """The axis shows all of it."""
-    figure = draw.draw(over_time([7], bucket_s=3_600), tz="UTC")["volume"]
+    figure = over_time([7], bucket_s=3_600).figures(tz="UTC")["volume"]
     start, end = map(pd.Timestamp, figure.layout.xaxis.range)
 
     assert "7 events, at most 7 in 1 hour" in figure.layout.title.text
@@ -349,8 +344,8 @@ def test_a_bucket_that_is_alone_has_the_width_that_was_asked_for() -> None:
 
 def test_counts_that_may_be_short_say_by_how_much() -> None:
     """Below the title of the bars; exact ones say nothing."""
-    short = draw.draw(ranking([9, 7], count_error=1_234), tz="UTC")["top-users"]
-    exact = draw.draw(ranking([9, 7]), tz="UTC")["top-users"]
+    short = ranking([9, 7], count_error=1_234).figures(tz="UTC")["top-users"]
+    exact = ranking([9, 7]).figures(tz="UTC")["top-users"]
 
     assert "a count may miss up to 1,234 events; Mon 05 Jan" in short.layout.title.text
     assert "miss" not in exact.layout.title.text
@@ -358,7 +353,7 @@ def test_counts_that_may_be_short_say_by_how_much() -> None:
 
 def test_an_empty_answer_gives_friendly_charts() -> None:
     """Each says that nothing is there yet and what to do."""
-    for figure in draw.draw(answer(empty=True), tz="UTC").values():
+    for figure in answer(empty=True).figures(tz="UTC").values():
         assert "nothing yet" in figure.layout.title.text
         assert "Produce some" in figure.layout.annotations[0].text
         assert len(figure.data) == 0
@@ -366,7 +361,7 @@ def test_an_empty_answer_gives_friendly_charts() -> None:
 
 def test_without_a_scenario_volume_is_one_line() -> None:
     """No legend, no second trace, and nothing in the way of the chart."""
-    figure = draw.draw(answer(), tz="UTC")["volume"]
+    figure = answer().figures(tz="UTC")["volume"]
 
     assert len(figure.data) == 1
     assert figure.data[0].stackgroup is None
@@ -377,7 +372,7 @@ def test_without_a_scenario_volume_is_one_line() -> None:
 def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
     """All parts add up to the count of all events, and the title says whose they are."""
     added = {"breaking_news": [0, 700, 10, 0], "logout_wave": [0, 0, 20, 0]}
-    drawn = draw.draw(played(**added), tz="UTC")
+    drawn = played(**added).figures(tz="UTC")
     figure = drawn["volume"]
 
     assert [trace.name for trace in figure.data] == [
@@ -390,7 +385,7 @@ def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
     assert figure.layout.showlegend
     assert figure.layout.yaxis.range[1] > 900
     assert "1,015 events, 730 of them by 2 scenarios" in figure.layout.title.text
-    alone = draw.draw(played(bot=[0, 1, 2, 0]), tz="UTC")["volume"]
+    alone = played(bot=[0, 1, 2, 0]).figures(tz="UTC")["volume"]
     assert "1,015 events, 3 of them by bot" in alone.layout.title.text
     for name in ("event-types", "top-users", "device-category", "device-category-table"):
         assert "with 2 scenarios; Mon 05 Jan" in drawn[name].layout.title.text
@@ -399,9 +394,9 @@ def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
 def test_a_scenario_keeps_its_colour_whatever_plays_beside_it() -> None:
     """Each has one of its own, and a pattern; one that is new here comes after the known ones."""
     four = {name.replace("-", "_"): [1, 1, 1, 1] for name in (*ON_TOP, "flood")}
-    together = draw.draw(played(**four), tz="UTC")["volume"].data[1:]
+    together = played(**four).figures(tz="UTC")["volume"].data[1:]
     looks = {each.name: each.fillpattern for each in together}
-    alone = draw.draw(played(logout_wave=[1, 1, 1, 1]), tz="UTC")["volume"].data[1]
+    alone = played(logout_wave=[1, 1, 1, 1]).figures(tz="UTC")["volume"].data[1]
 
     assert list(looks) == [*ON_TOP, "flood"]
     assert len({each.bgcolor for each in looks.values()} | {theme.COLOURS[0]}) == 6
@@ -412,10 +407,10 @@ def test_a_scenario_keeps_its_colour_whatever_plays_beside_it() -> None:
 def test_a_bar_that_a_scenario_made_is_set_off_and_named() -> None:
     """In the colour that the scenario has in `volume`, with room for its name."""
     found = ranking([361, 12, 11])
-    found.frames[TOP_USERS.name].loc[0, ["user_id", "scenario"]] = ["reader-bot", "bot"]
-    drawn = draw.draw(found, tz="UTC")["top-users"]
-    bars, plain = drawn.data[0], draw.draw(ranking([361, 12, 11]), tz="UTC")["top-users"]
-    beside = draw.draw(played(bot=[0, 1, 1, 0]), tz="UTC")["volume"].data[1]
+    found.frames[TopReaders.name].loc[0, ["user_id", "scenario"]] = ["reader-bot", "bot"]
+    drawn = found.figures(tz="UTC")["top-users"]
+    bars, plain = drawn.data[0], ranking([361, 12, 11]).figures(tz="UTC")["top-users"]
+    beside = played(bot=[0, 1, 1, 0]).figures(tz="UTC")["volume"].data[1]
 
     assert "reader-bot leads with 361 events" in drawn.layout.title.text
     assert list(bars.text) == ["361, bot", "12", "11"]
@@ -427,15 +422,15 @@ def test_a_bar_that_a_scenario_made_is_set_off_and_named() -> None:
 
 def test_without_an_ab_test_there_is_no_chart_of_one() -> None:
     """It is the last of six when there is, so that the others keep their places."""
-    names = list(draw.draw(answer(), tz="UTC"))
+    names = list(answer().figures(tz="UTC"))
 
     assert len(names) == 5
-    assert list(draw.draw(arms(A=[10, 1], B=[10, 1]), tz="UTC")) == [*names, "ab-test"]
+    assert list(arms(A=[10, 1], B=[10, 1]).figures(tz="UTC")) == [*names, "ab-test"]
 
 
 def test_reactions_are_counted_by_page_view_and_arm() -> None:
     """A beside B, with their counts; the title says in what they differ most surely."""
-    figure = draw.draw(arms(A=[10_000, 470, 200], B=[20_000, 1_220, 430]), tz="UTC")["ab-test"]
+    figure = arms(A=[10_000, 470, 200], B=[20_000, 1_220, 430]).figures(tz="UTC")["ab-test"]
     arm_a, arm_b = figure.data
 
     assert "B has 6.1 likes in 100 views, A 4.7<" in figure.layout.title.text
@@ -470,20 +465,20 @@ def test_a_difference_that_may_be_chance_is_called_so(
     counts: dict[str, list[int]], title: str
 ) -> None:
     """Few views prove nothing; an arm without one has no rate."""
-    figure = draw.draw(arms(**counts), tz="UTC")["ab-test"]
+    figure = arms(**counts).figures(tz="UTC")["ab-test"]
     assert title in figure.layout.title.text
 
 
 def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> None:
     """With a colour and a pattern of their own, and in the totals."""
     found = answer()
-    found.frames[EVENT_TYPE.name] = pd.DataFrame(
+    found.frames[EventTypes.name] = pd.DataFrame(
         {"event_type": [*EVENT_TYPES, "clap", "vote"], "count": 10}
     )
-    grid = found.frames[DEVICE_CATEGORY.name]
+    grid = found.frames[DeviceCategory.name]
     grid.loc[len(grid)] = ["watch", "weather", 7_000]
-    found.frames[DEVICE_CATEGORY_TABLE.name] = grid
-    figures = draw.draw(found, tz="UTC")
+    found.frames[DeviceCategoryTable.name] = grid
+    figures = found.figures(tz="UTC")
     marker, heatmap = figures["event-types"].data[0].marker, figures["device-category"].data[0]
     looks = list(zip(marker.colors, marker.pattern.shape, strict=True))
 
@@ -503,12 +498,12 @@ def test_many_sections_stand_below_each_other() -> None:
     found = answer()
     sections = [f"section-{letter}" for letter in "abcde"]
     pairs = [(device, name) for device in DEVICE_TYPES for name in (*CATEGORIES, *sections)]
-    grid = pd.DataFrame(pairs, columns=list(DEVICE_CATEGORY.fields))
+    grid = pd.DataFrame(pairs, columns=list(DeviceCategory.fields))
     grid["count"] = range(len(grid))
-    for name in (DEVICE_CATEGORY.name, DEVICE_CATEGORY_TABLE.name):
+    for name in (DeviceCategory.name, DeviceCategoryTable.name):
         found.frames[name] = grid
-    figures = draw.draw(found, tz="UTC")
-    figure, table = figures[DEVICE_CATEGORY.name], figures[DEVICE_CATEGORY_TABLE.name]
+    figures = found.figures(tz="UTC")
+    figure, table = figures[DeviceCategory.name], figures[DeviceCategoryTable.name]
 
     assert tuple(figure.data[0].y) == (*CATEGORIES, *sections)
     assert tuple(figure.data[0].x) == DEVICE_TYPES
@@ -523,8 +518,11 @@ def test_many_sections_stand_below_each_other() -> None:
 
 def test_a_small_pie_names_shares_and_keeps_the_counts_for_who_points_at_it() -> None:
     """A long legend would take the pie's own room; the chart it was made of stays as it is."""
-    frame = pd.DataFrame({"event_type": ["login", "page_view"], "count": [1_000, 3_000]})
-    whole = draw.pie(EVENT_TYPE, frame)
+    found = answer()
+    found.frames[EventTypes.name] = pd.DataFrame(
+        {"event_type": ["login", "page_view"], "count": [1_000, 3_000]}
+    )
+    whole = found.figures()[EventTypes.name]
     (small,) = theme.compact(whole).data
     (large,) = whole.data
     assert list(large.labels) == [
@@ -538,10 +536,11 @@ def test_a_small_pie_names_shares_and_keeps_the_counts_for_who_points_at_it() ->
 def test_a_small_heatmap_writes_large_numbers_in_thousands() -> None:
     """Up to 999 they stand whole; the number itself is kept for who points at the cell."""
     counts = [999, 1_025, 14_268, 999_499, 999_500]
-    frame = pd.DataFrame(
+    found = answer()
+    found.frames[DeviceCategory.name] = pd.DataFrame(
         {"device_type": "mobile", "article_category": list(CATEGORIES), "count": counts}
     )
-    small = theme.compact(draw.heatmap(DEVICE_CATEGORY, frame))
+    small = theme.compact(found.figures()[DeviceCategory.name])
     said = {each.text for each in small.layout.annotations}
     assert said >= {f"<b>{each}</b>" for each in ("999", "1.0k", "14k", "999k", "1.0M")}
     assert set(counts) <= {int(count) for row in small.data[0].z for count in row}

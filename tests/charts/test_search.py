@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 from opensearchpy import OpenSearch
 
 from clickstream import consumer, events, producer
-from clickstream.charts import draw, search
-from clickstream.charts.specs import ON_TOP
+from clickstream.charts import search
+from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
 from clickstream.kafka import messages, topics
@@ -27,6 +28,15 @@ from clickstream.simulation.traffic import Stage
 
 MONDAY_MS = 1_767_571_200_000
 MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
+
+
+ON_TOP = tuple(name for name, look in SCENARIO_LOOKS.items() if look.place is not None)
+
+
+def ask(client: OpenSearch, name: str, **question: Any) -> search.Answer:
+    """Ask an index as the demo does."""
+    send = partial(index.search, client, name)
+    return search.ask(send, scenarios=SCENARIO_LOOKS, **question)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +144,8 @@ def test_every_figure_equals_a_recount(
         table = table[table["article_category"] == question["category"]]
     if "device" in question:
         table = table[table["device_type"] == question["device"]]
-    answer = search.ask(client, name, top=25, **question)
-    figures = draw.draw(answer, tz="UTC")
+    answer = ask(client, name, top=25, **question)
+    figures = answer.figures(tz="UTC")
 
     assert answer.count_error == 0
     assert answer.total == len(table) > 100
@@ -185,10 +195,10 @@ def test_what_scenarios_add_equals_a_recount(
 ) -> None:
     """By bucket and scenario, as a part of all events; what is only labelled is not in it."""
     client, name, table = played
-    answer = search.ask(client, name, bucket_s=bucket_s)
+    answer = ask(client, name, bucket_s=bucket_s)
     volume, added = answer.frames["volume"], answer.frames["volume-scenarios"]
     bucket = (table["timestamp"] - answer.since) // timedelta(seconds=bucket_s)
-    drawn = draw.draw(answer, tz="UTC")["volume"].data
+    drawn = answer.figures(tz="UTC")["volume"].data
 
     assert set(recount(table, "scenario")) == {*ON_TOP, "ab-test", "dirty-data"}
     assert volume["count"].sum() == answer.total == len(table)
@@ -209,7 +219,7 @@ def test_a_reader_whom_a_scenario_made_is_known_by_it(
 ) -> None:
     """By which most of his events are; who is in an arm of a test is a reader like others."""
     client, name, table = played
-    top = search.ask(client, name, top=40_000).frames["top-users"]
+    top = ask(client, name, top=40_000).frames["top-users"]
     found = dict(zip(top["user_id"], top["scenario"], strict=True))
     on_top = table["scenario"].where(table["scenario"].isin(ON_TOP), "")
     shares = pd.crosstab(table["user_id"], on_top, normalize="index")
@@ -224,11 +234,11 @@ def test_a_reader_whom_a_scenario_made_is_known_by_it(
 def test_an_ab_test_equals_a_recount(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
     """Dirty data's variants are no arms; likes trebled in B are seen after minutes."""
     client, name, table = played
-    answer = search.ask(client, name)
+    answer = ask(client, name)
     grid = answer.frames["ab-test"]
     test = table[table["scenario"] == "ab-test"]
     pairs = test.groupby(["variant", "event_type"]).size().to_dict()
-    figure = draw.draw(answer, tz="UTC")["ab-test"]
+    figure = answer.figures(tz="UTC")["ab-test"]
 
     assert "late" in set(table["variant"])
     assert list(grid["variant"]) == ["A"] * len(EVENT_TYPES) + ["B"] * len(EVENT_TYPES)
@@ -244,16 +254,16 @@ def test_before_any_scenario_the_answer_has_its_shape_without_rows(
 ) -> None:
     """Same columns and types as with all of them."""
     client, name, table = played
-    busy = search.ask(client, name).frames
-    quiet = search.ask(client, name, until=table["timestamp"].min() + timedelta(seconds=50))
+    busy = ask(client, name).frames
+    quiet = ask(client, name, until=table["timestamp"].min() + timedelta(seconds=50))
 
     assert quiet.total > 100
     for key in ("volume-scenarios", "ab-test"):
         assert quiet.frames[key].empty
         assert quiet.frames[key].dtypes.to_dict() == busy[key].dtypes.to_dict()
     assert set(quiet.frames["top-users"]["scenario"]) == {""}
-    assert "ab-test" not in draw.draw(quiet, tz="UTC")
-    assert len(draw.draw(quiet, tz="UTC")["volume"].data) == 1
+    assert "ab-test" not in quiet.figures(tz="UTC")
+    assert len(quiet.figures(tz="UTC")["volume"].data) == 1
 
 
 def test_all_the_answers_are_one_search(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
@@ -266,7 +276,7 @@ def test_all_the_answers_are_one_search(played: tuple[OpenSearch, str, pd.DataFr
         return int(found["_all"]["primaries"]["search"]["query_total"])
 
     before = searches()
-    search.ask(client, name, since=since, until=since + timedelta(minutes=7, seconds=3))
+    ask(client, name, since=since, until=since + timedelta(minutes=7, seconds=3))
     assert searches() == before + 1
 
 
@@ -285,7 +295,7 @@ def test_the_most_buckets_of_all_scenarios_are_within_opensearch_s_limit(made: S
             body += [{"create": {"_id": own["event_id"]}}, document]
     assert not client.bulk(index=name, body=body, refresh=True, timeout=60)["errors"]
     window = {"since": MONDAY, "until": MONDAY + timedelta(seconds=10_000)}
-    added = search.ask(client, name, bucket_s=1, **window).frames["volume-scenarios"]
+    added = ask(client, name, bucket_s=1, **window).frames["volume-scenarios"]
 
     assert list(added["scenario"].unique()) == names
     assert (added["count"] == 1).all()
@@ -304,14 +314,14 @@ def test_values_that_the_model_does_not_have_are_counted_too(made: Settings) -> 
     for event in sent:
         body += [{"create": {"_id": event.event_id}}, msgspec.to_builtins(event)]
     assert not client.bulk(index=name, body=body, refresh=True)["errors"]
-    answer = search.ask(client, name)
+    answer = ask(client, name)
     kinds, grid = answer.frames["event-types"], answer.frames["device-category"]
 
     assert list(kinds.iloc[-1]) == ["clap", len(new)]
     assert kinds["count"].sum() == answer.total == len(sent)
     assert list(grid.iloc[-1]) == ["watch", "weather", len(new)]
     assert len(grid) == (len(DEVICE_TYPES) + 1) * (len(CATEGORIES) + 1)
-    draw.draw(answer, tz="UTC")
+    answer.figures(tz="UTC")
 
 
 def test_no_bucket_is_a_part_of_one_where_the_window_holds_whole_ones(
@@ -321,7 +331,7 @@ def test_no_bucket_is_a_part_of_one_where_the_window_holds_whole_ones(
     client, name, _ = site
     since = MONDAY + timedelta(hours=10, minutes=0, seconds=13)
     window = {"since": since, "until": since + timedelta(hours=3)}
-    counts = search.ask(client, name, bucket_s=3_600, **window).frames["volume"]["count"]
+    counts = ask(client, name, bucket_s=3_600, **window).frames["volume"]["count"]
 
     assert len(counts) == 3
     assert counts.min() > 0.7 * counts.max()
@@ -333,7 +343,7 @@ def test_a_window_from_the_oldest_on_begins_with_its_bucket(
     """By the clock, with no more than a hundred buckets and nothing left out."""
     client, name, table = site
     for bucket_s in (None, 3_600, 10_800):
-        answer = search.ask(client, name, bucket_s=bucket_s)
+        answer = ask(client, name, bucket_s=bucket_s)
         width = timedelta(seconds=answer.bucket_s)
         assert answer.since <= table["timestamp"].min() < answer.since + width
         assert (answer.since - MONDAY) % width == timedelta(0)
@@ -347,7 +357,7 @@ def test_every_bucket_is_there_even_if_nothing_happened_in_it(
     """The line starts and ends where the window does, at zero where nothing was."""
     client, name, _ = site
     since, until = MONDAY, MONDAY + timedelta(hours=12)
-    volume = search.ask(client, name, since=since, until=until, bucket_s=3_600).frames["volume"]
+    volume = ask(client, name, since=since, until=until, bucket_s=3_600).frames["volume"]
 
     assert len(volume) == 12
     assert list(volume["count"][:8]) == [0] * 8
@@ -359,16 +369,14 @@ def test_a_quiet_window_gives_empty_frames_of_the_same_shape(
 ) -> None:
     """Same columns and types as a busy one, so that the charts need no special case."""
     client, name, _ = site
-    busy = search.ask(client, name).frames
-    quiet = search.ask(
-        client, name, since=MONDAY - timedelta(hours=2), until=MONDAY - timedelta(hours=1)
-    )
+    busy = ask(client, name).frames
+    quiet = ask(client, name, since=MONDAY - timedelta(hours=2), until=MONDAY - timedelta(hours=1))
 
     assert quiet.total == 0
     for key, frame in quiet.frames.items():
         assert frame.dtypes.to_dict() == busy[key].dtypes.to_dict()
         assert frame["count"].sum() == 0
-    draw.draw(quiet, tz="UTC")
+    quiet.figures(tz="UTC")
 
 
 @pytest.mark.parametrize(
@@ -385,21 +393,21 @@ def test_a_window_beyond_all_events_is_empty_and_no_error(
 ) -> None:
     """Its other end lies an hour away."""
     client, name, _ = site
-    answer = search.ask(client, name, **question)
+    answer = ask(client, name, **question)
 
     assert answer.total == 0
     assert answer.until > answer.since
-    figures = draw.draw(answer, tz="UTC")
+    figures = answer.figures(tz="UTC")
     assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
 
 
 def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
     """Before the first event every chart says that there is nothing yet."""
     client, name = opensearch.connect(made.opensearch), made.opensearch.index
-    answer = search.ask(client, name)
+    answer = ask(client, name)
 
     assert answer.total == 0
-    figures = draw.draw(answer, tz="UTC")
+    figures = answer.figures(tz="UTC")
     assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
 
 
@@ -407,14 +415,14 @@ def test_a_missing_index_is_told_in_one_line(fresh: Settings) -> None:
     """With the command that makes it."""
     client = opensearch.connect(fresh.opensearch)
     with pytest.raises(ConfigError, match=r"no such index; `\S*clickstream consume` makes it"):
-        search.ask(client, fresh.opensearch.index)
+        ask(client, fresh.opensearch.index)
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     """With the command that starts it."""
     client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
     with pytest.raises(ServerError, match=r"check`; `\S*clickstream up` starts local servers"):
-        search.ask(client, "clickstream-events")
+        ask(client, "clickstream-events")
 
 
 @pytest.mark.parametrize(
@@ -439,7 +447,7 @@ def test_a_question_without_sense_is_refused(
     """Before anything is asked."""
     client, name, _ = site
     with pytest.raises(ConfigError, match=why):
-        search.ask(client, name, **question)
+        ask(client, name, **question)
 
 
 def test_counts_stay_exact_with_far_more_readers_than_asked_for(made: Settings) -> None:
@@ -450,7 +458,7 @@ def test_counts_stay_exact_with_far_more_readers_than_asked_for(made: Settings) 
     consumer.index_topic(made, until_caught_up=True)
     client = opensearch.connect(made.opensearch)
     index.refresh(client, made.opensearch.index)
-    answer = search.ask(client, made.opensearch.index, top=5)
+    answer = ask(client, made.opensearch.index, top=5)
 
     assert answer.count_error == 0
     counts = pd.Series([event.user_id for event in sent]).value_counts()

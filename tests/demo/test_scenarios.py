@@ -10,8 +10,12 @@ import pandas as pd
 import pytest
 
 from clickstream import consumer, producer
+from clickstream.charts.ab_test import AbTest
+from clickstream.charts.device_category import DeviceCategory
+from clickstream.charts.event_types import EventTypes
 from clickstream.charts.search import Answer
-from clickstream.charts.specs import AB_TEST, DEVICE_CATEGORY, EVENT_TYPE, TOP_USERS, VOLUME
+from clickstream.charts.top_readers import TopReaders
+from clickstream.charts.volume import Volume
 from clickstream.demo.verbs import Demo
 from clickstream.kafka import offsets
 from clickstream.opensearch import index
@@ -101,12 +105,12 @@ def count(frame: pd.DataFrame, **where: str) -> int:
 
 def of_type(answer: Answer, kind: str) -> int:
     """Events of a type."""
-    return count(answer.frames[EVENT_TYPE.name], event_type=kind)
+    return count(answer.frames[EventTypes.name], event_type=kind)
 
 
 def last_seconds(answer: Answer, number: int) -> float:
     """Events a second, shortly before the newest."""
-    return float(answer.frames[VOLUME.name]["count"].iloc[-number - 1 : -1].mean())
+    return float(answer.frames[Volume.name]["count"].iloc[-number - 1 : -1].mean())
 
 
 @pytest.mark.timed
@@ -121,7 +125,7 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
             "breaking-news": on.seen("breaking-news", lambda _, now: last_seconds(now, 2) > 2 * 40),
             "bot": on.seen(
                 "bot:per_minute=300",
-                lambda _, now: now.frames[TOP_USERS.name]["user_id"].iloc[0] == "reader-bot",
+                lambda _, now: now.frames[TopReaders.name]["user_id"].iloc[0] == "reader-bot",
             ),
             "comment-storm": on.seen(
                 "comment-storm:peak=5",
@@ -140,7 +144,7 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
         assert count(on.ask().frames["volume-scenarios"]) == count(added)
 
         took_s["ab-test"] = on.seen(
-            "ab-test", lambda _, now: count(now.frames[AB_TEST.name], variant="B") > 20
+            "ab-test", lambda _, now: count(now.frames[AbTest.name], variant="B") > 20
         )
         on.stage.stop("ab-test")
         took_s["logout-wave"] = on.seen(
@@ -151,13 +155,13 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
         outage = "device-outage:device=mobile,seconds=30"
         before = on.ask()
         on.stage.start(scenarios.make(outage))
-        on.settled(lambda now: count(now.frames[DEVICE_CATEGORY.name], device_type="mobile"))
-        begun = on.ask().frames[DEVICE_CATEGORY.name]
+        on.settled(lambda now: count(now.frames[DeviceCategory.name], device_type="mobile"))
+        begun = on.ask().frames[DeviceCategory.name]
         time.sleep(5)
-        ended = on.ask().frames[DEVICE_CATEGORY.name]
+        ended = on.ask().frames[DeviceCategory.name]
         assert (
             count(begun, device_type="mobile")
-            > count(before.frames[DEVICE_CATEGORY.name], device_type="mobile") * 0.99
+            > count(before.frames[DeviceCategory.name], device_type="mobile") * 0.99
         )
         assert count(ended, device_type="mobile") == count(begun, device_type="mobile")
         assert count(ended, device_type="desktop") > count(begun, device_type="desktop")

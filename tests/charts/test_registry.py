@@ -1,11 +1,17 @@
-"""Visualizations as data: they speak of fields that events have."""
+"""Charts as the registry lists them: they speak of fields that events have."""
 
 from itertools import islice
 
 import pytest
 
 from clickstream import events
-from clickstream.charts.specs import AB_TEST, EVENT_TYPE, LABELS, ON_TOP, SPECS, VOLUME
+from clickstream.charts.ab_test import AbTest
+from clickstream.charts.chart import ROOM
+from clickstream.charts.event_types import EventTypes
+from clickstream.charts.registry import CHARTS
+from clickstream.charts.top_readers import TopReaders
+from clickstream.charts.volume import MOST_SCENARIOS
+from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 from clickstream.simulation import scenarios
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
@@ -14,8 +20,8 @@ from clickstream.simulation.traffic import Stage
 def test_every_visualization_asks_about_fields_of_an_event() -> None:
     """A renamed field cannot leave a chart behind."""
     properties = events.mapping()["properties"]
-    assert {field for spec in SPECS for field in spec.fields} <= set(properties)
-    assert {spec.only[0] for spec in SPECS if spec.only} <= set(properties)
+    assert {field for chart in CHARTS for field in chart.fields} <= set(properties)
+    assert {chart.only[0] for chart in CHARTS if chart.only} <= set(properties)
 
 
 def test_fixed_orders_hold_every_value_of_their_field() -> None:
@@ -24,19 +30,19 @@ def test_fixed_orders_hold_every_value_of_their_field() -> None:
         "event_type": events.EVENT_TYPES,
         "device_type": events.DEVICE_TYPES,
         "article_category": events.CATEGORIES,
-        "scenario": ON_TOP,
     }
-    for spec in SPECS:
-        for field, values in zip(spec.fields, spec.values, strict=False):
+    for chart in CHARTS:
+        for field, values in zip(chart.fields, chart.values, strict=False):
             assert values == known.get(field, ())
-            assert spec.size >= len(values)
+            assert len(values) <= ROOM
+    assert {field for chart in CHARTS if chart.values for field in chart.fields} >= set(known)
 
 
 def test_values_that_the_model_does_not_have_come_after_those_it_has() -> None:
     """By name; and nothing is fixed where nothing is known."""
-    assert EVENT_TYPE.order(0, ["vote", "login", "clap"]) == [*events.EVENT_TYPES, "clap", "vote"]
-    assert AB_TEST.order(0, {"B", "A"}) == ["A", "B"]
-    assert VOLUME.order(0) == []
+    assert EventTypes().order(0, ["vote", "login", "clap"]) == [*events.EVENT_TYPES, "clap", "vote"]
+    assert AbTest().order(0, {"B", "A"}) == ["A", "B"]
+    assert TopReaders().order(0) == []
 
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
@@ -51,15 +57,17 @@ def test_the_charts_know_of_every_scenario_whose_events_those_are(name: str) -> 
     of_the_crowd = sum(event.event_id in own for event in labelled)
 
     assert {event.scenario for event in labelled} <= {name}
-    if name in ON_TOP:
+    look = SCENARIO_LOOKS.get(name)
+    if look is not None and look.place is not None:
         assert 0 == of_the_crowd < len(labelled)
     else:
-        assert (name in LABELS) == (of_the_crowd > 0.5 * len(labelled))
-    assert len(ON_TOP) <= VOLUME.size
+        assert (look is not None) == (of_the_crowd > 0.5 * len(labelled))
+    places = [look.place for look in SCENARIO_LOOKS.values() if look.place is not None]
+    assert len(places) <= MOST_SCENARIOS
 
 
 def test_names_are_fit_for_files_and_told_apart() -> None:
     """Each is the key of its figure and the name of its file."""
-    names = [spec.name for spec in SPECS]
+    names = [chart.name for chart in CHARTS]
     assert len(set(names)) == len(names)
     assert all(name.replace("-", "").isalpha() and name.islower() for name in names)

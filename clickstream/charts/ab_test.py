@@ -1,0 +1,76 @@
+"""What the arms of an A/B test do: reactions in 100 page views, arm beside arm."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from clickstream.charts import theme
+from clickstream.charts.chart import GridChart, View
+from clickstream.events import EVENT_TYPES, REACTIONS
+
+
+class AbTest(GridChart):
+    """Columns `variant`, `event_type` and `count` of the events of an A/B test.
+
+    For each arm, by name, every type. Without a test there is no such chart: the advice to
+    produce some events would be wrong.
+    """
+
+    name = "ab-test"
+    kind = "grouped bars"
+    title = "What the arms of the A/B test do"
+    fields = ("variant", "event_type")
+    values = ((), EVENT_TYPES)
+    # Dirty data has variants, too, and these are no arms.
+    only = ("scenario", "ab-test")
+    is_optional = True
+
+    def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
+        """Draw the rate of each reaction; an arm without a view has none, and no bars."""
+        grid = self.pivot(frame)
+        grid = grid[grid["page_view"] > 0]
+        if grid.empty:
+            return self.empty(view.window)
+        views, counts = grid["page_view"], grid[list(REACTIONS)]
+        shares = counts.mul(100).div(views, axis=0)
+        by_arm = ", ".join(f"{arm} {count:,}" for arm, count in views.items())
+        figure = theme.figure(_difference(counts, views), f"views: {by_arm}; {view.window}")
+        for slot, arm in enumerate(shares.index):
+            pattern = theme.overlay(theme.pattern(slot))
+            figure.add_bar(
+                x=list(shares.columns),
+                y=shares.loc[arm],
+                name=f"arm {arm}",
+                text=[f"<b>{arm}</b> {share:.1f}" for share in shares.loc[arm]],
+                textfont={"size": 22, "color": theme.INK},
+                textangle=0,
+                marker={"color": theme.colour(slot), "pattern": pattern},
+                customdata=counts.loc[arm],
+                hovertemplate=f"{arm}, %{{x}}: %{{customdata:,}} in "
+                f"{theme.counted(views[arm], 'view')}<extra></extra>",
+                **theme.OUTSIDE,
+            )
+        most = max(1.0, shares.to_numpy().max() * 1.12)
+        figure.update_yaxes(title="in 100 page views", range=[0, most], nticks=6, tickformat="~g")
+        theme.legend_above(figure)
+        return figure
+
+
+def _difference(counts: pd.DataFrame, views: pd.Series) -> str:
+    """Say in which reaction two arms differ most surely, and if that may be chance."""
+    seen = []
+    for reaction in counts.columns:
+        share = (counts[reaction] / views).sort_values(ascending=False, kind="stable")
+        high, low = share.index[0], share.index[-1]
+        # As if every reaction came by itself: the variance of a count is the count.
+        error = (share[high] / views[high] + share[low] / views[low]) ** 0.5
+        sigmas = (share[high] - share[low]) / error if error else 0.0
+        seen.append((sigmas, counts[reaction].sum(), reaction, high, low, share))
+    sigmas, _, reaction, high, low, share = max(seen, key=lambda each: each[:2])
+    title = f"{high} has {100 * share[high]:.1f} {reaction}s in 100 views"
+    if len(views) == 1:
+        return title
+    title += f", {low} {100 * share[low]:.1f}"
+    # The greatest of three differences is beyond 2.4 by chance once in twenty times.
+    return title if sigmas > 2.4 else f"{title}: may be chance"

@@ -1,0 +1,108 @@
+"""Which device reads what: as a heatmap, and the same grid in numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from clickstream.charts import theme
+from clickstream.charts.chart import GridChart, View
+from clickstream.events import CATEGORIES, DEVICE_TYPES
+
+
+class DeviceCategory(GridChart):
+    """Columns `device_type`, `article_category` and `count`."""
+
+    name = "device-category"
+    kind = "heatmap"
+    title = "Which device reads what"
+    fields = ("device_type", "article_category")
+    values = (DEVICE_TYPES, CATEGORIES)
+
+    def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
+        """Draw a cell a row, the count in it."""
+        if int(frame["count"].sum()) == 0:
+            return self.empty(view.mixed_window)
+        rows, columns = self.fields
+        grid = _upright(self.pivot(frame))
+        top = frame.loc[frame["count"].idxmax()]
+        seen = f"{top[columns]} on {top[rows]}, {theme.counted(top['count'])}"
+        figure = theme.figure(f"Most reading: {seen}", view.mixed_window)
+        most = int(grid.to_numpy().max())
+        figure.add_heatmap(
+            z=grid.to_numpy(),
+            x=list(grid.columns),
+            y=list(grid.index),
+            colorscale=list(theme.SCALE),
+            # Both ends: plotly takes no notice of one alone, and the text's ink follows the shade.
+            **{"zmin": 0, "zmax": most, "showscale": False, "xgap": 4, "ygap": 4},
+            hovertemplate="%{y}, %{x}, events: %{z:,}<extra></extra>",
+        )
+        for row in grid.index:
+            for column in grid.columns:
+                count = int(grid.loc[row, column])
+                font = {"size": 22, "color": theme.ink_on(theme.shade(count / most))}
+                text = f"<b>{count:,}</b>"
+                figure.add_annotation(x=column, y=row, text=text, showarrow=False, font=font)
+        figure.update_xaxes(side="bottom", showgrid=False, ticks="", title=grid.columns.name)
+        figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", title=grid.index.name)
+        return figure
+
+
+class DeviceCategoryTable(DeviceCategory):
+    """The same in numbers, with the totals of rows and columns."""
+
+    name = "device-category-table"
+    kind = "table"
+    title = "Which device reads what, in numbers"
+
+    @property
+    def asked_as(self) -> str:
+        """The heatmap's: the table shows what it does."""
+        return DeviceCategory.name
+
+    def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
+        """Write the grid and its totals."""
+        total = int(frame["count"].sum())
+        if total == 0:
+            return self.empty(view.mixed_window)
+        grid = _upright(self.pivot(frame))
+        grid["total"] = grid.sum(axis=1)
+        grid.loc["total"] = grid.sum(axis=0)
+        names = [f"<b>{name}</b>" for name in grid.index]
+        # A tag around every text: plotly sets tagged and plain ones at different heights.
+        columns = [
+            [
+                f"<b>{count:,}</b>" if "total" in (row, column) else f"<span>{count:,}</span>"
+                for row, count in grid[column].items()
+            ]
+            for column in grid.columns
+        ]
+        title = f"{theme.counted(total)} about an article, by device and section"
+        figure = theme.figure(title, view.mixed_window)
+        stripes = [theme.PAPER if row % 2 else theme.SCALE[0] for row in range(len(grid))]
+        size, row_px = (20, 46) if len(grid) <= 8 else (theme.TEXT_PX, 37)
+        every = {"align": ["left", *["right"] * len(grid.columns)], "height": row_px - 2}
+        widest = max(grid.index, key=len)
+        figure.add_table(
+            columnwidth=[max(8, len(column)) for column in (widest, *grid.columns)],
+            header={
+                **every,
+                "values": ["", *(f"<b>{name}</b>" for name in grid.columns)],
+                "fill": {"color": theme.SCALE[4]},
+                "font": {"color": theme.PAPER, "size": theme.TEXT_PX},
+            },
+            cells={
+                **every,
+                "values": [names, *columns],
+                "fill": {"color": [stripes]},
+                "font": {"color": theme.INK, "size": size},
+            },
+        )
+        figure.update_layout(height=120 + row_px * (len(grid) + 1))
+        return figure
+
+
+def _upright(grid: pd.DataFrame) -> pd.DataFrame:
+    """Turn a grid that is too wide for its numbers: there is room for more rows than columns."""
+    return grid if len(grid.columns) <= max(7, len(grid)) else grid.T

@@ -1,0 +1,67 @@
+"""What readers do: the share of each type of event, as a pie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from clickstream.charts import theme
+from clickstream.charts.chart import ROOM, Chart, Question, View, counts, terms
+from clickstream.events import EVENT_TYPES
+
+
+class EventTypes(Chart):
+    """Columns `event_type` and `count`, in the model's order, without zeros."""
+
+    name = "event-types"
+    kind = "pie"
+    title = "What readers do"
+    fields = ("event_type",)
+    values = (EVENT_TYPES,)
+
+    def aggregation(self, question: Question) -> dict[str, Any]:
+        """Count by type."""
+        return terms("event_type", ROOM)
+
+    def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
+        """Make a row of each type that was found."""
+        found = {bucket["key"]: bucket["doc_count"] for bucket in answer["buckets"]}
+        names = [name for name in self.order(0, found) if name in found]
+        return counts(event_type=names, count=[found[name] for name in names])
+
+    def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
+        """Draw a slice a row."""
+        total = int(frame["count"].sum())
+        if total == 0:
+            return self.empty(view.mixed_window)
+        top = frame.loc[frame["count"].idxmax()]
+        order = self.order(0, frame["event_type"])
+        slots = [order.index(value) for value in frame["event_type"]]
+        figure = theme.figure(
+            f"{top['event_type']} is {top['count'] / total:.0%} of {theme.counted(total)}",
+            view.mixed_window,
+        )
+        figure.add_pie(
+            labels=[
+                f"<b>{value}</b>   {count:,} · {count / total:.1%}"
+                for value, count in zip(frame["event_type"], frame["count"], strict=True)
+            ],
+            values=frame["count"],
+            sort=False,
+            direction="clockwise",
+            hole=0.35,
+            # Labels stand in the legend: beside slices as small as these they would overlap.
+            textinfo="none",
+            marker={
+                "colors": [theme.colour(slot) for slot in slots],
+                "pattern": theme.overlay([theme.pattern(slot) for slot in slots]),
+                "line": {"color": theme.PAPER, "width": 2},
+            },
+            domain={"x": [0.0, 0.52]},
+            hovertemplate="%{label}<extra></extra>",
+        )
+        legend = {"x": 0.58, "y": 0.5, "yanchor": "middle", "font": {"size": 20}}
+        figure.update_layout(showlegend=True, legend=legend)
+        return figure

@@ -1,0 +1,86 @@
+"""The most active readers: a ranking, with those whom a scenario made set off."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from clickstream.charts import theme
+from clickstream.charts.chart import Chart, Question, View, counts, terms
+
+TOP: Final = 10
+"""So many readers, where nobody asks for more."""
+
+
+class TopReaders(Chart):
+    """Columns `user_id`, `count` and `scenario`, most first.
+
+    The scenario is that which added most of the reader's events, or empty.
+    """
+
+    name = "top-users"
+    kind = "bar"
+    title = "The most active readers"
+    fields = ("user_id", "scenario")
+
+    def aggregation(self, question: Question) -> dict[str, Any]:
+        """Count by reader, and in each by scenario."""
+        # Which scenario has most of a reader's events is enough.
+        return terms("user_id", question.top, question.what_scenarios_added(1))
+
+    def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
+        """Make a row of each reader."""
+        scenarios = []
+        for bucket in answer["buckets"]:
+            most = bucket["scenario"]["buckets"]
+            is_added = bool(most) and 2 * most[0]["doc_count"] > bucket["doc_count"]
+            scenarios.append(most[0]["key"] if is_added else "")
+        return counts(
+            user_id=[bucket["key"] for bucket in answer["buckets"]],
+            count=[bucket["doc_count"] for bucket in answer["buckets"]],
+            scenario=scenarios,
+        )
+
+    def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
+        """Draw a bar a row, most on top.
+
+        A bar that a scenario made has its name and its colour, those of everyone else are
+        alike. Where counts may miss some events, the chart says so.
+        """
+        window = view.mixed_window
+        if frame.empty:
+            return self.empty(window)
+        first, last = frame.iloc[0], frame.iloc[-1]
+        title = f"{first['user_id']} leads with {theme.counted(first['count'])}"
+        title += f"; number {len(frame)} has {last['count']:,}" if len(frame) > 1 else ""
+        if view.count_error:
+            window = f"a count may miss up to {theme.counted(view.count_error)}; {window}"
+        order = ["", *view.scenario_order(set(frame["scenario"]) - {""})]
+        slots = [order.index(scenario) for scenario in frame["scenario"]]
+        figure = theme.figure(title, window)
+        figure.add_bar(
+            x=frame["count"],
+            y=frame["user_id"],
+            orientation="h",
+            text=[
+                f"{count:,}, {view.title_of(scenario)}" if scenario else f"{count:,}"
+                for count, scenario in zip(frame["count"], frame["scenario"], strict=True)
+            ],
+            textfont={"size": theme.TEXT_PX, "color": theme.INK},
+            marker={
+                "color": [theme.colour(slot) for slot in slots],
+                "pattern": theme.overlay([theme.pattern(slot) for slot in slots]),
+            },
+            hovertemplate="%{y}, events: %{x:,}<extra></extra>",
+            **theme.OUTSIDE,
+        )
+        # Room for six, so that one or two do not become blocks.
+        places = [max(len(frame), 6) - 0.5, -0.5]
+        figure.update_yaxes(range=places, type="category", dtick=1)
+        # Every bar has its number, so there is no axis, and room for 20 in the usual height.
+        room = 1.36 if any(slots) else 1.12
+        figure.update_xaxes(visible=False, range=[0, int(first["count"]) * room])
+        figure.update_layout(height=max(theme.HEIGHT_PX, 120 + 22 * len(frame)))
+        return figure

@@ -1,0 +1,149 @@
+"""Events over time: a line, and on it an area for each scenario that added events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from clickstream.charts import theme
+from clickstream.charts.chart import Chart, Question, View, counts, millis, scenario_order
+
+ADDED: Final = "volume-scenarios"
+"""The table that has what scenarios added, which is a part of the count of all events."""
+
+MOST_SCENARIOS: Final = 5
+"""With the most buckets there may be, 10,000, that is within OpenSearch's limit of 65,535."""
+
+
+class Volume(Chart):
+    """Columns `timestamp` (UTC, start of the bucket) and `count`; every bucket, zeros, too."""
+
+    name = "volume"
+    kind = "line"
+    title = "Events over time"
+    fields = ("timestamp", "scenario")
+
+    def aggregation(self, question: Question) -> dict[str, Any]:
+        """Count by bucket of time, and in each by scenario."""
+        # From `since` on: by the clock alone a part of a bucket would look like a fall.
+        offset = f"{millis(question.since) % (1000 * question.bucket_s)}ms"
+        cut = {"fixed_interval": f"{question.bucket_s}s", "offset": offset, "min_doc_count": 1}
+        inner = question.what_scenarios_added(MOST_SCENARIOS)
+        return {"date_histogram": {"field": "timestamp"} | cut, "aggs": inner}
+
+    def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
+        """Make a row of each bucket from the question's `since` on."""
+        # Zeros are filled in here: with an offset OpenSearch's own bounds make a bucket too many.
+        found = {bucket["key"]: bucket["doc_count"] for bucket in answer["buckets"]}
+        starts = question.starts_ms
+        return counts(timestamp=_moments(starts), count=[found.get(start, 0) for start in starts])
+
+    def frames(self, answer: dict[str, Any], question: Question) -> dict[str, pd.DataFrame]:
+        """Make the table of all events, and that of what scenarios added."""
+        return {
+            self.name: self.frame(answer, question),
+            ADDED: _what_scenarios_added(answer["buckets"], question),
+        }
+
+    def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
+        """Draw a point a bucket, and what scenarios added on top, an area each.
+
+        Without any there is one line and no legend.
+        """
+        total = int(frame["count"].sum())
+        if total == 0:
+            return self.empty(view.window)
+        # Naive local times: plotly draws aware ones in UTC.
+        times = frame["timestamp"].dt.tz_convert(view.zone).dt.tz_localize(None)
+        most, peak = int(frame["count"].max()), times[frame["count"].idxmax()]
+        width, span_s = _width(view.bucket_s), view.bucket_s * len(frame)
+        at = f"{peak:%a {theme.clock(with_seconds=view.bucket_s < 60)}}"
+        title = f"{theme.counted(total)}, at most {most:,} in {width} ({at})"
+        added = view.added
+        parts = {name: part.to_numpy() for name, part in added.groupby("scenario")["count"]}
+        if parts:
+            title = f"{theme.counted(total)}, {added['count'].sum():,} of them by {view.adding}"
+        figure = theme.figure(title, view.window)
+        figure.add_scatter(
+            x=times,
+            y=frame["count"] - sum(parts.values()),
+            mode="lines+markers" if len(frame) <= 60 else "lines",
+            line={"color": theme.COLOURS[0], "width": 4},
+            marker={"size": 9},
+            cliponaxis=False,
+            fill="tozeroy",
+            fillcolor=theme.UNDER_LINE,
+            hovertemplate="%{x|%a %d %b %H:%M:%S}, events: %{y:,}<extra></extra>",
+        )
+        if parts:
+            _lay_on(figure, parts, times, view)
+        # A second line names the day, where there is more than one, at its first tick.
+        ticks = theme.clock(with_seconds=span_s < 600) + ("\n%a %d" if span_s > 86_400 else "")
+        # Left to itself plotly shows a second or so around a bucket that is alone.
+        end = max(times.iloc[-1], times.iloc[0] + timedelta(seconds=view.bucket_s))
+        figure.update_xaxes(
+            title=f"time ({view.zone})",
+            range=[times.iloc[0], end],
+            tickformat=ticks,
+            tickangle=0,
+            nticks=9,
+        )
+        # Left to itself plotly steps by halves where counts are few, and none of these is one.
+        step = 1 if most < 6 else None
+        figure.update_yaxes(
+            title=f"events in {width}", range=[0, most * 1.08], nticks=6, dtick=step
+        )
+        return figure
+
+
+def _what_scenarios_added(buckets: list[dict[str, Any]], question: Question) -> pd.DataFrame:
+    found = {
+        (scenario["key"], bucket["key"]): scenario["doc_count"]
+        for bucket in buckets
+        for scenario in bucket["scenario"]["buckets"]
+    }
+    there = {name for name, _ in found}
+    names = [name for name in scenario_order(question.scenarios, there) if name in there]
+    pairs = [(name, start) for name in names for start in question.starts_ms]
+    return counts(
+        timestamp=_moments(start for _, start in pairs),
+        scenario=[name for name, _ in pairs],
+        count=[found.get(pair, 0) for pair in pairs],
+    )
+
+
+def _moments(starts_ms: Iterable[int]) -> Any:
+    return pd.to_datetime(list(starts_ms), unit="ms", utc=True)
+
+
+def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: View) -> None:
+    """Lay what scenarios added on the line of normal traffic, and name all in a legend."""
+    for_all = "%{y:,}"  # the box at a moment names them, and the moment
+    figure.update_traces(name="normal traffic", stackgroup="all", hovertemplate=for_all)
+    for place, name in enumerate(view.scenario_order(parts), 1):
+        if name not in parts:
+            continue
+        figure.add_scatter(
+            x=times,
+            y=parts[name],
+            name=view.title_of(name),
+            # A line would hide the one below wherever the scenario adds nothing.
+            mode="none" if len(times) > 1 else "markers",
+            marker={"size": 12, "color": theme.colour(place), "symbol": place},
+            stackgroup="all",
+            fillpattern={"bgcolor": theme.colour(place)} | theme.overlay(theme.pattern(place)),
+            cliponaxis=False,
+            hovertemplate=for_all,
+        )
+    figure.update_layout(hovermode="x unified", xaxis_hoverformat="%a %d %b %H:%M:%S")
+    theme.legend_above(figure)
+
+
+def _width(seconds: int) -> str:
+    units = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+    unit, length = next(each for each in units if seconds % each[1] == 0)
+    return theme.counted(seconds // length, unit)

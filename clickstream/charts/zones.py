@@ -1,0 +1,36 @@
+"""The zone of a chart's times: one fixed offset, so that no hour comes twice."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+from clickstream.errors import ConfigError
+
+
+def fixed(tz: tzinfo | str | None, at: datetime) -> timezone:
+    """Give a zone's offset at a moment, named after both; None is this machine's zone.
+
+    Raises:
+        ConfigError: no such zone.
+    """
+    zone = _zone(tz)
+    offset = at.astimezone(zone).utcoffset() or timedelta(0)
+    name = getattr(zone, "key", "UTC").removeprefix("Etc/")
+    return timezone(offset) if name == "UTC" else timezone(offset, f"{name}, {timezone(offset)}")
+
+
+def _zone(tz: tzinfo | str | None) -> tzinfo | None:
+    """Find the zone; None is this machine's where it has an offset but no name."""
+    if isinstance(tz, tzinfo):
+        return tz
+    link = os.path.realpath("/etc/localtime").rpartition("zoneinfo/")[2]
+    name = tz or os.environ.get("TZ", "").removeprefix(":") or link
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        if tz is None:
+            return None
+        msg = f"no time zone {tz!r}; name one such as Europe/Berlin, or UTC"
+        raise ConfigError(msg) from error
