@@ -50,9 +50,9 @@ class Target:
         if not self.is_hosted:
             return _in(local.find(), namespace)
         settings = conf_files.read(self.folder)
-        if say and (read := conf_files.loose(self.folder, settings)):
-            found = ", ".join(map(str, read))
-            say(f"{found} can be read by other users of this machine; {conf_files.remedy(read)}")
+        if say and (paths := conf_files.readable_by_others(self.folder, settings)):
+            what = f"{', '.join(map(str, paths))} can be read by other users of this machine"
+            say(f"{what}; {conf_files.chmod_remedy(paths)}")
         reachability.check(settings)
         return _in(settings, namespace)
 

@@ -313,12 +313,12 @@ def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
         (folder / name).chmod(0o644)
     settings = conf_files.read(folder)
     path = folder / "kafka.json"
-    assert conf_files.loose(folder, settings) == [path]
-    assert conf_files.remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
+    assert conf_files.readable_by_others(folder, settings) == [path]
+    assert conf_files.chmod_remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
     path.chmod(0o640)
-    assert conf_files.loose(folder, settings) == [path]
+    assert conf_files.readable_by_others(folder, settings) == [path]
     path.chmod(0o600)
-    assert conf_files.loose(folder, settings) == []
+    assert conf_files.readable_by_others(folder, settings) == []
 
 
 def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Authority) -> None:
