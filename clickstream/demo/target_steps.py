@@ -67,7 +67,7 @@ def _until_bad(chain: list[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
 
 
 def _settings(target: Target, known: list[Settings]) -> str:
-    known.append(target.described())
+    known.append(target.read())
     return str(known[0])
 
 

@@ -359,4 +359,4 @@ def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("", "conf"):
         monkeypatch.setenv("CLICKSTREAM_CONF", folder)
         with pytest.raises(ConfigError, match="without the whole path of a folder"):
-            target.of_kernel()
+            target.from_environment()

@@ -295,7 +295,7 @@ def test_a_kernel_without_the_word_of_the_command_stays_local(
     """A folder alone makes no notebook talk to a hosted service."""
     monkeypatch.setenv("CLICKSTREAM_CONF", str(conf()))
     monkeypatch.delenv("CLICKSTREAM_TARGET", raising=False)
-    assert target.of_kernel().name == "local"
+    assert target.from_environment().name == "local"
 
 
 def test_local_servers_are_not_started_for_a_hosted_target(conf: Conf) -> None:
