@@ -1,4 +1,4 @@
-"""What a look at something found: one line, and what to do where it is not well."""
+"""What a check found: one line, and what to do where it is not well."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from clickstream.errors import ClickstreamError, command
+from clickstream.errors import ClickstreamError
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Finding:
     is_good: bool
     found: str
     remedy: str = ""
-    """What to do, and of what is good, what could be better; empty where all is well."""
+    """What to do, and of what is good, what could be better; empty where `found` says it."""
 
     def __str__(self) -> str:
         mark = "BAD" if not self.is_good else "see" if self.remedy else "ok "
@@ -37,11 +37,8 @@ class Finding:
 
 
 def asking(subject: str, ask: Callable[[], str]) -> Finding:
-    """Ask, and take an error of ours as what was found."""
+    """Ask, and take an error of ours, which says what to do, as what was found."""
     try:
         return Finding(subject, True, ask())
     except ClickstreamError as error:
-        found, _, remedy = str(error).partition("; ")
-        # Whoever reads a finding has looked already.
-        remedy = remedy.removeprefix(f"see {command('check')}").removeprefix("; ")
-        return Finding(subject, False, found, remedy or "mend that, and look again")
+        return Finding(subject, False, str(error))

@@ -25,14 +25,14 @@ from clickstream.targets.target import Target
 
 
 def run(target: Target | None = None) -> list[Finding]:
-    """Look at machine, files, servers and names, in the order in which they build on another.
+    """Check machine, files, servers and names, each after what it depends on.
 
-    Never raises an error of ours: what would be one is a finding.
+    Errors of ours are findings, but for an environment that names no target.
 
     Args:
         target: by default that of this kernel.
     """
-    target = target or targets.of_kernel()
+    target = target or targets.from_environment()
     if target.is_hosted:
         return [_python(), _packages(), *target_steps.steps(target)]
     return [

@@ -67,16 +67,16 @@ def _until_bad(chain: list[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
 
 
 def _settings(target: Target, known: list[Settings]) -> str:
-    known.append(target.described())
+    known.append(target.read())
     return str(known[0])
 
 
 def _secrets(target: Target, settings: Settings) -> Finding:
-    read = conf_files.loose(target.folder, settings)
-    if read:
+    paths = conf_files.readable_by_others(target.folder, settings)
+    if paths:
         # No reason to stop: some file systems know no such rights.
-        found = f"other users of this machine can read {', '.join(map(str, read))}"
-        return Finding("secrets", True, found, conf_files.remedy(read))
+        found = f"other users of this machine can read {', '.join(map(str, paths))}"
+        return Finding("secrets", True, found, conf_files.chmod_remedy(paths))
     return Finding("secrets", True, f"nobody else reads them in {target.folder}")
 
 

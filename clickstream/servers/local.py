@@ -65,12 +65,13 @@ def up(
 ) -> Settings:
     """Start what is not up, side by side, and return when both answer a client.
 
-    Promise: two calls at once, from any two processes, start one pair. A remembered port
-    that is taken by somebody else is replaced by a free one, and remembered. Interrupted, it
-    stops what it has started.
+    Promise: two calls at once, from any two processes, start one pair. A recorded port that
+    somebody else has taken is replaced by a free one, and recorded. Interrupted, it stops what
+    it has started.
 
     Args:
-        progress: called with a short line at every step that takes a while.
+        progress: called with a line at each step that takes a while; with it, a download
+            shows a bar on stderr.
         needed: what has to be free to start both; half the memory for one of them.
 
     Raises:
@@ -117,9 +118,10 @@ def find() -> Settings:
 
 
 def down() -> tuple[str, ...]:
-    """Stop both and keep their data; say which were running. Repeat at will.
+    """Stop both and keep their data; give the names of those that were running.
 
-    A consumer that a notebook started as a process goes with them.
+    Stops a consumer that a notebook started as a process, too. Where nothing runs, nothing
+    happens.
     """
     with processes.lock():
         processes.stop("consumer")
@@ -146,7 +148,11 @@ def stop(name: Name) -> None:
 
 
 def status() -> tuple[ServerStatus, ...]:
-    """Say how each server is; looking starts nothing."""
+    """Say how each server is, Kafka first; starts nothing.
+
+    Raises:
+        ServerError: the state folder cannot be read.
+    """
     found = []
     for name in NAMES:
         process = processes.running(name)
@@ -199,7 +205,7 @@ def _check_system() -> None:
 def _check_version() -> None:
     for name in NAMES:
         node = NODES[name]
-        found = processes.memory(name).get("version", node.version)
+        found = processes.recorded(name).get("version", node.version)
         if found != node.version:
             msg = (
                 f"{processes.folder()} holds data of {node.title} {found}, this version of the kit "
@@ -229,12 +235,12 @@ def _check_free_space(missing: Sequence[Name], needed: FreeSpace) -> None:
 
 
 def _choose_ports(name: Name) -> dict[str, int]:
-    """Keep the remembered ports that are free, and choose others for those that are taken."""
-    memory = processes.memory(name)
-    taken = {processes.memory(other).get("port") for other in NAMES if other != name}
+    """Keep the recorded ports that are free, and choose others for those that are taken."""
+    known = processes.recorded(name)
+    taken = {processes.recorded(other).get("port") for other in NAMES if other != name}
     chosen, others = {}, ports.free()
     for kind in NODES[name].port_kinds:
-        port = memory.get(kind, 0)
+        port = known.get(kind, 0)
         while not port or port in taken or not ports.is_free(port):
             port = next(others)
         chosen[kind] = port
@@ -288,9 +294,9 @@ def _start_one(name: Name, files: download.ServerFiles, is_interrupted: threadin
 
 def _spawn(name: Name, files: download.ServerFiles) -> subprocess.Popen[bytes]:
     node, folder = NODES[name], processes.folder() / name
-    with processes.usable():
+    with processes.file_errors():
         chosen = _choose_ports(name)
-        processes.remember(name, version=node.version, **chosen)
+        processes.record(name, version=node.version, **chosen)
         return processes.spawn(
             name, node.command(files, folder, chosen), node.folder(files, folder)
         )

@@ -1,4 +1,4 @@
-"""The state folder: what is remembered of a server, and which process is meant.
+"""The state folder, and the processes whose pid and ports are recorded in it.
 
 One folder holds ports, data and logs, so that any process finds what another has started.
 What a server is, and when it is ready, is not known here.
@@ -33,8 +33,12 @@ def folder() -> Path:
 
 
 @contextmanager
-def usable() -> Iterator[None]:
-    """Tell in one line what the file system refuses inside the block."""
+def file_errors() -> Iterator[None]:
+    """Turn what the file system refuses inside the block into an error of one line.
+
+    Raises:
+        ServerError: a file or the folder cannot be read, made or written.
+    """
     try:
         yield
     except OSError as error:
@@ -48,8 +52,12 @@ def usable() -> Iterator[None]:
 
 @contextmanager
 def lock() -> Iterator[None]:
-    """Keep every other process from starting or stopping anything meanwhile."""
-    with usable():
+    """Keep every other process from starting or stopping anything during the block.
+
+    Raises:
+        ServerError: the folder cannot be made or written.
+    """
+    with file_errors():
         folder().mkdir(parents=True, exist_ok=True)
         held = FileLock(folder() / "lock")
         held.acquire()
@@ -59,14 +67,14 @@ def lock() -> Iterator[None]:
         held.release()
 
 
-def memory(name: str) -> dict[str, Any]:
-    """Give what was remembered: ports, version, pid; nothing of what was never started.
+def recorded(name: str) -> dict[str, Any]:
+    """Read the record of a process: ports, version, pid; empty where it was never started.
 
     Raises:
-        ServerError: the file, or the folder, cannot be read.
+        ServerError: the record is damaged or cannot be read.
     """
     path = folder() / f"{name}.json"
-    with usable():
+    with file_errors():
         try:
             return dict(json.loads(path.read_text()))
         except FileNotFoundError:
@@ -76,17 +84,17 @@ def memory(name: str) -> dict[str, Any]:
             raise ServerError(msg) from error
 
 
-def remember(name: str, **facts: Any) -> None:
-    """Add to what is remembered."""
+def record(name: str, **facts: Any) -> None:
+    """Add to the record of a process, or replace what it says."""
     path = folder() / f"{name}.json"
     new = path.with_suffix(".new")
-    new.write_text(json.dumps(memory(name) | facts))
+    new.write_text(json.dumps(recorded(name) | facts))
     os.replace(new, path)
 
 
 def port(name: str) -> int:
     """Give the port where clients connect; 0 where none was ever chosen."""
-    return int(memory(name).get("port", 0))
+    return int(recorded(name).get("port", 0))
 
 
 def log_path(name: str) -> Path:
@@ -95,13 +103,16 @@ def log_path(name: str) -> Path:
 
 
 def running(name: str) -> psutil.Process | None:
-    """Find the process, if it is still the one that was started: pids are used again.
+    """Find the process, if the recorded pid is still its own: the system uses pids again.
 
     It is ours when its command line names this folder, or it works in it. The time of its
     start is no proof: it moves when somebody sets the clock.
+
+    Raises:
+        ServerError: as `recorded`.
     """
     try:
-        process = psutil.Process(memory(name)["pid"])
+        process = psutil.Process(recorded(name)["pid"])
         arguments: list[str] = []
         with suppress(psutil.ZombieProcess):
             arguments = process.cmdline()
@@ -117,9 +128,10 @@ def running(name: str) -> psutil.Process | None:
 
 
 def environment() -> dict[str, str]:
-    """Give what processes of ours get: no options for the user's own Java, paths in UTF-8.
+    """Give the environment for processes of ours.
 
-    And this folder by its whole path, wherever they work.
+    No options meant for the user's own Java, paths in UTF-8, and this folder by its whole path,
+    whatever their working directory.
     """
     meant_for_others = ("JAVA_", "JDK_", "_JAVA_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(meant_for_others)}
@@ -127,7 +139,7 @@ def environment() -> dict[str, str]:
 
 
 def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one, with a log of its own, and remember it."""
+    """Start a process that outlives this one, with a log of its own, and record its pid."""
     with log_path(name).open("wb") as log:
         child = subprocess.Popen(
             arguments,
@@ -135,28 +147,28 @@ def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Out of the terminal's and the kernel's reach: their Ctrl-C is not for the servers.
+            # A Ctrl-C in the terminal or the kernel is not for the servers.
             start_new_session=True,
             env=environment(),
         )
     _children.append(child)
-    remember(name, pid=child.pid)
+    record(name, pid=child.pid)
     return child
 
 
 _children: list[subprocess.Popen[bytes]] = []
-"""Kept, because Python warns of a child that it forgets while the child runs."""
+"""Kept, because Python warns when a child that still runs is garbage collected."""
 
 
 def kill(name: str) -> int | None:
-    """Kill the process without a warning, and wait until it is gone; its pid, if it was there."""
+    """Kill the process with SIGKILL and wait until it is gone; give its pid, if it was running."""
     process = running(name)
     if process is None:
         return None
     with suppress(psutil.NoSuchProcess):
         process.kill()
     _wait_until_gone(name)
-    _take_note(process.pid)
+    _reap(process.pid)
     return process.pid
 
 
@@ -171,7 +183,7 @@ def stop(name: str) -> bool:
         _wait_until_gone(name)
         if not running(name):
             break
-    _take_note(process.pid)
+    _reap(process.pid)
     return True
 
 
@@ -182,7 +194,7 @@ def _wait_until_gone(name: str) -> None:
         time.sleep(0.05)
 
 
-def _take_note(pid: int) -> None:
-    for child in _children:  # of its end, whoever stopped it
+def _reap(pid: int) -> None:
+    for child in _children:  # or it stays a zombie, whoever stopped it
         with suppress(subprocess.TimeoutExpired):
             child.wait(1 if child.pid == pid else 0)

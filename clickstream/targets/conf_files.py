@@ -1,7 +1,7 @@
-"""The hosted target: what the files in `conf/` say, made into settings.
+"""The two files of a hosted target: what they may say, checked and made into settings.
 
-What is wrong in them is told here, before anything is sent; but for a value that lies in
-Vault, no connection is opened.
+What is wrong in them is told here, before anything is sent; no connection is opened but to
+Vault, for a value that lies there.
 """
 
 from __future__ import annotations
@@ -14,31 +14,71 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from clickstream import tls
 from clickstream.errors import ConfigError
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings, is_loopback
 from clickstream.targets.vault import PREFIX, Vault
 
-KAFKA, OPENSEARCH = "kafka.json", "opensearch.json"
 
-_KAFKA_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
-_KAFKA_SECRETS = ("sasl.password", "ssl.key.password")
+class _ConfFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Its fields are the keys that a file may have, all of them texts."""
+
+    def __repr__(self) -> str:
+        """Show no value, for some are secrets."""
+        return type(self).__name__
+
+    def given(self) -> dict[str, str]:
+        """Give what has a value, by the key that stands in the file."""
+        values: dict[str, str | None] = msgspec.to_builtins(self)
+        return {key: value for key, value in values.items() if value is not None}
+
+
+class KafkaFile(_ConfFile, frozen=True, kw_only=True, rename=lambda name: name.replace("_", ".")):
+    """`kafka.json`: librdkafka's own names, with dots, and the topic."""
+
+    bootstrap_servers: str
+    topic: str = KafkaSettings.topic
+    security_protocol: str | None = None
+    ssl_ca_location: str | None = None
+    ssl_certificate_location: str | None = None
+    ssl_key_location: str | None = None
+    sasl_mechanisms: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    ssl_key_password: str | None = None
+
+
+class OpenSearchFile(_ConfFile, frozen=True, kw_only=True):
+    """`opensearch.json`; `host` is a URL, `host:port`, or a bare name for https."""
+
+    host: str
+    username: str | None = None
+    password: str | None = None
+    index: str = OpenSearchSettings.index
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
+_File = TypeVar("_File", bound=_ConfFile)
+
+KAFKA, OPENSEARCH = "kafka.json", "opensearch.json"
 KEYS: Final = {
-    KAFKA: (
-        *("bootstrap.servers", "topic", "security.protocol", *_KAFKA_FILES),
-        *("sasl.mechanisms", "sasl.username", *_KAFKA_SECRETS),
-    ),
-    OPENSEARCH: ("host", "username", "password", "index", "ca", "cert", "key"),
+    name: tuple(field.encode_name for field in msgspec.structs.fields(kind))
+    for name, kind in ((KAFKA, KafkaFile), (OPENSEARCH, OpenSearchFile))
 }
-"""By file: librdkafka's own names, and those that the kit has from its first version."""
 EXAMPLES: Final = {
     KAFKA: '{"bootstrap.servers": "kafka.example.com:9092"}',
     OPENSEARCH: '{"host": "https://opensearch.example.com", "username": "…", "password": "…"}',
 }
-_NEVER = {
+_KAFKA_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
+_SECRETS = ("sasl.password", "ssl.key.password", "password")
+_REFUSED = {
     "enable.ssl.certificate.verification": "it would turn verification off",
     "ssl.endpoint.identification.algorithm": "the name is always verified",
 }
@@ -49,7 +89,8 @@ _NAMES: Final = {
 """Of one topic, of one index: a pattern for several, as `*`, would be deleted whole by a reset."""
 _ADDRESSES: Final = frozenset({"bootstrap.servers", "host"})
 _PROTOCOLS = ("SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT")
-_ALMOST = 0.93
+_MISSPELT = 0.93
+"""How alike a variable is to one of ours, from 0 to 1, where it is taken for that with a slip."""
 _CA, _CERT, _KEY = "ca.pem", "service.cert", "service.key"
 
 
@@ -61,12 +102,16 @@ def is_configured(folder: Path) -> bool:
     """
     try:
         # A link that points nowhere is there, too: reading it says so.
-        there = [name for name in KEYS if (folder / name).exists() or (folder / name).is_symlink()]
+        there = [
+            name
+            for name in (KAFKA, OPENSEARCH)
+            if (folder / name).exists() or (folder / name).is_symlink()
+        ]
     except OSError as error:
         msg = f"looking into {folder}: {error.strerror}; mend its rights, or name another folder"
         raise ConfigError(msg) from error
     if len(there) == 1:
-        (missing,) = set(KEYS) - set(there)
+        (missing,) = {KAFKA, OPENSEARCH}.difference(there)
         msg = (
             f"{folder} has {there[0]} and no {missing}: a hosted target needs both; write "
             f"{folder / missing}, such as {EXAMPLES[missing]}"
@@ -93,12 +138,13 @@ def read(folder: Path) -> Settings:
         )
         raise ConfigError(msg)
     vault = Vault()
-    kafka, opensearch = (_values(folder / name, vault) for name in (KAFKA, OPENSEARCH))
-    return Settings(_kafka(folder, kafka), _opensearch(folder, opensearch))
+    kafka = _read(folder / KAFKA, KafkaFile, vault)
+    opensearch = _read(folder / OPENSEARCH, OpenSearchFile, vault)
+    return Settings(_kafka_settings(folder, kafka), _opensearch_settings(folder, opensearch))
 
 
-def loose(folder: Path, settings: Settings) -> list[Path]:
-    """Name the files with secrets that other users of this machine can read; in order."""
+def readable_by_others(folder: Path, settings: Settings) -> list[Path]:
+    """List the files with secrets that other users of this machine can read, sorted."""
     kept = {folder / KAFKA, folder / OPENSEARCH, settings.opensearch.key}
     if key := settings.kafka.security.get("ssl.key.location"):
         kept.add(Path(key))
@@ -109,23 +155,59 @@ def loose(folder: Path, settings: Settings) -> list[Path]:
     ]
 
 
-def remedy(read: list[Path]) -> str:
-    """Say what to do about them."""
-    return f"run `chmod 600 {' '.join(map(str, read))}`"
+def chmod_remedy(paths: list[Path]) -> str:
+    """Say how to keep these files from other users."""
+    return f"run `chmod 600 {' '.join(map(str, paths))}`"
 
 
 def _holds_secret(path: Path) -> bool:
     if path.suffix != ".json":
         return True
     found = json.loads(path.read_text("utf-8-sig"))
-    secrets = [found[key] for key in (*_KAFKA_SECRETS, "password") if key in found]
+    secrets = [found[key] for key in _SECRETS if key in found]
     return any(not str(each).startswith(PREFIX) for each in secrets)
 
 
-def _values(path: Path, vault: Vault) -> dict[str, str]:
+def _read(path: Path, kind: type[_File], vault: Vault) -> _File:
+    """Read a file, variables and Vault on top; every value is checked by itself."""
+    keys, values = KEYS[path.name], _parse(path)
+    for key, value in values.items():
+        if key in _REFUSED:
+            msg = f"{path}: {key!r} is refused, for {_REFUSED[key]}; take it out"
+            raise ConfigError(msg)
+        if key not in keys:
+            msg = f"{path}: no key {key!r} is known; {_suggestion(key, keys)}"
+            raise ConfigError(msg)
+        if not isinstance(value, str) or not value:
+            what = "empty" if value == "" else "no text"
+            msg = f"{path}: {key!r} is {what}; write one in quotes, or take the key out"
+            raise ConfigError(msg)
+    values |= dict(_from_environment(path.name))
+    for key, value in values.items():
+        values[key] = _checked(path, key, vault.read(value) if value.startswith(PREFIX) else value)
+    for field in msgspec.structs.fields(kind):
+        if field.required:
+            _require(path, field.encode_name, values)
+    return msgspec.convert(values, kind)
+
+
+def _checked(path: Path, key: str, value: str) -> str:
+    if key in _ADDRESSES:
+        value = value.strip()
+    if not value.isprintable():
+        msg = f"{path}: {key!r} holds a line break or another character without a sign; mend it"
+        raise ConfigError(msg)
+    if key in _NAMES:
+        pattern, letters = _NAMES[key]
+        if not re.fullmatch(pattern, value):
+            msg = f"{path}: {key!r} {value!r} is no name; use {letters}"
+            raise ConfigError(msg)
+    return value
+
+
+def _parse(path: Path) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = Counter(key for key, _ in pairs)
-        for key, times in keys.items():
+        for key, times in Counter(key for key, _ in pairs).items():
             if times > 1:
                 msg = f"{path}: {key!r} stands there more than once; take the others out"
                 raise ConfigError(msg)
@@ -152,34 +234,7 @@ def _values(path: Path, vault: Vault) -> dict[str, str]:
     if not isinstance(found, dict):
         msg = f"{path} is no JSON object; write it as {EXAMPLES[path.name]}"
         raise ConfigError(msg)
-    for key, value in found.items():
-        if key in _NEVER:
-            msg = f"{path}: {key!r} is refused, for {_NEVER[key]}; take it out"
-            raise ConfigError(msg)
-        if key not in KEYS[path.name]:
-            msg = f"{path}: no key {key!r} is known; {_meant(key, KEYS[path.name])}"
-            raise ConfigError(msg)
-        if not isinstance(value, str) or not value:
-            what = "empty" if value == "" else "no text"
-            msg = f"{path}: {key!r} is {what}; write one in quotes, or take the key out"
-            raise ConfigError(msg)
-    values = found | dict(_from_environment(path.name))
-    values = {
-        key: vault.read(value) if value.startswith(PREFIX) else value
-        for key, value in values.items()
-    }
-    for key in _ADDRESSES.intersection(values):
-        values[key] = values[key].strip()
-    for key, value in values.items():
-        if not value.isprintable():
-            msg = f"{path}: {key!r} holds a line break or another character without a sign; mend it"
-            raise ConfigError(msg)
-        if key in _NAMES:
-            pattern, letters = _NAMES[key]
-            if not re.fullmatch(pattern, value):
-                msg = f"{path}: {key!r} {value!r} is no name; use {letters}"
-                raise ConfigError(msg)
-    return values
+    return found
 
 
 def _from_environment(name: str) -> Iterator[tuple[str, str]]:
@@ -188,31 +243,30 @@ def _from_environment(name: str) -> Iterator[tuple[str, str]]:
         if variable in variables:
             if value:
                 yield variables[variable], value
-        elif variable.startswith(_variable(name, "")) or _is_nearly(variable, variables):
-            msg = f"no variable {variable} is known; {_meant(variable, variables)}"
+        elif variable.startswith(_variable(name, "")) or _is_misspelt(variable, variables):
+            msg = f"no variable {variable} is known; {_suggestion(variable, variables)}"
             raise ConfigError(msg)
 
 
-def _meant(word: str, words: Iterable[str]) -> str:
+def _suggestion(word: str, words: Iterable[str]) -> str:
     near = get_close_matches(word, words := list(words), 1)
     return f"perhaps {near[0]!r} is meant" if near else f"valid: {', '.join(words)}"
 
 
-def _is_nearly(variable: str, variables: Iterable[str]) -> bool:
-    """Whether it is one of them with a slip in what all of them begin with."""
+def _is_misspelt(variable: str, variables: Iterable[str]) -> bool:
+    """Whether it is one of them with a slip in the prefix that all of them share."""
     is_ours = variable.startswith("CLICKSTREAM_")
-    return is_ours and bool(get_close_matches(variable, variables, 1, cutoff=_ALMOST))
+    return is_ours and bool(get_close_matches(variable, variables, 1, cutoff=_MISSPELT))
 
 
 def _variable(name: str, key: str) -> str:
     return f"CLICKSTREAM_{name.removesuffix('.json')}_{key}".upper().replace(".", "_")
 
 
-def _needed(values: Mapping[str, str], key: str, path: Path) -> str:
+def _require(path: Path, key: str, values: Mapping[str, str]) -> None:
     if key not in values:
         msg = f"{path}: {key!r} is missing; write it there, or set {_variable(path.name, key)}"
         raise ConfigError(msg)
-    return values[key]
 
 
 def _url(path: Path, host: str) -> str:
@@ -253,45 +307,46 @@ def _brokers(path: Path, servers: str) -> str:
     return named
 
 
-def _kafka(folder: Path, values: dict[str, str]) -> KafkaSettings:
+def _kafka_settings(folder: Path, file: KafkaFile) -> KafkaSettings:
     path = folder / KAFKA
-    servers = _brokers(path, _needed(values, "bootstrap.servers", path))
-    security = {
-        key: value for key, value in values.items() if key not in ("bootstrap.servers", "topic")
-    }
-    if "security.protocol" not in security:
-        security["security.protocol"] = _likely_protocol(folder, path, security)
-    protocol = security["security.protocol"]
+    servers = _brokers(path, file.bootstrap_servers)
+    security = file.given()
+    del security["bootstrap.servers"], security["topic"]
+    protocol = file.security_protocol or _likely_protocol(folder, path, file)
+    security["security.protocol"] = protocol
     if protocol not in _PROTOCOLS:
         msg = f"{path}: no 'security.protocol' {protocol!r}; valid: {', '.join(_PROTOCOLS)}"
         raise ConfigError(msg)
     if protocol.startswith("SASL_"):
         security.setdefault("sasl.mechanisms", "SCRAM-SHA-256")
         for key in ("sasl.username", "sasl.password"):
-            _needed(security, key, path)
+            _require(path, key, security)
     if protocol.endswith("SSL"):
-        beside = [(_KAFKA_FILES[0], _CA)]
-        if protocol == "SSL":
-            beside += [(_KAFKA_FILES[1], _CERT), (_KAFKA_FILES[2], _KEY)]
-        for property_, name in beside:
-            if (folder / name).exists():
-                security.setdefault(property_, name)
-        for property_ in _KAFKA_FILES:
-            if property_ in security:
-                security[property_] = str(folder / os.path.expanduser(security[property_]))
-        _check_both(path, *_KAFKA_FILES[1:], security)
+        security |= _certificates(folder, protocol, security)
+        _check_both(path, "ssl.certificate.location", "ssl.key.location", security)
         tls.for_kafka(security)
     else:
         _refuse_clear(path, protocol, servers, security)
-    topic = values.get("topic", KafkaSettings.topic)
-    return KafkaSettings(servers, topic=topic, security=security, is_hosted=True)
+    return KafkaSettings(servers, topic=file.topic, security=security, is_hosted=True)
 
 
-def _likely_protocol(folder: Path, path: Path, security: Mapping[str, str]) -> str:
-    if "sasl.username" in security:
+def _certificates(folder: Path, protocol: str, security: Mapping[str, str]) -> dict[str, str]:
+    """Give the files that are named, or lie in the folder under their usual names."""
+    usual = [_CA, _CERT, _KEY] if protocol == "SSL" else [_CA]
+    beside = {
+        property_: name
+        for property_, name in zip(_KAFKA_FILES, usual, strict=False)
+        if (folder / name).exists()
+    }
+    named = beside | {name: security[name] for name in _KAFKA_FILES if name in security}
+    return {key: str(folder / os.path.expanduser(name)) for key, name in named.items()}
+
+
+def _likely_protocol(folder: Path, path: Path, file: KafkaFile) -> str:
+    if file.sasl_username:
         return "SASL_SSL"
     there = [name for name in (_CERT, _KEY) if (folder / name).exists()]
-    if "ssl.certificate.location" in security or len(there) == 2:
+    if file.ssl_certificate_location or len(there) == 2:
         return "SSL"
     found = f"; {there[0]} alone is not enough" if there else ""
     msg = (
@@ -323,31 +378,32 @@ def _check_both(path: Path, one: str, other: str, values: Mapping[str, str]) -> 
         raise ConfigError(msg)
 
 
-def _opensearch(folder: Path, values: dict[str, str]) -> OpenSearchSettings:
+def _opensearch_settings(folder: Path, file: OpenSearchFile) -> OpenSearchSettings:
     path = folder / OPENSEARCH
-    url = _url(path, _needed(values, "host", path))
-    _check_both(path, "username", "password", values)
-    _check_both(path, "cert", "key", values)
-    is_plain = urlsplit(url).scheme == "http"
-    if is_plain and not is_loopback(urlsplit(url).hostname or ""):
+    url = _url(path, file.host)
+    _check_both(path, "username", "password", file.given())
+    _check_both(path, "cert", "key", file.given())
+    parts = urlsplit(url)
+    is_plain = parts.scheme == "http"
+    if is_plain and not is_loopback(parts.hostname or ""):
         msg = f"{path}: {url} would get all in the clear; write https://"
         raise ConfigError(msg)
-    if is_plain and urlsplit(url).port is None:
+    if is_plain and parts.port is None:
         msg = f"{path}: 'host' {url} names no port; write http://NAME:PORT"
         raise ConfigError(msg)
-    ca, cert, key = (
-        folder / os.path.expanduser(values[each]) if each in values else None
-        for each in ("ca", "cert", "key")
-    )
-    if is_plain and (ca or cert or key):
+    if is_plain and (file.ca or file.cert or file.key):
         msg = f"{path}: 'host' is {url}, and 'ca', 'cert' and 'key' are for https; take them out"
         raise ConfigError(msg)
+    ca, cert, key = (
+        folder / os.path.expanduser(name) if name else None
+        for name in (file.ca, file.cert, file.key)
+    )
     tls.context(ca, cert, key)
     return OpenSearchSettings(
         url,
-        index=values.get("index", OpenSearchSettings.index),
-        username=values.get("username"),
-        password=values.get("password"),
+        index=file.index,
+        username=file.username,
+        password=file.password,
         ca=ca,
         cert=cert,
         key=key,

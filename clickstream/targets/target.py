@@ -18,14 +18,14 @@ TARGET, FOLDER = "CLICKSTREAM_TARGET", CONF
 
 @dataclass(frozen=True)
 class Target:
-    """One of the two, and the folder that says where the hosted one is."""
+    """The local pair, or the hosted one and the folder with its two files."""
 
     name: str
     folder: Path
 
     @property
     def is_hosted(self) -> bool:
-        """Whether somebody else runs it."""
+        """Whether somebody else runs its servers."""
         return self.name == HOSTED
 
     @property
@@ -36,54 +36,54 @@ class Target:
     def find(
         self, *, namespace: str | None = None, say: Callable[[str], None] | None = None
     ) -> Settings:
-        """Give its settings; starts nothing.
+        """Give its settings, once both servers answered; starts nothing.
 
         Args:
-            namespace: by default that which `CLICKSTREAM_NAMESPACE` names, if it does.
+            namespace: by default `CLICKSTREAM_NAMESPACE`; without that none.
             say: called with a line where others can read a file with a secret.
 
         Raises:
-            ConfigError: as `hosted.read` and `reach.check`, or the namespace cannot be part of
-                a name.
-            ServerError: a local server is not up, or a hosted one not to be reached.
+            ConfigError: as `conf_files.read` and `reachability.check`, or the namespace cannot
+                be part of a name.
+            ServerError: a local server is not up, or a hosted one cannot be reached.
         """
         if not self.is_hosted:
-            return _in(local.find(), namespace)
+            return _in_namespace(local.find(), namespace)
         settings = conf_files.read(self.folder)
-        if say and (read := conf_files.loose(self.folder, settings)):
-            found = ", ".join(map(str, read))
-            say(f"{found} can be read by other users of this machine; {conf_files.remedy(read)}")
+        if say and (paths := conf_files.readable_by_others(self.folder, settings)):
+            what = f"{', '.join(map(str, paths))} can be read by other users of this machine"
+            say(f"{what}; {conf_files.chmod_remedy(paths)}")
         reachability.check(settings)
-        return _in(settings, namespace)
+        return _in_namespace(settings, namespace)
 
-    def described(self) -> Settings:
-        """Give what `find` gives, of a hosted target without going there.
+    def read(self) -> Settings:
+        """Give what `find` gives, of a hosted target without connecting to it.
 
         Raises:
             ConfigError, ServerError: as `find`.
         """
-        return _in(conf_files.read(self.folder), None) if self.is_hosted else self.find()
+        return _in_namespace(conf_files.read(self.folder), None) if self.is_hosted else self.find()
 
     def up(
         self, *, namespace: str | None = None, progress: Callable[[str], None] | None = None
     ) -> Settings:
-        """Give the same, and start the local servers where they are down.
+        """Give what `find` gives, and start local servers that are down.
 
         Raises:
             ConfigError: as `find`.
-            ServerError: as `servers.up`.
+            ServerError: as `find` and `local.up`.
         """
         if self.is_hosted:
             return self.find(namespace=namespace, say=progress)
-        return _in(local.up(progress=progress), namespace)
+        return _in_namespace(local.up(progress=progress), namespace)
 
 
-def _in(found: Settings, namespace: str | None) -> Settings:
+def _in_namespace(found: Settings, namespace: str | None) -> Settings:
     return found.in_namespace(namespace) if namespace else found.in_own_namespace()
 
 
 def choose(folder: Path, wanted: str | None = None) -> Target:
-    """Choose what is wanted, or else the hosted target where a folder names one.
+    """Choose the wanted target; by default the hosted one where the folder names one.
 
     Raises:
         ConfigError: no such target, or the folder has one of its two files.
@@ -96,13 +96,13 @@ def choose(folder: Path, wanted: str | None = None) -> Target:
     return Target(wanted, folder)
 
 
-def of_kernel() -> Target:
-    """Choose what the environment names, as `clickstream demo` does for its kernels.
+def from_environment() -> Target:
+    """Choose the target that `clickstream demo` names to its kernels, by environment.
 
-    Without it the local target: a notebook never finds a hosted one by itself.
+    Without those variables the local one: a notebook never finds a hosted target by itself.
 
     Raises:
-        ConfigError: the environment names no target there is, or not where the hosted one is.
+        ConfigError: there is no such target, or the hosted one's folder is not a whole path.
     """
     target = choose(Path(os.environ.get(FOLDER) or "."), os.environ.get(TARGET) or LOCAL)
     if target.is_hosted and not target.folder.is_absolute():

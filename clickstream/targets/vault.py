@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,8 +29,8 @@ class Vault:
         """Give the value that `vault:PATH#FIELD` stands for; PATH begins with the engine's.
 
         Raises:
-            ConfigError: what is wrong with the reference, or why Vault gave nothing; never
-                anything that Vault holds.
+            ConfigError: the reference or a variable cannot be used, or Vault gave nothing;
+                the message holds nothing that Vault holds.
         """
         path, _, name = reference.removeprefix(PREFIX).strip("/").partition("#")
         engine, _, inner = path.partition("/")
@@ -56,33 +57,16 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
             f"`{sys.executable} -m pip install hvac`"
         )
         raise ConfigError(msg) from error
-    address, token = os.environ.get("VAULT_ADDR", ""), os.environ.get("VAULT_TOKEN", "")
-    if not (address and token):
-        msg = f"{reference!r}: set VAULT_ADDR and VAULT_TOKEN, as for the command vault"
-        raise ConfigError(msg)
+    _check_variables(reference)
+    host = urlsplit(os.environ["VAULT_ADDR"]).hostname or ""
+    session = requests.Session()
+    session.trust_env = not is_loopback(host)  # or a proxy would get the token
+    # Here, because hvac takes the session's in place of its own.
+    session.verify = os.environ.get("VAULT_CACERT") or True
     try:
-        where = urlsplit(address)
-        if where.port == 0 or not where.hostname:
-            raise ValueError
-    except ValueError as error:
-        msg = f"{reference!r}: VAULT_ADDR is no address; write https://NAME:PORT"
-        raise ConfigError(msg) from error
-    is_near = is_loopback(where.hostname or "")
-    if where.scheme != "https" and not is_near:
-        msg = (
-            f"{reference!r}: VAULT_ADDR is no https address, and a token is not sent in the "
-            "clear; write https://"
-        )
-        raise ConfigError(msg)
-    why = "Vault gave no answer that can be read"
-    try:
-        session = requests.Session()
-        session.trust_env = not is_near  # or a proxy would get the token
-        # Here, for hvac takes the session's in place of its own.
-        session.verify = os.environ.get("VAULT_CACERT") or True
         client = hvac.Client(
-            url=address,
-            token=token,
+            url=os.environ["VAULT_ADDR"],
+            token=os.environ["VAULT_TOKEN"],
             namespace=os.environ.get("VAULT_NAMESPACE"),
             timeout=_TIMEOUT_S,
             allow_redirects=False,
@@ -92,22 +76,58 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
             path, mount_point=engine, raise_on_deleted_version=True
         )
         return dict(answer["data"]["data"])
-    except hvac.exceptions.InvalidPath:
-        why = "there is no such secret, or it was deleted, or the engine is not KV v2"
-    except hvac.exceptions.Forbidden:
-        why = "the token may not read it, or is not valid any more"
-    except hvac.exceptions.VaultDown:
-        why = "Vault is sealed or on standby"
+    except hvac.exceptions.VaultError as error:
+        cause = _REFUSALS.get(type(error).__name__, _UNREADABLE)
     except requests.exceptions.SSLError:
-        why = "Vault's certificate is not trusted; name its CA, a PEM file, with VAULT_CACERT"
-    except requests.exceptions.InvalidHeader:
-        why = "VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another character of no header"
-    except requests.exceptions.RequestException:
-        why = f"no Vault answered on {where.hostname}"
-    except OSError as error:
-        why = str(error)  # a file that VAULT_CACERT or VAULT_CLIENT_CERT names
-    except (hvac.exceptions.VaultError, KeyError, TypeError, ValueError):
-        pass  # `why` says it
-    # Out here, so that it has no cause: that may hold what Vault said.
-    msg = f"reading {reference!r}: {why}; mend the reference, or ask whoever runs Vault"
+        cause = "Vault's certificate is not trusted; name its CA, a PEM file, with VAULT_CACERT"
+    except OSError:
+        cause = f"no Vault answered on {host}"
+    except (KeyError, TypeError, ValueError):
+        cause = _UNREADABLE
+    # Raised here, so that it has no cause of its own: that may hold what Vault said.
+    msg = f"reading {reference!r}: {cause}; mend the reference, or ask whoever runs Vault"
     raise ConfigError(msg)
+
+
+_REFUSALS = {
+    "InvalidPath": "there is no such secret, or it was deleted, or the engine is not KV v2",
+    "Forbidden": "the token may not read it, or is not valid any more",
+    "VaultDown": "Vault is sealed or on standby",
+}
+"""By hvac's names for what Vault answers."""
+_UNREADABLE = "Vault gave no answer that can be read"
+
+
+def _check_variables(reference: str) -> None:
+    """Refuse what cannot be used, or would send the token in the clear, before anything is sent."""
+    address = os.environ.get("VAULT_ADDR", "")
+    if not (address and os.environ.get("VAULT_TOKEN")):
+        msg = f"{reference!r}: set VAULT_ADDR and VAULT_TOKEN, as for the command vault"
+        raise ConfigError(msg)
+    try:
+        parts = urlsplit(address)
+        is_address = parts.port != 0 and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        msg = f"{reference!r}: VAULT_ADDR is no address; write https://NAME:PORT"
+        raise ConfigError(msg)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        msg = (
+            f"{reference!r}: VAULT_ADDR is no https address, and a token is not sent in the "
+            "clear; write https://"
+        )
+        raise ConfigError(msg)
+    for name in ("VAULT_TOKEN", "VAULT_NAMESPACE"):
+        value = os.environ.get(name, "")
+        if not (value.isascii() and value.isprintable()):
+            msg = (
+                f"{reference!r}: VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another "
+                "character of no header; set it anew"
+            )
+            raise ConfigError(msg)
+    for name in ("VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"):
+        file = os.environ.get(name)
+        if file and not Path(file).exists():
+            msg = f"{reference!r}: {name} names {file}, and there is no such file; mend it"
+            raise ConfigError(msg)

@@ -152,9 +152,9 @@ def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
     strangers = []
 
     def take_its_ports() -> None:
-        wait_until(lambda: nodes.NODES[name].port_kinds[-1] in state.memory(name), timeout_s=30)
+        wait_until(lambda: nodes.NODES[name].port_kinds[-1] in state.recorded(name), timeout_s=30)
         for kind in nodes.NODES[name].port_kinds:
-            stranger = socket.create_server(("127.0.0.1", state.memory(name)[kind]))
+            stranger = socket.create_server(("127.0.0.1", state.recorded(name)[kind]))
             strangers.append(stranger)
 
     with ThreadPoolExecutor(1) as pool:
@@ -211,7 +211,7 @@ def test_a_clock_that_was_set_loses_no_server(own_state: Path) -> None:
     arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
     sleeper = state.spawn("kafka", arguments, own_state)
     moved = psutil.Process(sleeper.pid).create_time() + 3600
-    state.remember("kafka", created=moved)
+    state.record("kafka", created=moved)
     assert pids()["kafka"] == sleeper.pid
     assert local.down() == ("kafka",)
 
@@ -255,10 +255,10 @@ def test_another_version_is_left_alone(own_state: Path) -> None:
     """Its data and what runs: one line says which version it is, and how to go on."""
     arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
     sleeper = state.spawn("kafka", arguments, own_state)
-    state.remember("kafka", version="3.9.0")
+    state.record("kafka", version="3.9.0")
     with pytest.raises(ServerError, match=r"holds data of Kafka 3\.9\.0.*CLICKSTREAM_STATE"):
         local.up()
-    assert state.memory("kafka")["version"] == "3.9.0"
+    assert state.recorded("kafka")["version"] == "3.9.0"
     assert sleeper.poll() is None
 
 

@@ -305,12 +305,12 @@ def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
         (folder / name).chmod(0o644)
     settings = conf_files.read(folder)
     path = folder / "kafka.json"
-    assert conf_files.loose(folder, settings) == [path]
-    assert conf_files.remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
+    assert conf_files.readable_by_others(folder, settings) == [path]
+    assert conf_files.chmod_remedy([path, folder]) == f"run `chmod 600 {path} {folder}`"
     path.chmod(0o640)
-    assert conf_files.loose(folder, settings) == [path]
+    assert conf_files.readable_by_others(folder, settings) == [path]
     path.chmod(0o600)
-    assert conf_files.loose(folder, settings) == []
+    assert conf_files.readable_by_others(folder, settings) == []
 
 
 def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Authority) -> None:
@@ -351,4 +351,4 @@ def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("", "conf"):
         monkeypatch.setenv("CLICKSTREAM_CONF", folder)
         with pytest.raises(ConfigError, match="without the whole path of a folder"):
-            target.of_kernel()
+            target.from_environment()

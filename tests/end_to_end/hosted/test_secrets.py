@@ -150,7 +150,7 @@ from pathlib import Path
 from clickstream.cli import jupyter as lab
 from clickstream.targets import target
 lab.COPY = Path(sys.argv[1])
-lab.run("00-start-here.ipynb", environment=target.of_kernel().environment, say=print)
+lab.run("00-start-here.ipynb", environment=target.from_environment().environment, say=print)
 """
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", program, str(tmp_path / "work")],
