@@ -1,12 +1,12 @@
-"""Questions to Kafka's admin API: asked with patience, and a no is one clear error.
+"""Kafka's admin API: requests are retried while a broker gets ready; a refusal is one clear error.
 
-Nothing here joins a consumer group, so no question can cause a rebalance.
+Nothing here joins a consumer group, so no request can cause a rebalance.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -17,22 +17,26 @@ from clickstream.errors import ConfigError, MissingError, ServerError, command, 
 from clickstream.settings import KafkaSettings
 
 _NAMES_SHOWN = 5
-_LOOK_EVERY_S = 0.5
-_LOOK_AGAIN_S = 0.05
-_LIST_S = 2.0
+_LOGIN_CHECK_S = 0.5
+_TOPICS_CHECK_S = 0.05
+_RETRY_S = 0.1
+_LIST_TIMEOUT_S = 2.0
 
 _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
 
 
 class Refused(ServerError):
-    """Kafka answered, and said no."""
+    """Kafka answered with an error."""
 
-    code: int
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+        """As librdkafka numbers it, a constant of `KafkaError`."""
 
 
-class _Login:
-    """Hears from librdkafka, which tries again without a word, that a login was refused."""
+class _LoginErrors:
+    """Notes that a login was refused: librdkafka calls this, and goes on trying."""
 
     is_refused = False
 
@@ -45,8 +49,8 @@ class Admin:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._login = _Login()
-        config = settings.client_config() | {"error_cb": self._login}
+        self._login_errors = _LoginErrors()
+        config = settings.client_config() | {"error_cb": self._login_errors}
         try:
             self._client = AdminClient(config)
         except KafkaException as error:
@@ -56,12 +60,16 @@ class Admin:
     def ask(
         self, doing: str, request: Callable[[AdminClient], dict[_Key, Future[Any]]]
     ) -> dict[_Key, Any]:
-        """Send a request and give its answers; the first no is raised.
+        """Send a request and give its answers; the first error among them is raised.
 
         A broker that is still appointing a coordinator or a leader is asked again.
 
+        Args:
+            doing: what for, as the error tells it.
+            request: sends it; gives a future an answer.
+
         Raises:
-            Refused: Kafka said no; `code` is librdkafka's.
+            Refused: Kafka answered with an error.
             ServerError: Kafka did not answer.
         """
 
@@ -72,7 +80,7 @@ class Admin:
         return self.retry(answers)
 
     def partitions_by_topic(self) -> dict[str, list[int]]:
-        """Name the topics that exist, each with its partitions in order.
+        """List the topics that exist, each with its partitions in order.
 
         Raises:
             ServerError: Kafka did not answer.
@@ -80,16 +88,20 @@ class Admin:
         doing, ends_s = "listing topics", time.monotonic() + self._settings.timeout_s
         while True:
             try:
-                found = self._client.list_topics(timeout=_LIST_S).topics
+                found = self._client.list_topics(timeout=_LIST_TIMEOUT_S).topics
             except KafkaException as error:
-                self._raise_if_refused(doing)
+                self._raise_if_login_refused(doing)
                 if time.monotonic() > ends_s:
                     raise ServerError(no_answer(self._settings, doing)) from error
             else:
                 return {name: sorted(topic.partitions) for name, topic in found.items()}
 
     def wait_until(self, doing: str, is_so: Callable[[dict[str, list[int]]], bool]) -> None:
-        """Look at the topics that exist until it is so: Kafka says done some moments before.
+        """Wait for what was done to topics to show: Kafka confirms it some moments before.
+
+        Args:
+            doing: what was done, as the error tells it.
+            is_so: looks at the topics, each with its partitions.
 
         Raises:
             ServerError: it is not so within `timeout_s`, or Kafka did not answer.
@@ -98,7 +110,7 @@ class Admin:
         while not is_so(self.partitions_by_topic()):
             if time.monotonic() > ends_s:
                 raise ServerError(no_answer(self._settings, doing))
-            time.sleep(_LOOK_AGAIN_S)
+            time.sleep(_TOPICS_CHECK_S)
 
     def partitions(self, topic: str) -> list[int]:
         """Give the partitions of a topic, in order.
@@ -109,18 +121,7 @@ class Admin:
         """
         found = self.partitions_by_topic()
         if topic not in found:
-            others = sorted(name for name in found if not name.startswith("__"))
-            mend, may = "", ""
-            if self._settings.is_hosted:
-                mend = f"mend 'topic' in {conf_file('kafka.json')}, or "
-                may = ", where you may"
-            shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
-            more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
-            msg = (
-                f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: "
-                f"{shown}{more}; {mend}{command('produce')} makes it{may}"
-            )
-            raise MissingError(msg)
+            raise self._no_topic(topic, found)
         return found[topic]
 
     def offsets(
@@ -150,9 +151,7 @@ class Admin:
         Raises:
             ServerError: Kafka did not answer.
         """
-        doing = f"describing group {group_id!r}"
-        found = self.ask(doing, lambda client: client.describe_consumer_groups([group_id]))
-        return len(found[group_id].members)
+        return len(self._members(group_id))
 
     def assigned(self, topic: str, group_id: str) -> set[int]:
         """Give the partitions of a topic that members of a group own now.
@@ -160,41 +159,57 @@ class Admin:
         Raises:
             ServerError: Kafka did not answer.
         """
-        doing = f"describing group {group_id!r}"
-        found = self.ask(doing, lambda client: client.describe_consumer_groups([group_id]))
         return {
             each.partition
-            for member in found[group_id].members
+            for member in self._members(group_id)
             for each in member.assignment.topic_partitions
             if each.topic == topic
         }
 
+    def _members(self, group_id: str) -> Sequence[Any]:
+        doing = f"describing group {group_id!r}"
+        found = self.ask(doing, lambda client: client.describe_consumer_groups([group_id]))
+        members: Sequence[Any] = found[group_id].members
+        return members
+
+    def _no_topic(self, topic: str, existing: Iterable[str]) -> MissingError:
+        others = sorted(name for name in existing if not name.startswith("__"))
+        shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
+        more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
+        remedy = f"{command('produce')} makes it"
+        if self._settings.is_hosted:
+            remedy = f"mend 'topic' in {conf_file('kafka.json')}, or {remedy}, where you may"
+        return MissingError(
+            f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: "
+            f"{shown}{more}; {remedy}"
+        )
+
     def retry(self, ask: Callable[[], _Answer]) -> _Answer:
         """Ask, and ask again while a broker is still appointing a coordinator or a leader."""
-        deadline_s = time.monotonic() + self._settings.timeout_s
+        ends_s = time.monotonic() + self._settings.timeout_s
         while True:
             try:
                 return ask()
             except Refused as refused:
-                if refused.code not in _SOON or time.monotonic() > deadline_s:
+                if refused.code not in _RETRIABLE or time.monotonic() > ends_s:
                     raise
-            time.sleep(0.1)
+            time.sleep(_RETRY_S)
 
     def _result(self, doing: str, future: Future[Any]) -> Any:
         ends_s = time.monotonic() + self._settings.timeout_s
         while True:
             try:
-                return future.result(timeout=_LOOK_EVERY_S)
+                return future.result(timeout=_LOGIN_CHECK_S)
             except TimeoutError as error:
-                self._raise_if_refused(doing)
+                self._raise_if_login_refused(doing)
                 if time.monotonic() > ends_s:
                     raise ServerError(no_answer(self._settings, doing)) from error
             except KafkaException as exception:
                 raise self.error(doing, exception) from exception
 
-    def _raise_if_refused(self, doing: str) -> None:
+    def _raise_if_login_refused(self, doing: str) -> None:
         self._client.poll(0)
-        if self._login.is_refused:
+        if self._login_errors.is_refused:
             msg = (
                 f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our user "
                 "name or password; mend 'sasl.username' and 'sasl.password' in "
@@ -203,20 +218,18 @@ class Admin:
             raise ConfigError(msg)
 
     def error(self, doing: str, exception: KafkaException) -> ServerError:
-        """Put what librdkafka raised into words of ours: not reached, or refused."""
+        """Make our error of librdkafka's: `Refused`, unless Kafka was not reached at all."""
         cause: KafkaError = exception.args[0]
         if cause.code() in _UNREACHABLE:
             return ServerError(no_answer(self._settings, doing))
         remedy = f"see {command('check')}"
         if cause.code() in NOT_ALLOWED:
             remedy = "give the user the rights that the README lists"
-        refused = Refused(f"{doing}: Kafka answered {cause.str()!r}; {remedy}")
-        refused.code = cause.code()
-        return refused
+        return Refused(f"{doing}: Kafka answered {cause.str()!r}; {remedy}", cause.code())
 
 
-class Group:
-    """Asks for the offsets of a consumer group and sets them, without joining it.
+class GroupOffsets:
+    """Reads and sets the offsets of a consumer group, without joining it.
 
     Not by the admin client: its requests about a group's offsets end the process where the
     broker has not appointed the group's coordinator yet (librdkafka issue 5040).
@@ -271,8 +284,8 @@ class Group:
             raise
         except ServerError:
             if not self._has_answered:
-                # To a user without rights on the group, nobody coordinates it: no answer
-                # comes. Describing it is refused with the reason.
+                # A user without rights on the group is told of no coordinator, and gets no
+                # answer; a request to describe the group is refused with the reason.
                 self._admin.consumers(self._settings.group_id)
             raise
         self._has_answered = True
@@ -290,7 +303,7 @@ def no_answer(settings: KafkaSettings, doing: str) -> str:
     )
 
 
-_SOON = frozenset(
+_RETRIABLE = frozenset(
     {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -319,4 +332,4 @@ NOT_ALLOWED = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
-"""What Kafka answers to who lacks a right."""
+"""The codes of a missing right."""

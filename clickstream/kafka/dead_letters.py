@@ -33,21 +33,23 @@ UNKNOWN: Final = "unknown"
 NO_EVENT: Final = "not an event: "
 """How every reason of an `EventError` begins: to be left out beside that word."""
 
-_ON_TOP: Final = tuple(
+_HEADERS: Final = tuple(
     f"clickstream.{name}" for name in ("topic", "partition", "offset", "error.type", "error.reason")
 )
-_MOST_DIGITS: Final = 18
-_TELL_EVERY_S = 10.0
+"""What the consumer adds to a message's own."""
+_MAX_DIGITS: Final = 18
+_REASON_BYTES: Final = 1_000
+_WARN_EVERY_S: Final = 10.0
 
 Letter = tuple[Message, str, str]
 """Message, error type, reason."""
 
 
 class DeadLetters:
-    """Sends messages that can never be documents on, as they were, with where from and why.
+    """Writes to the dead-letter topic: each message as it was, with its origin and the cause.
 
-    Headers of their own stay; `clickstream.topic`, `.partition`, `.offset`, `.error.type` and
-    `.error.reason` come on top.
+    Its own headers stay; `clickstream.topic`, `.partition`, `.offset`, `.error.type` and
+    `.error.reason` are added behind them.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -89,13 +91,13 @@ class DeadLetters:
                     self._produce(*letter, on_delivery)
                 except KafkaException as exception:
                     failures.append(exception.args[0])
-            tell_s = time.monotonic() + _TELL_EVERY_S
+            warn_s = time.monotonic() + _WARN_EVERY_S
             while left := self._producer.flush(0.5):
                 if give_up.is_set():
                     self._producer.purge()
                     raise GivenUp
-                if time.monotonic() > tell_s:
-                    tell_s += _TELL_EVERY_S
+                if time.monotonic() > warn_s:
+                    warn_s += _WARN_EVERY_S
                     logger.warning(
                         "kafka does not answer, still waiting topic=%s letters=%d",
                         *(self._topic, left),
@@ -115,14 +117,10 @@ class DeadLetters:
         reason: str,
         on_delivery: Callable[[KafkaError | None, Message], None],
     ) -> None:
-        headers = [
-            *(message.headers() or ()),
-            ("clickstream.topic", message.topic().encode()),
-            ("clickstream.partition", str(message.partition()).encode()),
-            ("clickstream.offset", str(message.offset()).encode()),
-            ("clickstream.error.type", error_type.encode()),
-            ("clickstream.error.reason", reason.encode()[:1_000]),
-        ]
+        origin = message.topic(), str(message.partition()), str(message.offset())
+        added = [each.encode() for each in (*origin, error_type, reason)]
+        added[-1] = added[-1][:_REASON_BYTES]
+        headers = [*(message.headers() or ()), *zip(_HEADERS, added, strict=True)]
         value, key = message.value(), message.key()
         self._producer.produce(self._topic, value, key, headers=headers, on_delivery=on_delivery)
 
@@ -205,7 +203,7 @@ def table(found: Iterable[DeadLetter]) -> pd.DataFrame:
             *(letter.place.partition, letter.place.offset, letter.timestamp),
             *(printable(letter.error_type), printable(letter.reason)),
             *(None if part is None else messages.text(part) for part in (letter.key, letter.value)),
-            *_row(letter.source),
+            *_source_columns(letter.source),
             letter.replayed_from and printable(letter.replayed_from),
         )
         for letter in found
@@ -235,15 +233,15 @@ _COLUMNS: Final = {
 
 
 def _letter(message: Message) -> DeadLetter:
-    """Tell the headers that the consumer put on top from the message's own."""
-    on_top: dict[str, bytes | None] = {}
+    """Tell the headers that the consumer added, which are the last, from the message's own."""
+    added: dict[str, bytes | None] = {}
     own: list[tuple[str, bytes | None]] = []
     for name, value in reversed(message.headers() or ()):
-        if name in _ON_TOP and name not in on_top:
-            on_top[name] = value
+        if name in _HEADERS and name not in added:
+            added[name] = value
         else:
             own.append((name, value))
-    topic, partition, offset, error_type, reason = map(on_top.get, _ON_TOP)
+    topic, partition, offset, error_type, reason = map(added.get, _HEADERS)
     return DeadLetter(
         place=Place(message.topic(), message.partition(), message.offset()),
         source=_source(topic, partition, offset),
@@ -259,7 +257,7 @@ def _letter(message: Message) -> DeadLetter:
 def _source(topic: bytes | None, *numbers: bytes | None) -> Place | None:
     partition, offset = (
         # No offset has more digits, and none that has is a number to a table.
-        int(each) if each is not None and each.isdigit() and len(each) <= _MOST_DIGITS else None
+        int(each) if each is not None and each.isdigit() and len(each) <= _MAX_DIGITS else None
         for each in numbers
     )
     if topic is None or partition is None or offset is None:
@@ -271,7 +269,7 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace")
 
 
-def _row(source: Place | None) -> tuple[str | None, int | None, int | None]:
+def _source_columns(source: Place | None) -> tuple[str | None, int | None, int | None]:
     if source is None:
         return None, None, None
     return printable(source.topic), source.partition, source.offset

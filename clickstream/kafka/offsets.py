@@ -18,7 +18,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from clickstream import reports
 from clickstream.kafka import messages
-from clickstream.kafka.admin import Admin, Group, Refused
+from clickstream.kafka.admin import Admin, GroupOffsets, Refused
 from clickstream.reports import Member
 from clickstream.settings import KafkaSettings
 
@@ -109,7 +109,7 @@ class OffsetsReader:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._admin = Admin(settings)
-        self._group = Group(self._admin, settings)
+        self._group = GroupOffsets(self._admin, settings)
         self._firsts: dict[str, dict[int, int]] = {}
         self._firsts_read_s = -math.inf
 
@@ -274,7 +274,7 @@ def commit(settings: KafkaSettings, offsets: Mapping[int, int]) -> None:
     Raises:
         ServerError: Kafka did not answer, or somebody is reading as the group.
     """
-    with closing(Group(Admin(settings), settings)) as group:
+    with closing(GroupOffsets(Admin(settings), settings)) as group:
         group.commit(settings.topic, offsets)
 
 
@@ -286,7 +286,7 @@ def members(settings: KafkaSettings) -> list[Member]:
         ServerError: Kafka did not answer.
     """
     admin = Admin(settings)
-    with closing(Group(admin, settings)) as group:
+    with closing(GroupOffsets(admin, settings)) as group:
         found = group.committed(settings.topic, admin.partitions(settings.topic))
     return reports.members(each.metadata for each in found if each.metadata)
 

@@ -43,27 +43,28 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
             config={"max.message.bytes": str(DEAD_LETTER_BYTES)},
         ),
     ]
-    made = set()
-    for new in wanted:
-        if new.topic in there:
-            continue
-        try:
-            create = partial(AdminClient.create_topics, new_topics=[new])
-            admin.ask(f"making topic {new.topic!r}", create)
-        except Refused as refused:
-            if refused.code in NOT_ALLOWED:
-                msg = (
-                    f"topic {new.topic!r} is missing, and Kafka does not let us make it; mend "
-                    f"'topic' in {conf_file('kafka.json')}, or have it made as the README says"
-                )
-                raise ConfigError(msg) from refused
-            if refused.code != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
-        else:
-            made.add(new.topic)
+    made = {new.topic for new in wanted if new.topic not in there and _create(admin, new)}
     if made:
         admin.wait_until("making topics", lambda found: made <= found.keys())
     return settings.topic in made
+
+
+def _create(admin: Admin, new: NewTopic) -> bool:
+    """Say whether it was made now; somebody else may have been quicker."""
+    create = partial(AdminClient.create_topics, new_topics=[new])
+    try:
+        admin.ask(f"making topic {new.topic!r}", create)
+    except Refused as refused:
+        if refused.code == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        if refused.code in NOT_ALLOWED:
+            msg = (
+                f"topic {new.topic!r} is missing, and Kafka does not let us make it; mend "
+                f"'topic' in {conf_file('kafka.json')}, or have it made as the README says"
+            )
+            raise ConfigError(msg) from refused
+        raise
+    return True
 
 
 def delete_topics(settings: KafkaSettings) -> None:
@@ -85,8 +86,7 @@ def delete_topics(settings: KafkaSettings) -> None:
         except Refused as refused:
             if refused.code != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
-    doing = f"deleting {', '.join(sorted(names))}"
-    admin.wait_until(doing, names.isdisjoint)
+    admin.wait_until(f"deleting {', '.join(sorted(names))}", names.isdisjoint)
 
 
 def empty_topics(settings: KafkaSettings) -> None:
@@ -127,9 +127,9 @@ def require_no_reader(settings: KafkaSettings) -> None:
     Raises:
         ServerError: Kafka did not answer, or a member of the group is still reading.
     """
-    deadline_s = time.monotonic() + _MEMBERS_GONE_S
+    ends_s = time.monotonic() + _MEMBERS_GONE_S
     while consumers(settings):
-        if time.monotonic() > deadline_s:
+        if time.monotonic() > ends_s:
             msg = (
                 f"somebody is still reading as consumer group {settings.group_id!r}; nothing was "
                 f"deleted; stop that consumer (Stop in a room, Ctrl-C in {command('consume')}), "
