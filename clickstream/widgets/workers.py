@@ -140,21 +140,6 @@ def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
         stop.wait(next_s - time.monotonic())
 
 
-def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Call it in a thread of its own, wait so long at most, and say whether it has ended.
-
-    One that hangs goes on behind everybody's back, and ends with the process.
-    """
-    thread = threading.Thread(target=work, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # Python 3.12 starts no thread any more when it is ending
-        work()
-        return True
-    thread.join(seconds)
-    return not thread.is_alive()
-
-
 @atexit.register
 def _stop_all() -> None:
     """Let a consumer leave its group, so that the next kernel need not wait for its seat."""
