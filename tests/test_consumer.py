@@ -17,7 +17,7 @@ from clickstream.reports import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
-from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids
+from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
 
 
 def test_every_event_becomes_one_document(made: Settings) -> None:
@@ -103,6 +103,7 @@ def test_the_end_of_a_transaction_leaves_no_lag(made: Settings) -> None:
     for event in islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 200):
         client.produce(made.kafka.topic, events.encode(event), event.user_id)
     client.commit_transaction(10)
+    wait_until(lambda: lag(made) == 200 + 3, 30)  # Kafka writes the markers a little later
     report = consumer.index_topic(made, until_caught_up=True)
 
     assert report.stored == 200
@@ -199,14 +200,11 @@ def test_a_missing_topic_or_index_is_one_line(fresh: Settings) -> None:
     assert lag(fresh) == 10
 
 
-def test_stop_ends_within_five_seconds_with_everything_committed(
-    made: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_ends_within_five_seconds_with_everything_committed(made: Settings) -> None:
     """Stopped at full speed, the next start replays nothing and stores the rest.
 
     In bulks that a slow machine, too, has stored before the consumer gives up waiting.
     """
-    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 1_000)
     sent = send(made, 60_000)
     stop = threading.Event()
     stopped_at: list[float] = []
@@ -216,7 +214,7 @@ def test_stop_ends_within_five_seconds_with_everything_committed(
             stopped_at.append(time.monotonic())
             stop.set()
 
-    first = consumer.index_topic(made, stop=stop, on_bulk=stop_in_the_middle)
+    first = consumer.index_topic(made, stop=stop, on_bulk=stop_in_the_middle, bulk_documents=1_000)
     took_s = time.monotonic() - stopped_at[0]
     second = consumer.index_topic(made, until_caught_up=True)
 
@@ -227,11 +225,8 @@ def test_stop_ends_within_five_seconds_with_everything_committed(
     assert stored_ids(made) == sent
 
 
-def test_an_interrupt_leaves_everything_acknowledged_committed(
-    made: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_leaves_everything_acknowledged_committed(made: Settings) -> None:
     """The notebook's stop button, pressed while a bulk is being counted; then go on."""
-    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 1_000)
     sent = send(made, 30_000)
 
     def press(report: IndexReport) -> None:
@@ -239,7 +234,7 @@ def test_an_interrupt_leaves_everything_acknowledged_committed(
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match=r"stopped by interrupt.*run the cell again"):
-        consumer.index_topic(made, until_caught_up=True, on_bulk=press)
+        consumer.index_topic(made, until_caught_up=True, on_bulk=press, bulk_documents=1_000)
     stored = len(stored_ids(made))
     assert 10_000 <= stored < 30_000
     assert 30_000 - lag(made) == stored

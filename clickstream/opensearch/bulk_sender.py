@@ -9,22 +9,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from queue import SimpleQueue
-
-from confluent_kafka import Message
+from typing import TYPE_CHECKING, Protocol
 
 from clickstream import events
-from clickstream.errors import BulkError, EventError, command
-from clickstream.kafka.dead_letters import DeadLetters, Letter
-from clickstream.opensearch import bulk as index
-from clickstream.opensearch import client
+from clickstream.errors import EventError
+from clickstream.opensearch import bulk, client
 from clickstream.opensearch.backoff import Breaker
+from clickstream.opensearch.flood_guard import FloodGuard
 from clickstream.reports import BatchReport
-from clickstream.settings import Settings
+from clickstream.settings import OpenSearchSettings
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+    from clickstream.kafka.dead_letters import Letter
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ BULK_BYTES = 10_000_000
 _LEAVE_S = 0.5
 _LATENCIES = 20
 """So many messages of a batch are measured."""
-_STORED = index.Outcome.STORED
+_STORED = bulk.Outcome.STORED
 
 
 def action(value: bytes | None) -> bytes:
@@ -51,7 +54,7 @@ def action(value: bytes | None) -> bytes:
         # Between two fields JSON allows a newline; in a bulk body it would end the document
         # and let what follows be read as an action.
         value = events.encode(event)
-    return index.action(event.event_id, value)
+    return bulk.action(event.event_id, value)
 
 
 @dataclass(frozen=True)
@@ -74,41 +77,16 @@ class Batch:
         return sum(map(len, self.actions)) + sum(len(each[0]) for each in self.dead)
 
 
-class FloodGuard:
-    """Stops the consumer where so much is poison that dead letters are no answer to it.
+class DeadLetterWriter(Protocol):
+    """Where messages go that can never be documents; the dead-letter topic, in `kafka`."""
 
-    Most likely it is somebody else's topic, or a producer that has gone wrong: writing it
-    all to another topic would hide that.
-    """
-
-    SHARE, AT_LEAST, WINDOW = 0.05, 100, 2_000
-    """A twentieth of the latest 2,000 messages (whole batches), and a hundred of them."""
-
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._lock = threading.Lock()
-        self._batches: deque[tuple[int, int]] = deque()
-
-    def check(self, num_messages: int, dead: list[Letter]) -> None:
-        """Note a batch, before its letters are written.
+    def send(self, dead: list[Letter], give_up: threading.Event) -> None:
+        """Return once every letter is acknowledged; any thread may call it.
 
         Raises:
-            BulkError: it is a flood.
+            DeliveryError: one was refused, so none may be committed.
+            GivenUp: `give_up` was set; none may be committed.
         """
-        with self._lock:
-            self._batches.append((num_messages, len(dead)))
-            while sum(n for n, _ in self._batches) - self._batches[0][0] >= self.WINDOW:
-                self._batches.popleft()
-            looked_at, poison = map(sum, zip(*self._batches, strict=True))
-        # Only what brings poison is refused: old good news falling out of the window is no flood.
-        if dead and poison >= max(self.AT_LEAST, self.SHARE * looked_at):
-            msg = (
-                f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can never "
-                f"be documents (last: {dead[-1][2]!r}); if it is somebody else's topic, name "
-                f"another, or {command('reset --yes')} if it is yours; "
-                f"{command('consume --no-flood-guard')} makes dead letters of them all"
-            )
-            raise BulkError(msg)
 
 
 class BulkSender:
@@ -119,15 +97,22 @@ class BulkSender:
 
     Args:
         settings: where to.
+        dead_letters: takes what can never be a document; the caller closes it.
         num_threads: bulks in flight while all is well; one while OpenSearch is in trouble.
-        flood_guard: whether a flood of dead letters is an error.
+        flood_guard: says when dead letters are too many; without one, they never are.
     """
 
-    def __init__(self, settings: Settings, *, num_threads: int, flood_guard: bool) -> None:
-        self._name = settings.opensearch.index
-        self._client = client.connect(settings.opensearch, connections=num_threads)
-        self._dead_letters = DeadLetters(settings.kafka)
-        self._flood_guard = FloodGuard(settings.kafka.topic) if flood_guard else None
+    def __init__(
+        self,
+        settings: OpenSearchSettings,
+        dead_letters: DeadLetterWriter,
+        *,
+        num_threads: int,
+        flood_guard: FloodGuard | None,
+    ) -> None:
+        self._name = settings.index
+        self._client = client.connect(settings, connections=num_threads)
+        self._dead_letters, self._flood_guard = dead_letters, flood_guard
         self._breaker = Breaker()
         self._jobs: SimpleQueue[tuple[Batch, Future[BatchReport]] | None] = SimpleQueue()
         self._threads = [
@@ -155,7 +140,6 @@ class BulkSender:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join(_LEAVE_S)
-        self._dead_letters.close()
         self._client.close()
 
     def _work(self) -> None:
@@ -169,36 +153,8 @@ class BulkSender:
     def _send(self, batch: Batch) -> BatchReport:
         started_s = time.monotonic()
         part = BatchReport()
-        dead = list(batch.dead)
-        waiting = list(range(len(batch.actions)))
-        attempt = 0
-        while waiting:
-            with self._breaker.passing():
-                answers = self._bulk([batch.actions[i] for i in waiting], part)
-                answered = zip(waiting, answers, strict=True)
-                others = [(i, each) for i, each in answered if each.outcome is not _STORED]
-                part.stored += len(answers) - len(others)
-                rejected: dict[int, str] = {}
-                for i, answer in others:
-                    match answer.outcome:
-                        case index.Outcome.REPLAYED:
-                            part.replayed += 1
-                        case index.Outcome.REFUSED:
-                            dead.append((batch.messages[i], answer.error_type, answer.reason))
-                        case index.Outcome.REJECTED:
-                            rejected[i] = f"{answer.error_type} {answer.reason}".strip()
-                taken = len(answers) - len(rejected)
-                self._breaker.note(taken=taken, rejected=len(rejected))
-            attempt = attempt + 1
-            waiting = list(rejected)
-            if waiting:
-                part.retried += len(waiting)
-                (why, _), *_ = Counter(rejected.values()).most_common(1)
-                logger.warning(
-                    "bulk rejected, sending again index=%s documents=%d attempt=%d why=%r",
-                    *(self._name, len(waiting), attempt, why),
-                )
-        now_ms = time.time() * 1000
+        dead = [*batch.dead, *self._index(batch, part)]
+        answered_ms = time.time() * 1000
         if self._flood_guard is not None:
             self._flood_guard.check(batch.num_messages, dead)
         if dead:
@@ -206,25 +162,60 @@ class BulkSender:
             part.dead_lettered = len(dead)
         part.seconds = time.monotonic() - started_s
         every = max(1, len(batch.messages) // _LATENCIES)
-        part.latencies_ms = [now_ms - each.timestamp()[1] for each in batch.messages[::every]]
+        part.latencies_ms = [answered_ms - each.timestamp()[1] for each in batch.messages[::every]]
         if logger.isEnabledFor(logging.DEBUG):
             for message in batch.messages:
                 logger.debug("settled offset=%d %s", message.offset(), message.value().decode())
         return part
 
-    def _bulk(self, actions: list[bytes], part: BatchReport) -> list[index.ItemAnswer]:
+    def _index(self, batch: Batch, part: BatchReport) -> list[Letter]:
+        """Send the actions until none is rejected any more; give those that never can be stored."""
+        refused: list[Letter] = []
+        waiting = list(range(len(batch.actions)))
+        attempt = 0
+        while waiting:
+            attempt += 1
+            rejected: dict[int, str] = {}
+            with self._breaker.passing():
+                answers = self._bulk([batch.actions[i] for i in waiting], part)
+                answered = zip(waiting, answers, strict=True)
+                others = [(i, each) for i, each in answered if each.outcome is not _STORED]
+                part.stored += len(answers) - len(others)
+                for i, answer in others:
+                    match answer.outcome:
+                        case bulk.Outcome.REPLAYED:
+                            part.replayed += 1
+                        case bulk.Outcome.REFUSED:
+                            refused.append((batch.messages[i], answer.error_type, answer.reason))
+                        case bulk.Outcome.REJECTED:
+                            rejected[i] = f"{answer.error_type} {answer.reason}".strip()
+                self._breaker.note(taken=len(answers) - len(rejected), rejected=len(rejected))
+            if rejected:
+                part.retried += len(rejected)
+                self._log_rejection(rejected, attempt)
+            waiting = list(rejected)
+        return refused
+
+    def _log_rejection(self, rejected: dict[int, str], attempt: int) -> None:
+        [(reason, _)] = Counter(rejected.values()).most_common(1)
+        logger.warning(
+            "bulk rejected, sending again index=%s documents=%d attempt=%d reason=%r",
+            *(self._name, len(rejected), attempt, reason),
+        )
+
+    def _bulk(self, actions: list[bytes], part: BatchReport) -> list[bulk.ItemAnswer]:
         """Send the actions once, in parts where they are too large, and answer for each."""
         size = sum(map(len, actions))
         half = len(actions) // 2
         if size > BULK_BYTES and half:
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         try:
-            answers = index.send(self._client, self._name, actions)
-        except index.Unavailable as error:
-            return [index.ItemAnswer(index.Outcome.REJECTED, "", str(error))] * len(actions)
-        except index.TooLarge as error:
+            answers = bulk.send(self._client, self._name, actions)
+        except bulk.Unavailable as error:
+            return [bulk.ItemAnswer(bulk.Outcome.REJECTED, "", str(error))] * len(actions)
+        except bulk.TooLarge as error:
             if not half:
-                return [index.ItemAnswer(index.Outcome.REFUSED, "too_large", str(error))]
+                return [bulk.ItemAnswer(bulk.Outcome.REFUSED, "too_large", str(error))]
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         part.bulks += 1
         part.bytes += size

@@ -140,21 +140,6 @@ def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
         stop.wait(next_s - time.monotonic())
 
 
-def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Call it in a thread of its own, wait `seconds` at most, and return whether it has ended.
-
-    One that hangs is left alone, and ends with the process.
-    """
-    thread = threading.Thread(target=work, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # Python 3.12 starts no thread any more when it is ending
-        work()
-        return True
-    thread.join(seconds)
-    return not thread.is_alive()
-
-
 @atexit.register
 def _stop_all() -> None:
     """Let a consumer leave its group, so that the next kernel gets its partitions at once."""

@@ -16,7 +16,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from clickstream import consumer
+from clickstream.kafka import group_reader
 from clickstream.kafka.offsets import STALLED_S, consumer_lag, waiting_s
 from clickstream.settings import Settings
 from tests.end_to_end.conftest import Start
@@ -68,14 +68,16 @@ def room(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
     """A consumer that has paused all three partitions."""
     paused: set[int] = set()
 
-    class Watched(consumer.Consumer):
+    class Watched(group_reader.Consumer):
         def pause(self, partitions: list[confluent_kafka.TopicPartition]) -> None:
             paused.update(each.partition for each in partitions)
             super().pause(partitions)
 
-    monkeypatch.setattr(consumer, "Consumer", Watched)
-    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 100)
-    with FaultProxy(made.opensearch.url) as proxy, running(through(made, proxy)) as worker:
+    monkeypatch.setattr(group_reader, "Consumer", Watched)
+    with (
+        FaultProxy(made.opensearch.url) as proxy,
+        running(through(made, proxy), bulk_documents=100) as worker,
+    ):
         found = Room(made, proxy, worker)
         found.shares(3)
         proxy.fault = Refuse(503)

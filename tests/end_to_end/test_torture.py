@@ -23,9 +23,10 @@ from confluent_kafka.admin import (
 
 from clickstream import consumer, events, producer
 from clickstream.errors import BulkError, DeliveryError, ServerError
-from clickstream.kafka import messages, offsets, topics
-from clickstream.opensearch import bulk_sender, index
+from clickstream.kafka import group_reader, messages, offsets, topics
 from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.opensearch.flood_guard import FloodGuard
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
 from clickstream.widgets.outage_proxy import Answer
@@ -134,18 +135,17 @@ def test_what_a_paused_member_is_given_it_reads_later(
     """Another member dies while OpenSearch refuses everything: its partitions' messages stay."""
     topics.delete_topics(made.kafka)
     topics.ensure_topics(made.kafka, num_partitions=4)
-    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 100)
     paused: set[int] = set()
 
-    class Watched(consumer.Consumer):
+    class Watched(group_reader.Consumer):
         def pause(self, places: list[TopicPartition]) -> None:
             paused.update(each.partition for each in places)
             super().pause(places)
 
-    monkeypatch.setattr(consumer, "Consumer", Watched)
+    monkeypatch.setattr(group_reader, "Consumer", Watched)
     with FaultProxy(made.opensearch.url) as proxy:
         other = start(through(made, proxy))
-        with running(through(made, proxy)) as worker:
+        with running(through(made, proxy), bulk_documents=100) as worker:
             wait_until(lambda: shares(made) == [2, 2], 30)
             proxy.fault = Refuse(503)
             sent = send(made, 4_000)
@@ -210,16 +210,15 @@ def test_only_rejected_documents_are_sent_again(made: Settings) -> None:
     assert_exactly_once(made, sent)
 
 
-def test_answers_lost_after_storing_double_nothing(
-    made: Settings, is_long: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_lost_after_storing_double_nothing(made: Settings, is_long: bool) -> None:
     """What was stored and not answered is sent again, and recognised."""
     answers = 200 if is_long else 10
-    monkeypatch.setattr(consumer, "BULK_DOCUMENTS", 100)
     sent = send(made, 200 * answers)
     with FaultProxy(made.opensearch.url) as proxy:
         proxy.fault = LoseAnswer(share=0.6)
-        report = consumer.index_topic(through(made, proxy), until_caught_up=True)
+        report = consumer.index_topic(
+            through(made, proxy), until_caught_up=True, bulk_documents=100
+        )
 
     assert proxy.counts.answers_lost >= answers
     assert report.replayed > 0
@@ -374,7 +373,7 @@ def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: 
     with pytest.raises(BulkError, match=r"can never be documents.*--no-flood-guard"):
         consumer.index_topic(made, until_caught_up=True)
     letters = offsets.count(made.kafka, made.kafka.dead_letter_topic)
-    assert letters < bulk_sender.FloodGuard.AT_LEAST
+    assert letters < FloodGuard.AT_LEAST
     assert lag(made) > 0
     consumer.index_topic(made, until_caught_up=True, flood_guard=False)
     values = [m.value for m in messages.read(made.kafka, made.kafka.dead_letter_topic)]

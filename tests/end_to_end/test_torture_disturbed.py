@@ -12,8 +12,9 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from clickstream import consumer, producer
+from clickstream import producer
 from clickstream.kafka import messages
+from clickstream.kafka.group_reader import PROPERTIES
 from clickstream.servers import local
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
@@ -56,7 +57,7 @@ def test_a_killed_opensearch_is_waited_for(
     if not is_long:
         outages_s, num_events = (12,), 60_000
         # Twelve seconds are past this, as six minutes are past Kafka's own five.
-        monkeypatch.setitem(consumer.PROPERTIES, "max.poll.interval.ms", 7_000)
+        monkeypatch.setitem(PROPERTIES, "max.poll.interval.ms", 7_000)
     admin = AdminClient(made.kafka.client_config())
 
     def member() -> str:

@@ -100,13 +100,13 @@ import json, signal, sys, threading
 from clickstream import consumer
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 kafka, topic, group, url, name, bulk = sys.argv[1:]
-consumer.BULK_DOCUMENTS = int(bulk)
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 print(0, flush=True)
 report = consumer.index_topic(
     Settings(KafkaSettings(kafka, topic, group), OpenSearchSettings(url, name)),
     stop=stop,
+    bulk_documents=int(bulk),
     on_bulk=lambda report: print(report.messages, flush=True),
 )
 print(json.dumps({"stored": report.stored, "replayed": report.replayed}), flush=True)

@@ -12,6 +12,7 @@ import confluent_kafka
 
 from clickstream import consumer
 from clickstream.kafka.admin import Admin
+from clickstream.kafka.group_reader import PROPERTIES
 from clickstream.reports import IndexReport
 from clickstream.servers import local
 from clickstream.servers.nodes import Name
@@ -105,7 +106,7 @@ def shares(made: Settings) -> list[int]:
 def another_member(made: Settings) -> Iterator[None]:
     """A bare consumer of the same group for the length of the block; it commits nothing."""
     has_left = threading.Event()
-    config = made.kafka.client_config() | consumer.PROPERTIES
+    config = made.kafka.client_config() | PROPERTIES
     config |= {"group.id": made.kafka.group_id, "enable.auto.commit": False}
     bare = confluent_kafka.Consumer(config)
     bare.subscribe([made.kafka.topic])

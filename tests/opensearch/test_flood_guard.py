@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clickstream.errors import BulkError
-from clickstream.opensearch.bulk_sender import FloodGuard
+from clickstream.opensearch.flood_guard import FloodGuard
 
 
 def test_a_batch_without_poison_never_is_a_flood() -> None:
