@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -22,17 +22,19 @@ _CONNECT_S = 5.0
 _LAST_PORT = 65_535
 
 
-def check(settings: Settings) -> None:
-    """Go the whole way to both; neither login nor name of ours is sent.
+def check(settings: Settings, need: Collection[str] = ("kafka", "opensearch")) -> None:
+    """Go the whole way to those that are needed; neither login nor name of ours is sent.
 
     Raises:
         ConfigError: a name that nobody knows, or TLS failed; the message says why.
         ServerError: nobody is there.
     """
-    kafka_names(settings.kafka)
-    kafka_tls(settings.kafka)
-    opensearch_name(settings.opensearch)
-    opensearch_tls(settings.opensearch)
+    if "kafka" in need:
+        kafka_names(settings.kafka)
+        kafka_tls(settings.kafka)
+    if "opensearch" in need:
+        opensearch_name(settings.opensearch)
+        opensearch_tls(settings.opensearch)
 
 
 def kafka_names(settings: KafkaSettings) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from clickstream.errors import CONF, ConfigError, command
 from clickstream.servers import local
+from clickstream.servers.nodes import Name
 from clickstream.settings import Settings
 from clickstream.targets import conf_files, reachability
 
@@ -35,13 +36,18 @@ class Target:
         return {TARGET: self.name, FOLDER: str(self.folder.absolute())}
 
     def find(
-        self, *, namespace: str | None = None, say: Callable[[str], None] | None = None
+        self,
+        *,
+        namespace: str | None = None,
+        say: Callable[[str], None] | None = None,
+        need: Collection[Name] = local.NAMES,
     ) -> Settings:
         """Give its settings; starts nothing.
 
         Args:
             namespace: by default that which `CLICKSTREAM_NAMESPACE` names, if it does.
             say: called with a line where others can read a file with a secret.
+            need: the servers that have to answer.
 
         Raises:
             ConfigError: as `hosted.read` and `reach.check`, or the namespace cannot be part of
@@ -49,12 +55,12 @@ class Target:
             ServerError: a local server is not up, or a hosted one not to be reached.
         """
         if not self.is_hosted:
-            return _in(local.find(), namespace)
+            return _in(local.find(need), namespace)
         settings = conf_files.read(self.folder)
         if say and (read := conf_files.loose(self.folder, settings)):
             found = ", ".join(map(str, read))
             say(f"{found} can be read by other users of this machine; {conf_files.remedy(read)}")
-        reachability.check(settings)
+        reachability.check(settings, need)
         return _in(settings, namespace)
 
     def described(self) -> Settings:
