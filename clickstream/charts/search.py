@@ -35,14 +35,6 @@ BUCKETS_S: Final = (1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86
 
 
 @dataclass(frozen=True)
-class Newest:
-    """How many documents there are, and the event time of the newest; None without any."""
-
-    documents: int
-    timestamp: datetime | None
-
-
-@dataclass(frozen=True)
 class Answer:
     """What one search found."""
 
@@ -85,19 +77,6 @@ class Answer:
 
     def _repr_html_(self) -> str:
         return f"<b>{self}</b>"
-
-
-def newest(client: OpenSearch, index_name: str) -> Newest:
-    """Count the documents and look at the newest.
-
-    Raises:
-        ConfigError: no such index.
-        ServerError: OpenSearch did not answer.
-    """
-    body = {"size": 0, "track_total_hits": True, "aggs": {"newest": {"max": _TIME}}}
-    with answering(client, f"looking at index {index_name!r}"):
-        found = client.search(index=index_name, body=body)
-        return Newest(found["hits"]["total"]["value"], _moment(found["aggregations"]["newest"]))
 
 
 def ask(

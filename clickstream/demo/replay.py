@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pandas as pd
 from confluent_kafka import Message
 
 from clickstream import events, producer
 from clickstream.errors import EventError
 from clickstream.kafka import topics
 from clickstream.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPLAYED_FROM: Final = "clickstream.replayed-from"
 """The header of a message that came back from the dead-letter topic: its place there."""
@@ -106,6 +108,8 @@ def table(found: Iterable[DeadLetter]) -> pd.DataFrame:
     `key`, `value`, `source_topic`; `source_partition`, `source_offset` (Int64);
     `replayed_from` (string). Text is made printable. Without letters the columns are there.
     """
+    import pandas as pd  # noqa: PLC0415 - half a second, which no other use of letters needs
+
     rows = [
         (
             *(letter.place.partition, letter.place.offset, letter.timestamp),

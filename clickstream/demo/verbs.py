@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clickstream import consumer, producer
-from clickstream.charts import draw, search
 from clickstream.demo import history
 from clickstream.demo import round_trip as trip
 from clickstream.demo.round_trip import RoundTrip
@@ -32,6 +31,9 @@ from clickstream.simulation.scenarios import make_all
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
 from clickstream.targets import target
+
+if TYPE_CHECKING:
+    from clickstream.charts.search import Answer
 
 PATIENCE_S = 10.0
 """So long a cell waits for an OpenSearch that takes nothing: a cell must end."""
@@ -114,7 +116,7 @@ class Demo:
         """Count messages, lag, dead letters and documents, those of the last second included."""
         kafka = self.settings.kafka
         index.refresh(self._client, self.settings.opensearch.index)
-        newest = search.newest(self._client, self.settings.opensearch.index)
+        newest = index.newest(self._client, self.settings.opensearch.index)
         return Overview(
             messages=topics.count(kafka),
             lag_by_partition=topics.consumer_lag(kafka),
@@ -241,12 +243,16 @@ class Demo:
         """Say from when until when the history goes; None where none was loaded."""
         return history.window(self.settings)
 
-    def ask(self, **question: Any) -> search.Answer:
-        """Ask the index everything the charts need, in one search; see `queries.ask`."""
+    def ask(self, **question: Any) -> Answer:
+        """Ask the index everything the charts need, in one search; see `search.ask`."""
+        from clickstream.charts import search  # noqa: PLC0415 - loads pandas
+
         return search.ask(self._client, self.settings.opensearch.index, **question)
 
     def charts(self, **question: Any) -> dict[str, Any]:
         """Draw the answer: plotly figures by the name of their visualization."""
+        from clickstream.charts import draw  # noqa: PLC0415 - loads plotly
+
         return draw.draw(self.ask(**question))
 
     def round_trip(self, num_events: int = 5_000) -> RoundTrip:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -145,6 +146,30 @@ def count(client: OpenSearch, name: str) -> int:
     """
     with answering(client, f"counting the documents of {name!r}"):
         return int(client.count(index=name)["count"])
+
+
+@dataclass(frozen=True)
+class Newest:
+    """How many documents there are, and the event time of the newest; None without any."""
+
+    documents: int
+    timestamp: datetime | None
+
+
+def newest(client: OpenSearch, name: str) -> Newest:
+    """Count the documents and look at the newest.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    aggregations = {"newest": {"max": {"field": "timestamp"}}}
+    body = {"size": 0, "track_total_hits": True, "aggs": aggregations}
+    with answering(client, f"looking at index {name!r}"):
+        found = client.search(index=name, body=body)
+        at_ms = found["aggregations"]["newest"]["value"]
+        moment = None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
+        return Newest(found["hits"]["total"]["value"], moment)
 
 
 def oldest_ms(client: OpenSearch, name: str) -> int | None:

@@ -24,15 +24,18 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
-from jgo.maven import Artifact, MavenContext, PythonResolver
 from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from clickstream.errors import FetchError
 from clickstream.servers import manifest
 from clickstream.servers.manifest import Listed
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact, PythonResolver
 
 KAFKA_VERSION = "4.3.1"
 OPENSEARCH_VERSION = "3.6.0"
@@ -139,6 +142,8 @@ def _is_kept(each: Listed) -> bool:
 
 
 def _fetch_missing(progress: bool) -> None:
+    from jgo.maven import PythonResolver
+
     for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     if not _marker().exists():
@@ -231,6 +236,8 @@ def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advan
 
 
 def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
+    from jgo.maven import MavenContext
+
     group, name, packaging, version = coordinate.split(":")
     mirror = os.environ.get("CLICKSTREAM_MAVEN_MIRROR")
     context = MavenContext(
@@ -310,6 +317,8 @@ def _trouble_with_network(each: Listed, error: OSError) -> str:
 
 def _write_list() -> None:
     """Resolve the pinned versions with their dependencies, and write the list."""
+    from jgo.maven import PythonResolver
+
     with tempfile.TemporaryDirectory() as folder:
         resolver = PythonResolver()
         roots = [_artifact(coordinate, Path(folder), resolver) for coordinate in _KAFKA]

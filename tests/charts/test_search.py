@@ -396,7 +396,7 @@ def test_a_window_beyond_all_events_is_empty_and_no_error(
 def test_the_newest_document_is_known(site: tuple[OpenSearch, str, pd.DataFrame]) -> None:
     """Count and event time of the newest."""
     client, name, table = site
-    newest = search.newest(client, name)
+    newest = index.newest(client, name)
     assert newest.documents == len(table)
     assert newest.timestamp == table["timestamp"].max().to_pydatetime()
 
@@ -407,7 +407,7 @@ def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
     answer = search.ask(client, name)
 
     assert answer.total == 0
-    assert search.newest(client, name) == search.Newest(0, None)
+    assert index.newest(client, name) == index.Newest(0, None)
     figures = draw.draw(answer, tz="UTC")
     assert all("nothing yet" in figure.layout.title.text for figure in figures.values())
 
