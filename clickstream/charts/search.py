@@ -116,7 +116,7 @@ def ask(
     since: datetime | None = None,
     until: datetime | None = None,
     bucket_s: int | None = None,
-    top: int = TOP,
+    top: int | None = None,
     category: str | None = None,
     device: str | None = None,
 ) -> Answer:
@@ -131,7 +131,7 @@ def ask(
             came before `since`.
         bucket_s: width of a bucket of `volume`, the first of which begins at `since`; by
             default the narrowest that makes at most 100 of them, wherever they begin.
-        top: readers in `top-users`.
+        top: readers in `top-users`; by default 10.
         category: only events about articles of this category.
         device: only events on this kind of device.
 
@@ -141,6 +141,7 @@ def ask(
     """
     for name, moment in (("since", since), ("until", until)):
         _check(moment is None or _has_zone(moment), name, moment, "it takes a datetime with a zone")
+    top = TOP if top is None else top
     _check(_is_count(top), "top", top, _COUNT)
     _check(bucket_s is None or _is_count(bucket_s), "bucket_s", bucket_s, _COUNT)
     _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))

@@ -15,13 +15,9 @@ from datetime import datetime
 from functools import partial
 from html import escape
 from random import Random
-from typing import Any
-
-import plotly.graph_objects as go
+from typing import TYPE_CHECKING, Any
 
 from clickstream import consumer, producer
-from clickstream.charts import search
-from clickstream.charts.top_readers import TOP
 from clickstream.demo import history
 from clickstream.demo import round_trip as trip
 from clickstream.demo.round_trip import RoundTrip
@@ -36,6 +32,11 @@ from clickstream.simulation.scenarios import make_all
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Stage
 from clickstream.targets import target
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from clickstream.charts import search
 
 PATIENCE_S = 10.0
 """How long a cell waits for an OpenSearch that takes nothing: a cell must end."""
@@ -219,7 +220,7 @@ class Demo:
         since: datetime | None = None,
         until: datetime | None = None,
         bucket_s: int | None = None,
-        top: int = TOP,
+        top: int | None = None,
         category: str | None = None,
         device: str | None = None,
     ) -> search.Answer:
@@ -229,6 +230,8 @@ class Demo:
             ConfigError: as `search.ask`; or no such index.
             ServerError: OpenSearch did not answer, or not for all of the index.
         """
+        from clickstream.charts import search  # noqa: PLC0415 - loads pandas
+
         return search.ask(
             partial(index.search, self._client, self.settings.opensearch.index),
             scenarios=SCENARIO_LOOKS,
@@ -246,7 +249,7 @@ class Demo:
         since: datetime | None = None,
         until: datetime | None = None,
         bucket_s: int | None = None,
-        top: int = TOP,
+        top: int | None = None,
         category: str | None = None,
         device: str | None = None,
     ) -> dict[str, go.Figure]:

@@ -196,7 +196,7 @@ def table(found: Iterable[DeadLetter]) -> pd.DataFrame:
     `key`, `value`, `source_topic`; `source_partition`, `source_offset` (Int64);
     `replayed_from` (string). Text is made printable. Without letters the columns are there.
     """
-    import pandas as pd  # noqa: PLC0415 - the consumer writes dead letters and needs no table
+    import pandas as pd
 
     rows = [
         (

@@ -147,7 +147,7 @@ def _is_kept(each: Listed) -> bool:
 
 
 def _fetch_missing(progress: bool) -> None:
-    from jgo.maven import PythonResolver  # noqa: PLC0415 - costs a second, for a download alone
+    from jgo.maven import PythonResolver
 
     for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
@@ -258,7 +258,7 @@ def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advan
 
 
 def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
-    from jgo.maven import MavenContext  # noqa: PLC0415 - as above
+    from jgo.maven import MavenContext
 
     group, name, packaging, version = coordinate.split(":")
     mirror = os.environ.get("CLICKSTREAM_MAVEN_MIRROR")
@@ -339,7 +339,7 @@ def _network_error(each: Listed, error: OSError) -> str:
 
 def _write_list() -> None:
     """Resolve the pinned versions with their dependencies, and write the list."""
-    from jgo.maven import PythonResolver  # noqa: PLC0415 - as above
+    from jgo.maven import PythonResolver
 
     with tempfile.TemporaryDirectory() as folder:
         resolver = PythonResolver()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -98,13 +98,17 @@ def up(
         return _settings()
 
 
-def find() -> Settings:
+def find(need: Collection[Name] = NAMES) -> Settings:
     """Give the running pair's settings, without starting anything.
 
+    Args:
+        need: the servers that have to answer; of another the port of its latest start is given,
+            0 where there was none.
+
     Raises:
-        ServerError: one of them is not up, or does not answer.
+        ServerError: one that is needed is not up, or does not answer.
     """
-    for name in NAMES:
+    for name in filter(need.__contains__, NAMES):
         if processes.running(name) is None:
             msg = f"{NODES[name].title} is not up; start both with {command('up')}"
             raise ServerError(msg)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -23,17 +23,19 @@ _TIMEOUT_S = 5.0
 _LAST_PORT = 65_535
 
 
-def check(settings: Settings) -> None:
-    """Resolve the names of both servers, connect, and go through TLS where it is asked for.
+def check(settings: Settings, need: Collection[str] = ("kafka", "opensearch")) -> None:
+    """Resolve the names of those that are needed, connect, and go through TLS where asked for.
 
     Raises:
         ConfigError: a name does not resolve, or TLS failed; the message says why.
         ServerError: nothing listens there, or it does not answer.
     """
-    resolve_kafka(settings.kafka)
-    probe_kafka(settings.kafka)
-    resolve_opensearch(settings.opensearch)
-    probe_opensearch(settings.opensearch)
+    if "kafka" in need:
+        resolve_kafka(settings.kafka)
+        probe_kafka(settings.kafka)
+    if "opensearch" in need:
+        resolve_opensearch(settings.opensearch)
+        probe_opensearch(settings.opensearch)
 
 
 def resolve_kafka(settings: KafkaSettings) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from clickstream.errors import CONF, ConfigError, command
 from clickstream.servers import local
+from clickstream.servers.nodes import Name
 from clickstream.settings import HOSTED, LOCAL, Settings
 from clickstream.targets import conf_files, reachability
 
@@ -34,13 +35,18 @@ class Target:
         return {TARGET: self.name, FOLDER: str(self.folder.absolute())}
 
     def find(
-        self, *, namespace: str | None = None, say: Callable[[str], None] | None = None
+        self,
+        *,
+        namespace: str | None = None,
+        say: Callable[[str], None] | None = None,
+        need: Collection[Name] = local.NAMES,
     ) -> Settings:
         """Give its settings, once both servers answered; starts nothing.
 
         Args:
             namespace: by default `CLICKSTREAM_NAMESPACE`; without that none.
             say: called with a line where others can read a file with a secret.
+            need: the servers that have to answer.
 
         Raises:
             ConfigError: as `conf_files.read` and `reachability.check`, or the namespace cannot
@@ -48,12 +54,12 @@ class Target:
             ServerError: a local server is not up, or a hosted one cannot be reached.
         """
         if not self.is_hosted:
-            return _in_namespace(local.find(), namespace)
+            return _in_namespace(local.find(need), namespace)
         settings = conf_files.read(self.folder)
         if say and (paths := conf_files.readable_by_others(self.folder, settings)):
             what = f"{', '.join(map(str, paths))} can be read by other users of this machine"
             say(f"{what}; {conf_files.chmod_remedy(paths)}")
-        reachability.check(settings)
+        reachability.check(settings, need)
         return _in_namespace(settings, namespace)
 
     def read(self) -> Settings:
