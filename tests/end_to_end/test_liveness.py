@@ -131,6 +131,23 @@ def test_a_partition_taken_and_given_back_while_all_is_paused_is_read_again(room
     room.is_through()
 
 
+@pytest.mark.slow
+def test_a_consumer_that_waits_settles_nothing_of_what_it_handed_over(room: Room) -> None:
+    """Two consumers, of which one waited when the other joined, report different partitions."""
+    with running(through(room.made, room.proxy), bulk_documents=100) as other:
+        room.shares(1, 2)
+        room.proxy.fault = None
+        room.send()
+        wait_until(lambda: lag(room.made) == 0, 45)
+        own, others = room.worker.report.settled.keys(), other.report.settled.keys()
+        assert own | others == {0, 1, 2}
+        assert own & others == set()
+        assert room.worker.report.lag.keys() == own
+    room.shares(3)
+
+    room.is_through()
+
+
 def test_a_member_that_lost_its_session_reads_on(made: Settings, start: Start) -> None:
     """Stopped like a laptop that sleeps, it finds all its partitions with somebody else."""
     with FaultProxy(made.opensearch.url) as proxy:

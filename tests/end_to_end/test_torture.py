@@ -5,6 +5,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -224,6 +225,63 @@ def test_answers_lost_after_storing_double_nothing(made: Settings, is_long: bool
     assert report.replayed > 0
     assert report.messages == len(sent)
     assert_exactly_once(made, sent)
+
+
+@pytest.mark.slow
+def test_a_document_that_is_rejected_for_long_holds_up_offsets_alone(made: Settings) -> None:
+    """What is behind it is stored and counted, up to a bound, and then committed with it."""
+    sent = send(made, 6_000)
+    first: list[bytes] = []
+
+    def reject_the_first(bulk: Bulk) -> Answer | None:
+        first.extend(bulk.actions[: not first])
+        if first[0] not in bulk.actions:
+            return bulk.forward()
+        others = [each for each in bulk.actions if each != first[0]]
+        answer = bulk.forward(others) if others else Answer(200, b'{"items": []}')
+        items = json.loads(answer.body)["items"]
+        items.insert(bulk.actions.index(first[0]), {"create": {"status": 429}})
+        return replace(answer, body=json.dumps({"errors": True, "items": items}).encode())
+
+    with FaultProxy(made.opensearch.url) as proxy:
+        proxy.fault = reject_the_first
+        with running(through(made, proxy), bulk_documents=100) as worker:
+            worker.settled(100 * (consumer.MOST_UNCOMMITTED // 2))
+            assert lag(made) >= 6_000 - 100 * consumer.BULKS_IN_FLIGHT
+            before = -1
+            while (documents := stored(made)) != before:
+                before = documents
+                time.sleep(3)
+            assert documents <= 100 * (consumer.MOST_UNCOMMITTED + consumer.BULKS_IN_FLIGHT)
+            proxy.fault = None
+            caught_up(made)
+            worker.stop()
+
+    assert_exactly_once(made, sent)
+
+
+@pytest.mark.slow
+def test_a_refusal_is_told_while_an_older_bulk_is_under_way(made: Settings) -> None:
+    """The older one is taken in and committed; nothing that was sent after it is."""
+    found = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 1_000))
+    # Of one key, so that they lie in one partition, and the first one is in the oldest bulk.
+    producer.send_raw(made.kafka, [(events.encode(each), "reader-0666", None) for each in found])
+    is_refused = threading.Event()
+
+    def refuse_all_but_the_oldest(bulk: Bulk) -> Answer | None:
+        if found[0].event_id.encode() not in bulk.exchange.body:
+            is_refused.set()
+            return Refuse(403)(bulk)
+        assert is_refused.wait(30)
+        time.sleep(0.5)
+        return bulk.forward()
+
+    with FaultProxy(made.opensearch.url) as proxy:
+        proxy.fault = refuse_all_but_the_oldest
+        with pytest.raises(BulkError, match="403"):
+            consumer.index_topic(through(made, proxy), until_caught_up=True, bulk_documents=100)
+
+    assert 1_000 - lag(made) == stored(made) > 0
 
 
 @pytest.mark.slow

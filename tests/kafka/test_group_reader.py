@@ -1,0 +1,83 @@
+"""A seat in a consumer group, on a real Kafka: nothing that is delivered is dropped."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from clickstream import events
+from clickstream.kafka import topics
+from clickstream.kafka.group_reader import GroupReader, Offsets
+from clickstream.settings import Settings
+from tests.support.by_id import lag, send, wait_until
+
+
+class Seat:
+    """A member of the group, and the calls that it made of its own accord."""
+
+    def __init__(self, made: Settings) -> None:
+        self.calls: list[str] = []
+        self.reader = GroupReader(made.kafka)
+        self.reader.join(
+            before_handover=lambda: self.calls.append("hand over"),
+            forget=lambda partitions: self.calls.append(f"forget {sorted(partitions)}"),
+        )
+        self.ids: list[str] = []
+        self.ends: Offsets = {}
+
+    def poll(self) -> None:
+        """Read what there is."""
+        polled = self.reader.poll(100, 0.1)
+        self.ids += [events.decode(each.value()).event_id for each in polled.messages]
+        self.ends |= polled.next_offsets
+
+
+@pytest.fixture
+def seat(made: Settings) -> Iterator[Callable[[], Seat]]:
+    """Takes a seat, which is left at the end."""
+    taken: list[Seat] = []
+
+    def take() -> Seat:
+        taken.append(Seat(made))
+        return taken[-1]
+
+    yield take
+    for each in taken:
+        each.reader.close()
+
+
+@pytest.mark.parametrize("num_events", [0, 300])
+def test_what_comes_while_the_seat_is_kept_is_delivered_by_the_next_polls(
+    made: Settings, seat: Callable[[], Seat], num_events: int
+) -> None:
+    """Messages and the ends of partitions: joined and assigned without a single poll."""
+    sent = send(made, num_events)
+    member = seat()
+
+    def is_assigned() -> bool:
+        member.reader.keep_seat()
+        return len(member.reader._assigned) == 3
+
+    wait_until(is_assigned, 30)
+    for _ in range(100):
+        member.reader.keep_seat()
+        time.sleep(0.02)
+    ends = {each.partition: each.end_offset for each in topics.partitions(made.kafka)}
+
+    wait_until(lambda: bool(member.poll() or member.ends == ends), 30)
+    assert sorted(member.ids) == sent
+    assert member.calls == []
+
+
+def test_leaving_commits_what_was_stored_and_hands_nothing_over(
+    made: Settings, seat: Callable[[], Seat]
+) -> None:
+    """Whoever leaves has dealt with what it read: nothing more is asked of it."""
+    send(made, 300)
+    member = seat()
+    wait_until(lambda: bool(member.poll() or len(member.ids) == 300), 30)
+
+    member.reader.store(member.ends, "")
+    member.reader.close()
+    assert lag(made) == 0
+    assert member.calls == []
