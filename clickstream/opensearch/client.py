@@ -55,7 +55,7 @@ def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch
     return client
 
 
-class _Client(OpenSearch):
+class _Client(OpenSearch):  # type: ignore[misc]
     is_hosted = False
 
 
