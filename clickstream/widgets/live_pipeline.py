@@ -128,7 +128,7 @@ class LivePipeline:
         self.refresh()
 
     def _clear(self) -> None:
-        self._stage: Stage | None = None
+        self._traffic: Stage | None = None
         self._latest = Snapshot()
         """As of the latest look at Kafka; `snapshot` adds what is known without asking."""
         self.other_consumers = 0
@@ -181,17 +181,17 @@ class LivePipeline:
     @reactions.setter
     def reactions(self, times: float) -> None:
         self._reactions = times
-        if self._stage is None:
+        if self._traffic is None:
             return  # `start` sets it for a new crowd
         if times == 1:
-            self._stage.stop(Mood.name)
+            self._traffic.stop(Mood.name)
         else:
-            self._stage.start(Mood(times=times))
+            self._traffic.start(Mood(times=times))
 
     @property
     def speed(self) -> float:
         """How much faster than by nature the crowd acts."""
-        crowd = None if self._stage is None else self._stage.crowd
+        crowd = None if self._traffic is None else self._traffic.crowd
         return self.events_per_second / (DEFAULT_RATE if crowd is None else crowd.natural_rate)
 
     @property
@@ -237,11 +237,11 @@ class LivePipeline:
         workers.start(CONSUMER, self._consume)
 
     def _start_producer(self) -> None:
-        if self._stage is None:
+        if self._traffic is None:
             now_ms = int(time.time() * 1000)
-            self._stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
+            self._traffic = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
             self.reactions = self._reactions
-        workers.start(PRODUCER, partial(self._produce, self._stage))
+        workers.start(PRODUCER, partial(self._produce, self._traffic))
 
     def _produce(self, stage: Stage, stop: threading.Event) -> None:
         self._begin_produce_report()
@@ -314,18 +314,18 @@ class LivePipeline:
 
         Without readers nothing happens.
         """
-        if self._stage is None:
+        if self._traffic is None:
             return False
         if name in self.playing:
-            self._stage.stop(name)
+            self._traffic.stop(name)
             return False
-        self._stage.start(SCENARIOS[name]())
+        self._traffic.start(SCENARIOS[name]())
         return True
 
     @property
     def playing(self) -> tuple[str, ...]:
         """The names of the scenarios that play."""
-        return () if self._stage is None else self._stage.running
+        return () if self._traffic is None else self._traffic.running
 
     def _watch_kafka(self, stop: threading.Event) -> None:
         gauge = OffsetsReader(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
