@@ -1,7 +1,8 @@
-"""What a run of the consumer knows about itself: counts, bytes, latency, lag.
+"""What a run of the producer, and one of the consumer, knows about itself.
 
-It travels in the metadata of the offsets that are committed, so whoever can see the
-consumer group sees it, from another process or another machine, and after the end.
+The consumer's (counts, bytes, latency, lag) travels in the metadata of the offsets that are
+committed, so whoever can see the consumer group sees it, from another process or another
+machine, and after the end.
 """
 
 from __future__ import annotations
@@ -18,6 +19,35 @@ from typing import Any
 _SAMPLES = 400
 """Quantiles are those of so many of the latest latencies: of twenty bulks, which is two seconds
 of live traffic, or a backlog that is being worked off."""
+
+
+@dataclass
+class ProduceReport:
+    """What became of the events handed to Kafka, counted by its delivery reports."""
+
+    topic: str
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    bytes: int = 0
+    """Of the values delivered."""
+    seconds: float = 0.0
+    first_error: str | None = field(default=None, repr=False)
+
+    @property
+    def events_per_second(self) -> float:
+        """The rate that came about, over the whole run."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.delivered:,} of {self.sent:,} events delivered to {self.topic} "
+            f"in {self.seconds:.1f} s ({self.events_per_second:,.1f} events/s, "
+            f"{self.bytes / 1e6:.1f} MB, {self.failed:,} failed)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
 
 
 @dataclass

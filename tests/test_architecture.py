@@ -43,7 +43,6 @@ KNOWN = {
     ("consumer.py", "widgets"),
     ("opensearch/bulk_sender.py", "confluent_kafka"),
     ("opensearch/bulk_sender.py", "kafka"),
-    ("producer.py", "simulation"),
 }
 
 

@@ -30,12 +30,12 @@ from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, Depth, DepthGauge, Standstill
-from clickstream.reports import IndexReport
+from clickstream.reports import IndexReport, ProduceReport
 from clickstream.servers import processes
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.reactions import Mood
 from clickstream.simulation.scenarios import SCENARIOS
-from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
 from clickstream.widgets.reading import Reading
 
@@ -77,20 +77,20 @@ class Flow:
     def __init__(self, demo: Demo, *, events_per_second: float = DEFAULT_RATE) -> None:
         workers.end(*_WORKERS)
         self._demo = demo
-        self._pace = producer.Pace(events_per_second, rng=Random())
+        self._pace = Pace(events_per_second, rng=Random())
         self._reactions = 1.0
         self._lock = threading.Lock()
         self._begin_anew()
         self.look()
 
     def _begin_anew(self) -> None:
-        self._stage: Stage | None = None
+        self._stage: Traffic | None = None
         self._produced = self._documents = 0
         self._seen = Reading()
         """What the gauge saw last; the rest of a reading is added when it is asked for."""
         self.others = 0
         """Consumers of the group that were at work elsewhere at the latest start."""
-        self._sent = producer.ProduceReport(self._demo.settings.kafka.topic)
+        self._sent = ProduceReport(self._demo.settings.kafka.topic)
         """Of the latest readers; what it counts comes on top of those produced before them."""
         self._report = IndexReport()
         """Of the consumer at work; what it stored comes on top of the documents counted."""
@@ -182,23 +182,22 @@ class Flow:
             workers.start("indexer", self._index)
         if not self._is_at_work("traffic"):
             if self._stage is None:
-                now_ms = int(time.time() * 1000)
-                self._stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
+                self._stage = Traffic(live_now())
                 self.reactions = self._reactions
             workers.start("traffic", partial(self._produce, self._stage))
         for name, watch in (("gauge", self._watch_kafka), ("charts", self._watch_index)):
             if not self._is_at_work(name):
                 workers.start(name, watch)
 
-    def _produce(self, stage: Stage, stop: threading.Event) -> None:
+    def _produce(self, stage: Traffic, stop: threading.Event) -> None:
         self._take_over_sent()
         settings, report = self._demo.settings.kafka, self._sent
-        producer.produce(settings, stage, pace=self._pace, stop=stop, report=report)
+        producer.produce(settings, PacedEvents(stage, self._pace), stop=stop, report=report)
 
     def _take_over_sent(self) -> None:
         with self._lock:
             self._produced += self._sent.delivered
-            self._sent = producer.ProduceReport(self._demo.settings.kafka.topic)
+            self._sent = ProduceReport(self._demo.settings.kafka.topic)
 
     def _index(self, stop: threading.Event) -> None:
         consumer.index_topic(self._demo.settings, stop=stop, report=self._report)
