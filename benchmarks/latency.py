@@ -22,8 +22,9 @@ from clickstream import events, producer
 from clickstream.events import Event
 from clickstream.kafka import messages, offsets, topics
 from clickstream.settings import KafkaSettings, Settings
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 
 RATE = 5_000
 SECONDS, WARM_UP_S = 20, 5
@@ -55,15 +56,13 @@ def measure(settings: Settings) -> Latency:
         ThreadPoolExecutor(1) as pool,
     ):
         group = own.for_group(group_id).kafka
-        now_ms = int(time.time() * 1000)
-        stage = _Sampled(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
+        traffic = _Sampled(live_now(seed=1))
         is_over = threading.Event()
-        searched = pool.submit(_found_ms, client, own.opensearch.index, stage.sampled, is_over)
+        searched = pool.submit(_found_ms, client, own.opensearch.index, traffic.sampled, is_over)
         try:
-            pace = producer.Pace(RATE, rng=Random(1))
-            report = producer.produce(
-                own.kafka, stage, pace=pace, num_events=RATE * (WARM_UP_S + SECONDS)
-            )
+            pace = Pace(RATE, rng=Random(1))
+            source = PacedEvents(traffic, pace, num_events=RATE * (WARM_UP_S + SECONDS))
+            report = producer.produce(own.kafka, source)
             _wait_until_read(group)
         finally:
             is_over.set()
@@ -89,7 +88,7 @@ def measure(settings: Settings) -> Latency:
     )
 
 
-class _Sampled(Stage):
+class _Sampled(Traffic):
     """Notes the id of every 200th event before it is sent."""
 
     def __init__(self, crowd: Simulator) -> None:

@@ -16,9 +16,11 @@ import psutil
 from benchmarks import alone, consumers, fresh
 from clickstream import producer
 from clickstream.kafka import offsets, topics
+from clickstream.reports import ProduceReport
 from clickstream.settings import Settings
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 from tests.support.outages import taken_down
 
 NUM_EVENTS = 1_000_000
@@ -83,11 +85,9 @@ def in_outage(settings: Settings) -> Outage:
     return Outage(before_mb, peak_mb, num_events)
 
 
-def _produce(settings: Settings, is_over: threading.Event) -> producer.ProduceReport:
-    now_ms = int(time.time() * 1000)
-    stage = Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
-    pace = producer.Pace(RATE, rng=Random(1))
-    return producer.produce(settings.kafka, stage, pace=pace, stop=is_over)
+def _produce(settings: Settings, is_over: threading.Event) -> ProduceReport:
+    source = PacedEvents(Traffic(live_now(seed=1)), Pace(RATE, rng=Random(1)))
+    return producer.produce(settings.kafka, source, stop=is_over)
 
 
 def _peak_mb(process: subprocess.Popen[str], *, for_s: float = float("inf")) -> float:

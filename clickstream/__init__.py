@@ -15,14 +15,17 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from clickstream.events import Event as Event
     from clickstream.events import decode as decode
     from clickstream.events import encode as encode
-    from clickstream.producer import Pace as Pace
     from clickstream.producer import produce as produce
+    from clickstream.producer import send as send
     from clickstream.settings import KafkaSettings as KafkaSettings
     from clickstream.settings import OpenSearchSettings as OpenSearchSettings
     from clickstream.settings import Settings as Settings
+    from clickstream.simulation.pacing import Pace as Pace
+    from clickstream.simulation.pacing import PacedEvents as PacedEvents
+    from clickstream.simulation.pacing import live_now as live_now
     from clickstream.simulation.scenarios import SCENARIOS as SCENARIOS
     from clickstream.simulation.simulator import Simulator as Simulator
-    from clickstream.simulation.traffic import Stage as Stage
+    from clickstream.simulation.traffic import Traffic as Traffic
     from clickstream.widgets.chaos import Chaos as Chaos
     from clickstream.widgets.control_room import ControlRoom as ControlRoom
 
@@ -34,15 +37,18 @@ _MODULES = {
     "Event": "events",
     "KafkaSettings": "settings",
     "OpenSearchSettings": "settings",
-    "Pace": "producer",
+    "Pace": "simulation.pacing",
+    "PacedEvents": "simulation.pacing",
     "SCENARIOS": "simulation.scenarios",
     "Settings": "settings",
     "Simulator": "simulation.simulator",
-    "Stage": "simulation.traffic",
+    "Traffic": "simulation.traffic",
     "decode": "events",
     "encode": "events",
     "index_topic": "consumer",
+    "live_now": "simulation.pacing",
     "produce": "producer",
+    "send": "producer",
 }
 """Every public name, and the module that it is loaded from."""
 

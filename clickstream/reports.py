@@ -1,6 +1,6 @@
-"""Reports in numbers: what a run of the consumer did, and how much lies where.
+"""Reports in numbers: what a run of the producer or the consumer did, and how much lies where.
 
-A consumer's own travels in the metadata of the offsets that are committed, so whoever can see the
+The consumer's travels in the metadata of the offsets that are committed, so whoever can see the
 consumer group sees it, from another process or another machine, and after the end.
 """
 
@@ -18,6 +18,35 @@ from typing import Any
 _SAMPLES = 400
 """Quantiles are those of so many of the latest latencies: of twenty bulks, which is two seconds
 of live traffic, or a backlog that is being worked off."""
+
+
+@dataclass
+class ProduceReport:
+    """What became of the events handed to Kafka, counted by its delivery reports."""
+
+    topic: str
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    bytes: int = 0
+    """Of the values delivered."""
+    seconds: float = 0.0
+    first_error: str | None = field(default=None, repr=False)
+
+    @property
+    def events_per_second(self) -> float:
+        """The rate that came about, over the whole run."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.delivered:,} of {self.sent:,} events delivered to {self.topic} "
+            f"in {self.seconds:.1f} s ({self.events_per_second:,.1f} events/s, "
+            f"{self.bytes / 1e6:.1f} MB, {self.failed:,} failed)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self}</b>"
 
 
 @dataclass

@@ -15,8 +15,9 @@ from clickstream.errors import BulkError, ConfigError, Interrupted
 from clickstream.kafka import messages, offsets, topics
 from clickstream.reports import IndexReport
 from clickstream.settings import Settings
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
 
 
@@ -114,12 +115,8 @@ def test_caught_up_comes_while_others_go_on_producing(made: Settings) -> None:
     """What lay there at the start is indexed, and the call ends, whatever is still coming."""
     sent = send(made, 2_000)
     stop = threading.Event()
-    now_ms = int(time.time() * 1000)
-    crowd = Simulator(seed=4, start_ms=now_ms, live_from_ms=now_ms)
-    pace = producer.Pace(500, rng=Random(1))
-    worker = threading.Thread(
-        target=lambda: producer.produce(made.kafka, Stage(crowd), pace=pace, stop=stop)
-    )
+    source = PacedEvents(Traffic(live_now(seed=4)), Pace(500, rng=Random(1)))
+    worker = threading.Thread(target=lambda: producer.produce(made.kafka, source, stop=stop))
     worker.start()
     try:
         started_s = time.monotonic()

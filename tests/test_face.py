@@ -21,14 +21,17 @@ NAMES = [
     "KafkaSettings",
     "OpenSearchSettings",
     "Pace",
+    "PacedEvents",
     "SCENARIOS",
     "Settings",
     "Simulator",
-    "Stage",
+    "Traffic",
     "decode",
     "encode",
     "index_topic",
+    "live_now",
     "produce",
+    "send",
 ]
 
 

@@ -1,31 +1,50 @@
-"""Events → messages: every delivery counted, the rate kept and changed, on a real broker."""
+"""Events → messages: every delivery counted, and no event lost by a stop, on a real broker."""
 
 import math
 import threading
 import time
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 from random import Random
-from typing import Any
 
 import pytest
 
 from clickstream import events, producer
 from clickstream.errors import ConfigError, Interrupted
 from clickstream.kafka import messages, offsets
+from clickstream.reports import ProduceReport
 from clickstream.settings import Settings
-from clickstream.simulation.sessions import Session
-from clickstream.simulation.simulator import Simulator, crowd_for
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
+from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.traffic import Traffic
 from tests.support.by_id import wait_until
 
 MONDAY_MS = 1_767_571_200_000
 
 
-def live() -> Stage:
-    """A crowd that acts now."""
-    now_ms = int(time.time() * 1000)
-    return Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
+def live(rate: float, *, num_events: int | None = None) -> PacedEvents:
+    """Readers who act now."""
+    traffic, pace = Traffic(live_now(seed=1)), Pace(rate, rng=Random(1))
+    return PacedEvents(traffic, pace, num_events=num_events)
+
+
+class Listed:
+    """Events in a list, each of them due at once, and others that are held back to the end."""
+
+    def __init__(self, given: Iterable[events.Event], held: list[events.Event]) -> None:
+        self._given, self._held = given, held
+
+    def __iter__(self) -> Iterator[events.Event]:
+        return iter(self._given)
+
+    def finish(self) -> list[events.Event]:
+        """Give what was held back."""
+        return self._held
+
+
+def some_events(number: int) -> list[events.Event]:
+    """Events of a Monday."""
+    return list(islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), number))
 
 
 def read_events(made: Settings) -> list[events.Event]:
@@ -36,7 +55,7 @@ def read_events(made: Settings) -> list[events.Event]:
 
 def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
     """The report, the topic and the events agree, by id."""
-    sent = list(islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 5_000))
+    sent = some_events(5_000)
     report = producer.send(made.kafka, sent)
 
     assert (report.sent, report.delivered, report.failed) == (5_000, 5_000, 0)
@@ -46,7 +65,7 @@ def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
 
 def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
     """Whoever watches need not wait for the next second to see what was delivered."""
-    report, stop = producer.ProduceReport(made.kafka.topic), threading.Event()
+    report, stop = ProduceReport(made.kafka.topic), threading.Event()
 
     def watch() -> None:
         wait_until(lambda: report.delivered >= 20, 15)
@@ -54,8 +73,7 @@ def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    pace = producer.Pace(100, rng=Random(1))
-    given = producer.produce(made.kafka, live(), pace=pace, stop=stop, report=report, duration_s=20)
+    given = producer.produce(made.kafka, live(100), stop=stop, report=report, duration_s=20)
     watcher.join()
     assert given is report
     assert 20 <= report.delivered == offsets.count(made.kafka) < 1_500
@@ -63,7 +81,7 @@ def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
 
 def test_a_topic_that_is_missing_is_made(fresh: Settings) -> None:
     """With three partitions."""
-    producer.send(fresh.kafka, islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 100))
+    producer.send(fresh.kafka, some_events(100))
     assert [each.partition for each in offsets.partitions(fresh.kafka)] == [0, 1, 2]
     assert offsets.count(fresh.kafka) == 100
 
@@ -71,120 +89,79 @@ def test_a_topic_that_is_missing_is_made(fresh: Settings) -> None:
 def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
     """Interrupted in the middle: one line that counts, and everything sent is there."""
 
-    def press(report: producer.ProduceReport) -> None:
+    def press(report: ProduceReport) -> None:
         raise KeyboardInterrupt
 
-    pace = producer.Pace(1_000, rng=Random(1))
     with pytest.raises(Interrupted, match=r"stopped by interrupt; ([\d,]+) of \1 events"):
-        producer.produce(made.kafka, live(), pace=pace, on_second=press)
+        producer.produce(made.kafka, live(1_000), on_second=press)
     assert offsets.count(made.kafka) > 500
 
 
-@pytest.mark.parametrize("rate", [0, 10_000, math.nan, "max", max, None])
-def test_a_rate_that_is_none_is_told_in_one_line(rate: Any) -> None:
-    """With the range, and what to write for no limit, here and in a terminal."""
-    with pytest.raises(ConfigError, match=r"from 0.2 to 5,000; .* `math.inf`, in a terminal `max`"):
-        producer.Pace(rate, rng=Random(1))
+def test_what_was_taken_from_the_source_is_sent_before_stop_is_looked_at(made: Settings) -> None:
+    """The event in hand, and then those held back; no other is asked for."""
+    sent, stop = some_events(10), threading.Event()
+
+    def given() -> Iterator[events.Event]:
+        for event in sent[:5]:
+            if event is sent[2]:
+                stop.set()
+            yield event
+
+    report = producer.produce(made.kafka, Listed(given(), sent[8:]), stop=stop)
+    assert report.delivered == report.sent == 5
+    wanted = [event.event_id for event in sent[:3] + sent[8:]]
+    assert sorted(event.event_id for event in read_events(made)) == sorted(wanted)
 
 
-@pytest.mark.parametrize("asked", [{"num_events": 0}, {"num_events": -5}, {"duration_s": -1.0}])
-def test_asking_for_nothing_is_refused(made: Settings, asked: dict[str, Any]) -> None:
+def test_after_an_error_nothing_more_is_sent(made: Settings) -> None:
+    """The source's own error is told, and what was sent before it is there."""
+    sent = some_events(10)
+
+    def given() -> Iterator[events.Event]:
+        yield from sent[:3]
+        raise LookupError("no more readers")
+
+    with pytest.raises(LookupError, match="no more readers"):
+        producer.produce(made.kafka, Listed(given(), sent[3:]))
+    assert offsets.count(made.kafka) == 3
+
+
+def test_it_stops_after_so_many_seconds_though_no_event_is_due(made: Settings) -> None:
+    """At a rate of an event in five seconds, within a fifth of a second and a flush."""
+    report = producer.produce(made.kafka, live(0.2), duration_s=0.5)
+    assert report.delivered == report.sent <= 2
+    assert 0.5 <= report.seconds < 3
+
+
+@pytest.mark.parametrize("duration_s", [0, -1.0])
+def test_asking_for_no_time_at_all_is_refused(made: Settings, duration_s: float) -> None:
     """A report of 0 events would look like success."""
-    with pytest.raises(ConfigError, match="ask for"):
-        producer.produce(made.kafka, live(), pace=producer.Pace(20, rng=Random(1)), **asked)
+    with pytest.raises(ConfigError, match=r"produce for .* seconds: ask for more than 0"):
+        producer.produce(made.kafka, live(20), duration_s=duration_s)
 
 
 @pytest.mark.timed
-@pytest.mark.parametrize("rate", [pytest.param(800, marks=pytest.mark.slow), 2_000])
-def test_the_mean_rate_is_kept(made: Settings, rate: float) -> None:
-    """Five seconds of events take their time within twice the promised 5 %."""
-    pace = producer.Pace(rate, rng=Random(4))
-    report = producer.produce(made.kafka, live(), pace=pace, num_events=round(5 * rate))
+def test_the_mean_rate_is_kept(made: Settings) -> None:
+    """Four seconds of events take their time within twice the promised 5 %."""
+    report = producer.produce(made.kafka, live(2_000, num_events=8_000))
 
-    assert report.events_per_second == pytest.approx(rate, rel=0.10)
-
-
-@pytest.mark.timed
-@pytest.mark.slow
-def test_a_slow_rate_is_kept_within_three_sigma(made: Settings) -> None:
-    """At 20 events/s for six seconds the count is 120 within 3√n."""
-    pace = producer.Pace(20, rng=Random(5))
-    report = producer.produce(made.kafka, live(), pace=pace, duration_s=6)
-
-    assert abs(report.sent - 120) <= 3 * math.sqrt(120)
-
-
-@pytest.mark.timed
-@pytest.mark.slow
-def test_events_are_spread_as_chance_spreads_them(made: Settings) -> None:
-    """Counts of equal spans are as dispersed as a Poisson process makes them, 0.8 to 1.3."""
-    pace = producer.Pace(1_000, rng=Random(6))
-    producer.produce(made.kafka, live(), pace=pace, duration_s=8)
-
-    spans = Counter(events.id_ms(event.event_id) // 20 for event in read_events(made))
-    counts = [spans[span] for span in range(min(spans) + 1, max(spans))]  # the ends are not whole
-    mean = sum(counts) / len(counts)
-    dispersion = sum((n - mean) ** 2 for n in counts) / len(counts) / mean
-    assert len(counts) > 300
-    assert 0.8 < dispersion < 1.3
-
-
-@pytest.mark.timed
-@pytest.mark.slow
-def test_the_slider_goes_from_20_to_5000_and_back_with_every_session_kept(made: Settings) -> None:
-    """Each turn acts within a second; nobody is logged out, and nobody begins anew, by it."""
-    pace = producer.Pace(20, rng=Random(12))
-    stop = threading.Event()
-    stage = live()
-    turns: list[int] = []
-    kept: list[tuple[Session, int]] = []
-
-    def turn(report: producer.ProduceReport) -> None:
-        turns.append(int(time.time() * 1000))
-        if len(turns) == 3:
-            kept.extend((session, session.next) for session in stage.crowd.open_sessions())
-            pace.events_per_second = 5_000
-        elif len(turns) == 5:
-            pace.events_per_second = 20
-        elif len(turns) == 9:
-            stop.set()
-
-    producer.produce(made.kafka, stage, pace=pace, stop=stop, on_second=turn)
-
-    found = read_events(made)
-    at_ms = [events.id_ms(event.event_id) for event in found]
-
-    def per_second(since_ms: int, until_ms: int) -> float:
-        return sum(since_ms <= at < until_ms for at in at_ms) / (until_ms - since_ms) * 1000
-
-    up_ms, down_ms = turns[2], turns[4]
-    assert per_second(up_ms + 500, up_ms + 1_000) == pytest.approx(5_000, rel=0.25)
-    assert per_second(down_ms + 500, down_ms + 3_500) == pytest.approx(20, abs=3 * math.sqrt(20))
-    by_session: dict[str, list[int]] = {}
-    for event in found:
-        by_session.setdefault(event.session_id, []).append(event.session_seq)
-    assert all(seqs == list(range(len(seqs))) for seqs in by_session.values())
-    still_open = {id(session) for session in stage.crowd.open_sessions()}
-    assert len(kept) > 20
-    assert any(session.next > before for session, before in kept)
-    for session, _ in kept:
-        assert session.next == len(session.actions) or id(session) in still_open
+    assert report.events_per_second == pytest.approx(2_000, rel=0.10)
 
 
 @pytest.mark.timed
 def test_the_rate_changes_while_running(made: Settings) -> None:
     """A change acts within a second, even on an event that is waited for."""
-    pace = producer.Pace(0.2, rng=Random(7))
-    stop = threading.Event()
+    pace, stop = Pace(0.2, rng=Random(7)), threading.Event()
+    source = PacedEvents(Traffic(live_now(seed=1)), pace)
     counts: list[tuple[float, int]] = []
 
-    def faster_after_a_second(report: producer.ProduceReport) -> None:
+    def faster_after_a_second(report: ProduceReport) -> None:
         counts.append((time.monotonic(), report.sent))
         pace.events_per_second = 1_000
         if len(counts) == 4:
             stop.set()
 
-    producer.produce(made.kafka, live(), pace=pace, stop=stop, on_second=faster_after_a_second)
+    producer.produce(made.kafka, source, stop=stop, on_second=faster_after_a_second)
 
     assert counts[0][1] <= 3
     rates = [(after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(counts)]
@@ -193,9 +170,9 @@ def test_the_rate_changes_while_running(made: Settings) -> None:
 
 def test_no_event_is_in_the_future_and_time_never_goes_back(made: Settings) -> None:
     """Every event carries the moment it was due, whatever the rate."""
-    pace = producer.Pace(math.inf, rng=Random(8))
+    source = live(math.inf, num_events=3_000)
     before = events.format_timestamp(int(time.time() * 1000))
-    producer.produce(made.kafka, live(), pace=pace, num_events=3_000)
+    producer.produce(made.kafka, source)
     after = events.format_timestamp(int(time.time() * 1000))
 
     found = read_events(made)
@@ -205,45 +182,3 @@ def test_no_event_is_in_the_future_and_time_never_goes_back(made: Settings) -> N
         event = events.decode(message.value or b"")
         assert by_reader.get(event.user_id, "") <= event.timestamp
         by_reader[event.user_id] = event.timestamp
-
-
-@pytest.mark.slow
-def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(made: Settings) -> None:
-    """Past events carry their own time; from now on the rate is the crowd's natural one."""
-    now_ms = int(time.time() * 1000)
-    crowd = Simulator(seed=1, start_ms=now_ms - 120_000, live_from_ms=now_ms)
-    pace = producer.Pace(math.inf, rng=Random(9))
-    producer.produce(made.kafka, Stage(crowd), pace=pace, duration_s=4)
-
-    found = read_events(made)
-    assert pace.events_per_second == crowd.natural_rate
-    assert events.parse_timestamp(found[0].timestamp) < now_ms - 100_000
-    assert events.parse_timestamp(found[-1].timestamp) > now_ms + 1_000
-    times = [events.parse_timestamp(event.timestamp) for event in found]
-    live = [at for at in times if at >= now_ms]
-    assert max(after - before for before, after in pairwise(live)) < 2_000
-
-
-@pytest.mark.slow
-def test_a_day_is_played_in_a_moment_from_a_past_start(made: Settings) -> None:
-    """A crowd that starts a day ago catches up with now, with every hour of the day in it."""
-    now_ms = int(time.time() * 1000)
-    crowd = Simulator(
-        seed=2, start_ms=now_ms - 86_400_000, readers=crowd_for(0.5), live_from_ms=now_ms
-    )
-    pace = producer.Pace(math.inf, rng=Random(13))
-    producer.produce(made.kafka, Stage(crowd), pace=pace, duration_s=10)
-
-    found = read_events(made)
-    hours = Counter(event.timestamp[:13] for event in found)
-    assert len(hours) >= 24
-    assert pace.events_per_second == crowd.natural_rate  # now is reached
-    assert len(found) == pytest.approx(86_400 * 0.5, rel=0.2)
-    assert len({event.event_id for event in found}) == len(found)
-
-
-@pytest.mark.parametrize("rate", [0, 0.1, -1, 5_001, math.nan])
-def test_a_rate_out_of_range_is_refused(rate: float) -> None:
-    """The error says which rates there are."""
-    with pytest.raises(ConfigError, match=r"from 0\.2 to 5,000"):
-        producer.Pace(rate, rng=Random(1))

@@ -13,18 +13,14 @@ import pytest
 from clickstream import events, producer
 from clickstream.errors import DeliveryError
 from clickstream.kafka import offsets
+from clickstream.reports import ProduceReport
 from clickstream.settings import Settings
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 
 MONDAY_MS = 1_767_571_200_000
 Freeze = Callable[[str], AbstractContextManager[None]]
-
-
-def live() -> Stage:
-    """A crowd that acts now."""
-    now_ms = int(time.time() * 1000)
-    return Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
 
 
 def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
@@ -44,7 +40,7 @@ def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
                 begin_again.wait(10)
 
     at_one_thousand, begin_again = threading.Event(), threading.Event()
-    reports: list[producer.ProduceReport] = []
+    reports: list[ProduceReport] = []
     worker = threading.Thread(target=lambda: reports.append(producer.send(made.kafka, source())))
     worker.start()
     assert at_one_thousand.wait(30)
@@ -71,9 +67,10 @@ def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
         stopped_s.append(time.monotonic())
         stop.set()
 
-    pace = producer.Pace(100, rng=Random(1))
+    pace = Pace(100, rng=Random(1))
+    source = PacedEvents(Traffic(live_now(seed=1)), pace)
 
-    def freeze(report: producer.ProduceReport) -> None:
+    def freeze(report: ProduceReport) -> None:
         if not freezing:
             freezing.append(True)
             kafka.enter_context(frozen("kafka"))
@@ -82,5 +79,33 @@ def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
 
     freezing: list[bool] = []
     with ExitStack() as kafka, pytest.raises(DeliveryError, match=r"of [\d,]+ events were not ack"):
-        producer.produce(made.kafka, live(), pace=pace, stop=stop, on_second=freeze)
+        producer.produce(made.kafka, source, stop=stop, on_second=freeze)
     assert time.monotonic() - stopped_s[0] < 8
+
+
+def test_what_was_held_back_is_sent_by_a_deadline_while_kafka_stands_still(
+    made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
+) -> None:
+    """Far more than the queue has room for: each is sent or told, and the call comes to an end."""
+    monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 1_000)
+    monkeypatch.setattr(producer, "_FLUSH_S", 1.0)
+    own = list(islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 6_000))
+
+    class HoldingBack:
+        """Gives 500 events, and holds the others back until Kafka stands still."""
+
+        def __iter__(self) -> Iterator[events.Event]:
+            return iter(own[:500])
+
+        def finish(self) -> list[events.Event]:
+            kafka.enter_context(frozen("kafka"))
+            self.finished_s = time.monotonic()
+            return own[500:]
+
+    source = HoldingBack()
+    with (
+        ExitStack() as kafka,
+        pytest.raises(DeliveryError, match=r"of 6,000 events were not acknowledged \(no answer"),
+    ):
+        producer.produce(made.kafka, source)
+    assert time.monotonic() - source.finished_s < 5

@@ -29,8 +29,10 @@ from clickstream.errors import ConfigError, MissingError, command
 from clickstream.kafka import messages, offsets
 from clickstream.servers import download, local
 from clickstream.simulation import scenarios
+from clickstream.simulation.pacing import Pace, PacedEvents, parse_rate
+from clickstream.simulation.scenario_base import Number
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Number, Stage
+from clickstream.simulation.traffic import Traffic
 
 SIMULATION_START = "2026-01-05T00:00:00Z"
 """Where `simulate` begins by default, so that a seed alone fixes every byte: a Monday."""
@@ -270,16 +272,14 @@ def produce(
     if start_ms > now_ms:
         msg = f"--start {start} is in the future; no event may be"
         raise ConfigError(msg)
-    pace = producer.Pace(producer.parse_rate(rate), rng=Random(seed))
-    stage = Stage(Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms))
+    pace = Pace(parse_rate(rate), rng=Random(seed))
+    traffic = Traffic(Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms))
     for play in plays:
-        stage.start(play)
+        traffic.start(play)
     with stopping() as stop:
         report = producer.produce(
             settings.kafka,
-            stage,
-            pace=pace,
-            num_events=num_events,
+            PacedEvents(traffic, pace, num_events=num_events),
             duration_s=duration,
             stop=stop,
         )

@@ -12,21 +12,12 @@ from clickstream.events import Event, id_ms
 from clickstream.simulation import scenarios
 from clickstream.simulation.articles import MINUTE_MS
 from clickstream.simulation.simulator import Simulator, crowd_for
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 
 WARM_UP_MS: Final = 30 * MINUTE_MS
 """A simulator starts with nobody on the site; from then on about as many come as go."""
 LEAD_MS: Final = 2 * MINUTE_MS
 """So long a rehearsal shows the crowd as it is before the scenario begins."""
-_STRENGTHS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
-    "breaking-news": ("peak={}", (2, 3, 5, 7, 10)),
-    "bot": ("per_minute={}", (60, 90, 120, 600, 6000)),
-    "ab-test": ("lift={}", (-0.5, 0, 0.3, 0.6, 1)),
-    "device-outage": ("seconds={}", (15, 30, 60, 120, 240)),
-    "comment-storm": ("peak={}", (1.5, 2, 3, 5, 10)),
-    "logout-wave": ("share={}", (0.1, 0.25, 0.5, 0.75, 1)),
-    "dirty-data": ("late={0},duplicate={0},malformed={0}", (0.01, 0.02, 0.05, 0.1, 0.3)),
-}
 
 
 def strengths(name: str) -> list[str]:
@@ -35,9 +26,7 @@ def strengths(name: str) -> list[str]:
     Raises:
         ConfigError: no such scenario; the message says what is.
     """
-    scenarios.make(name)
-    keys, values = _STRENGTHS[name]
-    return [f"{name}:{keys.format(value)}" for value in values]
+    return [f"{name}:{values}" for values in scenarios.make(name).strengths]
 
 
 def tabulate(events: Iterable[Event]) -> pd.DataFrame:
@@ -71,12 +60,12 @@ def rehearse(text: str, *, seed: int, start_ms: int, readers: int | None = None)
     """
     scenario = scenarios.make(text) if text else None
     num_readers = crowd_for(10) if readers is None else readers
-    stage = Stage(Simulator(seed=seed, start_ms=start_ms - WARM_UP_MS, readers=num_readers))
-    for _ in stage.events(until_ms=start_ms):
+    traffic = Traffic(Simulator(seed=seed, start_ms=start_ms - WARM_UP_MS, readers=num_readers))
+    for _ in traffic.events(until_ms=start_ms):
         pass
-    played = list(stage.events(until_ms=start_ms + LEAD_MS))
+    played = list(traffic.events(until_ms=start_ms + LEAD_MS))
     if scenario is not None:
-        stage.start(scenario)
+        traffic.start(scenario)
     minutes = 30 if text.startswith("ab-test") else 10
-    played += stage.events(until_ms=start_ms + minutes * MINUTE_MS)
-    return tabulate([*played, *stage.close()])
+    played += traffic.events(until_ms=start_ms + minutes * MINUTE_MS)
+    return tabulate([*played, *traffic.close()])

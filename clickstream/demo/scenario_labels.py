@@ -1,4 +1,4 @@
-"""What each scenario is called on the charts, and the place that gives it colour and pattern."""
+"""How the charts show each scenario, from what the scenarios say of themselves."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from clickstream.charts.chart import ScenarioLook
+from clickstream.simulation.scenarios import SCENARIOS
+
+_ADDED = [name for name, scenario in SCENARIOS.items() if scenario.marks == "added"]
 
 SCENARIO_LOOKS: Final[Mapping[str, ScenarioLook]] = {
-    name: ScenarioLook(title=name, place=place)
-    for name, place in (
-        ("breaking-news", 1),
-        ("bot", 2),
-        ("comment-storm", 3),
-        ("logout-wave", 4),
-        ("ab-test", None),
-        ("dirty-data", None),
-    )
+    name: ScenarioLook(title=name, place=_ADDED.index(name) + 1 if name in _ADDED else None)
+    for name, scenario in SCENARIOS.items()
+    if scenario.marks != "nothing"
 }
+"""By name; a chart calls a scenario by the name that `--scenario` takes."""

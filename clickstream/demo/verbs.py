@@ -7,7 +7,6 @@ Only `reset` deletes, and only with `yes=True`.
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,12 +24,13 @@ from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
-from clickstream.reports import IndexReport, Member, Overview
+from clickstream.reports import IndexReport, Member, Overview, ProduceReport
 from clickstream.servers import local
 from clickstream.settings import Settings
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.scenarios import make_all
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 from clickstream.targets import target
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ class Demo:
         seed: int = 1,
         scenarios: Iterable[str] = (),
         stop: threading.Event | None = None,
-        on_second: Callable[[producer.ProduceReport], Any] | None = None,
-    ) -> producer.ProduceReport:
+        on_second: Callable[[ProduceReport], Any] | None = None,
+    ) -> ProduceReport:
         """Let the readers act now, and send what they do to the topic.
 
         Called again with the same seed, the same readers go on, each where its session stood.
@@ -152,19 +152,15 @@ class Demo:
             msg = "produce for ever: a cell must end; give num_events or duration_s"
             raise ConfigError(msg)
         plays = make_all(scenarios)
-        now_ms = int(time.time() * 1000)
-        pace = producer.Pace(events_per_second, rng=Random(now_ms))
+        pace = Pace(events_per_second, rng=Random())
         # Out of the dictionary while it acts: one that is interrupted cannot go on.
-        crowd = self._crowds.pop(seed, None)
-        crowd = crowd or Simulator(seed=seed, start_ms=now_ms, live_from_ms=now_ms)
-        stage = Stage(crowd)
+        crowd = self._crowds.pop(seed, None) or live_now(seed=seed)
+        traffic = Traffic(crowd)
         for scenario in plays:
-            stage.start(scenario)
+            traffic.start(scenario)
         report = producer.produce(
             self.settings.kafka,
-            stage,
-            pace=pace,
-            num_events=num_events,
+            PacedEvents(traffic, pace, num_events=num_events),
             duration_s=duration_s,
             stop=stop,
             on_second=on_second,

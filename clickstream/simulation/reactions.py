@@ -8,9 +8,9 @@ from typing import ClassVar, Final
 from clickstream import events
 from clickstream.events import EventType
 from clickstream.simulation import personas
+from clickstream.simulation.scenario_base import DAY_S, Number, Scenario
 from clickstream.simulation.sessions import Action, Session
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import DAY_S, Number, Scenario
 
 _LAST_PAGE_MS: Final = 900
 """Within this a reaction is added to a view that nothing follows: the reader's next visit may
@@ -71,7 +71,7 @@ class Mood(Scenario):
     It is a dial, not an incident: what comes of it is the crowd's own and takes its turns.
     """
 
-    name = "mood"
+    name, title = "mood", "Mood"
     what = "readers like, comment and share more often than usual, or less"
     watch = "event types: the slices of like, comment and share"
     keys: ClassVar = {
@@ -88,7 +88,7 @@ class Mood(Scenario):
             for name in personas.PERSONAS
         }
 
-    def meet(self, session: Session) -> None:
+    def before_event(self, session: Session) -> None:
         """Change what is done with the page viewed next."""
         number = self._crowd.number_of(session.user_id)
         for event, odds in self._chances[personas.persona_of(self._crowd.seed, number)]:

@@ -1,4 +1,4 @@
-"""What a presenter can trigger, by name: `make("bot:per_minute=90")`, then `Stage.start`.
+"""What a presenter can trigger, by name: `make("bot:per_minute=90")`, then `Traffic.start`.
 
 Each follows from the crowd's seed and the moment it begins. Those that add (breaking news, bot,
 comment storm, the copies of dirty data) leave the crowd's own events as they are. Those that
@@ -22,10 +22,10 @@ from clickstream.errors import ConfigError, command
 from clickstream.events import DEVICE_TYPES, Event, EventType, id_ms
 from clickstream.simulation import personas
 from clickstream.simulation.reactions import chance, react
+from clickstream.simulation.scenario_base import DAY_S, Choice, Number, Scenario
 from clickstream.simulation.sessions import Action, Added, Session
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.surges import BreakingNews, CommentStorm
-from clickstream.simulation.traffic import DAY_S, Choice, Number, Scenario
 
 
 def make(text: str) -> Scenario:
@@ -67,13 +67,14 @@ def make_all(texts: Iterable[str]) -> list[Scenario]:
 class Bot(Scenario):
     """One user who reads as fast and as evenly as no human does."""
 
-    name = "bot"
+    name, title, marks = "bot", "Bot", "added"
     what = "one user opens page after page at an even pace, day and night"
     watch = "top users: reader-bot takes the lead; its gaps are all alike"
     keys: ClassVar = {
         "per_minute": Number(120, 60, 6_000, "actions a minute"),
         "seconds": Number(120, 1, DAY_S, "until it is over"),
     }
+    strengths = tuple(f"per_minute={number}" for number in (60, 90, 120, 600, 6000))
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Log in at once."""
@@ -107,15 +108,16 @@ _BOT_PAGES: Final = 500
 class DeviceOutage(Scenario):
     """The app of one kind of device is down."""
 
-    name, waits_s = "device-outage", 10.0
+    name, title, earliest_s = "device-outage", "Device outage", 10.0
     what = "the crowd falls silent on one kind of device; who was on it has to come again"
     watch = "volume falls by the device's share; device × category: its row stands still"
     keys: ClassVar = {
         "device": Choice("mobile", DEVICE_TYPES, "which kind"),
         "seconds": Number(60, 1, DAY_S, "until it is over"),
     }
+    strengths = tuple(f"seconds={number}" for number in (15, 30, 60, 120, 240))
 
-    def meet(self, session: Session) -> None:
+    def before_event(self, session: Session) -> None:
         """Silence it, if it is on that device, to its end."""
         if session.device_type == self.values["device"]:
             session.is_silent = True
@@ -124,13 +126,15 @@ class DeviceOutage(Scenario):
 class LogoutWave(Scenario):
     """Everybody is logged out."""
 
-    name, waits_s = "logout-wave", 10.0
+    name, title, earliest_s = "logout-wave", "Logout wave", 10.0
+    marks = "added"
     what = "open sessions are logged out within seconds, as by a bad deployment"
     watch = "event types: a burst of logout; volume falls, and recovers as readers come again"
     keys: ClassVar = {
         "share": Number(1, 0.01, 1, "of the open sessions"),
         "seconds": Number(5, 1, 60, "within which they are logged out"),
     }
+    strengths = tuple(f"share={number}" for number in (0.1, 0.25, 0.5, 0.75, 1))
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Silence the sessions, and give each its logout."""
@@ -149,7 +153,7 @@ class LogoutWave(Scenario):
             self._leaving.add(session.user_id)
             self._add(leaving)
 
-    def keeps(self, event: Event) -> bool:
+    def holds_back(self, event: Event) -> bool:
         """Let nobody come again before he is out: his logout is brought forward."""
         if event.session_seq > 0 or event.user_id not in self._leaving:
             return False
@@ -177,7 +181,7 @@ class LogoutWave(Scenario):
 class ABTest(Scenario):
     """Half of the readers get another page, and react to it more, or less, often."""
 
-    name = "ab-test"
+    name, title, marks = "ab-test", "A/B test", "own"
     what = "every reader is in arm A or B for good; B reacts more often by the lift"
     watch = "ab-test: reactions in 100 page views, by arm; a lift of 1 stands out soonest"
     keys: ClassVar = {
@@ -185,6 +189,7 @@ class ABTest(Scenario):
         "event": Choice("like", events.REACTIONS, "what is done more often"),
         "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
     }
+    strengths = tuple(f"lift={number}" for number in (-0.5, 0, 0.3, 0.6, 1))
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Work out how often to add a reaction, by persona."""
@@ -201,7 +206,7 @@ class ABTest(Scenario):
         number = self._crowd.number_of(user_id)
         return "B", self._chances[personas.persona_of(self._crowd.seed, number)]
 
-    def meet(self, session: Session) -> None:
+    def before_event(self, session: Session) -> None:
         """Label it; in arm B, change what is done with the page viewed next."""
         arm, odds = self._arm(session.user_id)
         session.label = (self.name, arm)
@@ -223,7 +228,7 @@ class ABTest(Scenario):
 class DirtyData(Scenario):
     """Messages as bad as in real life."""
 
-    name = "dirty-data"
+    name, title, marks = "dirty-data", "Dirty data", "own"
     what = "some events come late, some twice, and some broken copies come beside them"
     watch = "dead letters; duplicates are never stored twice; malformed=0.05 stops the consumer"
     keys: ClassVar = {
@@ -233,6 +238,10 @@ class DirtyData(Scenario):
         "delay": Number(5, 0.1, 3_600, "seconds that late events are held back"),
         "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
     }
+    strengths = tuple(
+        f"late={share},duplicate={share},malformed={share}"
+        for share in (0.01, 0.02, 0.05, 0.1, 0.3)
+    )
 
     def __init__(self, **values: str | float) -> None:
         dials = ("late", "duplicate", "malformed")
@@ -242,7 +251,7 @@ class DirtyData(Scenario):
         self._held: list[tuple[int, int, Event]] = []
         self._num_held = 0
 
-    def keeps(self, event: Event) -> bool:
+    def holds_back(self, event: Event) -> bool:
         """Hold it back, or send a copy a moment later, as the dials say."""
         at_ms, chance = id_ms(event.event_id), self._rng.random
         if chance() < self._number("duplicate"):

@@ -28,7 +28,7 @@ Action = tuple[int, EventType, Article | None, str | None]
 
 
 class Added(tuple):  # type: ignore[type-arg]
-    """An `Action` that a scene put among a session's own, with the label of its event."""
+    """An `Action` that a scenario put among a session's own, with the label of its event."""
 
     label: tuple[str, str | None]
 

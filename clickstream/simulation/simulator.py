@@ -50,10 +50,10 @@ def crowd_for(rate: float) -> int:
     return max(1, round(rate / _rate_per_reader()))
 
 
-class Scene(Protocol):
+class SessionHook(Protocol):
     """The hook: what may change a session's doings; see `traffic.py`."""
 
-    def meet(self, session: Session) -> None:
+    def before_event(self, session: Session) -> None:
         """Look at a session before its next event: label it, silence it, change what follows."""
 
 
@@ -127,10 +127,10 @@ class Simulator:
         )
         """Events a second that the crowd makes where the day has no shape, on average."""
         self._turned_away: set[int] = set()
-        self.scenes: list[Scene] = []
-        """What looks at every session before its next event; the stage's to change."""
+        self.hooks: list[SessionHook] = []
+        """What looks at every session before its next event; as `Traffic` sets it."""
         self.took_added = False
-        """Whether the last event taken, while there are scenes, is one that they put there."""
+        """Whether the last event taken, while there are hooks, is one that they put there."""
         self._stamp_ms: int | None = None
         self._now_ms = start_ms
         self._walk = self._merge()
@@ -141,7 +141,7 @@ class Simulator:
         return self._heap[0] >> _WHO_BITS
 
     def take(self, at_ms: int | None = None) -> Event | None:
-        """Give the next event, and step on; None is one that a scene has silenced.
+        """Give the next event, and step on; None is one that a hook has silenced.
 
         Args:
             at_ms: event time to stamp it with, in place of the simulated one. From the
@@ -182,7 +182,7 @@ class Simulator:
 
         A generator, for what lives from one event to the next is then local, and fast.
         """
-        heap, sessions, scenes = self._heap, self._sessions, self.scenes
+        heap, sessions, hooks = self._heap, self._sessions, self.hooks
         last_ms = last_at_ms = self.start_ms  # the last event, simulated and as stamped
         filled = -1
         # What the texts of a minute, and of 2^16 ms, have in common is formatted once.
@@ -209,9 +209,9 @@ class Simulator:
             last_ms, last_at_ms = now_ms, at_ms
 
             self._now_ms = now_ms
-            if scenes:
-                for scene in scenes:
-                    scene.meet(session)
+            if hooks:
+                for hook in hooks:
+                    hook.before_event(session)
                 self.took_added = type(session.actions[session.next]) is Added
             if at_ms - minute_ms >= MINUTE_MS:
                 minute_ms, minute_text = at_ms - at_ms % MINUTE_MS, format_timestamp(at_ms)[:17]

@@ -13,9 +13,9 @@ from clickstream.events import Event, id_ms
 from clickstream.simulation import articles as newsroom
 from clickstream.simulation import personas
 from clickstream.simulation.articles import Article, Shelf
+from clickstream.simulation.scenario_base import DAY_S, Number, Scenario
 from clickstream.simulation.sessions import Habits, draw
 from clickstream.simulation.simulator import Simulator, base36
-from clickstream.simulation.traffic import DAY_S, Number, Scenario
 
 
 class Rush(Scenario):
@@ -25,7 +25,7 @@ class Rush(Scenario):
     hot: ClassVar[float] = 0.97
     """How often a view is of the article, unless it has just been read."""
     haste: ClassVar[float]
-    """Of the time that reading takes otherwise, for a stage has no patience."""
+    """Of the time that reading takes otherwise, so that an audience sees it rise."""
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Choose the article."""
@@ -37,7 +37,7 @@ class Rush(Scenario):
     def _choose(self) -> Article:
         raise NotImplementedError
 
-    def see(self, event: Event) -> None:
+    def after_event(self, event: Event) -> None:
         """Let readers come: all at once, and ever fewer in the end."""
         at_ms = id_ms(event.event_id)
         expected = self._surplus(at_ms) / self._habits.expected_events
@@ -76,13 +76,14 @@ _RAMP_S: Final = 10.0
 class BreakingNews(Rush):
     """One article takes most views, and traffic is a multiple of normal."""
 
-    name = "breaking-news"
+    name, title, marks = "breaking-news", "Breaking news", "added"
     what = "one new article draws a crowd; up within 10 s, then slowly down again"
     watch = "volume: what it adds is set off, and rises to the peak; a third of all views are of it"
     keys: ClassVar = {
         "peak": Number(5, 2, 10, "traffic at its height, in multiples of normal"),
         "seconds": Number(180, 10, DAY_S, "until it is over"),
     }
+    strengths = tuple(f"peak={number}" for number in (2, 3, 5, 7, 10))
     persona = personas.Persona(
         weight=1.0,
         visits_per_day=1.0,
@@ -100,13 +101,14 @@ class BreakingNews(Rush):
 class CommentStorm(Rush):
     """The article that is read most now sets readers off against each other."""
 
-    name = "comment-storm"
+    name, title, marks = "comment-storm", "Comment storm", "added"
     what = "readers quarrel under the article that is read most at the moment"
     watch = "event types: comments swell; volume rises"
     keys: ClassVar = {
         "peak": Number(3, 1.2, 10, "traffic at its height, in multiples of normal"),
         "seconds": Number(120, 10, DAY_S, "until it is over"),
     }
+    strengths = tuple(f"peak={number}" for number in (1.5, 2, 3, 5, 10))
     persona = personas.Persona(
         weight=1.0,
         visits_per_day=1.0,

@@ -25,11 +25,12 @@ from clickstream.demo.audit import Audit, audit, end_offsets
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
 from clickstream.kafka import offsets, topics
+from clickstream.reports import ProduceReport
 from clickstream.servers import local, processes
 from clickstream.servers.nodes import last_log_lines
 from clickstream.simulation import invalid_events
-from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
+from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
 from clickstream.widgets.outage_proxy import OutageProxy
 
@@ -121,11 +122,10 @@ class Chaos:
         Raises:
             ConfigError: the rate is out of range.
         """
-        now_ms = int(time.time() * 1000)
-        pace = producer.Pace(events_per_second, rng=Random(now_ms))
-        stage = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
+        pace = Pace(events_per_second, rng=Random())
+        source = PacedEvents(Traffic(live_now()), pace)
         kafka = self._settings.kafka
-        workers.start(_PRODUCER, lambda stop: producer.produce(kafka, stage, pace=pace, stop=stop))
+        workers.start(_PRODUCER, lambda stop: producer.produce(kafka, source, stop=stop))
         return f"readers make {events_per_second:g} events a second, in the background"
 
     def start_consumer(self) -> str:
@@ -206,11 +206,9 @@ class Chaos:
             return "OpenSearch is down, and nobody starts it: bring_up() does"
         return "OpenSearch answers"
 
-    def send_poison(self) -> producer.ProduceReport:
+    def send_poison(self) -> ProduceReport:
         """Send one message of every kind that can never be a document; see `invalid_events`."""
-        now_ms = int(time.time() * 1000)
-        crowd = Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms)
-        event = next(crowd.events())
+        event = next(live_now().events())
         messages = [(value, event.user_id, None) for value in invalid_events.of_every_kind(event)]
         self._timeline.mark("poison sent")
         return producer.send_raw(self._settings.kafka, messages)

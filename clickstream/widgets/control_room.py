@@ -152,7 +152,7 @@ class ControlRoom:
         self, name: str, tooltip: str, command: _Command, style: str = ""
     ) -> widgets.Button:
         button = widgets.Button(
-            description=_title(name),
+            description=SCENARIOS[name].title,
             tooltip=tooltip,
             button_style=style,
             layout={"width": "auto", "flex": "0 0 auto"},
@@ -272,8 +272,8 @@ class ControlRoom:
         if not self.pipeline.is_running:
             return _Result("Scenarios need readers: press Start first.")
         if not self.pipeline.toggle(name):
-            return _Result(f"{_title(name)} has ended.")
-        return _Result(f"{_title(name)}. Watch {SCENARIOS[name].watch}.", scenario=name)
+            return _Result(f"{SCENARIOS[name].title} has ended.")
+        return _Result(f"{SCENARIOS[name].title}. Watch {SCENARIOS[name].watch}.", scenario=name)
 
     def _keep_painting(self, stop: threading.Event) -> None:
         for _ in workers.ticks(self._paint_every_s, stop):
@@ -312,7 +312,7 @@ class ControlRoom:
         """Give the latest result, or that the scenario it names has ended by itself."""
         text, scenario = self._result
         if scenario and self.pipeline.is_running and scenario not in self.pipeline.playing:
-            return f"{_title(scenario)} has ended."
+            return f"{SCENARIOS[scenario].title} has ended."
         return text
 
     def close(self) -> None:
@@ -322,10 +322,6 @@ class ControlRoom:
 
 
 _shown: list[widgets.Widget] = []
-
-
-def _title(name: str) -> str:
-    return name.replace("-", " ").capitalize().replace("Ab test", "A/B test")
 
 
 def _dispose(widget: widgets.Widget) -> None:

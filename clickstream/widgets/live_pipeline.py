@@ -30,13 +30,13 @@ from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, OffsetsReader, StallDetector, TopicOffsets
-from clickstream.reports import IndexReport
+from clickstream.reports import IndexReport, ProduceReport
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.reactions import Mood
 from clickstream.simulation.scenarios import SCENARIOS
-from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class LivePipeline:
     ) -> None:
         workers.end(*_WORKERS)
         self._demo = demo
-        self._pace = producer.Pace(events_per_second, rng=Random())
+        self._pace = Pace(events_per_second, rng=Random())
         self._catch_up_s, self._max_messages = catch_up_s, max_messages
         self._reactions = 1.0
         self._lock = threading.Lock()
@@ -128,14 +128,14 @@ class LivePipeline:
         self.refresh()
 
     def _clear(self) -> None:
-        self._traffic: Stage | None = None
+        self._traffic: Traffic | None = None
         self._latest = Snapshot()
         """As of the latest look at Kafka; `snapshot` adds what is known without asking."""
         self.other_consumers = 0
         """Consumers of the group that were at work elsewhere at the latest start."""
         self._produced_before = 0
         """Acknowledged before the run that `_produce_report` counts."""
-        self._produce_report = producer.ProduceReport(self._demo.settings.kafka.topic)
+        self._produce_report = ProduceReport(self._demo.settings.kafka.topic)
         self._documents_before = 0
         """In the index beside those that `_index_report` counts."""
         self._index_report = IndexReport()
@@ -238,20 +238,19 @@ class LivePipeline:
 
     def _start_producer(self) -> None:
         if self._traffic is None:
-            now_ms = int(time.time() * 1000)
-            self._traffic = Stage(Simulator(seed=now_ms, start_ms=now_ms, live_from_ms=now_ms))
+            self._traffic = Traffic(live_now())
             self.reactions = self._reactions
         workers.start(PRODUCER, partial(self._produce, self._traffic))
 
-    def _produce(self, stage: Stage, stop: threading.Event) -> None:
+    def _produce(self, traffic: Traffic, stop: threading.Event) -> None:
         self._begin_produce_report()
         settings, report = self._demo.settings.kafka, self._produce_report
-        producer.produce(settings, stage, pace=self._pace, stop=stop, report=report)
+        producer.produce(settings, PacedEvents(traffic, self._pace), stop=stop, report=report)
 
     def _begin_produce_report(self) -> None:
         with self._lock:
             self._produced_before += self._produce_report.delivered
-            self._produce_report = producer.ProduceReport(self._demo.settings.kafka.topic)
+            self._produce_report = ProduceReport(self._demo.settings.kafka.topic)
 
     def _consume(self, stop: threading.Event) -> None:
         consumer.index_topic(self._demo.settings, stop=stop, report=self._index_report)

@@ -14,7 +14,7 @@ from clickstream.charts.volume import MOST_SCENARIOS
 from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 from clickstream.simulation import scenarios
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 
 
 def test_every_visualization_asks_about_fields_of_an_event() -> None:
@@ -48,7 +48,7 @@ def test_values_that_the_model_does_not_have_come_after_those_it_has() -> None:
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
 def test_the_charts_know_of_every_scenario_whose_events_those_are(name: str) -> None:
     """A new one that only labels is not taken for one that adds, nor the other way round."""
-    crowd, stage = (Stage(Simulator(seed=3, start_ms=1_767_618_000_000)) for _ in range(2))
+    crowd, stage = (Traffic(Simulator(seed=3, start_ms=1_767_618_000_000)) for _ in range(2))
     own = {event.event_id for event in islice(crowd.events(), 4_000)}
     played = list(islice(stage.events(), 1_000))
     stage.start(scenarios.make(name))

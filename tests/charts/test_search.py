@@ -24,7 +24,7 @@ from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings, Settings
 from clickstream.simulation import scenarios
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 
 MONDAY_MS = 1_767_571_200_000
 MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
@@ -72,7 +72,7 @@ def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]
     try:
         topics.ensure_topics(own.kafka)
         index.ensure(client, own.opensearch.index)
-        stage = Stage(Simulator(seed=14, start_ms=start_ms, readers=60_000))
+        stage = Traffic(Simulator(seed=14, start_ms=start_ms, readers=60_000))
         sent: list[Event] = []
         for minute, names in enumerate(PLAYED):
             sent += stage.events(until_ms=start_ms + 60_000 * minute)

@@ -21,8 +21,8 @@ from clickstream.kafka import offsets
 from clickstream.opensearch import index
 from clickstream.settings import Settings
 from clickstream.simulation import scenarios
-from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
+from clickstream.simulation.traffic import Traffic
 from tests.support.by_id import wait_until
 
 SOON_S = 10
@@ -33,8 +33,7 @@ class Show:
 
     def __init__(self, made: Settings) -> None:
         self.kit = Demo(made)
-        now_ms = int(time.time() * 1000)
-        self.stage = Stage(Simulator(seed=1, start_ms=now_ms, live_from_ms=now_ms))
+        self.traffic = Traffic(live_now(seed=1))
 
     def ask(self) -> Answer:
         """What the charts show now."""
@@ -44,7 +43,7 @@ class Show:
     def seen(self, text: str, is_shown: Callable[[Answer, Answer], bool]) -> float:
         """Start one, and wait until its chart shows it: how many seconds it took."""
         before = self.ask()
-        self.stage.start(scenarios.make(text))
+        self.traffic.start(scenarios.make(text))
         started_s = time.monotonic()
         while (took_s := time.monotonic() - started_s) < 3 * SOON_S:
             if is_shown(before, self.ask()):
@@ -75,13 +74,9 @@ class Show:
 def show(made: Settings) -> Iterator[Show]:
     """Let 40 events a second come, be indexed, and be seen, for the length of a block."""
     on, stop = Show(made), threading.Event()
-    pace = producer.Pace(40, rng=Random(1))
+    source = PacedEvents(on.traffic, Pace(40, rng=Random(1)))
     workers = [
-        threading.Thread(
-            target=producer.produce,
-            args=(made.kafka, on.stage),
-            kwargs={"pace": pace, "stop": stop},
-        ),
+        threading.Thread(target=producer.produce, args=(made.kafka, source), kwargs={"stop": stop}),
         threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop}),
     ]
     for worker in workers:
@@ -135,8 +130,8 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
                 "dirty-data:malformed=0.1", lambda _, now: on.kit.overview().dead_letters > 3
             ),
         }
-        for name in on.stage.running:
-            on.stage.stop(name)
+        for name in on.traffic.running:
+            on.traffic.stop(name)
         on.settled(lambda now: count(now.frames["volume-scenarios"]))
         added = on.ask().frames["volume-scenarios"]
         assert set(added["scenario"]) == {"breaking-news", "bot", "comment-storm"}
@@ -146,7 +141,7 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
         took_s["ab-test"] = on.seen(
             "ab-test", lambda _, now: count(now.frames[AbTest.name], variant="B") > 20
         )
-        on.stage.stop("ab-test")
+        on.traffic.stop("ab-test")
         took_s["logout-wave"] = on.seen(
             "logout-wave:seconds=3",
             lambda was, now: of_type(now, "logout") - of_type(was, "logout") > 40,
@@ -154,7 +149,7 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
         time.sleep(4)
         outage = "device-outage:device=mobile,seconds=30"
         before = on.ask()
-        on.stage.start(scenarios.make(outage))
+        on.traffic.start(scenarios.make(outage))
         on.settled(lambda now: count(now.frames[DeviceCategory.name], device_type="mobile"))
         begun = on.ask().frames[DeviceCategory.name]
         time.sleep(5)

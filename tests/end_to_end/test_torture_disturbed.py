@@ -17,8 +17,8 @@ from clickstream.kafka import messages
 from clickstream.kafka.group_reader import PROPERTIES
 from clickstream.servers import local
 from clickstream.settings import Settings
-from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.pacing import Pace, PacedEvents, live_now
+from clickstream.simulation.traffic import Traffic
 from clickstream.widgets.outage_proxy import Answer
 from tests.end_to_end.conftest import Start
 from tests.support.by_id import send, send_raw, topic_ids
@@ -129,12 +129,8 @@ def test_a_soak_with_one_fault_after_the_other(
     soak_s, every_s, rate = (1_800, 60, 2_000) if is_long else (25, 5, 1_000)
     rng = random.Random(5)
     stop = threading.Event()
-    now_ms = int(time.time() * 1000)
-    crowd = Simulator(seed=6, start_ms=now_ms, live_from_ms=now_ms)
-    pace = producer.Pace(rate, rng=random.Random(1))
-    traffic = threading.Thread(
-        target=lambda: producer.produce(made.kafka, Stage(crowd), pace=pace, stop=stop)
-    )
+    source = PacedEvents(Traffic(live_now(seed=6)), Pace(rate, rng=random.Random(1)))
+    traffic = threading.Thread(target=lambda: producer.produce(made.kafka, source, stop=stop))
     with FaultProxy(made.opensearch.url) as proxy:
         member, victim = start(through(made, proxy)), start(through(made, proxy))
         watched = psutil.Process(member.process.pid)

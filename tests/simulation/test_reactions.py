@@ -7,7 +7,7 @@ import pytest
 from clickstream.events import REACTIONS
 from clickstream.simulation.reactions import Mood
 from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 
 MONDAY_MS = 1_767_571_200_000
 HOURS_MS = 6 * 3_600_000
@@ -15,9 +15,9 @@ HOURS_MS = 6 * 3_600_000
 
 def counted(times: float) -> Counter[str]:
     """Six hours of a crowd in that mood, by event type."""
-    stage = Stage(Simulator(seed=4, start_ms=MONDAY_MS))
-    stage.start(Mood(times=times))
-    return Counter(event.event_type for event in stage.events(until_ms=MONDAY_MS + HOURS_MS))
+    traffic = Traffic(Simulator(seed=4, start_ms=MONDAY_MS))
+    traffic.start(Mood(times=times))
+    return Counter(event.event_type for event in traffic.events(until_ms=MONDAY_MS + HOURS_MS))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_reactions_come_so_many_times_as_often(usual: Counter[str], times: float
 
 def test_nothing_is_labelled() -> None:
     """What comes of a mood is the crowd's own: no chart sets it off."""
-    stage = Stage(Simulator(seed=4, start_ms=MONDAY_MS))
-    stage.start(Mood(times=5))
-    found = list(stage.events(until_ms=MONDAY_MS + HOURS_MS // 6))
+    traffic = Traffic(Simulator(seed=4, start_ms=MONDAY_MS))
+    traffic.start(Mood(times=5))
+    found = list(traffic.events(until_ms=MONDAY_MS + HOURS_MS // 6))
     assert {event.scenario for event in found} == {None}

@@ -14,21 +14,21 @@ from clickstream.errors import ConfigError, EventError
 from clickstream.events import Event, id_ms
 from clickstream.simulation import personas, scenarios
 from clickstream.simulation.simulator import Simulator, crowd_for
-from clickstream.simulation.traffic import Stage
+from clickstream.simulation.traffic import Traffic
 
 NOON_MS = events.parse_timestamp("2026-01-05T11:00:00.000Z")
 BEGIN_MS = NOON_MS + 180_000
 """Where scenarios begin: the crowd is at home on the site by then."""
 
 
-def stage(*, rate: float = 20.0, seed: int = 1) -> Stage:
+def traffic(*, rate: float = 20.0, seed: int = 1) -> Traffic:
     """A crowd that starts at eleven."""
-    return Stage(Simulator(seed=seed, start_ms=NOON_MS, readers=crowd_for(rate)))
+    return Traffic(Simulator(seed=seed, start_ms=NOON_MS, readers=crowd_for(rate)))
 
 
 def play(*texts: str, minutes: float = 10, rate: float = 20.0, seed: int = 1) -> list[Event]:
     """So many minutes from eleven on, with scenarios from three minutes past."""
-    on = stage(rate=rate, seed=seed)
+    on = traffic(rate=rate, seed=seed)
     found = list(on.events(until_ms=BEGIN_MS))
     for text in texts:
         on.start(scenarios.make(text))
@@ -208,7 +208,7 @@ def test_an_outage_silences_one_device_and_nobody_else(alone: list[Event]) -> No
 
 def test_who_could_not_register_during_an_outage_is_no_reader_later() -> None:
     """A newcomer's first session opens with `register`, always."""
-    on = Stage(Simulator(seed=4, start_ms=NOON_MS, readers=300))
+    on = Traffic(Simulator(seed=4, start_ms=NOON_MS, readers=300))
     on.start(scenarios.make("device-outage:seconds=86400"))
     found = list(on.events(until_ms=NOON_MS + 3 * 86_400_000))
     first: dict[str, str] = {}
@@ -240,10 +240,10 @@ def test_a_logout_wave_logs_everybody_out_within_seconds(alone: list[Event]) -> 
 @pytest.mark.parametrize("name", ["logout-wave", "device-outage"])
 def test_what_takes_away_waits_until_somebody_is_there(name: str) -> None:
     """Asked for with the first event, it begins when the crowd has acted for ten seconds."""
-    on = stage()
+    on = traffic()
     on.start(scenarios.make(name))
     found = list(on.events(until_ms=NOON_MS + 30_000))
-    own = list(stage().events(until_ms=NOON_MS + 30_000))
+    own = list(traffic().events(until_ms=NOON_MS + 30_000))
     early = [event for event in own if at_ms(event) < NOON_MS + 9_500]
 
     assert found[: len(early)] == early
@@ -278,7 +278,7 @@ def likes_per_view(arm: dict[str, list[int]]) -> tuple[float, float]:
 
 def ab_test(seed: int, lift: float) -> tuple[float, float]:
     """The lift found in a day, and the p-value of there being none."""
-    on = Stage(Simulator(seed=seed, start_ms=NOON_MS, readers=crowd_for(0.8)))
+    on = Traffic(Simulator(seed=seed, start_ms=NOON_MS, readers=crowd_for(0.8)))
     on.start(scenarios.make(f"ab-test:lift={lift}"))
     counts = by_arm(list(on.events(until_ms=NOON_MS + 86_400_000)))
     (a, var_a), (b, var_b) = (likes_per_view(counts[arm]) for arm in "AB")
@@ -304,7 +304,7 @@ def test_an_ab_test_touches_arm_b_alone_and_every_reader_has_one_arm(
     alone: list[Event],
 ) -> None:
     """A's events are the same but for the label; B's too, but for reactions and their numbers."""
-    on = stage()
+    on = traffic()
     found = list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("ab-test:lift=2"))
     found += on.events(until_ms=BEGIN_MS + 240_000)
@@ -365,7 +365,7 @@ def test_dirty_data_is_as_dirty_as_its_dial_says(dial: str) -> None:
 
 def test_late_events_come_late_and_none_is_lost_by_a_stop() -> None:
     """Held back as long as the delay says; what is held when it ends comes at once."""
-    on = stage()
+    on = traffic()
     list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("dirty-data:late=1,delay=3"))
     held: list[Event] = []
@@ -376,7 +376,7 @@ def test_late_events_come_late_and_none_is_lost_by_a_stop() -> None:
             held.append(event)
     on.stop("dirty-data")
     held += on.added(on.crowd.peek_ms())
-    own = list(stage().events(until_ms=BEGIN_MS + 60_000))
+    own = list(traffic().events(until_ms=BEGIN_MS + 60_000))
     assert sorted(e.event_id for e in held) == sorted(
         e.event_id for e in own if at_ms(e) >= BEGIN_MS
     )
@@ -400,7 +400,7 @@ def test_duplicates_have_the_same_id_and_broken_copies_one_of_their_own() -> Non
 
 def test_several_play_at_once_and_each_stops_by_itself_or_when_told() -> None:
     """What they add is told apart; the crowd's own stays what it is."""
-    on = stage()
+    on = traffic()
     found = list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("bot"))
     on.start(scenarios.make("breaking-news:seconds=30"))
@@ -416,12 +416,12 @@ def test_several_play_at_once_and_each_stops_by_itself_or_when_told() -> None:
     assert max(at_ms(event) for event in names["breaking-news"]) <= BEGIN_MS + 30_200
     assert max(at_ms(event) for event in names["bot"]) <= BEGIN_MS + 61_000
     own = [event for event in found if event.scenario is None]
-    assert own == list(stage().events(until_ms=BEGIN_MS + 120_000))
+    assert own == list(traffic().events(until_ms=BEGIN_MS + 120_000))
 
 
 def test_what_ends_by_itself_has_given_all_it_had() -> None:
     """However seldom the crowd acts: what was due before the end is not lost between two events."""
-    on = Stage(Simulator(seed=3, start_ms=NOON_MS, readers=20))
+    on = Traffic(Simulator(seed=3, start_ms=NOON_MS, readers=20))
     on.start(scenarios.make("bot:per_minute=6000,seconds=10"))
     found = list(on.events(until_ms=NOON_MS + 3_600_000))
     assert len(labelled(found, "bot")) == pytest.approx(1_000, abs=5)
@@ -443,7 +443,7 @@ def test_what_is_held_back_is_seen_by_the_others_all_the_same() -> None:
 
 def test_what_two_would_keep_back_is_kept_by_one() -> None:
     """Readers who come again during a wave, all of them late: every event is given once."""
-    on = stage(rate=5)
+    on = traffic(rate=5)
     list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("logout-wave:seconds=60"))
     on.start(scenarios.make("dirty-data:late=1,delay=1"))
@@ -457,7 +457,7 @@ def test_what_two_would_keep_back_is_kept_by_one() -> None:
 
 def test_a_scenario_started_a_second_time_begins_anew() -> None:
     """Nothing of its first time is left to come."""
-    on = stage()
+    on = traffic()
     bot = scenarios.make("bot:per_minute=6000,seconds=600")
     on.start(bot)
     list(on.events(until_ms=NOON_MS + 2_000))
@@ -471,7 +471,7 @@ def test_a_scenario_started_a_second_time_begins_anew() -> None:
 
 def test_starting_one_again_replaces_it() -> None:
     """It is not doubled: the second bot is the only one."""
-    on = stage()
+    on = traffic()
     list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("bot:per_minute=600"))
     list(on.events(until_ms=BEGIN_MS + 30_000))
@@ -482,7 +482,7 @@ def test_starting_one_again_replaces_it() -> None:
 
 def test_a_scenario_may_be_started_and_stopped_while_another_thread_takes_events() -> None:
     """It plays from the next event on, and is gone after the next one."""
-    on = stage()
+    on = traffic()
     seen: list[Event] = []
     is_over = threading.Event()
 
@@ -516,7 +516,7 @@ def test_the_same_seed_and_moment_play_the_same() -> None:
 
 def test_live_scenarios_run_by_the_clock_however_fast_the_crowd_does() -> None:
     """At 25 times the speed the bot has the same pace, and nothing comes from the future."""
-    on = stage(rate=20)
+    on = traffic(rate=20)
     now_ms, seen = NOON_MS, list[Event]()
     on.start(scenarios.make("bot:per_minute=120"))
     for step in range(30_000):  # a minute at 500 events a second
