@@ -146,9 +146,12 @@ class OffsetsReader:
         self._group.close()
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
+        was_read_before = bool(self._firsts)
         try:
             return question()
         except Refused:
+            if not was_read_before:
+                raise
             self._firsts.clear()  # made again, a topic may have other partitions
             return question()
 
@@ -157,11 +160,13 @@ class OffsetsReader:
         firsts = self._first_offsets(topic)
         # Committed before end: what is committed meanwhile can only make the lag look larger.
         committed = {each.partition: each.offset for each in self._group.committed(topic, firsts)}
-        ends = self._end_offsets(topic)
-        return [_partition(i, firsts[i], ends[i], committed[i]) for i in firsts]
+        ends = self._admin.offsets(topic, OffsetSpec.latest(), among=firsts)
+        return [_partition(i, firsts[i], ends[i], committed[i]) for i in sorted(firsts)]
 
     def _count(self, topic: str) -> int:
-        return sum(self._end_offsets(topic).values()) - sum(self._first_offsets(topic).values())
+        firsts = self._first_offsets(topic)
+        ends = self._admin.offsets(topic, OffsetSpec.latest(), among=firsts)
+        return sum(ends.values()) - sum(firsts.values())
 
     def _first_offsets(self, topic: str) -> dict[int, int]:
         if time.monotonic() - self._firsts_read_s > _FIRST_OFFSETS_S:
@@ -170,10 +175,6 @@ class OffsetsReader:
         if topic not in self._firsts:
             self._firsts[topic] = self._admin.offsets(topic, OffsetSpec.earliest())
         return self._firsts[topic]
-
-    def _end_offsets(self, topic: str) -> dict[int, int]:
-        known = self._first_offsets(topic)
-        return self._admin.offsets(topic, OffsetSpec.latest(), among=known)
 
 
 def _partition(i: int, first: int, end: int, offset: int) -> Partition:
