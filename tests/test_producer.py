@@ -65,7 +65,7 @@ def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
 
 def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
     """Whoever watches need not wait for the next second to see what was delivered."""
-    report, stop = ProduceReport(made.kafka.topic), threading.Event()
+    report, stop, source = ProduceReport(made.kafka.topic), threading.Event(), live(100)
 
     def watch() -> None:
         wait_until(lambda: report.delivered >= 20, 15)
@@ -73,7 +73,7 @@ def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    given = producer.produce(made.kafka, live(100), stop=stop, report=report, duration_s=20)
+    given = producer.produce(made.kafka, source, stop=stop, report=report, duration_s=20)
     watcher.join()
     assert given is report
     assert 20 <= report.delivered == offsets.count(made.kafka) < 1_500
