@@ -8,15 +8,18 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clickstream import events
 from clickstream.cli import target
-from clickstream.demo import replay as letters
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: why, and back with them.")
+if TYPE_CHECKING:
+    from clickstream.demo.replay import DeadLetter
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Dead letters: why, and back with them."
+)
 
 SHOWN = 20
 """As many as a terminal has room for."""
@@ -36,7 +39,9 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON each.")] = False,
 ) -> None:
     """Show the dead letters, each with its place, cause and value."""
-    kafka = target.find().kafka
+    from clickstream.demo import replay as letters
+
+    kafka = target.find(need=["kafka"]).kafka
     found = letters.read(kafka)
     if as_json:
         for letter in found if n is None else found[-n:]:
@@ -59,14 +64,19 @@ def list_(
 @app.command()
 def replay() -> None:
     """Send those back as they are that the event model reads by now; nothing is stored twice."""
-    typer.echo(str(letters.replay(target.find().kafka)))
+    from clickstream.demo import replay as letters
+
+    typer.echo(str(letters.replay(target.find(need=["kafka"]).kafka)))
 
 
-def to_line(letter: letters.DeadLetter) -> str:
+def to_line(letter: DeadLetter) -> str:
     """Write a letter as one line of JSON in ASCII.
 
     `value` is text, or null; what is not UTF-8 stands as `value_base64` in its place.
     """
+    from clickstream import events
+    from clickstream.demo import replay as letters
+
     facts: dict[str, Any] = {
         "partition": letter.place.partition,
         "offset": letter.place.offset,
@@ -83,8 +93,10 @@ def to_line(letter: letters.DeadLetter) -> str:
     return json.dumps(facts)
 
 
-def _lines(shown: Sequence[letters.DeadLetter], columns: int) -> list[str]:
+def _lines(shown: Sequence[DeadLetter], columns: int) -> list[str]:
     """Write a line a letter, in columns: place, error type, reason, how the value begins."""
+    from clickstream.demo import replay as letters
+
     heads = [
         (f"{letter.place.partition}:{letter.place.offset}", letters.printable(letter.error_type))
         for letter in shown

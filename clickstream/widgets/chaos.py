@@ -111,7 +111,6 @@ class Backstage:
                 *(sys.executable, "-m", "clickstream", "--target", self._settings.target),
                 *("consume", "--group", kafka.group_id),
                 *("--topic", kafka.topic, "--index", index, "--opensearch", self._url),
-                "--patient",
             ],
             processes.folder(),
         )
