@@ -195,10 +195,10 @@ def test_a_wrong_entry_is_an_error_on_load_that_names_it(
 
 
 def test_a_wrong_entry_is_one_line_in_a_terminal(copy: Copy) -> None:
-    """Whatever command was typed."""
+    """Of every command that needs the table, before it does anything."""
     folder = copy("simulation/sections", "weight=0.16", "weight=0")
     done = subprocess.run(
-        [sys.executable, "-m", "clickstream", "--version"],
+        [sys.executable, "-m", "clickstream", "produce"],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -1,73 +1,63 @@
 """The same verbs in a terminal: `clickstream COMMAND`, each with `--help`.
 
-What they have in common is in `terminal.py`.
+What they have in common is in `terminal.py`. A command imports what it needs when it runs, so
+that help comes at once and nothing is loaded for nothing.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from random import Random
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clickstream import consumer, events, producer
-from clickstream.charts.registry import CHARTS
-from clickstream.charts.volume import Volume
-from clickstream.cli import cache, dead_letters, jupyter
+from clickstream.cli import cache, dead_letters
 from clickstream.cli import target as cli_target
-from clickstream.cli.terminal import log_to_stderr, patiently, run, say, stopping
-from clickstream.demo import preflight, verbs
-from clickstream.errors import ConfigError, MissingError, command
-from clickstream.kafka import messages, offsets
-from clickstream.servers import download, local
-from clickstream.simulation import scenarios
-from clickstream.simulation.pacing import Pace, PacedEvents, parse_rate
-from clickstream.simulation.scenario_base import Number
-from clickstream.simulation.simulator import Simulator
-from clickstream.simulation.traffic import Traffic
+from clickstream.cli.terminal import Commands, log_to_stderr, patiently, run, say, stopping
+from clickstream.errors import ConfigError, command
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from clickstream.demo.verbs import Demo
+    from clickstream.settings import Settings
 
 SIMULATION_START = "2026-01-05T00:00:00Z"
 """Where `simulate` begins by default, so that a seed alone fixes every byte: a Monday."""
 MOST_DAYS = 36_525
 """A hundred years: more is a mistake, and a time has four digits for its year."""
-WITHOUT_TARGET = {"down", "idle", "scenarios", "simulate", "cache", "fresh", "prepare"}
-"""Commands that talk to no target, or may be needed whatever is configured."""
-
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Readers of a news site, through Kafka and OpenSearch, into live charts.",
 )
 
 
 def _version(is_asked: bool) -> None:
     if is_asked:
+        from importlib.metadata import version
+
         typer.echo(f"clickstream {version('clickstream')}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
-    context: typer.Context,
     is_asked: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
     ] = False,
-    wanted: cli_target.Wanted = None,
-    folder: cli_target.Folder = None,
+    wanted: cli_target.TargetOption = None,
+    folder: cli_target.FolderOption = None,
 ) -> None:
-    """Take the options of the command itself, and choose the target."""
-    if context.invoked_subcommand not in WITHOUT_TARGET and "--help" not in sys.argv:
-        cli_target.choose(wanted, folder)
+    """Take the options of the command itself."""
+    cli_target.take_options(wanted, folder)
 
 
 app.add_typer(cache.app, name="cache")
@@ -80,11 +70,6 @@ Yes = Annotated[bool, typer.Option("--yes", help="Really do it.")]
 def main() -> None:
     """Run `clickstream`."""
     run(app)
-
-
-def _target(group: str | None = None) -> verbs.Demo:
-    settings = cli_target.find()
-    return verbs.Demo(settings.for_group(group) if group else settings)
 
 
 def _start_ms(start: str) -> int:
@@ -103,9 +88,15 @@ def _start_ms(start: str) -> int:
 
 @app.command("demo")
 def demo_() -> None:
-    """Start the servers, prove them by a round trip, and open JupyterLab (`make demo`)."""
+    """Start the servers, make a round trip, and open JupyterLab.
+
+    It is what `make demo` runs.
+    """
+    from clickstream.cli import jupyter
+    from clickstream.demo.verbs import Demo
+
     target = cli_target.current()
-    kit = verbs.Demo(target.up(progress=say))
+    kit = Demo(target.up(progress=say))
     say(repr(kit))
     if target.is_hosted:
         kit.ensure()
@@ -122,7 +113,10 @@ def demo_() -> None:
 
 @app.command()
 def up() -> None:
-    """Start Kafka and OpenSearch where they are not up yet; fetch them the first time."""
+    """Start Kafka and OpenSearch where they are not up yet.
+
+    Their files are fetched the first time.
+    """
     target = cli_target.current()
     if target.is_hosted:
         msg = (
@@ -138,6 +132,8 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Stop Kafka and OpenSearch; what is in them stays."""
+    from clickstream.servers import local
+
     stopped = local.down()
     typer.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
@@ -147,59 +143,38 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Say how the servers are, and how much lies where."""
-    target = cli_target.current()
-    if not (as_json or target.is_hosted):
+    from clickstream.cli import status as status_of
+    from clickstream.servers import local
+
+    if not (as_json or cli_target.current().is_hosted):
         for server in local.status():
             typer.echo(str(server))
-    settings = target.find(say=say)
-    kit = verbs.Demo(settings)
-    overview, why = None, ""
-    try:
-        overview = kit.overview()
-    except MissingError as error:  # not made yet, and looking makes none
-        why = str(error)
-    if not as_json:
-        typer.echo(repr(kit))
-        typer.echo(str(overview or why))
-        if overview is not None:
-            waiting_s = offsets.waiting_s(settings.kafka)
-            for i, messages in overview.lag_by_partition.items():
-                typer.echo(f"partition {i}: lag {messages:,}, waiting for {waiting_s[i]:,.1f} s")
-            for i, messages in offsets.stalled(settings.kafka).items():
-                typer.echo(
-                    f"partition {i} is not read: {messages:,} messages wait, a consumer owns it, "
-                    f"and its committed offset has not moved for {offsets.STALLED_S:.0f} s; "
-                    "restart that consumer, nothing is lost"
-                )
-            for member in offsets.members(settings.kafka):
-                typer.echo(str(member))
-        return
-    facts: dict[str, Any] = {
-        "target": settings.target,
-        "kafka": {"bootstrap_servers": settings.kafka.bootstrap_servers},
-        "opensearch": {"url": settings.opensearch.url},
-        "topic": settings.kafka.topic,
-        "index": settings.opensearch.index,
-    }
-    for what in ("messages", "documents", "dead_letters", "lag", "lag_by_partition"):
-        facts[what] = getattr(overview, what, None)
-    if overview is not None:
-        facts["waiting_s"] = offsets.waiting_s(settings.kafka)
-        facts["stalled"] = sorted(offsets.stalled(settings.kafka))
-        facts["consumers"] = [asdict(each) for each in offsets.members(settings.kafka)]
-    typer.echo(json.dumps(facts, default=str))
+    found = status_of.look()
+    for line in [found.to_json()] if as_json else found.lines():
+        typer.echo(line)
+    for error in found.errors.values():
+        say(f"clickstream: {error}")
+    if found.errors:
+        raise typer.Exit(1)
 
 
 @app.command()
 def prepare() -> None:
     """Fetch the servers into the cache, and start nothing."""
+    from clickstream.servers import download
+
     download.ensure_server_files(progress=True)
     typer.echo(f"servers are in {download.cache_dir()}")
 
 
 @app.command()
 def fresh() -> None:
-    """Renew the working copy of the notebooks; the old one is kept aside."""
+    """Renew the working copy of the notebooks.
+
+    The old one is kept aside.
+    """
+    from clickstream.cli import jupyter
+
     aside = jupyter.renew()
     typer.echo("the working copy is new" + (f"; the old one is in {aside}" if aside else ""))
 
@@ -207,6 +182,9 @@ def fresh() -> None:
 @app.command(hidden=True)
 def idle() -> None:
     """Say with the exit code whether nothing of this clone's is in use (`make clean`)."""
+    from clickstream.cli import jupyter
+    from clickstream.servers import local
+
     if (how := jupyter.how_to_end()) is not None:
         msg = f"JupyterLab is running on this clone; {how}"
         raise ConfigError(msg)
@@ -224,6 +202,11 @@ def simulate(
     num_events: Annotated[int | None, typer.Option("--events", min=0)] = None,
 ) -> None:
     """Write events as NDJSON to stdout; needs no server."""
+    from itertools import islice
+
+    from clickstream.events import encode
+    from clickstream.simulation.simulator import Simulator
+
     if days is None and num_events is None:
         days = 1.0
     if days is not None and not 0 <= days <= MOST_DAYS:
@@ -233,7 +216,6 @@ def simulate(
     crowd = Simulator(seed=seed, start_ms=start_ms, readers=users)
     until_ms = None if days is None else start_ms + round(days * 86_400_000)
     out = sys.stdout.buffer
-    encode = events.encode
     for event in islice(crowd.events(until_ms=until_ms), num_events):
         out.write(encode(event) + b"\n")
     out.flush()
@@ -241,8 +223,14 @@ def simulate(
 
 @app.command("scenarios")
 def scenarios_() -> None:
-    """List what can be triggered with `produce --scenario`, and what to watch for."""
-    for name, scenario in scenarios.SCENARIOS.items():
+    """List what `produce --scenario` can play.
+
+    With what to watch for, and every key with its default and what is valid.
+    """
+    from clickstream.simulation.scenario_base import Number
+    from clickstream.simulation.scenarios import SCENARIOS
+
+    for name, scenario in SCENARIOS.items():
         typer.echo(f"{name}: {scenario.what}")
         typer.echo(f"    watch {scenario.watch}")
         for key, kind in scenario.keys.items():
@@ -263,9 +251,20 @@ def produce(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Let readers act and send their events to the topic, until interrupted."""
-    plays = scenarios.make_all(scenario or [])
-    settings = _target().settings
+    """Let readers act and send their events to the topic.
+
+    Until interrupted, unless it is told how many or for how long. It needs Kafka alone.
+    """
+    from random import Random
+
+    from clickstream import producer
+    from clickstream.simulation.pacing import Pace, PacedEvents, parse_rate
+    from clickstream.simulation.scenarios import make_all
+    from clickstream.simulation.simulator import Simulator
+    from clickstream.simulation.traffic import Traffic
+
+    plays = make_all(scenario or [])
+    kafka = cli_target.find(need=["kafka"]).kafka
     log_to_stderr(verbose)
     now_ms = int(time.time() * 1000)
     start_ms = now_ms if start is None else _start_ms(start)
@@ -278,7 +277,7 @@ def produce(
         traffic.start(play)
     with stopping() as stop:
         report = producer.produce(
-            settings.kafka,
+            kafka,
             PacedEvents(traffic, pace, num_events=num_events),
             duration_s=duration,
             stop=stop,
@@ -294,24 +293,31 @@ def consume(
     topic: Annotated[str | None, typer.Option(hidden=True)] = None,
     index: Annotated[str | None, typer.Option(hidden=True)] = None,
     opensearch: Annotated[str | None, typer.Option(hidden=True, help="A proxy's URL.")] = None,
-    patient: Annotated[bool, typer.Option(hidden=True, help="Wait for servers.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Index the topic's messages, until interrupted."""
-    log_to_stderr(verbose)
+    """Index the topic's messages, until interrupted.
 
-    def ready() -> verbs.Demo:
-        found = _target(group).settings.named(topic=topic, index=index, opensearch=opensearch)
-        kit = verbs.Demo(found)
-        kit.ensure()
-        return kit
+    A server that is down is waited for.
+    """
+    from clickstream import consumer
+    from clickstream.demo.verbs import Demo
+
+    log_to_stderr(verbose)
+    cli_target.find(need=cli_target.never_started())
+
+    def ready() -> Settings:
+        settings = cli_target.current().find()
+        settings = settings.for_group(group) if group else settings
+        settings = settings.named(topic=topic, index=index, opensearch=opensearch)
+        Demo(settings).ensure()
+        return settings
 
     with stopping() as stop:
-        kit = patiently(ready, stop) if patient else ready()
-        if kit is None:
+        settings = patiently(ready, stop)
+        if settings is None:
             return
         report = consumer.index_topic(
-            kit.settings, until_caught_up=until_caught_up, flood_guard=flood_guard, stop=stop
+            settings, until_caught_up=until_caught_up, flood_guard=flood_guard, stop=stop
         )
     typer.echo(str(report))
 
@@ -319,7 +325,10 @@ def consume(
 @app.command()
 def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) -> None:
     """Show the newest messages of the topic."""
-    for message in _target().peek(n):
+    from clickstream.kafka import messages
+
+    kafka = cli_target.find(need=["kafka"]).kafka
+    for message in messages.peek(kafka, n):
         key, value = messages.printable(message.key or ""), messages.text(message.value or b"")
         typer.echo(f"{message.partition}:{message.offset} {key} {value}")
 
@@ -331,34 +340,56 @@ def charts_(
         bool, typer.Option("--live", help="Of the last 15 minutes, and not of the history.")
     ] = False,
 ) -> None:
-    """Write the charts of the index as HTML files that open without a network."""
-    kit = _target()
-    since, until = kit.history_window() or (None, None)  # live events have another scale
-    if live:
-        # Up to a full bucket: a part of one would look like a fall.
-        until = datetime.fromtimestamp(time.time() // 10 * 10, UTC)
-        since = until - timedelta(minutes=15)
-        volume = kit.ask(since=since, until=until).frames[Volume.name]
-        since = volume["timestamp"][volume["count"] > 0].min() if volume["count"].any() else since
+    """Write the charts of the index as HTML files.
+
+    They open without a network.
+    """
+    from clickstream.demo.verbs import Demo
+
+    kit = Demo(cli_target.find(need=["opensearch"]))
+    since, until = _last_minutes(kit) if live else kit.history_window() or (None, None)
     answer = kit.ask(since=since, until=until)
     say(str(answer))
     figures = answer.figures()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in [chart.name for chart in CHARTS if chart.name not in figures]:
-            (out / f"{name}.html").unlink(missing_ok=True)  # of an earlier answer
-        for name, figure in figures.items():
-            figure.write_html(out / f"{name}.html", include_plotlyjs=True)
-            typer.echo(str(out / f"{name}.html"))
+        _write(figures, out)
     except OSError as error:
         msg = f"writing charts to {out}: {error.strerror}; name another folder with --out"
         raise ConfigError(msg) from error
 
 
+def _last_minutes(kit: Demo) -> tuple[datetime, datetime]:
+    """Give the last 15 minutes, or what of them has events: live ones have another scale."""
+    from clickstream.charts.volume import Volume
+
+    # Up to a full bucket: a part of one would look like a fall.
+    until = datetime.fromtimestamp(time.time() // 10 * 10, UTC)
+    since = until - timedelta(minutes=15)
+    volume = kit.ask(since=since, until=until).frames[Volume.name]
+    return volume["timestamp"][volume["count"] > 0].min() if volume["count"].any() else since, until
+
+
+def _write(figures: dict[str, go.Figure], folder: Path) -> None:
+    """Write a file a chart; those of an earlier answer that this one has not are deleted."""
+    from clickstream.charts.registry import CHARTS
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in [chart.name for chart in CHARTS if chart.name not in figures]:
+        (folder / f"{name}.html").unlink(missing_ok=True)
+    for name, figure in figures.items():
+        figure.write_html(folder / f"{name}.html", include_plotlyjs=True)
+        typer.echo(str(folder / f"{name}.html"))
+
+
 @app.command()
 def reset(yes: Yes = False) -> None:
-    """Empty topic, dead letters, offsets and index; without --yes say what that would delete."""
-    kit = _target()
+    """Empty topic, dead letters, offsets and index.
+
+    Without --yes it says what that would delete, and deletes nothing.
+    """
+    from clickstream.demo.verbs import Demo
+
+    kit = Demo(cli_target.find())
     if yes and kit.settings.is_hosted:
         say("emptying topic and index; a million documents take about a minute")
     typer.echo(kit.reset(yes=yes, confirm_by="--yes"))
@@ -366,7 +397,12 @@ def reset(yes: Yes = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Look at everything the demo needs; one line and a remedy per finding."""
+    """Look at everything the demo needs.
+
+    A line per finding, with a remedy where one is needed.
+    """
+    from clickstream.demo import preflight
+
     target = cli_target.current()
     say(f"target {target.name}")
     findings = preflight.run(target)

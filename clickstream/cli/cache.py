@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from clickstream.servers import download
-
-app = typer.Typer(no_args_is_help=True, help="The cache of servers and wheels.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The cache of servers and wheels."
+)
 
 
 @app.command()
 def clear() -> None:
     """Empty the cache of servers and wheels."""
+    from clickstream.servers import download
+
     freed = download.clear_cache()
     typer.echo(f"freed {freed / 1e6:,.0f} MB in {download.cache_dir()}")

@@ -8,16 +8,18 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clickstream import events
 from clickstream.cli import target
-from clickstream.demo.replay import replay as send_back
-from clickstream.kafka import dead_letters, messages
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: why, and back with them.")
+if TYPE_CHECKING:
+    from clickstream.kafka.dead_letters import DeadLetter
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Dead letters: why, and back with them."
+)
 
 SHOWN = 20
 """As many as a terminal has room for."""
@@ -37,7 +39,10 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON each.")] = False,
 ) -> None:
     """Show the dead letters, each with its place, cause and value."""
-    kafka = target.find().kafka
+    from clickstream.kafka import dead_letters
+    from clickstream.kafka.messages import printable
+
+    kafka = target.find(need=["kafka"]).kafka
     found = dead_letters.read(kafka)
     if as_json:
         for letter in found if n is None else found[-n:]:
@@ -53,29 +58,34 @@ def list_(
     typer.echo(
         f"{len(found):,} dead letter{'s' * (len(found) > 1)} in {kafka.dead_letter_topic}"
         + (f", the newest {len(shown):,} shown" if len(shown) < len(found) else "")
-        + f": {', '.join(f'{count:,} {messages.printable(name)}' for name, count in causes)}"
+        + f": {', '.join(f'{count:,} {printable(name)}' for name, count in causes)}"
     )
 
 
 @app.command()
 def replay() -> None:
     """Send those back as they are that the event model reads by now; nothing is stored twice."""
-    typer.echo(str(send_back(target.find().kafka)))
+    from clickstream.demo.replay import replay as send_back
+
+    typer.echo(str(send_back(target.find(need=["kafka"]).kafka)))
 
 
-def to_line(letter: dead_letters.DeadLetter) -> str:
+def to_line(letter: DeadLetter) -> str:
     """Write a letter as one line of JSON in ASCII.
 
     `value` is text, or null; what is not UTF-8 stands as `value_base64` in its place.
     """
+    from clickstream.events import format_timestamp
+    from clickstream.kafka.messages import text
+
     facts: dict[str, Any] = {
         "partition": letter.place.partition,
         "offset": letter.place.offset,
         "error_type": letter.error_type,
         "reason": letter.reason,
         "source": None if letter.source is None else asdict(letter.source),
-        "timestamp": events.format_timestamp(round(letter.timestamp.timestamp() * 1000)),
-        "key": None if letter.key is None else messages.text(letter.key),
+        "timestamp": format_timestamp(round(letter.timestamp.timestamp() * 1000)),
+        "key": None if letter.key is None else text(letter.key),
     }
     try:
         facts["value"] = None if letter.value is None else letter.value.decode()
@@ -84,24 +94,24 @@ def to_line(letter: dead_letters.DeadLetter) -> str:
     return json.dumps(facts)
 
 
-def _lines(shown: Sequence[dead_letters.DeadLetter], columns: int) -> list[str]:
+def _lines(shown: Sequence[DeadLetter], columns: int) -> list[str]:
     """Write a line a letter, in columns: place, error type, reason, how the value begins."""
+    from clickstream.kafka.dead_letters import NO_EVENT
+    from clickstream.kafka.messages import printable, text
+
     heads = [
-        (f"{letter.place.partition}:{letter.place.offset}", messages.printable(letter.error_type))
+        (f"{letter.place.partition}:{letter.place.offset}", printable(letter.error_type))
         for letter in shown
     ]
     widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
     left = columns - sum(widths) - 2 * 3
-    reasons = [
-        messages.printable(letter.reason.removeprefix(dead_letters.NO_EVENT)[:columns])
-        for letter in shown
-    ]
+    reasons = [printable(letter.reason.removeprefix(NO_EVENT)[:columns]) for letter in shown]
     longest = max(map(len, reasons))
     reason_width = min(longest, max(left - _LEAST_CHARACTERS, _LEAST_CHARACTERS))
     value_width = max(left - reason_width, _LEAST_CHARACTERS)
     return [
         f"{place:{widths[0]}}  {kind:{widths[1]}}  {_cut(reason, reason_width):{reason_width}}  "
-        f"{_cut(messages.text((letter.value or b'')[:columns]), value_width)}".rstrip()
+        f"{_cut(text((letter.value or b'')[:columns]), value_width)}".rstrip()
         for (place, kind), reason, letter in zip(heads, reasons, shown, strict=True)
     ]
 

@@ -1,48 +1,71 @@
-"""What every command says of its target: `--target`, `--conf`, and a line on stderr."""
+"""Which target a command works on: `--target`, `--conf`, and a line on stderr that says it."""
 
 from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from clickstream.cli.terminal import say
-from clickstream.errors import OPTIONS, ConfigError
-from clickstream.settings import CLONE, LOCAL, Settings
-from clickstream.targets import target
-from clickstream.targets.target import Target
+from clickstream.errors import CONF, OPTIONS, ConfigError
+from clickstream.settings import LOCAL
 
-Wanted = Annotated[
+if TYPE_CHECKING:
+    from clickstream.servers.nodes import Name
+    from clickstream.settings import Settings
+    from clickstream.targets.target import Target
+
+TARGET: Final = "CLICKSTREAM_TARGET"
+"""As `targets.target.TARGET`, which would cost each `--help` the import of the servers."""
+
+BOTH: Final = ("kafka", "opensearch")
+
+TargetOption = Annotated[
     str | None,
     typer.Option(
         "--target",
-        envvar=target.TARGET,
+        envvar=TARGET,
         metavar="local|hosted",
         help="By default hosted where conf/ names one.",
     ),
 ]
-Folder = Annotated[
+FolderOption = Annotated[
     Path | None,
-    typer.Option("--conf", envvar=target.FOLDER, metavar="DIR", help="By default conf/."),
+    typer.Option("--conf", envvar=CONF, metavar="DIR", help="By default conf/."),
 ]
 
 
-_chosen: ContextVar[Target] = ContextVar("target of the command that runs")
+_chosen: ContextVar[Callable[[], Target]] = ContextVar("target of the command that runs")
 
 
-def choose(wanted: str | None, folder: Path | None) -> None:
-    """Choose as the options say; a folder by default is the clone's own, wherever one stands.
+def take_options(wanted: str | None, folder: Path | None) -> None:
+    """Take what was typed; a command that never asks for its target works whatever that is."""
+    _chosen.set(cache(partial(_choose, wanted, folder)))
 
-    The commands that errors name take the same options, or what is pasted would do its work on
-    another target.
+
+def current() -> Target:
+    """Give the target that the options choose; a folder by default is the clone's own.
 
     Raises:
         ConfigError: as `targets.choose`, or no such folder.
     """
+    return _chosen.get()()
+
+
+def _choose(wanted: str | None, folder: Path | None) -> Target:
+    """Choose once for a command: the commands that errors name then take the same options.
+
+    Else what is pasted would do its work on another target.
+    """
+    from clickstream.settings import CLONE
+    from clickstream.targets import target
+
     folder = folder and Path(os.path.expanduser(folder))
     if folder is not None and not folder.is_dir() and wanted != LOCAL:
         msg = f"looking into {folder}: there is no such folder; name the one with the two files"
@@ -50,29 +73,41 @@ def choose(wanted: str | None, folder: Path | None) -> None:
     typed = [
         f"{option} {shlex.quote(str(value))}"
         for option, variable, value in (
-            ("--target", target.TARGET, wanted),
-            ("--conf", target.FOLDER, folder and folder.absolute()),
+            ("--target", TARGET, wanted),
+            ("--conf", CONF, folder and folder.absolute()),
         )
         if value and str(value) != os.environ.get(variable)
     ]
     if typed:
         os.environ[OPTIONS] = " ".join(typed)
     if folder:
-        os.environ[target.FOLDER] = str(folder)  # errors name its files
-    _chosen.set(target.choose(folder or CLONE / "conf", wanted or None))
+        os.environ[CONF] = str(folder)  # errors name its files
+    return target.choose(folder or CLONE / "conf", wanted or None)
 
 
-def current() -> Target:
-    """Give what was chosen for the command that runs."""
-    return _chosen.get()
-
-
-def find() -> Settings:
+def find(need: Collection[Name] = BOTH) -> Settings:
     """Find the target's settings, and say them.
+
+    Args:
+        need: the servers that have to answer.
 
     Raises:
         ClickstreamError: as `Target.find`.
     """
-    settings = current().find(say=say)
+    settings = current().find(say=say, need=need)
     say(str(settings))
     return settings
+
+
+def never_started() -> list[Name]:
+    """Name the local servers that have no address yet, so that there is nothing to wait for.
+
+    Raises:
+        ConfigError: as `current`.
+        ServerError: the state folder cannot be read.
+    """
+    from clickstream.servers import local, processes
+
+    if current().is_hosted:
+        return []
+    return [name for name in local.NAMES if not processes.port(name)]

@@ -13,9 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from clickstream.errors import ClickstreamError, ServerError
@@ -33,6 +34,29 @@ _GONE = {
     ),
 }
 """What was there once, as it is refused now, and what to use in its place."""
+
+
+class Commands(TyperGroup):
+    """Shows the help of `COMMAND --help` before any option is read.
+
+    To read one that is no flag, typer loads pydantic, which takes longer than all the rest.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Show the help where that is all that was asked for, or else read the options."""
+        *words, last = args or [""]
+        command: Any = self
+        inner = ctx
+        if words and last == "--help":
+            for word in words:
+                command = getattr(command, "commands", {}).get(word)
+                if command is None:
+                    break
+                inner = typer.Context(command, parent=inner, info_name=word)
+            else:
+                typer.echo(command.get_help(inner))
+                ctx.exit()
+        return super().parse_args(ctx, args)
 
 
 def run(app: typer.Typer) -> None:
@@ -99,11 +123,14 @@ def stopping() -> Iterator[threading.Event]:
 
 
 def patiently(ask: Callable[[], _Answer], stop: threading.Event) -> _Answer | None:
-    """Ask until the servers are there, and say once a try why not; None after a stop."""
+    """Ask until the servers are there, and say what is waited for; None after a stop."""
+    said = ""
     while not stop.is_set():
         try:
             return ask()
         except ServerError as error:
-            say(f"waiting: {error}")
+            if str(error) != said:
+                said = str(error)
+                say(f"waiting: {said}")
             stop.wait(_ASK_EVERY_S)
     return None

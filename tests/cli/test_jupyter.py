@@ -17,8 +17,8 @@ RUN = """
 import sys
 from pathlib import Path
 from clickstream.cli import jupyter
-lab.COPY = Path(sys.argv[1])
-lab.run("00-start-here.ipynb", environment={}, say=lambda line: print(line, flush=True))
+jupyter.COPY = Path(sys.argv[1])
+jupyter.run("00-start-here.ipynb", environment={}, say=lambda line: print(line, flush=True))
 """
 
 

@@ -1,0 +1,139 @@
+"""`clickstream status`: how much lies where, as far as each of the two servers answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+
+from clickstream.cli import target
+from clickstream.cli.terminal import say
+from clickstream.errors import ClickstreamError, MissingError
+from clickstream.kafka import offsets
+from clickstream.opensearch import client as opensearch
+from clickstream.opensearch import index
+from clickstream.reports import Member, Overview
+from clickstream.servers.nodes import Name
+from clickstream.settings import Settings
+
+
+@dataclass
+class Status:
+    """What a look at the target found; None stands for what is not known."""
+
+    settings: Settings
+    unknown: list[Name]
+    """Local servers that were never started, so that they have no address."""
+    messages: int | None = None
+    dead_letters: int | None = None
+    lag_by_partition: dict[int, int] | None = None
+    waiting_s: dict[int, float] | None = None
+    stalled: dict[int, int] | None = None
+    consumers: list[Member] | None = None
+    documents: int | None = None
+    newest: datetime | None = None
+    missing: list[str] = field(default_factory=list)
+    """Why a number is not known though its server answers: topic or index are not made yet."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """By server: why it gave no answer."""
+
+    def to_json(self) -> str:
+        """Write all of it as one JSON object, with the same keys whatever was found."""
+        kafka, found = self.settings.kafka, self.settings.opensearch
+        lag = self.lag_by_partition
+        facts = {
+            "target": self.settings.target,
+            "kafka": {
+                "bootstrap_servers": None if "kafka" in self.unknown else kafka.bootstrap_servers
+            },
+            "opensearch": {"url": None if "opensearch" in self.unknown else found.url},
+            "topic": kafka.topic,
+            "index": found.index,
+            "messages": self.messages,
+            "documents": self.documents,
+            "dead_letters": self.dead_letters,
+            "lag": None if lag is None else sum(lag.values()),
+            "lag_by_partition": lag,
+            "waiting_s": self.waiting_s,
+            "stalled": None if self.stalled is None else sorted(self.stalled),
+            "consumers": None if self.consumers is None else [*map(asdict, self.consumers)],
+            "errors": self.errors,
+        }
+        return json.dumps(facts, default=str)
+
+    def lines(self) -> Iterator[str]:
+        """Write what is known for a terminal; it may be nothing."""
+        if not self.unknown:
+            yield str(self.settings)
+        yield from self._counts()
+        yield from self.missing
+        waiting_s = self.waiting_s or {}
+        for i, messages in (self.lag_by_partition or {}).items():
+            yield f"partition {i}: lag {messages:,}" + (
+                f", waiting for {waiting_s[i]:,.1f} s" if i in waiting_s else ""
+            )
+        for i, messages in (self.stalled or {}).items():
+            yield (
+                f"partition {i} is not read: {messages:,} messages wait, a consumer owns it, "
+                f"and its committed offset has not moved for {offsets.STALLED_S:.0f} s; "
+                "restart that consumer, nothing is lost"
+            )
+        yield from map(str, self.consumers or ())
+
+    def _counts(self) -> Iterator[str]:
+        lag = self.lag_by_partition
+        if self.messages is None or self.dead_letters is None or lag is None:
+            if self.documents is not None:
+                yield f"{self.documents:,} documents"
+        elif self.documents is None:
+            yield (
+                f"{self.messages:,} messages, lag {sum(lag.values()):,}, "
+                f"{self.dead_letters:,} dead letters"
+            )
+        else:
+            counts = self.messages, lag, self.dead_letters, self.documents, self.newest
+            yield str(Overview(*counts))
+
+
+def look() -> Status:
+    """Ask both servers how much they hold; one that gives no answer is an error in the status.
+
+    Raises:
+        ConfigError: the target's files are not in order.
+        ServerError: the state folder cannot be read.
+    """
+    chosen = target.current()
+    status = Status(chosen.find(say=say, need=()), unknown=target.never_started())
+    # OpenSearch first, so that no document is counted of which the message is not.
+    asked: dict[Name, Callable[[Status], None]] = {
+        "opensearch": _ask_opensearch,
+        "kafka": _ask_kafka,
+    }
+    for name, ask in asked.items():
+        try:
+            chosen.find(need=[name])
+            ask(status)
+        except MissingError as error:
+            status.missing.append(str(error))
+        except ClickstreamError as error:
+            status.errors[name] = str(error)
+    return status
+
+
+def _ask_opensearch(status: Status) -> None:
+    settings = status.settings.opensearch
+    client = opensearch.connect(settings)
+    index.refresh(client, settings.index)
+    found = index.newest(client, settings.index)
+    status.documents, status.newest = found.documents, found.timestamp
+
+
+def _ask_kafka(status: Status) -> None:
+    kafka = status.settings.kafka
+    status.messages = offsets.count(kafka)
+    status.lag_by_partition = offsets.consumer_lag(kafka)
+    status.dead_letters = offsets.count(kafka, kafka.dead_letter_topic)
+    status.waiting_s = offsets.waiting_s(kafka)
+    status.stalled = offsets.stalled(kafka)
+    status.consumers = offsets.members(kafka)
