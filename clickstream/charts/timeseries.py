@@ -14,8 +14,17 @@ import plotly.graph_objects as go
 
 from clickstream.charts import theme
 
-_SHOWN = timedelta(minutes=3)
-_KEPT = 3_600
+_SHOWN: Final = timedelta(minutes=3)
+"""The line of the lag shows so long."""
+_KEPT: Final = 3_600
+LINE_S: Final = 120.0
+"""The line of arrivals shows so long."""
+
+_RATE_OVER_S: Final = 1.0
+_FORGOTTEN_S: Final = 3.0
+
+_Sample = tuple[float, int]
+"""When (s since 1970), and how many messages the topic held."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +117,6 @@ class Timeline:
         figure.update_xaxes(title="time, UTC", nticks=6, tickangle=0)
         figure.update_yaxes(title="messages", rangemode="tozero")
         return figure
-
-
-LINE_S: Final = 120.0
-"""What the line shows."""
-
-_RATE_OVER_S = 1.0
-_FORGOTTEN_S = 3.0
-
-_Sample = tuple[float, int]
-"""When (s since 1970), and how many messages the topic held."""
 
 
 class Arrivals:
