@@ -16,7 +16,7 @@ from clickstream.opensearch.bulk import Outcome
 from clickstream.settings import Settings
 from tests.support.faults import FaultProxy
 
-THREAD = "clickstream-fault-proxy"
+THREAD = "clickstream-outage-proxy"
 
 
 def event_id(number: int) -> str:
