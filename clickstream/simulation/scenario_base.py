@@ -139,11 +139,11 @@ class Scenario:
         """Undo what is still to come, and give what was kept back."""
         return []
 
-    def _add(self, session: Session) -> None:
+    def _add_visit(self, session: Session) -> None:
         session.label = (self.name, None)
         self._num_visits += 1
         heappush(self._visits, (session.actions[session.next][0], self._num_visits, session))
 
-    def _name(self, session: Session, user_id: str) -> None:
+    def _identify(self, session: Session, user_id: str) -> None:
         session.user_id = user_id
         session.session_id = f"{user_id.removeprefix('reader-')}-{session.actions[0][0]:x}"

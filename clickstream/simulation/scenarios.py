@@ -97,8 +97,8 @@ class Bot(Scenario):
         self._next_ms = int(at_ms + gap_ms)
         bits = f"{self._rng.getrandbits(60):015x}"
         session = Session("desktop", actions, f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}")
-        self._name(session, "reader-bot")
-        self._add(session)
+        self._identify(session, "reader-bot")
+        self._add_visit(session)
 
 
 _BOT_PAGES: Final = 500
@@ -151,7 +151,7 @@ class LogoutWave(Scenario):
             leaving.actions = [*session.actions[: session.next], (moment_ms, "logout", None, None)]
             leaving.is_silent = False
             self._leaving.add(session.user_id)
-            self._add(leaving)
+            self._add_visit(leaving)
 
     def holds_back(self, event: Event) -> bool:
         """Let nobody come again before he is out: his logout is brought forward."""

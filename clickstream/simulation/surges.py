@@ -49,8 +49,8 @@ class Rush(Scenario):
                 for moment_ms, kind, article, detail in session.actions
             ]
             tag = base36(self._begin_ms // 1000)
-            self._name(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
-            self._add(session)
+            self._identify(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
+            self._add_visit(session)
 
     def _surplus(self, at_ms: int) -> float:
         """Say how many events to add for each of the crowd's: up, high, and down by halves."""

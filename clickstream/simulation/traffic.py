@@ -83,7 +83,7 @@ class Traffic:
             yield from self.step()
 
     def added(self, until_ms: int) -> list[Event]:
-        """Give what scenarios add up to an event time; for who waits for the next event.
+        """Give what scenarios add up to an event time, while the next event is waited for.
 
         Args:
             until_ms: event time (ms since 1970), never before that of the last event.

@@ -4,7 +4,7 @@ import math
 import statistics
 import threading
 from collections import Counter, defaultdict
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 
 import pytest
 from scipy import stats
@@ -559,10 +559,33 @@ def test_every_scenario_says_what_it_does_and_where_it_is_seen() -> None:
         assert kind.name == name
         assert kind.what
         assert kind.watch
+        assert kind.title.lower().replace("/", "").replace(" ", "-") in (name, "ab-test")
         assert "seconds" in kind.keys
         for key in kind.keys.values():
             assert key.what
             assert key.read(key.default) is not None
+        assert len({repr(scenarios.make(f"{name}:{values}")) for values in kind.strengths}) == 5
+
+
+@pytest.mark.parametrize("name", scenarios.SCENARIOS)
+def test_a_scenario_says_which_events_carry_its_name(name: str) -> None:
+    """Those it adds, the crowd's own, or none: a chart sets off the first and no other."""
+    alone, on = (
+        Traffic(Simulator(seed=3, start_ms=NOON_MS, readers=10_000, live_from_ms=NOON_MS))
+        for _ in range(2)
+    )
+    own = {event.event_id for event in islice(alone.events(), 2_000)}
+    found = list(islice(on.events(), 500))
+    on.start(scenarios.make(name))
+    found += islice(on.events(), 1_000)
+    carry = [event.event_id in own for event in found if event.scenario == name]
+
+    expected = {
+        "added": not any(carry) and len(carry) > 10,
+        "own": sum(carry) > 0.5 * len(carry),
+        "nothing": not carry,
+    }
+    assert expected[scenarios.SCENARIOS[name].marks]
 
 
 def test_the_rate_of_a_reaction_follows_from_the_rows() -> None:
