@@ -47,8 +47,8 @@ MOST_BYTES = 32_000_000
 """Of message values sent and not answered; one poll's worth may come on top."""
 
 MOST_UNCOMMITTED = 32
-"""Batches sent and not committed: reached only where one of them is rejected again and again
-while those behind it are answered."""
+"""Batches sent and not committed. Reached only where one of them is rejected again and again
+while those behind it are stored."""
 
 _POLL_S = 0.1
 _DRAIN_S = 4.0
@@ -135,9 +135,8 @@ class _Sent:
 class _Indexer:
     """One run of the consumer. All of it stays in the polling thread; only bulks leave it.
 
-    Answers come in any order and are counted as they come. Offsets are committed in the order
-    of the polls: so none is ever committed over a message that is neither stored nor
-    dead-lettered.
+    Answers come in any order, and are counted as they come. Offsets are committed in the order
+    of the polls, so that none passes a message that is neither stored nor dead-lettered.
     """
 
     def __init__(
@@ -187,7 +186,7 @@ class _Indexer:
                 return
 
     def _has_room(self) -> bool:
-        """Let one bulk at most stand in line, so that no sender ever waits for one."""
+        """Say whether to poll again: one bulk at most stands in line, so that no sender waits."""
         unanswered = [each.num_bytes for each in self._sent if not each.is_counted]
         return (
             len(unanswered) <= BULKS_IN_FLIGHT
@@ -236,8 +235,8 @@ class _Indexer:
             self._sent.popleft()
         if answered:
             self._report.lag = self._lag()
-        for each in answered:
-            self._tell(each.answer.result())
+        for each in answered:  # last, since what the caller does there may raise
+            self._publish(each.answer.result())
 
     def _count(self, sent: _Sent) -> None:
         sent.is_counted = True
@@ -247,7 +246,7 @@ class _Indexer:
         self._report.seconds = self._progress_s - self._started_s
 
     def _store(self, offsets: Offsets) -> None:
-        """Let Kafka's client commit these, soon, with the report beside them."""
+        """Have these committed, within half a second, with the report beside them."""
         if offsets:  # none, where all of its partitions were handed over meanwhile
             self._report.settled |= offsets
             self._reader.store(offsets, self._report.as_metadata())
@@ -262,14 +261,14 @@ class _Indexer:
             found[partition] = Lag(behind, age_s)
         return found
 
-    def _tell(self, part: BatchReport) -> None:
+    def _publish(self, part: BatchReport) -> None:
         if logger.isEnabledFor(logging.INFO):
             logger.info("bulk indexed %s", self._report.line(part))
         if self._on_bulk is not None:
             self._on_bulk(self._report)
 
     def _raise_failure(self) -> None:
-        """Raise what a batch came to grief with, wherever in the order it stands."""
+        """Raise the error of a batch that failed, wherever it stands in the order."""
         for each in self._sent:
             if each.has_failed:
                 each.answer.result()
@@ -290,7 +289,7 @@ class _Indexer:
         return goal.now(is_idle=is_idle)
 
     def _drain(self) -> None:
-        """Wait for answers for a few seconds; behind a failure there is nothing to wait for."""
+        """Wait for answers, for a few seconds; behind a failure nothing can be committed."""
         ends_s = time.monotonic() + _DRAIN_S
         while self._sent and not self._sent[0].has_failed:
             left_s = ends_s - time.monotonic()
@@ -299,7 +298,7 @@ class _Indexer:
             self._settle(wait_s=min(left_s, _POLL_S))
 
     def _forget(self, partitions: Iterable[int]) -> None:
-        """Store no offset of these that was polled until now: another member reads on."""
+        """Commit nothing that was polled of these until now: another member reads it again."""
         for partition in partitions:
             self._report.settled.pop(partition, None)
             self._report.lag.pop(partition, None)
@@ -309,7 +308,7 @@ class _Indexer:
 
     def _leave(self) -> None:
         """Commit what is answered in time, and leave the group; the rest is read again."""
-        self._on_bulk = None  # the caller has been told to expect no more
+        self._on_bulk = None  # the caller wants it to end, and no more news
         try:
             with suppress(KeyboardInterrupt):  # pressed again: do not wait for answers
                 self._drain()

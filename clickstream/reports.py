@@ -93,7 +93,7 @@ class Lag:
 
     messages: int
     seconds: float
-    """The age of the oldest message taken and not yet settled; 0 where there is none."""
+    """The age of the oldest message polled whose offset may not be committed yet; 0 without one."""
 
 
 @dataclass
@@ -103,11 +103,12 @@ class IndexReport(Counts):
     index: str = ""
     seconds: float = 0.0
     in_flight: int = 0
-    """Messages handed on and not yet settled."""
+    """Messages sent and not yet answered; 0 at the end."""
     lag: dict[int, Lag] = field(default_factory=dict)
     """By partition of this member: as far as it has heard from Kafka."""
     settled: dict[int, int] = field(default_factory=dict)
-    """By partition of this member: the offset below which all is settled, committed or not yet."""
+    """By partition of this member: the offset below which all is settled, committed or not yet;
+    empty at the end."""
     _latencies_ms: deque[float] = field(
         default_factory=lambda: deque(maxlen=_SAMPLES), repr=False, compare=False
     )

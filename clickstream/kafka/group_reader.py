@@ -88,8 +88,8 @@ class GroupReader:
         Args:
             before_handover: called when partitions are about to be taken away. Offsets that
                 are stored when it returns are committed first.
-            forget: told the partitions of which no offset may be stored any more, unless it
-                was polled after this: they are another member's, or the topic was made anew.
+            forget: called with partitions of which no offset that was polled before may be
+                stored any more: they are another member's, or their topic was made anew.
         """
         self._before_handover, self._forget_offsets = before_handover, forget
         self._consumer.subscribe([self._topic], self._on_assign, self._on_revoke, self._on_lost)
@@ -155,7 +155,7 @@ class GroupReader:
             logger.warning("no longer assigned topic=%s partitions=%s", self._topic, list(offsets))
 
     def commit(self) -> None:
-        """Commit what was stored now, and do not wait for the answer."""
+        """Commit at once what was stored, and do not wait for the answer."""
         try:
             self._consumer.commit(asynchronous=True)  # a Kafka that hangs holds up nothing
         except KafkaException as exception:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from clickstream.errors import GivenUp
@@ -24,16 +24,20 @@ class Breaker:
     Promise: from the first failure on no further request starts beside another, until one
     has succeeded. Waits are drawn evenly between 0 and a limit that doubles with every
     failure, up to `LONGEST_WAIT_S`.
+
+    Args:
+        uniform: draws evenly between two numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        self._uniform = uniform
         self._turn = threading.Lock()
         self._failures = 0
         self._given_up = threading.Event()
 
     @property
     def is_open(self) -> bool:
-        """Whether the last that was heard of the server was trouble."""
+        """Whether the latest request was rejected, in whole or in part."""
         return self._failures > 0
 
     @contextmanager
@@ -47,7 +51,7 @@ class Breaker:
         try:
             if is_alone:
                 longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self._failures, 20))
-                self._given_up.wait(random.uniform(0, longest_s))
+                self._given_up.wait(self._uniform(0, longest_s))
             if self._given_up.is_set():
                 raise GivenUp
             yield
@@ -76,5 +80,5 @@ class Breaker:
 
     @property
     def given_up(self) -> threading.Event:
-        """Set by `give_up`, for those who wait for something else beside it."""
+        """Set by `give_up`, to end other waits along with these."""
         return self._given_up

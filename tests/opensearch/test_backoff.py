@@ -6,8 +6,7 @@ import time
 import pytest
 
 from clickstream.errors import GivenUp
-from clickstream.opensearch import backoff
-from clickstream.opensearch.backoff import Breaker
+from clickstream.opensearch.backoff import LONGEST_WAIT_S, Breaker
 from tests.support.by_id import wait_until
 
 
@@ -47,16 +46,16 @@ class Crowd:
 
 def test_healthy_requests_go_side_by_side_and_troubled_ones_alone() -> None:
     """Three at once; one after a failure; three again after a success."""
-    door = Breaker()
-    crowd = Crowd(door, 3)
+    breaker = Breaker()
+    crowd = Crowd(breaker, 3)
     wait_until(lambda: crowd.most == 3, 20)
-    door.note(taken=0, rejected=5)
+    breaker.note(taken=0, rejected=5)
     passed = crowd.passed
     wait_until(lambda: crowd.passed > passed + 6, 20)  # whoever was inside is out by now
     crowd.most = 0
     time.sleep(0.5)
     troubled = crowd.most
-    door.note(taken=5, rejected=0)
+    breaker.note(taken=5, rejected=0)
     wait_until(lambda: crowd.most == 3, 20)
     crowd.stop.set()
     crowd.join()
@@ -64,7 +63,7 @@ def test_healthy_requests_go_side_by_side_and_troubled_ones_alone() -> None:
     assert troubled == 1
 
 
-def test_waits_grow_with_failures_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_grow_with_failures_and_are_bounded() -> None:
     """Each is drawn up to a limit that doubles; partial success starts it anew."""
     drawn = []
 
@@ -72,32 +71,31 @@ def test_waits_grow_with_failures_and_are_bounded(monkeypatch: pytest.MonkeyPatc
         drawn.append(high)
         return 0
 
-    monkeypatch.setattr(backoff.random, "uniform", highest)
-    door = Breaker()
+    breaker = Breaker(highest)
     for _ in range(10):
-        door.note(taken=0, rejected=1)
-        with door.passing():
+        breaker.note(taken=0, rejected=1)
+        with breaker.passing():
             pass
-    door.note(taken=1, rejected=1)
-    with door.passing():
+    breaker.note(taken=1, rejected=1)
+    with breaker.passing():
         pass
 
     assert drawn[:3] == [0.1, 0.2, 0.4]
-    assert max(drawn) == drawn[9] == backoff.LONGEST_WAIT_S
+    assert max(drawn) == drawn[9] == LONGEST_WAIT_S
     assert drawn[10] == 0.1
 
 
 def test_giving_up_ends_every_wait() -> None:
     """Who waits for a turn, who waits for the time, and who comes later."""
-    door = Breaker()
+    breaker = Breaker()
     for _ in range(20):
-        door.note(taken=0, rejected=1)
-    crowd = Crowd(door, 3)
+        breaker.note(taken=0, rejected=1)
+    crowd = Crowd(breaker, 3)
     time.sleep(0.1)
     started_s = time.monotonic()
-    door.give_up()
+    breaker.give_up()
     crowd.join()
 
     assert time.monotonic() - started_s < 1
-    with pytest.raises(GivenUp), door.passing():
+    with pytest.raises(GivenUp), breaker.passing():
         pass
