@@ -1,7 +1,7 @@
 """The same verbs in a terminal: `clickstream COMMAND`, each with `--help`.
 
 What they have in common is in `terminal.py`. A command imports what it needs when it runs, so
-that help comes at once and nothing is loaded for nothing.
+that `--help` comes at once.
 """
 
 from __future__ import annotations

@@ -43,20 +43,22 @@ class Commands(TyperGroup):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Show the help where that is all that was asked for, or else read the options."""
+        """Show the help where nothing but command words stands before it."""
         *words, last = args or [""]
-        command: Any = self
-        inner = ctx
-        if words and last == "--help":
-            for word in words:
-                command = getattr(command, "commands", {}).get(word)
-                if command is None:
-                    break
-                inner = typer.Context(command, parent=inner, info_name=word)
-            else:
-                typer.echo(command.get_help(inner))
-                ctx.exit()
+        command, inner = self._find(ctx, words)
+        if words and last == "--help" and command is not None:
+            typer.echo(command.get_help(inner))
+            ctx.exit()
         return super().parse_args(ctx, args)
+
+    def _find(self, ctx: Any, words: list[str]) -> tuple[Any, Any]:
+        command: Any = self
+        for word in words:
+            command = getattr(command, "commands", {}).get(word)
+            if command is None:
+                break
+            ctx = typer.Context(command, parent=ctx, info_name=word)
+        return command, ctx
 
 
 def run(app: typer.Typer) -> None:
