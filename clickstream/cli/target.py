@@ -14,7 +14,6 @@ import typer
 
 from clickstream.cli.terminal import say
 from clickstream.errors import CONF, OPTIONS, ConfigError
-from clickstream.settings import LOCAL
 
 if TYPE_CHECKING:
     from clickstream.servers.nodes import Name
@@ -63,7 +62,7 @@ def _choose(wanted: str | None, folder: Path | None) -> Target:
 
     Else what is pasted would do its work on another target.
     """
-    from clickstream.settings import CLONE
+    from clickstream.settings import CLONE, LOCAL
     from clickstream.targets import target
 
     folder = folder and Path(os.path.expanduser(folder))

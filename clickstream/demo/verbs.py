@@ -20,7 +20,6 @@ from clickstream import consumer, producer
 from clickstream.demo import history
 from clickstream.demo import round_trip as trip
 from clickstream.demo.round_trip import RoundTrip
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
@@ -226,7 +225,9 @@ class Demo:
             ConfigError: as `search.ask`; or no such index.
             ServerError: OpenSearch did not answer, or not for all of the index.
         """
-        from clickstream.charts import search  # noqa: PLC0415 - loads pandas
+        # Loads pandas and plotly, which no command needs that draws nothing.
+        from clickstream.charts import search
+        from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 
         return search.ask(
             partial(index.search, self._client, self.settings.opensearch.index),
