@@ -426,4 +426,4 @@ def test_ctrl_c_ends_a_command_in_one_line(nowhere: dict[str, str]) -> None:
 
 def test_the_version_is_told(typed: Typed) -> None:
     """So that a report of trouble can name it."""
-    assert typed("--version").stdout.startswith("clickstream 0.")
+    assert typed("--version").stdout.startswith("clickstream 1.")
