@@ -28,7 +28,7 @@ RUNS = failed=0; \
 	run -m "timed and not disturbed $(1)"; \
 	exit $$failed
 
-.PHONY: help demo test test-all torture walk report bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
+.PHONY: help demo test test-all torture walk report docs bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ demo: venv  ## fetch what is missing, start everything, open JupyterLab
 test: dev  ## lint, fast tests, tests on real servers, every notebook; before each push
 	@$(APART) $(MAKE) --no-print-directory lint; $(call RUNS,and not slow)
 
-test-all: dev  ## the same with all that takes long: README in a clone, browser, hosted, torture
+test-all: dev  ## the same with all that takes long: README and docs in a clone, browser, hosted, torture
 	@$(APART) $(MAKE) --no-print-directory lint; $(call RUNS)
 
 torture: dev  ## the tests of delivery at full length: kills, outages, storms, a soak; an hour
@@ -51,7 +51,10 @@ walk: dev  ## run every notebook and write each as HTML under build/walk/
 report: dev  ## measure what the readers are like: make report SEED=7; some 20 s
 	@$(BIN)/python -m benchmarks.realism --seed $(or $(SEED),1)
 
-bench: dev  ## measure what the README promises, as ratios
+docs: dev  ## write docs/commands.md from the help of every command
+	@$(BIN)/python -m scripts.commands
+
+bench: dev  ## measure what docs/speed.md promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks
 
 bench-stage: dev  ## measure the control room before an audience, in a Chromium

@@ -1,1 +1,1 @@
-"""What the README promises about speed, measured."""
+"""What docs/speed.md promises, measured."""

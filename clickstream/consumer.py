@@ -95,23 +95,32 @@ def index_topic(
         DeliveryError: the dead-letter topic refuses letters; the offset stands still.
         Interrupted: by the notebook's stop button; everything acknowledged is committed.
     """
-    goal = CaughtUp(settings.kafka)  # fails early, and clearly, without Kafka or topic
     report = report or IndexReport(index=settings.opensearch.index)
-    if until_caught_up and goal.is_so:
-        return report
+    stop = stop or threading.Event()
     guard = FloodGuard(settings.kafka.topic) if flood_guard else None
-    with (
-        _seldom_collecting(),
-        closing(DeadLetters(settings.kafka)) as dead_letters,
-        closing(
-            BulkSender(
-                settings.opensearch, dead_letters, num_threads=BULKS_IN_FLIGHT, flood_guard=guard
-            )
-        ) as sender,
-    ):
-        reader = GroupReader(settings.kafka)
-        indexer = _Indexer(reader, sender, report, bulk_documents, patience_s, on_bulk)
-        indexer.run(stop or threading.Event(), goal if until_caught_up else None)
+
+    def run(goal: CaughtUp | None) -> None:
+        with (
+            _seldom_collecting(),
+            closing(DeadLetters(settings.kafka)) as dead_letters,
+            closing(
+                BulkSender(
+                    settings.opensearch,
+                    dead_letters,
+                    num_threads=BULKS_IN_FLIGHT,
+                    flood_guard=guard,
+                )
+            ) as sender,
+        ):
+            reader = GroupReader(settings.kafka)
+            indexer = _Indexer(reader, sender, report, bulk_documents, patience_s, on_bulk)
+            indexer.run(stop, goal)
+
+    with closing(CaughtUp(settings.kafka)) as goal:  # fails early without Kafka or topic
+        if until_caught_up and not goal.is_so:
+            run(goal)
+    if not until_caught_up:
+        run(None)
     return report
 
 

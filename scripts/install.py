@@ -30,9 +30,7 @@ def main():
     lock = DEV if "--dev" in sys.argv else RUNTIME
     check_python()
     if "--use" in sys.argv:
-        sys.stderr.write(
-            "no --use any more: `tar` carries the cache, see The day before in README.md\n"
-        )
+        sys.stderr.write("no --use any more: `tar` carries the cache, see docs/presenting.md\n")
         sys.exit(2)
     if not is_ready(lock):
         with locked(ROOT):

@@ -138,11 +138,11 @@ def figure(spec: dict[str, Any], name: str) -> str:
     )
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, notebooks: Path = NOTEBOOKS) -> None:
     """Run and write them all, the one that stops everything last."""
     local.up()  # an error here is one line; in a kernel it would be fifty
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    for path in sorted(notebooks.glob("*.ipynb")):
         started_s = time.monotonic()
         figures = write(run(path), folder / f"{path.stem}.html")
         took_s = time.monotonic() - started_s

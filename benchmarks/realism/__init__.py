@@ -1,1 +1,1 @@
-"""What the README promises about the readers, measured (`make report`)."""
+"""What docs/readers.md promises about the readers, measured (`make report`)."""

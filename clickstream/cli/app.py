@@ -51,7 +51,7 @@ def _version(is_asked: bool) -> None:
 @app.callback()
 def _options(
     is_asked: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     wanted: cli_target.TargetOption = None,
     folder: cli_target.FolderOption = None,
@@ -63,8 +63,8 @@ def _options(
 app.add_typer(cache.app, name="cache")
 app.add_typer(dead_letters.app, name="dlq")
 
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="One log line a message.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Really do it.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log each message.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Really empty them.")]
 
 
 def main() -> None:
@@ -140,9 +140,9 @@ def down() -> None:
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
 ) -> None:
-    """Say how the servers are, and how much lies where."""
+    """Show how the servers are, and how much lies where."""
     from clickstream.cli import status as status_of
     from clickstream.servers import local
 
@@ -195,11 +195,18 @@ def idle() -> None:
 
 @app.command()
 def simulate(
-    seed: Annotated[int, typer.Option(help="Chooses the readers and what they do.")] = 1,
-    start: Annotated[str, typer.Option(help="ISO 8601.")] = SIMULATION_START,
-    users: Annotated[int | None, typer.Option(min=1, help="Readers in the crowd.")] = None,
-    days: Annotated[float | None, typer.Option(help="Simulated days.")] = None,
-    num_events: Annotated[int | None, typer.Option("--events", min=0)] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed, the same readers.")] = 1,
+    start: Annotated[str, typer.Option(metavar="TIME", help="ISO 8601.")] = SIMULATION_START,
+    users: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Readers in the crowd.")
+    ] = None,
+    days: Annotated[
+        float | None, typer.Option(metavar="N", help="Stop after this many simulated days.")
+    ] = None,
+    num_events: Annotated[
+        int | None,
+        typer.Option("--events", min=0, metavar="N", help="Stop after this many events."),
+    ] = None,
 ) -> None:
     """Write events as NDJSON to stdout; needs no server."""
     from itertools import islice
@@ -240,14 +247,26 @@ def scenarios_() -> None:
 
 @app.command()
 def produce(
-    rate: Annotated[str, typer.Option(help="Events per second, or max.")] = "20",
-    num_events: Annotated[int | None, typer.Option("--events", min=1)] = None,
-    duration: Annotated[float | None, typer.Option(min=0, help="Seconds.")] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the readers and what they do.")] = 1,
-    start: Annotated[str | None, typer.Option(help="ISO 8601; by default now.")] = None,
+    rate: Annotated[
+        str,
+        typer.Option(metavar="N|max", help="Events per second, or as fast as Kafka takes them."),
+    ] = "20",
+    num_events: Annotated[
+        int | None,
+        typer.Option("--events", min=1, metavar="N", help="Stop after this many events."),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Stop after this long.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed, the same readers.")] = 1,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="ISO 8601; by default now.")
+    ] = None,
     scenario: Annotated[
         list[str] | None,
-        typer.Option(help="NAME[:key=value,…], as often as you like; see `scenarios`."),
+        typer.Option(
+            metavar="NAME[:KEY=VALUE,…]", help="Play a scenario; repeatable. See `scenarios`."
+        ),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -287,9 +306,9 @@ def produce(
 
 @app.command()
 def consume(
-    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="NAME", help="Consumer group.")] = None,
     until_caught_up: Annotated[bool, typer.Option(help="End when the lag is 0.")] = False,
-    flood_guard: Annotated[bool, typer.Option(help="Stop where poison is a flood.")] = True,
+    flood_guard: Annotated[bool, typer.Option(help="Stop at a flood of invalid messages.")] = True,
     topic: Annotated[str | None, typer.Option(hidden=True)] = None,
     index: Annotated[str | None, typer.Option(hidden=True)] = None,
     opensearch: Annotated[str | None, typer.Option(hidden=True, help="A proxy's URL.")] = None,
@@ -323,7 +342,9 @@ def consume(
 
 
 @app.command()
-def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) -> None:
+def peek(
+    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many messages.")] = 10,
+) -> None:
     """Show the newest messages of the topic."""
     from clickstream.kafka import messages
 
@@ -335,9 +356,11 @@ def peek(n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10) ->
 
 @app.command("charts")
 def charts_(
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("build/charts"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")] = Path(
+        "build/charts"
+    ),
     live: Annotated[
-        bool, typer.Option("--live", help="Of the last 15 minutes, and not of the history.")
+        bool, typer.Option("--live", help="Draw the last 15 minutes instead of the history.")
     ] = False,
 ) -> None:
     """Write the charts of the index as HTML files.

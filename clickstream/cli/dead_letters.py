@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clickstream.kafka.dead_letters import DeadLetter
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Dead letters: why, and back with them."
+    no_args_is_help=True, rich_markup_mode=None, help="Show dead letters, and send them back."
 )
 
 SHOWN = 20
@@ -36,7 +36,7 @@ def list_(
             "-n", min=1, help=f"Only the newest; by default {SHOWN}, with --json all.", metavar="N"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line for each.")] = False,
 ) -> None:
     """Show the dead letters, each with its place, cause and value."""
     from clickstream.kafka import dead_letters

@@ -24,13 +24,13 @@ from clickstream.errors import ClickstreamError, ServerError
 _CTRL_C = 130
 _ASK_EVERY_S = 1.0
 _Answer = TypeVar("_Answer")
-_TAR = "`tar` carries the cache, see The day before in README.md"
+_TAR = "`tar` carries the cache, see docs/presenting.md"
 _GONE = {
     "clickstream cache: No such command 'export'": _TAR,
     "clickstream cache: No such command 'use'": _TAR,
     "clickstream simulate: No such option: --report": "`make report` measures the readers",
     "clickstream dlq replay: No such option: --repaired": (
-        "mend letters in Python, see Dead letters in README.md"
+        "mend letters in Python, see docs/delivery.md"
     ),
 }
 """What was there once, as it is refused now, and what to use in its place."""

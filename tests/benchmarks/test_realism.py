@@ -16,7 +16,8 @@ from clickstream import events
 from clickstream.errors import ConfigError
 from clickstream.simulation import articles, personas
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "readers.md"
 MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
 
 
@@ -37,8 +38,8 @@ def test_every_property_holds(seed: int, start: str) -> None:
     assert 900_000 < report.events < 1_100_000
     names = [found.name for found in report.properties]
     assert len(names) == len(set(names)) > 30
-    if seed == 1:  # the README's own
-        assert f"```\n{report}\n```" in README.read_text()
+    if seed == 1:  # the page's own
+        assert f"```\n{report}\n```" in PAGE.read_text()
 
 
 @pytest.mark.slow
@@ -48,7 +49,7 @@ def test_the_report_is_a_line_a_property() -> None:
     started_s = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.realism", "--seed", "31337"],
-        cwd=README.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

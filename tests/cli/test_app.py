@@ -123,12 +123,12 @@ def test_an_unknown_word_is_named(typed: Typed, arguments: list[str], names: str
 @pytest.mark.parametrize(
     ("arguments", "instead"),
     [
-        (["cache", "export", "a.tar"], "`tar` carries the cache, see The day before in README"),
-        (["cache", "use", "a.tar"], "`tar` carries the cache, see The day before in README"),
+        (["cache", "export", "a.tar"], "`tar` carries the cache, see docs/presenting.md"),
+        (["cache", "use", "a.tar"], "`tar` carries the cache, see docs/presenting.md"),
         (["simulate", "--report"], "`make report` measures the readers"),
         (
             ["dlq", "replay", "--repaired", "-"],
-            "mend letters in Python, see Dead letters in README",
+            "mend letters in Python, see docs/delivery.md",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

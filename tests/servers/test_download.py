@@ -21,7 +21,7 @@ import pytest
 from clickstream.errors import FetchError
 from clickstream.servers import download
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "presenting.md"
 JAR = b"a jar of a broker\n" * 4_000
 OTHER = b"another jar\n" * 4_000
 
@@ -330,13 +330,13 @@ def test_clearing_the_cache_gives_the_room_back(mirror: Mirror, tmp_path: Path) 
 
 @pytest.fixture
 def carried(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The servers of a full cache, copied as the README says into a room without a network."""
+    """The servers of a full cache, carried to another machine as docs/presenting.md says."""
     there, room = tmp_path / "there", tmp_path / "room"
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(there / ".cache" / "clickstream"))
     download.ensure_server_files()
     (there / ".cache" / "clickstream" / "wheels").mkdir()
     mirror.stop()
-    pack, unpack = re.findall(r"^.*clickstream\.tar.*$", README.read_text(), re.MULTILINE)
+    pack, unpack = re.findall(r"^.*clickstream\.tar.*$", PAGE.read_text(), re.MULTILINE)
     for line, home in ((pack, there), (unpack, room)):
         script = line.replace("/media/stick", str(tmp_path))
         subprocess.run(["sh", "-e", "-c", script], env=os.environ | {"HOME": str(home)}, check=True)
@@ -345,7 +345,7 @@ def carried(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_cache_that_was_carried_serves_without_a_network(carried: Path) -> None:
-    """By the README's two lines; it is checked once, and called complete then."""
+    """By the two lines of docs/presenting.md; it is checked once, and called complete then."""
     assert not list(carried.glob("complete-*"))
     files = download.ensure_server_files()
     assert [jar.read_bytes() for jar in files.kafka_jars] == [JAR, OTHER]

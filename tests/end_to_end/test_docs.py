@@ -1,4 +1,4 @@
-"""The README's commands do what it says, in a fresh clone, through a shell."""
+"""The commands of README and docs do what the text says, in a fresh clone, through a shell."""
 
 import os
 import re
@@ -14,16 +14,22 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"^```sh(?P<mark>[^\n]*)\n(?P<script>.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("presenting", "commands", "readers", "delivery", "settings")),
+]
+"""In the order in which they are tried: commands.md starts the servers that the README stopped."""
+
 ELSEWHERE = ("make test\n", "make walk\n")
 """What runs this test, and what tests of the notebooks do with each of them."""
 
 
 def blocks() -> list[str]:
     """The shell blocks in order, but those marked untested and those that are run elsewhere."""
-    found = BLOCK.finditer((ROOT / "README.md").read_text())
     return [
         match["script"]
-        for match in found
+        for page in PAGES
+        for match in BLOCK.finditer((ROOT / page).read_text())
         if "untested" not in match["mark"] and match["script"] not in ELSEWHERE
     ]
 
@@ -104,8 +110,8 @@ def run_demo(folder: Path) -> str:
 
 
 @pytest.mark.timeout(1_800)
-def test_the_commands_of_the_readme_run_in_a_fresh_clone(clone: Path) -> None:
-    """Block after block, in the README's order, from `make demo` on."""
+def test_the_commands_of_readme_and_docs_run_in_a_fresh_clone(clone: Path) -> None:
+    """Block after block, page after page, from `make demo` on."""
     scripts = blocks()
     assert scripts[0] == "make demo\n"
 
