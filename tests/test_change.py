@@ -1,4 +1,4 @@
-"""What CONTRIBUTING promises of a change: one edit, and everything else follows.
+"""What CONTRIBUTING promises of a change: one or two files, and everything else follows.
 
 Each test edits a copy of the library as a contributor would, and looks at it from outside.
 """
@@ -9,10 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from clickstream import Settings, Simulator, index_topic
+from tests.support.by_id import MONDAY_MS, send
 
 ROOT = Path(__file__).parent.parent
 Copy = Callable[..., Path]
@@ -90,8 +94,10 @@ def look(folder: Path) -> dict[str, Any]:
 
 
 def blocks(heading: str) -> list[str]:
-    """The Python blocks of a section of the README."""
-    section = (ROOT / "README.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    """The Python blocks of a section of docs/readers.md."""
+    section = (
+        (ROOT / "docs" / "readers.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    )
     return re.findall(r"```py\n(.*?)```", section, re.DOTALL)
 
 
@@ -99,7 +105,7 @@ HEADING = "Change the readers"
 
 
 def test_a_category_is_a_word_and_its_headlines(copy: Copy) -> None:
-    """The README's own: published, read, typed and charted; nothing else is edited."""
+    """The page's own: published, read, typed and charted; nothing else is edited."""
     entry = next(block for block in blocks(HEADING) if "Section(" in block)
     before = '}  # fmt: skip\n"""By category'
     folder = copy("simulation/sections", before, entry + before)
@@ -111,7 +117,7 @@ def test_a_category_is_a_word_and_its_headlines(copy: Copy) -> None:
 
 
 def test_a_persona_is_one_entry(copy: Copy) -> None:
-    """The README's own: a share of the crowd, walking by its own rows."""
+    """The page's own: a share of the crowd, walking by its own rows."""
     entry = next(block for block in blocks(HEADING) if "Persona(" in block)
     before = "}\n\nVISITS_SIGMA"
     found = look(copy("simulation/personas", before, entry + before))
@@ -121,7 +127,7 @@ def test_a_persona_is_one_entry(copy: Copy) -> None:
 
 
 def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
-    """The README's own: typed check, mapping, charts and report follow."""
+    """The page's own: typed check, mapping, charts and report follow."""
     word = '"like", "comment", "share", "logout"]'
     folder = copy("events", word, word.replace('"share"', '"share", "save"'))
     copy("events", '"comment", "share")', '"comment", "share", "save")', folder)
@@ -134,9 +140,126 @@ def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
     assert "save" in found["states"]
     assert "save" in found["expected"]
     assert found["worst"] > 1e-6
-    shown = (ROOT / "README.md").read_text()
+    shown = (ROOT / "docs" / "readers.md").read_text()
     assert '"share", "save"' in shown
     assert "save=0.05" in shown
+
+
+CHART = '''"""How readers arrive: page views by referrer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from clickstream.charts import theme
+from clickstream.charts.chart import ROOM, Chart, Question, View, counts, terms
+
+
+class Referrers(Chart):
+    """Columns `referrer_type` and `count`."""
+
+    name = "referrers"
+    kind = "bar"
+    title = "How readers arrive"
+    fields = ("referrer_type",)
+
+    def aggregation(self, question: Question) -> dict[str, Any]:
+        """Count by referrer."""
+        return terms("referrer_type", ROOM)
+
+    def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
+        """Make a row of each referrer."""
+        found = {bucket["key"]: bucket["doc_count"] for bucket in answer["buckets"]}
+        return counts(referrer_type=list(found), count=list(found.values()))
+
+    def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
+        """Draw a bar for each."""
+        figure = theme.figure(self.title, view.window)
+        return figure.add_bar(x=frame["referrer_type"], y=frame["count"])
+'''
+
+ASK = """
+import json
+from clickstream import Demo, KafkaSettings, OpenSearchSettings, Settings
+kafka = KafkaSettings({bootstrap!r}, {topic!r}, {group!r})
+answer = Demo(Settings(kafka, OpenSearchSettings({url!r}, {index!r}))).ask()
+print(json.dumps({{
+    "rows": int(answer.frames["referrers"]["count"].sum()),
+    "drawn": int(sum(answer.figures()["referrers"].data[0].y)),
+}}))
+"""
+
+
+def test_a_chart_is_one_file_and_one_line(copy: Copy, made: Settings) -> None:
+    """Asked in the same search of the real index, with a table and a figure under its own key."""
+    crowd = Simulator(seed=3, start_ms=MONDAY_MS)
+    views = sum(event.event_type == "page_view" for event in islice(crowd.events(), 300))
+    send(made, 300, seed=3)
+    index_topic(made, until_caught_up=True)
+    line = "    AbTest(),\n"
+    folder = copy("charts/registry", line, line + "    Referrers(),\n")
+    head = "from clickstream.charts.top_readers"
+    import_line = "from clickstream.charts.referrers import Referrers\n"
+    copy("charts/registry", head, import_line + head, folder)
+    (folder / "clickstream" / "charts" / "referrers.py").write_text(CHART)
+    kafka = made.kafka
+    code = ASK.format(
+        bootstrap=kafka.bootstrap_servers,
+        topic=kafka.topic,
+        group=kafka.group_id,
+        url=made.opensearch.url,
+        index=made.opensearch.index,
+    )
+    done = run(folder, code)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"rows": views, "drawn": views}
+    assert views > 100
+
+
+def test_a_rule_for_retries_is_one_line(copy: Copy) -> None:
+    """For a whole request and for one document alike."""
+    folder = copy("opensearch/bulk", "frozenset({429, 500,", "frozenset({408, 429, 500,")
+    code = """
+from opensearchpy import TransportError
+from clickstream.opensearch import bulk
+print(bulk._item_answer("news", {"status": 408}).outcome.name)
+try:
+    bulk._raise_refusal("news", TransportError(408, "timeout", {}))
+except bulk.Unavailable:
+    print("sent again")
+"""
+    assert run(folder, code).stdout.split("\n")[:2] == ["REJECTED", "sent again"]
+    assert "sent again" not in run(ROOT, code).stdout
+
+
+def test_a_scenario_is_one_class(copy: Copy) -> None:
+    """Listed, played, and shown on a chart and on a button, from what it says of itself."""
+    kinds = "CommentStorm, LogoutWave, DirtyData)"
+    scenario = '''
+class NightOwl(Bot):
+    """A second bot."""
+
+    name, title = "night-owl", "Night owl"
+
+
+SCENARIOS: Final'''
+    folder = copy("simulation/scenarios", kinds, kinds[:-1] + ", NightOwl)")
+    copy("simulation/scenarios", "\nSCENARIOS: Final", scenario, folder)
+    code = """
+from clickstream import SCENARIOS, Simulator, Traffic
+from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.simulation.scenarios import make
+traffic = Traffic(Simulator(seed=1, start_ms=1_767_571_200_000))
+traffic.start(make("night-owl:per_minute=600"))
+made = [event for _ in range(500) for event in traffic.step()]
+print(SCENARIOS["night-owl"].title, "/", SCENARIO_LOOKS["night-owl"].place is not None, "/",
+      sum(event.scenario == "night-owl" for event in made) > 10)
+"""
+    assert run(folder, code).stdout == "Night owl / True / True\n"
 
 
 @pytest.mark.parametrize(

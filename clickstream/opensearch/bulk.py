@@ -107,7 +107,7 @@ def _raise_refusal(name: str, error: TransportError) -> NoReturn:
     if error.status_code == 413:
         msg = f"index {name!r}: the bulk request is over the server's limit"
         raise TooLarge(msg) from error
-    if error.status_code in (429, 500, 502, 503, 504) or str(error.error) in _BLOCKS:
+    if _is_sent_again(error.status_code, str(error.error)):
         msg = f"OpenSearch answered {error.status_code} {error.error}"
         raise Unavailable(msg) from error
     what = f"{error.status_code} {error.error}"
@@ -117,8 +117,14 @@ def _raise_refusal(name: str, error: TransportError) -> NoReturn:
     raise BulkError(msg) from error
 
 
-_BLOCKS = frozenset({"cluster_block_exception", "index_closed_exception"})
+_OVERLOADED = frozenset({429, 500, 502, 503, 504})
+_BLOCKED = frozenset({"cluster_block_exception", "index_closed_exception"})
 """A read-only or closed index and a full disk: somebody lifts these again."""
+
+
+def _is_sent_again(status: int, error_type: str) -> bool:
+    """Decide whether an answer is waited out: of a whole request, or of one document."""
+    return status in _OVERLOADED or error_type in _BLOCKED
 
 
 def _remedy(status: int) -> str:
@@ -135,7 +141,7 @@ def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
         return _REPLAYED
     error = item.get("error", {})
     error_type, reason = error.get("type", f"status {status}"), error.get("reason", "")
-    if status == 429 or status >= 500 or error_type in _BLOCKS:
+    if _is_sent_again(status, error_type):
         return ItemAnswer(Outcome.REJECTED, error_type, reason)
     if status in (401, 403, 404):
         msg = f"index {name!r}: OpenSearch answered {status} {error_type}; {_remedy(status)}"
