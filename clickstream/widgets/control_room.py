@@ -95,7 +95,7 @@ class ControlRoom:
         self._reset_asked_s = -_CONFIRM_S
         self._status, self._numbers, self._speed = (widgets.HTML() for _ in range(3))
         self._scenarios = {
-            name: self._button(name, kind.what, partial(self._toggle, name))
+            name: self._button(kind.title, kind.what, partial(self._toggle, name))
             for name, kind in SCENARIOS.items()
         }
         self._charts = {name: LiveChart(height=height) for name, height in _HEIGHTS.items()}
@@ -128,9 +128,9 @@ class ControlRoom:
         )
         mix.observe(partial(self._set, "reactions"), "value")
         actions = [
-            self._button("start", "Let readers act", self._start, "success"),
-            self._button("stop", "End readers and consumer", self._stop, "warning"),
-            self._button("reset", "Empty topic, index and charts", self._reset, "danger"),
+            self._button("Start", "Let readers act", self._start, "success"),
+            self._button("Stop", "End readers and consumer", self._stop, "warning"),
+            self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
         for control in (*actions, *self._scenarios.values(), rate, mix):
             # Handled beside the cell that runs, as the page asks. ipykernel 7.4 would hand it to
@@ -149,10 +149,10 @@ class ControlRoom:
         )
 
     def _button(
-        self, name: str, tooltip: str, command: _Command, style: str = ""
+        self, title: str, tooltip: str, command: _Command, style: str = ""
     ) -> widgets.Button:
         button = widgets.Button(
-            description=SCENARIOS[name].title,
+            description=title,
             tooltip=tooltip,
             button_style=style,
             layout={"width": "auto", "flex": "0 0 auto"},
