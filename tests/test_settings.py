@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clickstream.errors import ConfigError, ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 from clickstream.targets import conf_files
@@ -87,10 +87,10 @@ def test_a_hosted_target_without_tls_is_not_given_the_local_remedy(
     ):
         kafka = replace(settings.kafka, timeout_s=1.0)
         with raises_shown(ServerError, match=remedy):
-            topics.count(kafka)
+            offsets.count(kafka)
         client = opensearch.connect(settings.opensearch)
         with (
             raises_shown(ServerError, match=remedy),
-            opensearch.answering(client, "asking OpenSearch for its version"),
+            opensearch.translated_errors(client, "asking OpenSearch for its version"),
         ):
             client.info()
