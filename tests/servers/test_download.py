@@ -258,7 +258,7 @@ def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.Mon
     secret = mirror.url.replace("http://", "http://me:hush@")
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secret)
     del mirror.files["clients-2.0.jar"]
-    with pytest.raises(FetchError, match=mirror.url) as told:
+    with raises_shown(FetchError, match=mirror.url) as told:
         download.ensure_server_files()
     assert "hush" not in shown(told.value)
 
