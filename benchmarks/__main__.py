@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks import alone, index, latency, memory, produce, simulate, template, throughput
 from benchmarks.template import AUTO_IDS, DYNAMIC, OURS, ratios
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, shown
 from clickstream.servers import download, local
 from clickstream.settings import Settings
 
@@ -183,4 +183,4 @@ def main() -> None:
 try:
     main()
 except ClickstreamError as error:
-    sys.exit(f"bench: {error}")
+    sys.exit(f"bench: {shown(error)}")

@@ -14,7 +14,7 @@ from typing import Final
 from playwright.sync_api import Page
 
 from benchmarks import screen, stage
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, shown
 from clickstream.servers import local
 
 PICTURES: Final = Path(__file__).parent.parent / "pictures"
@@ -79,4 +79,4 @@ if __name__ == "__main__":
     try:
         main()
     except ClickstreamError as error:
-        sys.exit(f"pictures: {error}")
+        sys.exit(f"pictures: {shown(error)}")

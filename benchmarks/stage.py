@@ -22,7 +22,7 @@ from playwright.sync_api import Locator, expect
 
 from benchmarks import screen
 from benchmarks.screen import Notebook
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, shown
 from clickstream.servers import local
 
 NOTEBOOK = "06-live-control-room.ipynb"
@@ -320,4 +320,4 @@ if __name__ == "__main__":
     try:
         main()
     except ClickstreamError as error:
-        sys.exit(f"bench-stage: {error}")
+        sys.exit(f"bench-stage: {shown(error)}")

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message
 
-from clickstream.errors import EventError, Interrupted, ServerError, command
+from clickstream.errors import Command, EventError, Interrupted, ServerError
 from clickstream.kafka.dead_letters import DeadLetters
 from clickstream.kafka.group_reader import GroupReader, Offsets, Polled
 from clickstream.kafka.offsets import CaughtUp
@@ -174,8 +174,8 @@ class _Indexer:
             self._leave()
         self._raise_failure()  # of a batch that was answered while leaving
         if was_interrupted:
-            msg = f"stopped by interrupt; {self._report}; run the cell again to go on"
-            raise Interrupted(msg)
+            msg = f"stopped by interrupt; {self._report}"
+            raise Interrupted(msg, "run the cell again to go on")
 
     def _loop(self, stop: threading.Event, goal: CaughtUp | None) -> None:
         while not stop.is_set():
@@ -287,10 +287,11 @@ class _Indexer:
         if self._sent and self._patience_s is not None and waited_s > self._patience_s:
             msg = (
                 f"indexing into {self._report.index!r}: nothing was taken for {waited_s:.0f} s "
-                f"({self._report.messages:,} messages settled before); nothing is lost: see "
-                f"{command('status')}, then run this again"
+                f"({self._report.messages:,} messages settled before)"
             )
-            raise ServerError(msg)
+            raise ServerError(
+                msg, ("nothing is lost: see ", Command("status"), ", then run this again")
+            )
 
     def _has_reached(self, goal: CaughtUp, *, is_idle: bool) -> bool:
         if is_idle:

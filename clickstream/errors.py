@@ -10,8 +10,10 @@ ClickstreamError
 ├── BulkError        OpenSearch refused documents for a reason that retrying cannot cure
 └── Interrupted      the stop button ended the work cleanly
 
-A message says what was being done, what was found instead and what to do next. In a
-notebook an error of this tree shows as one line; `%tb` shows the full traceback.
+An error says what was being done and what was found instead, the same everywhere; beside that
+it holds hints of what to do next. `shown` puts both into one line, with the commands and files as
+they are named where that line is read. In a notebook an error of this tree shows as that line;
+`%tb` shows the full traceback.
 """
 
 from __future__ import annotations
@@ -20,38 +22,110 @@ import os
 import shutil
 import sys
 import traceback
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Final, NamedTuple
 
-OPTIONS = "CLICKSTREAM_OPTIONS"
+OPTIONS: Final = "CLICKSTREAM_OPTIONS"
 """The variable by which what a command starts knows the target's options that it was given."""
 
-CONF = "CLICKSTREAM_CONF"
+CONF: Final = "CLICKSTREAM_CONF"
 """The variable that names the folder with the two files of a hosted target."""
 
 
-def command(words: str) -> str:
-    """Write a command of the kit, in backquotes, so that it works as pasted here.
+@dataclass(frozen=True)
+class Command:
+    """A command of the kit, without the word `clickstream`; shown as it works when pasted."""
 
-    That is `clickstream …` where the shell finds it, and otherwise the path of this
-    environment's own, relative in the clone; with the options that say which target this is.
+    words: str
+
+
+@dataclass(frozen=True)
+class ConfFile:
+    """A file of the hosted target's folder; shown with the folder where it is looked for."""
+
+    name: str
+
+
+Hint = str | Command | ConfFile | tuple[str | Command | ConfFile, ...]
+"""What to do, in one part or in several that follow each other without a space."""
+
+SEE_CHECK: Final[Hint] = ("see ", Command("check"))
+
+
+class Typed(NamedTuple):
+    """What was typed of the target: options for a pasted command, and the folder of its files."""
+
+    options: str = ""
+    folder: str = ""
+
+
+_NOTHING: Final = Typed()
+
+typed: Final = ContextVar("what was typed of the target", default=_NOTHING)
+"""Set by the command line alone; without it the variables say what a parent process was given."""
+
+
+def typed_options() -> str:
+    """Give the options that a pasted command needs to work on the same target."""
+    return typed.get().options or os.environ.get(OPTIONS, "")
+
+
+def shown(error: BaseException) -> str:
+    """Put an error into one line for somebody to read: what was found; what to do."""
+    hints = error.hints if isinstance(error, ClickstreamError) else ()
+    return "; ".join([str(error), *map(_in_words, hints)])
+
+
+def in_words(*hints: Hint) -> str:
+    """Put hints into words for somebody to read here and now; empty without any."""
+    return "; ".join(map(_in_words, hints))
+
+
+def _in_words(hint: Hint) -> str:
+    parts = hint if isinstance(hint, tuple) else (hint,)
+    return "".join(map(_part_in_words, parts))
+
+
+def _part_in_words(part: str | Command | ConfFile) -> str:
+    match part:
+        case Command(words):
+            return f"`{_program()} {f'{typed_options()} {words}'.strip()}`"
+        case ConfFile(name):
+            return f"{typed.get().folder or os.environ.get(CONF) or 'conf'}/{name}"
+        case text:
+            return text
+
+
+def _program() -> Path | str:
+    """Name `clickstream` where the shell finds it, else this environment's own by its path.
+
+    That path is relative in the clone.
     """
-    words = f"{os.environ.get(OPTIONS, '')} {words}".strip()
     if shutil.which("clickstream"):
-        return f"`clickstream {words}`"
+        return "clickstream"
     path = Path(sys.prefix) / "bin" / "clickstream"
-    if path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())
-    return f"`{path} {words}`"
-
-
-def conf_file(name: str) -> str:
-    """Name a file of the hosted target's folder as an error has it: where it is looked for."""
-    return f"{os.environ.get(CONF) or 'conf'}/{name}"
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 class ClickstreamError(Exception):
-    """Base of every error of this library."""
+    """Base of every error of this library; `str` of it is what was found, without the hints.
+
+    Args:
+        what: what was being done, and what was found instead.
+        hints: what to do next.
+    """
+
+    def __init__(self, what: str, *hints: Hint) -> None:
+        super().__init__(what)
+        self.hints = hints
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        """The hints for a traceback, which shows them below the error."""
+        return [*map(_in_words, self.hints)]
 
     def _render_traceback_(
         self,
@@ -63,7 +137,7 @@ class ClickstreamError(Exception):
         """Show IPython one line in place of a traceback; `CLICKSTREAM_TRACEBACK=1` shows all."""
         if os.environ.get("CLICKSTREAM_TRACEBACK"):
             return traceback.format_exception(self)
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {shown(self)}"]
 
 
 class ConfigError(ClickstreamError):

@@ -131,8 +131,8 @@ def _field_mapping(name: str, kind: inspect.Type) -> dict[str, Any]:
         case inspect.Metadata(type=inner) | inspect.UnionType(types=(inner, inspect.NoneType())):
             return _field_mapping(name, inner)
     if type(kind) not in _MAPPED:
-        msg = f"field {name!r} of an event: {kind} has no mapping; give it one with Meta(extra=…)"
-        raise ConfigError(msg)
+        msg = f"field {name!r} of an event: {kind} has no mapping"
+        raise ConfigError(msg, "give it one with Meta(extra=…)")
     return {"type": _MAPPED[type(kind)]}
 
 

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from clickstream.errors import ConfigError, DeliveryError, Interrupted, command
+from clickstream.errors import Command, ConfigError, DeliveryError, Interrupted
 from clickstream.events import Event, encode
 from clickstream.kafka import topics
 from clickstream.reports import ProduceReport
@@ -168,9 +168,9 @@ class _CountingProducer:
         except KafkaException as exception:
             msg = (
                 f"topic {self.report.topic!r}: Kafka's client took no more events "
-                f"({exception.args[0].str()}) after {self.report.sent:,}; see {command('status')}"
+                f"({exception.args[0].str()}) after {self.report.sent:,}"
             )
-            raise DeliveryError(msg) from exception
+            raise DeliveryError(msg, ("see ", Command("status"))) from exception
         self.report.sent += 1
         if self.report.sent % 500 == 0:
             self.poll()
@@ -222,13 +222,12 @@ class _CountingProducer:
         if report.failed or report.delivered < report.sent:
             msg = (
                 f"topic {report.topic!r}: {report.sent - report.delivered:,} of {report.sent:,} "
-                f"events were not acknowledged ({report.first_error or 'no answer in time'}); "
-                f"see {command('status')}, then send again"
+                f"events were not acknowledged ({report.first_error or 'no answer in time'})"
             )
-            raise DeliveryError(msg)
+            raise DeliveryError(msg, ("see ", Command("status"), ", then send again"))
         if self.was_interrupted or kind is KeyboardInterrupt:
-            msg = f"stopped by interrupt; {report}; run the cell again to go on"
-            raise Interrupted(msg)
+            msg = f"stopped by interrupt; {report}"
+            raise Interrupted(msg, "run the cell again to go on")
 
     def _flush(self) -> None:
         """Wait as long as answers come, and ten seconds for the next; drop what has none."""

@@ -119,9 +119,9 @@ class Settings:
             msg = (
                 f"namespace {namespace[: 2 * _LONGEST_NAMESPACE]!r}: 1 to {_LONGEST_NAMESPACE} "
                 "lower-case letters, digits and '-' serve as part of a topic's and an index's "
-                "name; choose another"
+                "name"
             )
-            raise ConfigError(msg)
+            raise ConfigError(msg, "choose another")
         return replace(
             self,
             kafka=replace(
@@ -154,8 +154,8 @@ class Settings:
         url = urlsplit(opensearch or self.opensearch.url)
         is_clear = url.scheme == "http" and not is_loopback(url.hostname or "")
         if self.opensearch.password and is_clear:
-            msg = f"{opensearch} would get the password in the clear; write https://"
-            raise ConfigError(msg)
+            msg = f"{opensearch} would get the password in the clear"
+            raise ConfigError(msg, "write https://")
         return replace(
             self,
             kafka=replace(self.kafka, topic=topic or self.kafka.topic),

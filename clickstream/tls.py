@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from clickstream.errors import ConfigError, conf_file
+from clickstream.errors import ConfFile, ConfigError, Hint
 from clickstream.settings import OpenSearchSettings
 
 
@@ -32,13 +32,13 @@ def context(
         try:
             path.read_bytes()
         except OSError as error:
-            msg = f"reading {path}: {error.strerror}; put it there, or mend its name in conf"
-            raise ConfigError(msg) from error
+            msg = f"reading {path}: {error.strerror}"
+            raise ConfigError(msg, "put it there, or mend its name in conf") from error
     try:
         made = ssl.create_default_context(cafile=None if ca is None else str(ca))
     except ssl.SSLError as error:
-        msg = f"{ca} holds no CA certificate in PEM form; download the service's CA anew"
-        raise ConfigError(msg) from error
+        msg = f"{ca} holds no CA certificate in PEM form"
+        raise ConfigError(msg, "download the service's CA anew") from error
     if cert is None:
         return made
     try:
@@ -47,17 +47,18 @@ def context(
     except (ssl.SSLError, ValueError) as error:
         pair = f"certificate {cert} and key {key}"
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-            msg = f"{pair} do not belong together; download both of the same user anew"
+            msg, hint = f"{pair} do not belong together", "download both of the same user anew"
         elif key is not None and b"PRIVATE KEY" in cert.read_bytes():
-            msg = f"{pair} are the wrong way round; exchange their names"
+            msg, hint = f"{pair} are the wrong way round", "exchange their names"
         elif key is not None and b"ENCRYPTED" in key.read_bytes():
-            msg = (
-                f"key {key} is encrypted, and its password is missing or wrong; name it as "
-                "'ssl.key.password' for Kafka, decrypt the key with `openssl pkey` for OpenSearch"
+            msg = f"key {key} is encrypted, and its password is missing or wrong"
+            hint = (
+                "name it as 'ssl.key.password' for Kafka, decrypt the key with `openssl pkey` for "
+                "OpenSearch"
             )
         else:
-            msg = f"{pair}: one of them is no PEM file; download both anew"
-        raise ConfigError(msg) from error
+            msg, hint = f"{pair}: one of them is no PEM file", "download both anew"
+        raise ConfigError(msg, hint) from error
     return made
 
 
@@ -78,7 +79,7 @@ def is_refusal(error: ssl.SSLError) -> bool:
     return "ALERT_" in (error.reason or "")
 
 
-def explain(error: BaseException | None) -> tuple[str, str] | None:
+def explain(error: BaseException | None) -> tuple[str, Hint] | None:
     """Give the cause of a TLS failure and its remedy; None for an error that is not about TLS.
 
     Follows the chain of causes.
@@ -91,7 +92,7 @@ def explain(error: BaseException | None) -> tuple[str, str] | None:
     return None
 
 
-def _explain(error: ssl.SSLError) -> tuple[str, str]:
+def _explain(error: ssl.SSLError) -> tuple[str, Hint]:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = error.verify_message.rstrip(".")
         if error.verify_code in _WRONG_NAME:
@@ -100,8 +101,11 @@ def _explain(error: ssl.SSLError) -> tuple[str, str]:
             return "its certificate has expired", "have the service renew it"
         return (
             f"its certificate is not trusted: {said}",
-            f"save the CA of this service as {conf_file('ca.pem')}; for OpenSearch, name it as "
-            "'ca', too",
+            (
+                "save the CA of this service as ",
+                ConfFile("ca.pem"),
+                "; for OpenSearch, name it as 'ca', too",
+            ),
         )
     reason = error.reason or str(error)
     alert = reason.partition("ALERT_")[2].replace("_", " ").lower()

@@ -22,7 +22,7 @@ from nbconvert import HTMLExporter
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, shown
 from clickstream.servers import local
 from scripts.headless import NotebookClient
 
@@ -116,8 +116,8 @@ def without_widgets(output: Any, widgets: dict[str, Any]) -> Iterator[Any]:
     waiting = [view["model_id"]]
     while waiting:
         model = state.get(waiting.pop(0), {}).get("state", {})
-        for shown in model.get("outputs", []):
-            yield nbformat.from_dict(shown)
+        for each in model.get("outputs", []):
+            yield nbformat.from_dict(each)
         if model.get("_model_name") == "HTMLModel" and model["value"]:
             yield nbformat.v4.new_output("display_data", {"text/html": model["value"]})
         if "_figure" in model:
@@ -153,4 +153,4 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except ClickstreamError as error:
-        sys.exit(f"walk: {error}")
+        sys.exit(f"walk: {shown(error)}")

@@ -312,9 +312,8 @@ def test_a_wrong_entry_is_an_error_on_load_that_names_it(
     done = run(copy(module, before, after), "import clickstream.simulation.simulator")
 
     assert done.returncode != 0
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("clickstream.errors.ConfigError: ")
-    assert said in last
+    (told,) = re.findall(r"^clickstream\.errors\.ConfigError: (.*)$", done.stderr, re.MULTILINE)
+    assert said in told
 
 
 def test_a_wrong_entry_is_one_line_in_a_terminal(copy: Copy) -> None:

@@ -19,6 +19,7 @@ from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
 from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
+from tests.support.errors import raises_shown
 
 
 def test_every_event_becomes_one_document(made: Settings) -> None:
@@ -147,7 +148,7 @@ def test_somebody_elses_topic_is_told_not_dead_lettered(made: Settings) -> None:
     """A hundred strangers in a row stop the consumer before any letter is written."""
     send_raw(made, *[b'{"order": 1}'] * 300)
 
-    with pytest.raises(BulkError, match="somebody else's topic"):
+    with raises_shown(BulkError, match="somebody else's topic"):
         consumer.index_topic(made, until_caught_up=True)
     assert offsets.count(made.kafka, made.kafka.dead_letter_topic) == 0
     assert lag(made) == 300
@@ -230,7 +231,7 @@ def test_an_interrupt_leaves_everything_acknowledged_committed(made: Settings) -
         if report.stored >= 10_000:
             raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match=r"stopped by interrupt.*run the cell again"):
+    with raises_shown(Interrupted, match=r"stopped by interrupt.*run the cell again"):
         consumer.index_topic(made, until_caught_up=True, on_bulk=press, bulk_documents=1_000)
     stored = len(stored_ids(made))
     assert 10_000 <= stored < 30_000

@@ -17,6 +17,7 @@ from clickstream.opensearch import client, index
 from clickstream.reports import IndexReport
 from clickstream.settings import Settings
 from tests.support.by_id import lag, send, stored_ids, wait_until
+from tests.support.errors import raises_shown
 from tests.support.outages import taken_down
 
 Freeze = Callable[[str], AbstractContextManager[None]]
@@ -66,7 +67,7 @@ def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(
     sent = send(made, 10_000)
     with frozen("opensearch"):
         started_s = time.monotonic()
-        with pytest.raises(ServerError, match=r"nothing was taken for \d+ s .*nothing is lost"):
+        with raises_shown(ServerError, match=r"nothing was taken for \d+ s .*nothing is lost"):
             consumer.index_topic(made, until_caught_up=True, patience_s=1)
         assert time.monotonic() - started_s < 25
         stop = threading.Event()

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from clickstream.errors import ConfigError, ServerError
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 from clickstream.targets import conf_files
+from tests.support.errors import raises_shown
 
 SETTINGS = Settings(KafkaSettings("127.0.0.1:1"), OpenSearchSettings("http://127.0.0.1:2"))
 
@@ -85,11 +86,11 @@ def test_a_hosted_target_without_tls_is_not_given_the_local_remedy(
         (SETTINGS, "starts local servers"),
     ):
         kafka = replace(settings.kafka, timeout_s=1.0)
-        with pytest.raises(ServerError, match=remedy):
-            topics.count(kafka)
+        with raises_shown(ServerError, match=remedy):
+            offsets.count(kafka)
         client = opensearch.connect(settings.opensearch)
         with (
-            pytest.raises(ServerError, match=remedy),
-            opensearch.answering(client, "asking OpenSearch for its version"),
+            raises_shown(ServerError, match=remedy),
+            opensearch.translated_errors(client, "asking OpenSearch for its version"),
         ):
             client.info()

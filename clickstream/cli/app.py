@@ -17,7 +17,7 @@ import typer
 from clickstream.cli import cache, dead_letters
 from clickstream.cli import target as cli_target
 from clickstream.cli.terminal import Commands, log_to_stderr, patiently, run, say, stopping
-from clickstream.errors import ConfigError, command
+from clickstream.errors import Command, ConfigError, shown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -76,8 +76,8 @@ def _start_ms(start: str) -> int:
     try:
         moment = datetime.fromisoformat(start)
     except ValueError as error:
-        msg = f"--start {start!r} is no ISO 8601 time; write it as {SIMULATION_START}"
-        raise ConfigError(msg) from error
+        msg = f"--start {start!r} is no ISO 8601 time"
+        raise ConfigError(msg, f"write it as {SIMULATION_START}") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     if not 1971 <= moment.year < 9900:
@@ -119,11 +119,8 @@ def up() -> None:
     """
     target = cli_target.current()
     if target.is_hosted:
-        msg = (
-            f"{target.folder} names a hosted target, whose servers are not ours to start; "
-            f"{command('--target local up')} starts the local ones"
-        )
-        raise ConfigError(msg)
+        msg = f"{target.folder} names a hosted target, whose servers are not ours to start"
+        raise ConfigError(msg, (Command("--target local up"), " starts the local ones"))
     settings = target.up(progress=say)
     typer.echo(f"Kafka on {settings.kafka.bootstrap_servers}")
     typer.echo(f"OpenSearch on {settings.opensearch.url}")
@@ -153,7 +150,7 @@ def status(
     for line in [found.to_json()] if as_json else found.lines():
         typer.echo(line)
     for error in found.errors.values():
-        say(f"clickstream: {error}")
+        say(f"clickstream: {shown(error)}")
     if found.errors:
         raise typer.Exit(1)
 
@@ -186,11 +183,11 @@ def idle() -> None:
     from clickstream.servers import local
 
     if (how := jupyter.how_to_end()) is not None:
-        msg = f"JupyterLab is running on this clone; {how}"
-        raise ConfigError(msg)
+        msg = "JupyterLab is running on this clone"
+        raise ConfigError(msg, how)
     if any(server.pid for server in local.status()):
-        msg = f"the servers are up; stop them first with {command('down')}"
-        raise ConfigError(msg)
+        msg = "the servers are up"
+        raise ConfigError(msg, ("stop them first with ", Command("down")))
 
 
 @app.command()
@@ -377,8 +374,8 @@ def charts_(
     try:
         _write(figures, out)
     except OSError as error:
-        msg = f"writing charts to {out}: {error.strerror}; name another folder with --out"
-        raise ConfigError(msg) from error
+        msg = f"writing charts to {out}: {error.strerror}"
+        raise ConfigError(msg, "name another folder with --out") from error
 
 
 def _last_minutes(kit: Demo) -> tuple[datetime, datetime]:

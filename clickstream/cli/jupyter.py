@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from clickstream.errors import ConfigError, ServerError
+from clickstream.errors import OPTIONS, ConfigError, ServerError, typed_options
 from clickstream.servers import download, ports, processes
 from clickstream.settings import CLONE
 
@@ -51,8 +51,8 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
     fill_copy()
     if (there := _running()) is not None:
         if there.get("environment") != dict(environment):
-            msg = f"JupyterLab is running already, on another target; {how_to_end()}, then again"
-            raise ConfigError(msg)
+            msg = "JupyterLab is running already, on another target"
+            raise ConfigError(msg, f"{how_to_end()}, then again")
         say(f"JupyterLab is running already; opening it again. It ends with {_ending(there)}.")
         _open(there["url"], say)
         return
@@ -89,8 +89,8 @@ def renew() -> Path | None:
         ConfigError: JupyterLab is running on it.
     """
     if (how := how_to_end()) is not None:
-        msg = f"JupyterLab is running on the working copy; {how}"
-        raise ConfigError(msg)
+        msg = "JupyterLab is running on the working copy"
+        raise ConfigError(msg, how)
     aside = None
     if COPY.exists():
         aside = COPY.with_name(f"work-{datetime.now():%Y%m%d-%H%M%S}")
@@ -139,6 +139,7 @@ def _started(
                 # thresholds would else grow with the largest block that was ever freed.
                 "MALLOC_TRIM_THRESHOLD_": "131072",
                 "MALLOC_MMAP_THRESHOLD_": "131072",
+                OPTIONS: typed_options(),
                 **environment,
             },
             stdin=subprocess.DEVNULL,

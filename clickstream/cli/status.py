@@ -9,7 +9,7 @@ from datetime import datetime
 
 from clickstream.cli import target
 from clickstream.cli.terminal import say
-from clickstream.errors import ClickstreamError, MissingError
+from clickstream.errors import ClickstreamError, MissingError, shown
 from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
@@ -33,9 +33,9 @@ class Status:
     consumers: list[Member] | None = None
     documents: int | None = None
     newest: datetime | None = None
-    missing: list[str] = field(default_factory=list)
+    missing: list[MissingError] = field(default_factory=list)
     """Why a number is not known though its server answers: topic or index are not made yet."""
-    errors: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, ClickstreamError] = field(default_factory=dict)
     """By server: why it gave no answer."""
 
     def to_json(self) -> str:
@@ -58,7 +58,7 @@ class Status:
             "waiting_s": self.waiting_s,
             "stalled": None if self.stalled is None else sorted(self.stalled),
             "consumers": None if self.consumers is None else [*map(asdict, self.consumers)],
-            "errors": self.errors,
+            "errors": {name: shown(error) for name, error in self.errors.items()},
         }
         return json.dumps(facts, default=str)
 
@@ -67,7 +67,7 @@ class Status:
         if not self.unknown:
             yield str(self.settings)
         yield from self._counts()
-        yield from self.missing
+        yield from map(shown, self.missing)
         waiting_s = self.waiting_s or {}
         for i, messages in (self.lag_by_partition or {}).items():
             yield f"partition {i}: lag {messages:,}" + (
@@ -115,9 +115,9 @@ def look() -> Status:
             chosen.find(need=[name])
             ask(status)
         except MissingError as error:
-            status.missing.append(str(error))
+            status.missing.append(error)
         except ClickstreamError as error:
-            status.errors[name] = str(error)
+            status.errors[name] = error
     return status
 
 

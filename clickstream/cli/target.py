@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from clickstream import errors
 from clickstream.cli.terminal import say
-from clickstream.errors import CONF, OPTIONS, ConfigError
+from clickstream.errors import CONF, ConfigError
 
 if TYPE_CHECKING:
     from clickstream.servers.nodes import Name
@@ -58,7 +59,7 @@ def current() -> Target:
 
 
 def _choose(wanted: str | None, folder: Path | None) -> Target:
-    """Choose once for a command: the commands that errors name then take the same options.
+    """Choose once for a command: the commands that errors name are shown with the same options.
 
     Else what is pasted would do its work on another target.
     """
@@ -67,8 +68,8 @@ def _choose(wanted: str | None, folder: Path | None) -> Target:
 
     folder = folder and Path(os.path.expanduser(folder))
     if folder is not None and not folder.is_dir() and wanted != LOCAL:
-        msg = f"looking into {folder}: there is no such folder; name the one with the two files"
-        raise ConfigError(msg)
+        msg = f"looking into {folder}: there is no such folder"
+        raise ConfigError(msg, "name the one with the two files")
     typed = [
         f"{option} {shlex.quote(str(value))}"
         for option, variable, value in (
@@ -77,10 +78,7 @@ def _choose(wanted: str | None, folder: Path | None) -> Target:
         )
         if value and str(value) != os.environ.get(variable)
     ]
-    if typed:
-        os.environ[OPTIONS] = " ".join(typed)
-    if folder:
-        os.environ[CONF] = str(folder)  # errors name its files
+    errors.typed.set(errors.Typed(" ".join(typed), str(folder or "")))
     return target.choose(folder or CLONE / "conf", wanted or None)
 
 

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from clickstream.errors import ClickstreamError, ServerError
+from clickstream.errors import ClickstreamError, ServerError, shown
 
 _CTRL_C = 130
 _ASK_EVERY_S = 1.0
@@ -72,7 +72,7 @@ def run(app: typer.Typer) -> None:
             typer.echo(f"clickstream: {said}; {what}", err=True)
         sys.exit(error.exit_code)
     except ClickstreamError as error:
-        sys.exit(f"clickstream: {error}")
+        sys.exit(f"clickstream: {shown(error)}")
     except OSError as error:
         _discard_stdout()
         if isinstance(error, BrokenPipeError):  # `| head` had enough
@@ -131,8 +131,8 @@ def patiently(ask: Callable[[], _Answer], stop: threading.Event) -> _Answer | No
         try:
             return ask()
         except ServerError as error:
-            if str(error) != said:
-                said = str(error)
-                say(f"waiting: {said}")
+            if (line := shown(error)) != said:
+                said = line
+                say(f"waiting: {line}")
             stop.wait(_ASK_EVERY_S)
     return None

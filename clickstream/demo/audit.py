@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from clickstream import events
-from clickstream.errors import EventError, ServerError, command
+from clickstream.errors import Command, EventError, ServerError
 from clickstream.kafka import dead_letters, messages, offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
@@ -120,11 +120,17 @@ def _wait_until_committed(settings: Settings, ends: dict[int, int], patience_s: 
             least, deadline_s = behind, time.monotonic() + patience_s
         if time.monotonic() > deadline_s:
             msg = (
-                f"counting by id: group {settings.kafka.group_id!r} has still to read {behind:,} "
-                f"messages, and has read none for {patience_s:.0f} s; is a consumer running, and "
-                f"OpenSearch up? See {command('status')}, then count again"
+                f"counting by id: group {settings.kafka.group_id!r} has still to read "
+                f"{behind:,} messages, and has read none for {patience_s:.0f} s"
             )
-            raise ServerError(msg)
+            raise ServerError(
+                msg,
+                (
+                    "is a consumer running, and OpenSearch up? See ",
+                    Command("status"),
+                    ", then count again",
+                ),
+            )
         time.sleep(_LOOK_EVERY_S)
 
 

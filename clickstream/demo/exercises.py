@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from clickstream.errors import ClickstreamError
+from clickstream.errors import ClickstreamError, shown
 
 UNTOUCHED: Final = "Replace None above, run that cell, then this one."
 
@@ -29,7 +29,7 @@ def check(answer: Any, is_right: Callable[[Any], Any], *, hint: str, reason: str
     try:
         found = bool(is_right(answer))
     except ClickstreamError as error:
-        return f"Not yet: {error}"
+        return f"Not yet: {shown(error)}"
     except Exception:  # anything may be typed, and all of it gets the hint
         found = False
     return f"Right: {reason}" if found else f"Not yet: {hint}"

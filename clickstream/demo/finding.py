@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from clickstream.errors import ClickstreamError
+from clickstream.errors import SEE_CHECK, ClickstreamError, in_words
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Finding:
     is_good: bool
     found: str
     remedy: str = ""
-    """What to do, and of what is good, what could be better; empty where `found` says it."""
+    """What to do, and of what is good, what could be better; empty where all is well."""
 
     def __str__(self) -> str:
         mark = "BAD" if not self.is_good else "see" if self.remedy else "ok "
@@ -37,8 +37,10 @@ class Finding:
 
 
 def asking(subject: str, ask: Callable[[], str]) -> Finding:
-    """Ask, and take an error of ours, which says what to do, as what was found."""
+    """Ask, and take an error of ours as what was found, and its hints as what to do."""
     try:
         return Finding(subject, True, ask())
     except ClickstreamError as error:
-        return Finding(subject, False, str(error))
+        # Whoever reads a finding has looked already.
+        hints = [hint for hint in error.hints if hint != SEE_CHECK]
+        return Finding(subject, False, str(error), in_words(*hints) or "mend that, and look again")

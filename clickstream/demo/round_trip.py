@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from clickstream import consumer, producer
-from clickstream.errors import ServerError, command
+from clickstream.errors import Command, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
@@ -84,8 +84,7 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
     if sorted(found) != sorted(wanted):
         msg = (
             f"round trip: {num_events:,} events sent, {len(found):,} documents found, "
-            f"{len(set(wanted).difference(found)):,} ids missing; see the dead letters with "
-            f"{command('dlq list')}"
+            f"{len(set(wanted).difference(found)):,} ids missing"
         )
-        raise ServerError(msg)
+        raise ServerError(msg, ("see the dead letters with ", Command("dlq list")))
     return RoundTrip(num_events, settings.kafka.topic, *(b - a for a, b in pairwise(marks)))

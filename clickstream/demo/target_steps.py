@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from clickstream.demo import round_trip
 from clickstream.demo.finding import Finding, asking
-from clickstream.errors import ConfigError, MissingError, command, conf_file
+from clickstream.errors import Command, ConfFile, ConfigError, MissingError
 from clickstream.kafka import acls, offsets
 from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client as opensearch
@@ -96,8 +96,8 @@ def _opensearch_login(settings: OpenSearchSettings) -> str:
     match answer:
         case {"version": {"number": number}}:
             return f"{who}, version {number}"
-    msg = f"what answers on {settings.url} is no OpenSearch; name the address of its API"
-    raise ConfigError(msg)
+    msg = f"what answers on {settings.url} is no OpenSearch"
+    raise ConfigError(msg, "name the address of its API")
 
 
 def topic(settings: KafkaSettings) -> str:
@@ -122,12 +122,17 @@ def documents(settings: OpenSearchSettings) -> str:
     client = opensearch.connect(settings)
     if not index.exists(client, settings.index):
         # Named first, for one that is made under a mistyped name is found by nobody.
-        msg = (
-            f"there is no index {settings.index!r}; mend 'index' in "
-            f"{conf_file('opensearch.json')} where it is mistyped, or {command('consume')} makes "
-            "it, where you may"
+        msg = f"there is no index {settings.index!r}"
+        raise MissingError(
+            msg,
+            (
+                "mend 'index' in ",
+                ConfFile("opensearch.json"),
+                " where it is mistyped, or ",
+                Command("consume"),
+                " makes it, where you may",
+            ),
         )
-        raise MissingError(msg)
     index.check_mapping(client, settings.index)
     return f"{settings.index} has {index.count(client, settings.index):,} documents"
 

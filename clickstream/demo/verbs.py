@@ -148,8 +148,8 @@ class Demo:
             DeliveryError, Interrupted, ServerError: as `producer.produce`.
         """
         if num_events is None and duration_s is None and stop is None:
-            msg = "produce for ever: a cell must end; give num_events or duration_s"
-            raise ConfigError(msg)
+            msg = "produce for ever: a cell must end"
+            raise ConfigError(msg, "give num_events or duration_s")
         plays = make_all(scenarios)
         pace = Pace(events_per_second, rng=Random())
         # Out of the dictionary while it acts: one that is interrupted cannot go on.
@@ -336,5 +336,5 @@ def _after_the_documents() -> Iterator[None]:
     try:
         yield
     except ClickstreamError as error:
-        msg = f"half done, the documents are gone: {error}; then reset again"
-        raise ServerError(msg) from error
+        msg = f"half done, the documents are gone: {error}"
+        raise ServerError(msg, *error.hints, "then reset again") from error

@@ -35,8 +35,8 @@ def check(settings: KafkaSettings) -> str:
             missing += _missing(f"topic {topic}", _of_topic(admin, topic), TOPIC)
     missing += _missing(f"group {settings.group_id}", _of_group(admin, settings.group_id), GROUP)
     if missing:
-        msg = f"Kafka does not let us: {', '.join(missing)}; grant that, as the README lists it"
-        raise ConfigError(msg)
+        msg = f"Kafka does not let us: {', '.join(missing)}"
+        raise ConfigError(msg, "grant that, as the README lists it")
     ours = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
     on_topics = f"read and write on {' and '.join(ours)}, " if ours else ""
     return f"{on_topics}read as {settings.group_id}"
@@ -54,11 +54,8 @@ def check_empty(settings: KafkaSettings) -> None:
         admin.partitions(topic)  # is it there?
         missing += _missing(f"topic {topic}", _of_topic(admin, topic), ("DELETE",))
     if missing:
-        msg = (
-            f"nothing deleted: Kafka does not let us: {', '.join(missing)}; have somebody empty "
-            "them, or grant that"
-        )
-        raise ConfigError(msg)
+        msg = f"nothing deleted: Kafka does not let us: {', '.join(missing)}"
+        raise ConfigError(msg, "have somebody empty them, or grant that")
 
 
 def _of_topic(admin: Admin, topic: str) -> set[str]:

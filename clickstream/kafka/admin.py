@@ -13,7 +13,15 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from clickstream.errors import ConfigError, MissingError, ServerError, command, conf_file
+from clickstream.errors import (
+    SEE_CHECK,
+    Command,
+    ConfFile,
+    ConfigError,
+    Hint,
+    MissingError,
+    ServerError,
+)
 from clickstream.settings import KafkaSettings
 
 _NAMES_SHOWN = 5
@@ -29,8 +37,8 @@ _Answer = TypeVar("_Answer")
 class Refused(ServerError):
     """Kafka answered with an error."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, *hints: Hint, code: int) -> None:
+        super().__init__(what, *hints)
         self.code = code
         """As librdkafka numbers it, a constant of `KafkaError`."""
 
@@ -54,8 +62,8 @@ class Admin:
         try:
             self._client = AdminClient(config)
         except KafkaException as error:
-            msg = f"{conf_file('kafka.json')}: Kafka's client says: {error.args[0].str()}; mend it"
-            raise ConfigError(msg) from error
+            msg = f"Kafka's client says: {error.args[0].str()}"
+            raise ConfigError(msg, ("mend ", ConfFile("kafka.json"))) from error
 
     def ask(
         self, doing: str, request: Callable[[AdminClient], dict[_Key, Future[Any]]]
@@ -92,7 +100,7 @@ class Admin:
             except KafkaException as error:
                 self._raise_if_login_refused(doing)
                 if time.monotonic() > ends_s:
-                    raise ServerError(no_answer(self._settings, doing)) from error
+                    raise no_answer(self._settings, doing) from error
             else:
                 return {name: sorted(topic.partitions) for name, topic in found.items()}
 
@@ -109,7 +117,7 @@ class Admin:
         ends_s = time.monotonic() + self._settings.timeout_s
         while not is_so(self.partitions_by_topic()):
             if time.monotonic() > ends_s:
-                raise ServerError(no_answer(self._settings, doing))
+                raise no_answer(self._settings, doing)
             time.sleep(_TOPICS_CHECK_S)
 
     def partitions(self, topic: str) -> list[int]:
@@ -176,12 +184,14 @@ class Admin:
         others = sorted(name for name in existing if not name.startswith("__"))
         shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
         more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
-        remedy = f"{command('produce')} makes it"
+        produce = Command("produce")
+        remedy: Hint = (produce, " makes it")
         if self._settings.is_hosted:
-            remedy = f"mend 'topic' in {conf_file('kafka.json')}, or {remedy}, where you may"
+            mend = "mend 'topic' in ", ConfFile("kafka.json")
+            remedy = (*mend, ", or ", produce, " makes it, where you may")
         return MissingError(
-            f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: "
-            f"{shown}{more}; {remedy}"
+            f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: {shown}{more}",
+            remedy,
         )
 
     def retry(self, ask: Callable[[], _Answer]) -> _Answer:
@@ -203,7 +213,7 @@ class Admin:
             except TimeoutError as error:
                 self._raise_if_login_refused(doing)
                 if time.monotonic() > ends_s:
-                    raise ServerError(no_answer(self._settings, doing)) from error
+                    raise no_answer(self._settings, doing) from error
             except KafkaException as exception:
                 raise self.error(doing, exception) from exception
 
@@ -211,21 +221,26 @@ class Admin:
         self._client.poll(0)
         if self._login_errors.is_refused:
             msg = (
-                f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our user "
-                "name or password; mend 'sasl.username' and 'sasl.password' in "
-                f"{conf_file('kafka.json')}, or the variable"
+                f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our "
+                "user name or password"
             )
-            raise ConfigError(msg)
+            raise ConfigError(
+                msg,
+                (
+                    "mend 'sasl.username' and 'sasl.password' in ",
+                    ConfFile("kafka.json"),
+                    ", or the variable",
+                ),
+            )
 
     def error(self, doing: str, exception: KafkaException) -> ServerError:
         """Make our error of librdkafka's: `Refused`, unless Kafka was not reached at all."""
         cause: KafkaError = exception.args[0]
         if cause.code() in _UNREACHABLE:
-            return ServerError(no_answer(self._settings, doing))
-        remedy = f"see {command('check')}"
-        if cause.code() in NOT_ALLOWED:
-            remedy = "give the user the rights that the README lists"
-        return Refused(f"{doing}: Kafka answered {cause.str()!r}; {remedy}", cause.code())
+            return no_answer(self._settings, doing)
+        is_allowed = cause.code() not in NOT_ALLOWED
+        remedy = SEE_CHECK if is_allowed else "give the user the rights that the README lists"
+        return Refused(f"{doing}: Kafka answered {cause.str()!r}", remedy, code=cause.code())
 
 
 class GroupOffsets:
@@ -292,14 +307,15 @@ class GroupOffsets:
         return found
 
 
-def no_answer(settings: KafkaSettings, doing: str) -> str:
-    """Say in one line that Kafka did not answer, and what to do."""
-    remedy = f"see {command('check')}; {command('up')} starts local servers"
+def no_answer(settings: KafkaSettings, doing: str) -> ServerError:
+    """Make the error that says that Kafka did not answer, and what to do."""
+    hints: tuple[Hint, ...] = (SEE_CHECK, (Command("up"), " starts local servers"))
     if settings.is_hosted:
-        remedy = "see in the service's console whether it runs, and lets this machine in"
-    return (
+        hints = ("see in the service's console whether it runs, and lets this machine in",)
+    return ServerError(
         f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
-        f"{settings.timeout_s:g} s; {remedy}"
+        f"{settings.timeout_s:g} s",
+        *hints,
     )
 
 

@@ -104,11 +104,11 @@ class DeadLetters:
                     )
         if failures:
             msg = (
-                f"dead-letter topic {self._topic!r}: {len(failures):,} of {len(dead):,} letters "
-                f"were refused ({failures[0].str()}); their offsets are not committed, and the "
-                "consumer stands still; mend the topic and consume again: nothing is lost"
+                f"dead-letter topic {self._topic!r}: {len(failures):,} of {len(dead):,} "
+                f"letters were refused ({failures[0].str()}); their offsets are not committed, "
+                "and the consumer stands still"
             )
-            raise DeliveryError(msg)
+            raise DeliveryError(msg, "mend the topic and consume again: nothing is lost")
 
     def _produce(
         self,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from clickstream.errors import ServerError, command
+from clickstream.errors import Command, ServerError
 from clickstream.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -190,11 +190,10 @@ class GroupReader:
         if error.code() == KafkaError._PARTITION_EOF:
             return True
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            msg = (
-                f"reading topic {self._topic!r}: Kafka answered {error.str()!r}; "
-                f"see {command('status')}, then start the consumer again: nothing is lost"
+            msg = f"reading topic {self._topic!r}: Kafka answered {error.str()!r}"
+            raise ServerError(
+                msg, ("see ", Command("status"), ", then start the consumer again: nothing is lost")
             )
-            raise ServerError(msg)
         logger.warning("kafka reported error=%r, librdkafka retries", error.str())
         return False
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from clickstream.errors import ConfigError, ServerError, command
+from clickstream.errors import Command, ConfigError, ServerError
 from clickstream.kafka.admin import Admin, no_answer
 from clickstream.settings import KafkaSettings
 
@@ -111,17 +111,14 @@ def _read_between(
                 error = message.error()
                 i = message.partition()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    msg = (
-                        f"reading topic {topic!r}: Kafka answered {error.str()!r}; "
-                        f"see {command('status')}"
-                    )
-                    raise ServerError(msg)
+                    msg = f"reading topic {topic!r}: Kafka answered {error.str()!r}"
+                    raise ServerError(msg, ("see ", Command("status")))
                 if error is None and message.offset() < ends[i]:
                     yield message
                 if error is not None or message.offset() >= ends[i] - 1:
                     open_partitions.discard(i)
             if time.monotonic() > deadline:
-                raise ServerError(no_answer(settings, f"reading topic {topic!r}"))
+                raise no_answer(settings, f"reading topic {topic!r}")
 
 
 def moment(message: Message) -> datetime:

@@ -11,7 +11,7 @@ from functools import partial
 from confluent_kafka import OFFSET_END, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from clickstream.errors import ConfigError, ServerError, command, conf_file
+from clickstream.errors import Command, ConfFile, ConfigError, ServerError
 from clickstream.kafka import offsets
 from clickstream.kafka.admin import NOT_ALLOWED, Admin, Refused
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
@@ -58,11 +58,15 @@ def _create(admin: Admin, new: NewTopic) -> bool:
         if refused.code == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
         if refused.code in NOT_ALLOWED:
-            msg = (
-                f"topic {new.topic!r} is missing, and Kafka does not let us make it; mend "
-                f"'topic' in {conf_file('kafka.json')}, or have it made as the README says"
-            )
-            raise ConfigError(msg) from refused
+            msg = f"topic {new.topic!r} is missing, and Kafka does not let us make it"
+            raise ConfigError(
+                msg,
+                (
+                    "mend 'topic' in ",
+                    ConfFile("kafka.json"),
+                    ", or have it made as the README says",
+                ),
+            ) from refused
         raise
     return True
 
@@ -131,11 +135,17 @@ def require_no_reader(settings: KafkaSettings) -> None:
     while consumers(settings):
         if time.monotonic() > ends_s:
             msg = (
-                f"somebody is still reading as consumer group {settings.group_id!r}; nothing was "
-                f"deleted; stop that consumer (Stop in a room, Ctrl-C in {command('consume')}), "
-                "then try again"
+                f"somebody is still reading as consumer group {settings.group_id!r}; nothing "
+                "was deleted"
             )
-            raise ServerError(msg)
+            raise ServerError(
+                msg,
+                (
+                    "stop that consumer (Stop in a room, Ctrl-C in ",
+                    Command("consume"),
+                    "), then try again",
+                ),
+            )
         time.sleep(0.2)
 
 

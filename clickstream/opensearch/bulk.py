@@ -15,8 +15,8 @@ from opensearchpy import ConnectionError as OpenSearchConnectionError
 from opensearchpy import OpenSearch, SerializationError, TransportError
 
 from clickstream import events
-from clickstream.errors import BulkError, ServerError, command
-from clickstream.opensearch.client import no_answer, remedy_for
+from clickstream.errors import SEE_CHECK, BulkError, Command, Hint, ServerError
+from clickstream.opensearch.client import no_answer, refusal
 
 
 class Outcome(Enum):
@@ -95,11 +95,10 @@ def send(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
         case _:
             raise Unavailable("what answered a bulk request is not OpenSearch")
     if len(answers) != len(actions):
-        msg = (
-            f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered; something "
-            "between here and OpenSearch cuts answers: connect to it directly"
+        msg = f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered"
+        raise BulkError(
+            msg, "something between here and OpenSearch cuts answers: connect to it directly"
         )
-        raise BulkError(msg)
     return answers
 
 
@@ -111,10 +110,9 @@ def _raise_refusal(name: str, error: TransportError) -> NoReturn:
         msg = f"OpenSearch answered {error.status_code} {error.error}"
         raise Unavailable(msg) from error
     what = f"{error.status_code} {error.error}"
-    msg = (
-        f"index {name!r}: OpenSearch refused the bulk request: {what}; {_remedy(error.status_code)}"
-    )
-    raise BulkError(msg) from error
+    meaning, remedy = _refusal(error.status_code)
+    msg = f"index {name!r}: OpenSearch refused the bulk request: {what}{meaning}"
+    raise BulkError(msg, remedy) from error
 
 
 _OVERLOADED = frozenset({429, 500, 502, 503, 504})
@@ -127,10 +125,11 @@ def _is_sent_again(status: int, error_type: str) -> bool:
     return status in _OVERLOADED or error_type in _BLOCKED
 
 
-def _remedy(status: int) -> str:
+def _refusal(status: int) -> tuple[str, Hint]:
+    """Say what the status means, where it says more than the answer, and what to do."""
     if status == 404:
-        return f"make it with {command('consume')}"
-    return remedy_for(status) or f"see {command('check')}"
+        return "", ("make it with ", Command("consume"))
+    return refusal(status) or ("", SEE_CHECK)
 
 
 def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
@@ -144,6 +143,7 @@ def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
     if _is_sent_again(status, error_type):
         return ItemAnswer(Outcome.REJECTED, error_type, reason)
     if status in (401, 403, 404):
-        msg = f"index {name!r}: OpenSearch answered {status} {error_type}; {_remedy(status)}"
-        raise BulkError(msg)
+        meaning, remedy = _refusal(status)
+        msg = f"index {name!r}: OpenSearch answered {status} {error_type}{meaning}"
+        raise BulkError(msg, remedy)
     return ItemAnswer(Outcome.REFUSED, error_type, reason)

@@ -21,16 +21,21 @@ from opensearchpy import (
 from opensearchpy.serializer import JSONSerializer
 
 from clickstream import tls
-from clickstream.errors import ConfigError, MissingError, ServerError, command, conf_file
+from clickstream.errors import (
+    SEE_CHECK,
+    Command,
+    ConfFile,
+    ConfigError,
+    Hint,
+    MissingError,
+    ServerError,
+)
 from clickstream.settings import OpenSearchSettings
 
 _Part = TypeVar("_Part")
 
 _LONGEST_CAUSE = 200
-_NO_OPENSEARCH = (
-    "what answers is no OpenSearch; name the address of its API, not that of Dashboards or of a "
-    "login page"
-)
+_NAME_THE_API = "name the address of its API, not that of Dashboards or of a login page"
 
 
 def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch:
@@ -124,37 +129,39 @@ def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
         yield
     except OpenSearchConnectionError as error:
         if found := tls.explain(error):
-            msg = f"{doing}: no TLS with OpenSearch: {found[0]}; {found[1]}"
-            raise ConfigError(msg) from error
+            msg = f"{doing}: no TLS with OpenSearch: {found[0]}"
+            raise ConfigError(msg, found[1]) from error
         (host,) = client.transport.hosts
-        hint = f"see {command('check')}; {command('up')} starts local servers"
+        hints: tuple[Hint, ...] = (SEE_CHECK, (Command("up"), " starts local servers"))
         if is_hosted(client):
-            hint = "see in the service's console whether it runs, and lets this machine in"
+            hints = ("see in the service's console whether it runs, and lets this machine in",)
         msg = (
             f"{doing}: OpenSearch did not answer on {host['host']}:{host.get('port', 443)} "
-            f"({no_answer(error)}); {hint}"
+            f"({no_answer(error)})"
         )
-        raise ServerError(msg) from error
+        raise ServerError(msg, *hints) from error
     except (SerializationError, NotOpenSearch) as error:
-        raise ConfigError(f"{doing}: {_NO_OPENSEARCH}") from error
+        msg = f"{doing}: what answers is no OpenSearch"
+        raise ConfigError(msg, _NAME_THE_API) from error
     except NotFoundError as error:
         if not str(error.error).endswith("_exception"):
-            raise ConfigError(f"{doing}: {_NO_OPENSEARCH}") from error
-        msg = f"{doing}: there is no such index; {command('consume')} makes it"
-        raise MissingError(msg) from error
+            msg = f"{doing}: what answers is no OpenSearch"
+            raise ConfigError(msg, _NAME_THE_API) from error
+        msg = f"{doing}: there is no such index"
+        raise MissingError(msg, (Command("consume"), " makes it")) from error
     except TransportError as error:
-        if remedy := remedy_for(error.status_code):
-            msg = f"{doing}: OpenSearch answered {error.status_code}; {remedy}"
-            raise Forbidden(msg) from error
+        if found := refusal(error.status_code):
+            msg = f"{doing}: OpenSearch answered {error.status_code}{found[0]}"
+            raise Forbidden(msg, found[1]) from error
         cause = _status_and_cause(error)
         if "certificate" in cause:
-            msg = (
-                f"{doing}: what stands before OpenSearch says: {cause}; name 'cert' and 'key' of a "
-                f"user whom it knows in {conf_file('opensearch.json')}"
-            )
-            raise Forbidden(msg) from error
-        msg = f"{doing}: OpenSearch answered {cause}; see {command('check')}"
-        raise ServerError(msg) from error
+            msg = f"{doing}: what stands before OpenSearch says: {cause}"
+            raise Forbidden(
+                msg,
+                ("name 'cert' and 'key' of a user whom it knows in ", ConfFile("opensearch.json")),
+            ) from error
+        msg = f"{doing}: OpenSearch answered {cause}"
+        raise ServerError(msg, SEE_CHECK) from error
 
 
 def is_hosted(client: OpenSearch) -> bool:
@@ -187,11 +194,15 @@ class Forbidden(ConfigError):
     """OpenSearch does not know us, or does not let us."""
 
 
-def remedy_for(status: int) -> str | None:
-    """Say what to do where OpenSearch refuses us; None where the status says nothing of that."""
+GRANT_RIGHTS = "give the user the rights that the README lists"
+
+
+def refusal(status: int) -> tuple[str, Hint] | None:
+    """Say what it means that OpenSearch refuses us, to be added to the status, and what to do.
+
+    None where the status says nothing of that.
+    """
     if status == 401:
-        mend = f"mend {conf_file('opensearch.json')}, or the variable"
-        return f"wrong or missing user name or password; {mend}"
-    if status == 403:
-        return "give the user the rights that the README lists"
-    return None
+        mend = ("mend ", ConfFile("opensearch.json"), ", or the variable")
+        return "; wrong or missing user name or password", mend
+    return ("", GRANT_RIGHTS) if status == 403 else None

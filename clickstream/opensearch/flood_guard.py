@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from clickstream.errors import BulkError, command
+from clickstream.errors import BulkError, Command
 
 if TYPE_CHECKING:
     from clickstream.kafka.dead_letters import Letter
@@ -44,9 +44,15 @@ class FloodGuard:
         # Only what brings poison is refused: old good news falling out of the window is no flood.
         if dead and poison >= max(self.AT_LEAST, self.SHARE * looked_at):
             msg = (
-                f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can never "
-                f"be documents (last: {dead[-1][2]!r}); if it is somebody else's topic, name "
-                f"another, or {command('reset --yes')} if it is yours; "
-                f"{command('consume --no-flood-guard')} makes dead letters of them all"
+                f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can "
+                f"never be documents (last: {dead[-1][2]!r})"
             )
-            raise BulkError(msg)
+            raise BulkError(
+                msg,
+                (
+                    "if it is somebody else's topic, name another, or ",
+                    Command("reset --yes"),
+                    " if it is yours",
+                ),
+                (Command("consume --no-flood-guard"), " makes dead letters of them all"),
+            )

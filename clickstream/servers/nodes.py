@@ -17,7 +17,7 @@ from pathlib import Path
 from socket import create_connection
 from typing import Any, Final, Literal
 
-from clickstream.errors import ServerError, command
+from clickstream.errors import Command, ServerError
 from clickstream.servers import download, free_space, kafka_handshake, processes
 
 Name = Literal["kafka", "opensearch"]
@@ -113,11 +113,15 @@ def _format(java_command: list[str], config: Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        msg = (
-            f"Kafka could not make its data folder; {last_log_lines(log_path)}; mend that and run "
-            f"{command('up')} again, or name another folder with CLICKSTREAM_STATE"
+        msg = f"Kafka could not make its data folder; {last_log_lines(log_path)}"
+        raise ServerError(
+            msg,
+            (
+                "mend that and run ",
+                Command("up"),
+                " again, or name another folder with CLICKSTREAM_STATE",
+            ),
         )
-        raise ServerError(msg)
 
 
 _LOG = """\

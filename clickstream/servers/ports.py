@@ -23,11 +23,8 @@ def free(among: range = PORTS) -> Iterator[int]:
         ServerError: none is left.
     """
     yield from filter(is_free, random.sample(among, len(among)))
-    msg = (
-        f"choosing a port: all from {among.start} to {among.stop - 1} of 127.0.0.1 are taken; "
-        "stop what listens there"
-    )
-    raise ServerError(msg)
+    msg = f"choosing a port: all from {among.start} to {among.stop - 1} of 127.0.0.1 are taken"
+    raise ServerError(msg, "stop what listens there")
 
 
 def is_free(port: int) -> bool:

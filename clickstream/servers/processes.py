@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock
 from platformdirs import user_state_path
 
-from clickstream.errors import ServerError, command
+from clickstream.errors import Command, ServerError
 
 _STOP_TIMEOUT_S = 20.0
 _KERNEL = 2
@@ -43,11 +43,10 @@ def file_errors() -> Iterator[None]:
         yield
     except OSError as error:
         where = f"{error.filename}: " if error.filename not in (None, str(folder())) else ""
-        msg = (
-            f"state folder {folder()}: {where}{error.strerror or error}; make it writable, or "
-            "name another with CLICKSTREAM_STATE"
-        )
-        raise ServerError(msg) from error
+        msg = f"state folder {folder()}: {where}{error.strerror or error}"
+        raise ServerError(
+            msg, "make it writable, or name another with CLICKSTREAM_STATE"
+        ) from error
 
 
 @contextmanager
@@ -80,8 +79,8 @@ def recorded(name: str) -> dict[str, Any]:
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError) as error:
-            msg = f"{path} is damaged ({error}); delete it, then {command('up')}"
-            raise ServerError(msg) from error
+            msg = f"{path} is damaged ({error})"
+            raise ServerError(msg, ("delete it, then ", Command("up"))) from error
 
 
 def record(name: str, **facts: Any) -> None:

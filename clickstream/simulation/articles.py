@@ -184,24 +184,24 @@ def check(sections: dict[str, Section]) -> None:
         ConfigError: an entry is wrong; the message names it.
     """
     if not sections:
-        msg = "sections: there is none; a site takes at least one"
-        raise ConfigError(msg)
+        msg = "sections: there is none"
+        raise ConfigError(msg, "a site takes at least one")
     for name, section in sections.items():
         where = f"section {name!r}"
         if not (name.isascii() and name.isalpha() and name.islower()):
-            msg = f"{where}: it goes into ids and charts; name it in one word of a to z"
-            raise ConfigError(msg)
+            msg = f"{where}: it goes into ids and charts"
+            raise ConfigError(msg, "name it in one word of a to z")
         if not (isinstance(section.weight, int | float) and 0 < section.weight < math.inf):
-            msg = f"{where}: a weight of {section.weight}; it takes a number over 0"
-            raise ConfigError(msg)
+            msg = f"{where}: a weight of {section.weight}"
+            raise ConfigError(msg, "it takes a number over 0")
         for what, parts in (("subjects", section.subjects), ("actions", section.actions)):
             if not (isinstance(parts, tuple) and parts and all(parts)):
-                msg = f"{where}, {what}: {parts!r}; it takes a tuple of texts"
-                raise ConfigError(msg)
+                msg = f"{where}, {what}: {parts!r}"
+                raise ConfigError(msg, "it takes a tuple of texts")
         if sorted(re.findall(r"{.*?}", section.pattern)) != ["{action}", "{place}", "{subject}"]:
             pattern = "{subject}, {action} and {place}, once each"
-            msg = f"{where}: pattern {section.pattern!r}; it takes {pattern}"
-            raise ConfigError(msg)
+            msg = f"{where}: pattern {section.pattern!r}"
+            raise ConfigError(msg, f"it takes {pattern}")
     least = sum(section.weight for section in sections.values()) / MOST_SECTIONS
     for name, section in sections.items():
         if section.weight < 0.999 * least:
@@ -216,8 +216,5 @@ MOST_SECTIONS: Final = 50
 
 check(SECTIONS)
 for _name in SECTIONS.keys() ^ set(CATEGORIES):
-    _msg = (
-        f"category {_name!r} stands in only one of `events.Category` and `sections.SECTIONS`; "
-        "add it to the other, too"
-    )
-    raise ConfigError(_msg)
+    _msg = f"category {_name!r} stands in only one of `events.Category` and `sections.SECTIONS`"
+    raise ConfigError(_msg, "add it to the other, too")

@@ -92,10 +92,13 @@ class Pace:
         if not is_number or (rate != math.inf and not SLOWEST <= rate <= FASTEST):
             msg = (
                 f"a rate of {f'{rate:g}' if is_number else repr(rate)} events/s: the pace goes "
-                f"from {SLOWEST:g} to {FASTEST:,.0f}; choose one in between, or for as fast as "
-                "Kafka takes `math.inf`, in a terminal `max`"
+                f"from {SLOWEST:g} to {FASTEST:,.0f}"
             )
-            raise ConfigError(msg)
+            raise ConfigError(
+                msg,
+                "choose one in between, or for as fast as Kafka takes `math.inf`, in a terminal "
+                "`max`",
+            )
         return rate
 
     @property

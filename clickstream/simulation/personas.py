@@ -251,8 +251,8 @@ def check(personas: dict[str, Persona]) -> None:
         ConfigError: an entry is wrong; the message names it.
     """
     if not personas:
-        msg = "personas: there is none; a crowd takes at least one"
-        raise ConfigError(msg)
+        msg = "personas: there is none"
+        raise ConfigError(msg, "a crowd takes at least one")
     for name, persona in personas.items():
         if missing_rows := {"login", "page_view"} - set(persona.rows):
             msg = f"persona {name!r}: it has no row {', '.join(sorted(missing_rows))}"
@@ -262,8 +262,8 @@ def check(personas: dict[str, Persona]) -> None:
             _check_names(where, [event_type, *row], EVENT_TYPES)
             for following, p in row.items():
                 if not (isinstance(p, int | float) and 0 <= p <= 1):
-                    msg = f"{where}: {following} has the probability {p}; it takes 0 to 1"
-                    raise ConfigError(msg)
+                    msg = f"{where}: {following} has the probability {p}"
+                    raise ConfigError(msg, "it takes 0 to 1")
             if sum(row.values()) > 1:
                 msg = f"{where}: its probabilities add up to {sum(row.values()):.3f}, at most 1"
                 raise ConfigError(msg)
@@ -274,11 +274,8 @@ def check(personas: dict[str, Persona]) -> None:
                 msg = f"{where}: leads to {', '.join(sorted(missing))}, which has no row"
                 raise ConfigError(msg)
         if expected_events(persona) > MOST_EVENTS:
-            msg = (
-                f"persona {name!r}: its sessions have over {MOST_EVENTS} events on average; "
-                "let more of them log out, or leave"
-            )
-            raise ConfigError(msg)
+            msg = f"persona {name!r}: its sessions have over {MOST_EVENTS} events on average"
+            raise ConfigError(msg, "let more of them log out, or leave")
         _check_names(f"persona {name!r}, devices", persona.devices, DEVICE_TYPES)
         _check_names(f"persona {name!r}, tastes", persona.tastes, CATEGORIES)
         weights = {
@@ -289,8 +286,8 @@ def check(personas: dict[str, Persona]) -> None:
         }
         for what, weight in weights.items():
             if not (isinstance(weight, int | float) and 0 < weight < math.inf):
-                msg = f"persona {name!r}, {what}: {weight}; it takes a number over 0"
-                raise ConfigError(msg)
+                msg = f"persona {name!r}, {what}: {weight}"
+                raise ConfigError(msg, "it takes a number over 0")
         if missing_devices := set(DEVICE_TYPES) - set(persona.devices):
             msg = f"persona {name!r}, devices: nothing said of {', '.join(sorted(missing_devices))}"
             raise ConfigError(msg)
@@ -299,8 +296,8 @@ def check(personas: dict[str, Persona]) -> None:
 def _check_names(where: str, found: Iterable[str], valid: tuple[str, ...]) -> None:
     unknown = [name for name in found if name not in valid]
     if unknown:
-        msg = f"{where}: unknown {unknown[0]!r}; there is {', '.join(valid)}"
-        raise ConfigError(msg)
+        msg = f"{where}: unknown {unknown[0]!r}"
+        raise ConfigError(msg, f"there is {', '.join(valid)}")
 
 
 check(PERSONAS)

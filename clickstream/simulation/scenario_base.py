@@ -89,8 +89,8 @@ class Scenario:
     def __init__(self, **values: str | float) -> None:
         for key, value in values.items():
             if key not in self.keys:
-                msg = f"scenario {self.name}: unknown key {key!r}; there is {', '.join(self.keys)}"
-                raise ConfigError(msg)
+                msg = f"scenario {self.name}: unknown key {key!r}"
+                raise ConfigError(msg, f"there is {', '.join(self.keys)}")
             if self.keys[key].read(value) is None:
                 msg = f"scenario {self.name}, {key}={value}: it takes {self.keys[key].valid}"
                 raise ConfigError(msg)

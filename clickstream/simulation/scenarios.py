@@ -18,7 +18,7 @@ from heapq import heapify, heappop, heappush
 from typing import ClassVar, Final, cast
 
 from clickstream import events
-from clickstream.errors import ConfigError, command
+from clickstream.errors import Command, ConfigError
 from clickstream.events import DEVICE_TYPES, Event, EventType, id_ms
 from clickstream.simulation import personas
 from clickstream.simulation.reactions import chance, react
@@ -38,8 +38,8 @@ def make(text: str) -> Scenario:
     kind = SCENARIOS.get(name)
     if kind is None:
         there = ", ".join(SCENARIOS)
-        msg = f"scenario {name!r}: there is {there}; {command('scenarios')} tells what they do"
-        raise ConfigError(msg)
+        msg = f"scenario {name!r}: there is {there}"
+        raise ConfigError(msg, (Command("scenarios"), " tells what they do"))
     values: dict[str, str | float] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
@@ -59,8 +59,8 @@ def make_all(texts: Iterable[str]) -> list[Scenario]:
     plays = [make(text) for text in texts]
     for place, play in enumerate(plays):
         if play.name in [earlier.name for earlier in plays[:place]]:
-            msg = f"scenario {play.name!r} is named twice; once is enough, with all its keys"
-            raise ConfigError(msg)
+            msg = f"scenario {play.name!r} is named twice"
+            raise ConfigError(msg, "once is enough, with all its keys")
     return plays
 
 

@@ -81,8 +81,8 @@ class Simulator:
         live_from_ms: int | None = None,
     ) -> None:
         if start_ms < 0:
-            msg = f"simulating from {start_ms} ms: before 1970; start later"
-            raise ConfigError(msg)
+            msg = f"simulating from {start_ms} ms: before 1970"
+            raise ConfigError(msg, "start later")
         if readers is not None and readers < 1:
             msg = f"simulating {readers} readers: it takes at least one"
             raise ConfigError(msg)

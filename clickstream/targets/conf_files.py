@@ -108,15 +108,12 @@ def is_configured(folder: Path) -> bool:
             if (folder / name).exists() or (folder / name).is_symlink()
         ]
     except OSError as error:
-        msg = f"looking into {folder}: {error.strerror}; mend its rights, or name another folder"
-        raise ConfigError(msg) from error
+        msg = f"looking into {folder}: {error.strerror}"
+        raise ConfigError(msg, "mend its rights, or name another folder") from error
     if len(there) == 1:
         (missing,) = {KAFKA, OPENSEARCH}.difference(there)
-        msg = (
-            f"{folder} has {there[0]} and no {missing}: a hosted target needs both; write "
-            f"{folder / missing}, such as {EXAMPLES[missing]}"
-        )
-        raise ConfigError(msg)
+        msg = f"{folder} has {there[0]} and no {missing}: a hosted target needs both"
+        raise ConfigError(msg, f"write {folder / missing}, such as {EXAMPLES[missing]}")
     return bool(there)
 
 
@@ -132,11 +129,8 @@ def read(folder: Path) -> Settings:
             missing or contradicts another, a certificate is unusable, Vault gave nothing.
     """
     if not is_configured(folder):
-        msg = (
-            f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}; the project's "
-            "conf/README.md says what they hold"
-        )
-        raise ConfigError(msg)
+        msg = f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}"
+        raise ConfigError(msg, "the project's conf/README.md says what they hold")
     vault = Vault()
     kafka = _read(folder / KAFKA, KafkaFile, vault)
     opensearch = _read(folder / OPENSEARCH, OpenSearchFile, vault)
@@ -173,15 +167,15 @@ def _read(path: Path, kind: type[_File], vault: Vault) -> _File:
     keys, values = KEYS[path.name], _parse(path)
     for key, value in values.items():
         if key in _REFUSED:
-            msg = f"{path}: {key!r} is refused, for {_REFUSED[key]}; take it out"
-            raise ConfigError(msg)
+            msg = f"{path}: {key!r} is refused, for {_REFUSED[key]}"
+            raise ConfigError(msg, "take it out")
         if key not in keys:
-            msg = f"{path}: no key {key!r} is known; {_suggestion(key, keys)}"
-            raise ConfigError(msg)
+            msg = f"{path}: no key {key!r} is known"
+            raise ConfigError(msg, _suggestion(key, keys))
         if not isinstance(value, str) or not value:
             what = "empty" if value == "" else "no text"
-            msg = f"{path}: {key!r} is {what}; write one in quotes, or take the key out"
-            raise ConfigError(msg)
+            msg = f"{path}: {key!r} is {what}"
+            raise ConfigError(msg, "write one in quotes, or take the key out")
     values |= dict(_from_environment(path.name))
     for key, value in values.items():
         values[key] = _checked(path, key, vault.read(value) if value.startswith(PREFIX) else value)
@@ -195,13 +189,13 @@ def _checked(path: Path, key: str, value: str) -> str:
     if key in _ADDRESSES:
         value = value.strip()
     if not value.isprintable():
-        msg = f"{path}: {key!r} holds a line break or another character without a sign; mend it"
-        raise ConfigError(msg)
+        msg = f"{path}: {key!r} holds a line break or another character without a sign"
+        raise ConfigError(msg, "mend it")
     if key in _NAMES:
         pattern, letters = _NAMES[key]
         if not re.fullmatch(pattern, value):
-            msg = f"{path}: {key!r} {value!r} is no name; use {letters}"
-            raise ConfigError(msg)
+            msg = f"{path}: {key!r} {value!r} is no name"
+            raise ConfigError(msg, f"use {letters}")
     return value
 
 
@@ -209,31 +203,31 @@ def _parse(path: Path) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, times in Counter(key for key, _ in pairs).items():
             if times > 1:
-                msg = f"{path}: {key!r} stands there more than once; take the others out"
-                raise ConfigError(msg)
+                msg = f"{path}: {key!r} stands there more than once"
+                raise ConfigError(msg, "take the others out")
         return dict(pairs)
 
     try:
         # Windows' editors put a mark before UTF-8.
         found: Any = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
-        msg = f"reading {path}: {error.strerror}; mend it"
-        raise ConfigError(msg) from error
+        msg = f"reading {path}: {error.strerror}"
+        raise ConfigError(msg, "mend it") from error
     except UnicodeDecodeError:
-        msg = f"reading {path}: it is not UTF-8; save it as that"
+        msg = f"reading {path}: it is not UTF-8"
         # Without its cause: that holds the whole file.
-        raise ConfigError(msg) from None
+        raise ConfigError(msg, "save it as that") from None
     except (ValueError, RecursionError) as error:
         where = "numbers or levels too long"
         if isinstance(error, json.JSONDecodeError):
             where = f"{error.msg} in line {error.lineno}"
             where += ": write \\ twice" if "escape" in error.msg else ""
-        msg = f"{path} is no JSON: {where}; mend it there"
+        msg = f"{path} is no JSON: {where}"
         # Without its cause: that holds the whole file.
-        raise ConfigError(msg) from None
+        raise ConfigError(msg, "mend it there") from None
     if not isinstance(found, dict):
-        msg = f"{path} is no JSON object; write it as {EXAMPLES[path.name]}"
-        raise ConfigError(msg)
+        msg = f"{path} is no JSON object"
+        raise ConfigError(msg, f"write it as {EXAMPLES[path.name]}")
     return found
 
 
@@ -244,8 +238,8 @@ def _from_environment(name: str) -> Iterator[tuple[str, str]]:
             if value:
                 yield variables[variable], value
         elif variable.startswith(_variable(name, "")) or _is_misspelt(variable, variables):
-            msg = f"no variable {variable} is known; {_suggestion(variable, variables)}"
-            raise ConfigError(msg)
+            msg = f"no variable {variable} is known"
+            raise ConfigError(msg, _suggestion(variable, variables))
 
 
 def _suggestion(word: str, words: Iterable[str]) -> str:
@@ -265,8 +259,8 @@ def _variable(name: str, key: str) -> str:
 
 def _require(path: Path, key: str, values: Mapping[str, str]) -> None:
     if key not in values:
-        msg = f"{path}: {key!r} is missing; write it there, or set {_variable(path.name, key)}"
-        raise ConfigError(msg)
+        msg = f"{path}: {key!r} is missing"
+        raise ConfigError(msg, f"write it there, or set {_variable(path.name, key)}")
 
 
 def _url(path: Path, host: str) -> str:
@@ -277,18 +271,17 @@ def _url(path: Path, host: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or parts.query or parts.fragment:
-        msg = f"{path}: 'host' is no address; write https://NAME:PORT"
-        raise ConfigError(msg)
+        msg = f"{path}: 'host' is no address"
+        raise ConfigError(msg, "write https://NAME:PORT")
     if parts.username is not None or parts.password is not None:
-        msg = (
-            f"{path}: 'host' holds a user; write it as 'username' and 'password', with signs in "
-            "place of codes such as %2F"
+        msg = f"{path}: 'host' holds a user"
+        raise ConfigError(
+            msg, "write it as 'username' and 'password', with signs in place of codes such as %2F"
         )
-        raise ConfigError(msg)
     if parts.path.strip("/"):
         # Of Dashboards, mostly, whose address is what a browser shows.
-        msg = f"{path}: 'host' holds a path; write the API's https://NAME:PORT"
-        raise ConfigError(msg)
+        msg = f"{path}: 'host' holds a path"
+        raise ConfigError(msg, "write the API's https://NAME:PORT")
     return url.rstrip("/")
 
 
@@ -296,14 +289,11 @@ def _brokers(path: Path, servers: str) -> str:
     """Leave out what a list may hold without harm; a user in it would be shown wherever it is."""
     named = ",".join(filter(None, (each.strip() for each in servers.split(","))))
     if "@" in named:
-        msg = (
-            f"{path}: 'bootstrap.servers' holds a user; write it as 'sasl.username' and "
-            "'sasl.password'"
-        )
-        raise ConfigError(msg)
+        msg = f"{path}: 'bootstrap.servers' holds a user"
+        raise ConfigError(msg, "write it as 'sasl.username' and 'sasl.password'")
     if "://" in named:
-        msg = f"{path}: 'bootstrap.servers' holds '://'; write NAME:PORT alone"
-        raise ConfigError(msg)
+        msg = f"{path}: 'bootstrap.servers' holds '://'"
+        raise ConfigError(msg, "write NAME:PORT alone")
     return named
 
 
@@ -315,8 +305,8 @@ def _kafka_settings(folder: Path, file: KafkaFile) -> KafkaSettings:
     protocol = file.security_protocol or _likely_protocol(folder, path, file)
     security["security.protocol"] = protocol
     if protocol not in _PROTOCOLS:
-        msg = f"{path}: no 'security.protocol' {protocol!r}; valid: {', '.join(_PROTOCOLS)}"
-        raise ConfigError(msg)
+        msg = f"{path}: no 'security.protocol' {protocol!r}"
+        raise ConfigError(msg, f"valid: {', '.join(_PROTOCOLS)}")
     if protocol.startswith("SASL_"):
         security.setdefault("sasl.mechanisms", "SCRAM-SHA-256")
         for key in ("sasl.username", "sasl.password"):
@@ -349,33 +339,31 @@ def _likely_protocol(folder: Path, path: Path, file: KafkaFile) -> str:
     if file.ssl_certificate_location or len(there) == 2:
         return "SSL"
     found = f"; {there[0]} alone is not enough" if there else ""
-    msg = (
-        f"{path} says nothing of security; put {_CA}, {_CERT} and {_KEY} beside it, or name "
-        f"'sasl.username' and 'sasl.password', or a 'security.protocol'{found}"
+    msg = f"{path} says nothing of security"
+    raise ConfigError(
+        msg,
+        f"put {_CA}, {_CERT} and {_KEY} beside it, or name 'sasl.username' and "
+        f"'sasl.password', or a 'security.protocol'{found}",
     )
-    raise ConfigError(msg)
 
 
 def _refuse_clear(path: Path, protocol: str, servers: str, security: Mapping[str, str]) -> None:
     wanted = ("ssl.", "sasl.") if protocol == "PLAINTEXT" else ("ssl.",)
     unused = [key for key in security if key.startswith(wanted)]
     if unused:
-        msg = f"{path}: {protocol} uses no {unused[0]!r}; name SSL or SASL_SSL, or take it out"
-        raise ConfigError(msg)
+        msg = f"{path}: {protocol} uses no {unused[0]!r}"
+        raise ConfigError(msg, "name SSL or SASL_SSL, or take it out")
     hosts = [each.strip().rpartition(":")[0].strip("[]") for each in servers.split(",")]
     if not all(map(is_loopback, hosts)):
-        msg = f"{path}: {protocol} would send all in the clear; use SSL or SASL_SSL"
-        raise ConfigError(msg)
+        msg = f"{path}: {protocol} would send all in the clear"
+        raise ConfigError(msg, "use SSL or SASL_SSL")
 
 
 def _check_both(path: Path, one: str, other: str, values: Mapping[str, str]) -> None:
     if (one in values) != (other in values):
         there, missing = (one, other) if one in values else (other, one)
-        msg = (
-            f"{path}: {there!r} without {missing!r}; name both, or set "
-            f"{_variable(path.name, missing)}"
-        )
-        raise ConfigError(msg)
+        msg = f"{path}: {there!r} without {missing!r}"
+        raise ConfigError(msg, f"name both, or set {_variable(path.name, missing)}")
 
 
 def _opensearch_settings(folder: Path, file: OpenSearchFile) -> OpenSearchSettings:
@@ -386,14 +374,14 @@ def _opensearch_settings(folder: Path, file: OpenSearchFile) -> OpenSearchSettin
     parts = urlsplit(url)
     is_plain = parts.scheme == "http"
     if is_plain and not is_loopback(parts.hostname or ""):
-        msg = f"{path}: {url} would get all in the clear; write https://"
-        raise ConfigError(msg)
+        msg = f"{path}: {url} would get all in the clear"
+        raise ConfigError(msg, "write https://")
     if is_plain and parts.port is None:
-        msg = f"{path}: 'host' {url} names no port; write http://NAME:PORT"
-        raise ConfigError(msg)
+        msg = f"{path}: 'host' {url} names no port"
+        raise ConfigError(msg, "write http://NAME:PORT")
     if is_plain and (file.ca or file.cert or file.key):
-        msg = f"{path}: 'host' is {url}, and 'ca', 'cert' and 'key' are for https; take them out"
-        raise ConfigError(msg)
+        msg = f"{path}: 'host' is {url}, and 'ca', 'cert' and 'key' are for https"
+        raise ConfigError(msg, "take them out")
     ca, cert, key = (
         folder / os.path.expanduser(name) if name else None
         for name in (file.ca, file.cert, file.key)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from clickstream import tls
-from clickstream.errors import ClickstreamError, ConfigError, ServerError, conf_file
+from clickstream.errors import ClickstreamError, ConfFile, ConfigError, Hint, ServerError
 from clickstream.servers import kafka_handshake
 from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 
@@ -86,8 +86,8 @@ def probe_kafka(settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> st
                 if not kafka_handshake.is_kafka(connection, timeout_s=timeout_s):
                     remedy = "name its port for clients"
                     remedy += "" if is_tls else ", or SSL or SASL_SSL"
-                    msg = f"what answers on {host}:{port} is no Kafka; {remedy}"
-                    raise ServerError(msg)
+                    msg = f"what answers on {host}:{port} is no Kafka"
+                    raise ServerError(msg, remedy)
                 wanted = security.get("sasl.mechanisms", "PLAIN") if is_sasl else None
                 _check_login(f"Kafka on {host}:{port}", wanted, connection)
                 return _tls_version(connection)
@@ -100,16 +100,16 @@ def _check_login(server: str, wanted: str | None, connection: socket.socket) -> 
     """Compare the SASL mechanism of the settings, None for none, with those that the port takes."""
     taken = kafka_handshake.sasl_mechanisms(connection, wanted or "PLAIN")
     if wanted is None and taken:
-        msg = (
-            f"{server}: this port is for user names and passwords; name 'sasl.username' and "
-            "'sasl.password', or the port for certificates"
+        msg = f"{server}: this port is for user names and passwords"
+        raise ConfigError(
+            msg, "name 'sasl.username' and 'sasl.password', or the port for certificates"
         )
-        raise ConfigError(msg)
     if wanted is not None and wanted not in taken:
-        msg = f"{server}: this port is not for user names and passwords; name the one that is"
         if taken:
-            msg = f"{server} takes no {wanted}; write 'sasl.mechanisms' as {' or '.join(taken)}"
-        raise ConfigError(msg)
+            msg = f"{server} takes no {wanted}"
+            raise ConfigError(msg, f"write 'sasl.mechanisms' as {' or '.join(taken)}")
+        msg = f"{server}: this port is not for user names and passwords"
+        raise ConfigError(msg, "name the one that is")
 
 
 def resolve_opensearch(settings: OpenSearchSettings) -> str:
@@ -133,8 +133,8 @@ def probe_opensearch(settings: OpenSearchSettings) -> str:
     host, port, is_tls = _opensearch_address(settings)
     context = tls.for_opensearch(settings) if is_tls else None
     remedy_if_refused = (
-        "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in "
-        f"{conf_file('opensearch.json')}"
+        "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in ",
+        ConfFile("opensearch.json"),
     )
     with _connected("OpenSearch", host, port, context, remedy_if_refused) as connection:
         return _tls_version(connection)
@@ -146,8 +146,8 @@ def _broker_addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
         host, _, port = each.strip().rpartition(":")
         is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LAST_PORT
         if not host or "/" in host or not is_port:
-            msg = f"'bootstrap.servers' {each.strip()!r} is no address; write NAME:PORT"
-            raise ConfigError(msg)
+            msg = f"'bootstrap.servers' {each.strip()!r} is no address"
+            raise ConfigError(msg, "write NAME:PORT")
         found.append((host.strip("[]"), int(port)))
     return found
 
@@ -162,9 +162,9 @@ def _resolve(server: str, host: str, port: int) -> None:
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        path = conf_file(f"{server.lower()}.json")
-        msg = f"{server}: nobody knows the name {host!r}; mend it in {path}, or see your network"
-        raise ConfigError(msg) from error
+        file = ConfFile(f"{server.lower()}.json")
+        msg = f"{server}: nobody knows the name {host!r}"
+        raise ConfigError(msg, ("mend it in ", file, ", or see your network")) from error
 
 
 @contextmanager
@@ -173,7 +173,7 @@ def _connected(
     host: str,
     port: int,
     context: ssl.SSLContext | None,
-    remedy_if_refused: str,
+    remedy_if_refused: Hint,
     *,
     timeout_s: float = _TIMEOUT_S,
 ) -> Iterator[socket.socket]:
@@ -191,14 +191,14 @@ def _connected(
         cause, remedy = tls.explain(error) or (str(error), "see its address")
         if tls.is_refusal(error):
             remedy = remedy_if_refused or remedy
-        msg = f"{server} on {host}:{port}: {cause}; {remedy}"
-        raise ConfigError(msg) from error
+        msg = f"{server} on {host}:{port}: {cause}"
+        raise ConfigError(msg, remedy) from error
     except OSError as error:
         what = "who is there does not answer" if is_there else "nobody is there"
         is_late = isinstance(error, TimeoutError)
         cause = f"within {timeout_s:g} s" if is_late else error.strerror or str(error)
-        msg = f"{server} on {host}:{port}: {what} ({cause}); see address, port and firewall"
-        raise ServerError(msg) from error
+        msg = f"{server} on {host}:{port}: {what} ({cause})"
+        raise ServerError(msg, "see address, port and firewall") from error
 
 
 def _tls_version(connection: socket.socket) -> str:

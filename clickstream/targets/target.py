@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from clickstream.errors import CONF, ConfigError, command
+from clickstream.errors import CONF, Command, ConfigError
 from clickstream.servers import local
 from clickstream.servers.nodes import Name
 from clickstream.settings import HOSTED, LOCAL, Settings
@@ -112,9 +112,6 @@ def from_environment() -> Target:
     """
     target = choose(Path(os.environ.get(FOLDER) or "."), os.environ.get(TARGET) or LOCAL)
     if target.is_hosted and not target.folder.is_absolute():
-        msg = (
-            f"{TARGET}={HOSTED} without the whole path of a folder in {FOLDER}; "
-            f"{command('demo')} sets both"
-        )
-        raise ConfigError(msg)
+        msg = f"{TARGET}={HOSTED} without the whole path of a folder in {FOLDER}"
+        raise ConfigError(msg, (Command("demo"), " sets both"))
     return target

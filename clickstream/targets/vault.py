@@ -35,15 +35,15 @@ class Vault:
         path, _, name = reference.removeprefix(PREFIX).strip("/").partition("#")
         engine, _, inner = path.partition("/")
         if not (engine and inner and name):
-            msg = f"{reference!r} is no reference; write it as vault:secret/clickstream#password"
-            raise ConfigError(msg)
+            msg = f"{reference!r} is no reference"
+            raise ConfigError(msg, "write it as vault:secret/clickstream#password")
         if path not in self._secrets:
             self._secrets[path] = _ask(reference, engine, inner)
         found = self._secrets[path].get(name)
         if not isinstance(found, str) or not found:
             there = ", ".join(sorted(self._secrets[path])) or "none"
-            msg = f"{reference!r}: the secret has no text under {name!r}; its fields: {there}"
-            raise ConfigError(msg)
+            msg = f"{reference!r}: the secret has no text under {name!r}"
+            raise ConfigError(msg, f"its fields: {there}")
         return found
 
 
@@ -52,13 +52,11 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
         import hvac  # noqa: PLC0415 - an optional package
         import requests  # noqa: PLC0415 - hvac's own
     except ImportError as error:
-        msg = (
-            f"{reference!r} needs the package hvac; install it with "
-            f"`{sys.executable} -m pip install hvac`"
-        )
-        raise ConfigError(msg) from error
+        msg = f"{reference!r} needs the package hvac"
+        raise ConfigError(msg, f"install it with `{sys.executable} -m pip install hvac`") from error
     _check_variables(reference)
     host = urlsplit(os.environ["VAULT_ADDR"]).hostname or ""
+    hints: list[str] = []
     session = requests.Session()
     session.trust_env = not is_loopback(host)  # or a proxy would get the token
     # Here, because hvac takes the session's in place of its own.
@@ -79,14 +77,15 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
     except hvac.exceptions.VaultError as error:
         cause = _REFUSALS.get(type(error).__name__, _UNREADABLE)
     except requests.exceptions.SSLError:
-        cause = "Vault's certificate is not trusted; name its CA, a PEM file, with VAULT_CACERT"
+        cause = "Vault's certificate is not trusted"
+        hints = ["name its CA, a PEM file, with VAULT_CACERT"]
     except OSError:
         cause = f"no Vault answered on {host}"
     except (KeyError, TypeError, ValueError):
         cause = _UNREADABLE
     # Raised here, so that it has no cause of its own: that may hold what Vault said.
-    msg = f"reading {reference!r}: {cause}; mend the reference, or ask whoever runs Vault"
-    raise ConfigError(msg)
+    msg = f"reading {reference!r}: {cause}"
+    raise ConfigError(msg, *hints, "mend the reference, or ask whoever runs Vault")
 
 
 _REFUSALS = {
@@ -110,24 +109,21 @@ def _check_variables(reference: str) -> None:
     except ValueError:
         is_address = False
     if not is_address:
-        msg = f"{reference!r}: VAULT_ADDR is no address; write https://NAME:PORT"
-        raise ConfigError(msg)
+        msg = f"{reference!r}: VAULT_ADDR is no address"
+        raise ConfigError(msg, "write https://NAME:PORT")
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-        msg = (
-            f"{reference!r}: VAULT_ADDR is no https address, and a token is not sent in the "
-            "clear; write https://"
-        )
-        raise ConfigError(msg)
+        msg = f"{reference!r}: VAULT_ADDR is no https address, and a token is not sent in the clear"
+        raise ConfigError(msg, "write https://")
     for name in ("VAULT_TOKEN", "VAULT_NAMESPACE"):
         value = os.environ.get(name, "")
         if not (value.isascii() and value.isprintable()):
             msg = (
                 f"{reference!r}: VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another "
-                "character of no header; set it anew"
+                "character of no header"
             )
-            raise ConfigError(msg)
+            raise ConfigError(msg, "set it anew")
     for name in ("VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"):
         file = os.environ.get(name)
         if file and not Path(file).exists():
-            msg = f"{reference!r}: {name} names {file}, and there is no such file; mend it"
-            raise ConfigError(msg)
+            msg = f"{reference!r}: {name} names {file}, and there is no such file"
+            raise ConfigError(msg, "mend it")

@@ -261,11 +261,8 @@ class Chaos:
             workers.is_running(name)
         if self._has_consumer and processes.running(CONSUMER) is None:
             self._has_consumer = False
-            msg = (
-                f"the consumer ended by itself: {last_log_lines(processes.log_path(CONSUMER))}; "
-                "start_consumer() starts another"
-            )
-            raise ServerError(msg)
+            msg = f"the consumer ended by itself: {last_log_lines(processes.log_path(CONSUMER))}"
+            raise ServerError(msg, "start_consumer() starts another")
 
     def close(self) -> None:
         """Bring OpenSearch up where it is down, and end readers, samples and consumer.
@@ -285,8 +282,8 @@ def _interruptible(doing: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        msg = f"stopped {doing}; what runs in the background goes on; run the cell again"
-        raise Interrupted(msg) from error
+        msg = f"stopped {doing}; what runs in the background goes on"
+        raise Interrupted(msg, "run the cell again") from error
 
 
 _proxies: list[OutageProxy] = []

@@ -24,7 +24,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
 from clickstream.demo.verbs import Demo
-from clickstream.errors import ClickstreamError, Interrupted
+from clickstream.errors import ClickstreamError, Interrupted, shown
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import workers
 from clickstream.widgets.live_chart import LiveChart
@@ -180,7 +180,7 @@ class ControlRoom:
             try:
                 self._result = command()
             except Exception as error:  # whatever it is, the next button works
-                self._result = _Result(str(error))
+                self._result = _Result(shown(error))
             finally:
                 self._doing = ""
 
@@ -217,8 +217,8 @@ class ControlRoom:
             while (found := self.pipeline.snapshot()).indexed < goal and time.monotonic() < ends_s:
                 time.sleep(0.1)
         except KeyboardInterrupt as error:
-            msg = "stopped waiting; what runs in the background goes on; run the cell again"
-            raise Interrupted(msg) from error
+            msg = "stopped waiting; what runs in the background goes on"
+            raise Interrupted(msg, "run the cell again") from error
         return found
 
     @property
@@ -252,7 +252,7 @@ class ControlRoom:
         try:
             self.pipeline.stop()
         except ClickstreamError as error:
-            return _Result(f"Stopped. The numbers are of before: {error}")
+            return _Result(f"Stopped. The numbers are of before: {shown(error)}")
         return _Result("Stopped. Start lets the same readers go on.")
 
     def _reset(self) -> _Result:
@@ -280,7 +280,9 @@ class ControlRoom:
             try:
                 self._paint()
             except Exception as error:  # whatever it is, the screen goes on
-                self._status.value = _line(f"{type(error).__name__}: {error}", is_trouble=True)
+                self._status.value = _line(
+                    f"{type(error).__name__}: {shown(error)}", is_trouble=True
+                )
 
     def _paint(self) -> None:
         # The status may be older than the numbers beside it, never newer: not "empty" over

@@ -27,7 +27,7 @@ from clickstream.charts.search import Answer
 from clickstream.charts.timeseries import Arrivals
 from clickstream.charts.volume import ADDED, Volume
 from clickstream.demo.verbs import Demo
-from clickstream.errors import ClickstreamError, ConfigError
+from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, OffsetsReader, StallDetector, TopicOffsets
 from clickstream.reports import IndexReport, ProduceReport
@@ -208,7 +208,7 @@ class LivePipeline:
         try:
             return workers.is_running(name)
         except Exception as error:  # whatever ended it is shown
-            self._troubles[name] = f"{error}; press Start to go on"
+            self._troubles[name] = f"{shown(error)}; press Start to go on"
             return False
 
     def start(self) -> None:
@@ -285,7 +285,7 @@ class LivePipeline:
             try:
                 workers.stop(name)
             except Exception as error:  # whatever ended it, or came of its end, is shown
-                self._troubles[name] = str(error)
+                self._troubles[name] = shown(error)
 
     def reset(self) -> str:
         """Stop, and make topic, dead letters and index new and empty; return what was deleted.
@@ -419,10 +419,10 @@ class LivePipeline:
             try:
                 watch(stop)
             except Exception as error:  # whatever it is, the rest goes on, and it is shown
-                logger.warning("watching failed name=%s error=%r", name, error)
+                logger.warning("watching failed name=%s error=%r", name, shown(error))
                 # Topic or index is gone, or another than it should be.
                 remedy = "; Reset makes all new" if isinstance(error, ConfigError) else ""
-                self._troubles[name] = f"{error}{remedy}"
+                self._troubles[name] = f"{shown(error)}{remedy}"
                 stop.wait(_RETRY_AFTER_S)
 
     def snapshot(self) -> Snapshot:

@@ -95,8 +95,8 @@ class OutageProxy:
             with self._switch_lock:
                 self._listener = self._listener or _Listener(self._port, self)
         except OSError as error:
-            msg = f"the proxy cannot open port {self._port} again: {error}; make a new proxy"
-            raise ServerError(msg) from error
+            msg = f"the proxy cannot open port {self._port} again: {error}"
+            raise ServerError(msg, "make a new proxy") from error
 
     def answer(self, exchange: Exchange) -> Answer | None:
         """Answer one request; None hangs up without a byte."""

@@ -69,8 +69,8 @@ class Worker:
         self.request_stop()
         self.join(_STOP_S)
         if self.is_running:
-            msg = f"worker {self.name!r} did not stop within {_STOP_S:.0f} s; restart the kernel"
-            raise ServerError(msg)
+            msg = f"worker {self.name!r} did not stop within {_STOP_S:.0f} s"
+            raise ServerError(msg, "restart the kernel")
 
 
 _workers: dict[str, Worker] = {}

@@ -25,6 +25,7 @@ from clickstream.settings import OpenSearchSettings, Settings
 from clickstream.simulation import scenarios
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
+from tests.support.errors import raises_shown
 
 MONDAY_MS = 1_767_571_200_000
 MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
@@ -414,14 +415,14 @@ def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
 def test_a_missing_index_is_told_in_one_line(fresh: Settings) -> None:
     """With the command that makes it."""
     client = opensearch.connect(fresh.opensearch)
-    with pytest.raises(ConfigError, match=r"no such index; `\S*clickstream consume` makes it"):
+    with raises_shown(ConfigError, match=r"no such index; `\S*clickstream consume` makes it"):
         ask(client, fresh.opensearch.index)
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     """With the command that starts it."""
     client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
-    with pytest.raises(ServerError, match=r"check`; `\S*clickstream up` starts local servers"):
+    with raises_shown(ServerError, match=r"check`; `\S*clickstream up` starts local servers"):
         ask(client, "clickstream-events")
 
 

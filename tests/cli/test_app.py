@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -56,10 +57,9 @@ def typed(
         monkeypatch.setenv(name, nowhere[name])
 
     def run(*arguments: str) -> Done:
-        monkeypatch.setenv(errors.OPTIONS, "")
         monkeypatch.setattr(sys, "argv", ["clickstream", *arguments])
         with pytest.raises(SystemExit) as end:
-            main()
+            copy_context().run(main)  # what a command sets does not outlive it
         out, err = capsys.readouterr()
         if isinstance(end.value.code, str):  # Python writes it to stderr, and exits with 1
             return Done(1, out, f"{err}{end.value.code}\n")
@@ -337,16 +337,22 @@ def test_a_missing_package_is_a_line_with_the_remedy(
     assert str(found).startswith("BAD  packages: plotly is missing; run `make demo`")
 
 
-def test_check_tells_an_error_as_it_was_raised() -> None:
-    """Whole, with its remedy, however many `; ` stand in it; no sentence is taken apart."""
-    told = "counting 'a; b': OpenSearch did not answer; `clickstream up` starts local servers"
+def test_check_sends_nobody_to_check() -> None:
+    """Where a server ends in its midst, what remains of the remedy is said, set apart."""
+    starts = (errors.Command("up"), " starts local servers")
+    told = "counting 'a; b': OpenSearch did not answer"
+    for hints, said in (
+        ([errors.SEE_CHECK, starts], errors.in_words(starts)),
+        ([errors.SEE_CHECK], "mend that, and look again"),
+    ):
 
-    def ask() -> str:
-        raise errors.ServerError(told)
+        def ask(hints: list[errors.Hint] = hints) -> str:
+            raise errors.ServerError(told, *hints)
 
-    found = asking("index", ask)
-    assert found == Finding("index", False, told)
-    assert str(found) == f"BAD  index: {told}"
+        found = asking("index", ask)
+        assert found == Finding("index", False, told, said)
+        assert str(found) == f"BAD  index: {told}; {said}"
+        assert f"<b>Do:</b> {said}" in found._repr_html_()
 
 
 def test_a_hosted_target_is_never_mistaken_for_the_local_one(

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from clickstream.cli import jupyter
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, shown
+from tests.support.errors import raises_shown
 
 RUN = """
 import sys
@@ -80,11 +81,11 @@ def test_jupyterlab_ends_with_its_terminal(
     )
     assert process.stdout is not None
     assert "http://" in process.stdout.readline()
-    with pytest.raises(ConfigError, match=r"end it with Ctrl-C in its terminal, or `kill") as told:
+    with raises_shown(ConfigError, match=r"end it with Ctrl-C in its terminal, or `kill") as told:
         jupyter.renew()
-    with pytest.raises(ConfigError, match="on another target; end it with"):
+    with raises_shown(ConfigError, match="on another target; end it with"):
         jupyter.run("00-start-here.ipynb", environment={"CLICKSTREAM_TARGET": "hosted"}, say=print)
-    found = re.search(r"kill (\d+)", str(told.value))
+    found = re.search(r"kill (\d+)", shown(told.value))
     assert found is not None
     jupyterlab = psutil.Process(int(found[1]))
 

@@ -20,6 +20,7 @@ from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings, Settings
 from clickstream.simulation.simulator import Simulator
+from tests.support.errors import raises_shown
 
 
 def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
@@ -38,7 +39,7 @@ def test_a_round_trip_of_which_nothing_comes_back_is_no_proof(fresh: Settings) -
     topics.ensure_topics(fresh.kafka)
     client, name = opensearch.connect(fresh.opensearch), fresh.opensearch.index
     client.indices.create(index=name, body={"mappings": {"dynamic": "strict", "properties": {}}})
-    with pytest.raises(ServerError, match=r"10 events sent, 0 documents found, 10 ids missing; "):
+    with raises_shown(ServerError, match=r"10 events sent, 0 documents found, 10 ids missing; "):
         round_trip.make(fresh, 10)
 
 
@@ -205,7 +206,7 @@ def test_what_was_just_indexed_is_counted_at_once(made: Settings) -> None:
 
 def test_produce_without_an_end_is_refused(made: Settings) -> None:
     """A cell that never ends would be the end of the demo."""
-    with pytest.raises(ConfigError, match="give num_events or duration_s"):
+    with raises_shown(ConfigError, match="give num_events or duration_s"):
         Demo(made).produce()
 
 

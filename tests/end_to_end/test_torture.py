@@ -44,6 +44,7 @@ from tests.support.by_id import (
     wait_until,
 )
 from tests.support.delivery import assert_exactly_once, caught_up, running, shares, through
+from tests.support.errors import raises_shown
 from tests.support.faults import (
     Bulk,
     CutAnswer,
@@ -428,7 +429,7 @@ def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: 
     sent = send(made, 10_000)
     send_raw(made, *[b"{ not json %d" % i for i in range(1_000)])
 
-    with pytest.raises(BulkError, match=r"can never be documents.*--no-flood-guard"):
+    with raises_shown(BulkError, match=r"can never be documents.*--no-flood-guard"):
         consumer.index_topic(made, until_caught_up=True)
     letters = offsets.count(made.kafka, made.kafka.dead_letter_topic)
     assert letters < FloodGuard.AT_LEAST

@@ -14,6 +14,7 @@ from clickstream.errors import ConfigError
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings
+from tests.support.errors import raises_shown
 
 
 @contextmanager
@@ -73,9 +74,9 @@ def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str
     with answering(status, body, kind) as settings:
         client = opensearch.connect(settings)
         for question in QUESTIONS:
-            with pytest.raises(ConfigError, match=r"is no OpenSearch; name the address of its API"):
+            with raises_shown(ConfigError, match=r"is no OpenSearch; name the address of its API"):
                 question(client, "clickstream-events")
-        with pytest.raises(ConfigError, match=r"OpenSearch; name the address|there is no index"):
+        with raises_shown(ConfigError, match=r"OpenSearch; name the address|there is no index"):
             target_steps.documents(settings)
 
 

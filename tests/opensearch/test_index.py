@@ -13,6 +13,7 @@ from clickstream.opensearch import bulk, index
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch.bulk import Outcome
 from clickstream.settings import OpenSearchSettings, Settings
+from tests.support.errors import raises_shown
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -148,7 +149,7 @@ def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings)
 
 def test_a_missing_index_stops_the_bulk(client: OpenSearch, fresh: Settings) -> None:
     """No index is made behind our back, and no document is called poison for it."""
-    with pytest.raises(BulkError, match=r"404 index_not_found_exception; make it with `"):
+    with raises_shown(BulkError, match=r"404 index_not_found_exception; make it with `"):
         bulk.send(client, fresh.opensearch.index, [action(1)])
     with pytest.raises(ConfigError, match="no such index"):
         index.count(client, fresh.opensearch.index)
@@ -172,7 +173,7 @@ def test_another_mapping_is_told_and_left_alone(client: OpenSearch, fresh: Setti
     )
 
     before = client.indices.get_mapping(index=name)
-    with pytest.raises(ConfigError, match=r"another mapping.*user_id.*reset"):
+    with raises_shown(ConfigError, match=r"another mapping.*user_id.*reset"):
         index.ensure(client, name)
     assert client.indices.get_mapping(index=name) == before
     assert not client.indices.exists_index_template(name=name)

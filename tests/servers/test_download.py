@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from clickstream.errors import FetchError
+from clickstream.errors import FetchError, shown
 from clickstream.servers import download
+from tests.support.errors import raises_shown
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "presenting.md"
 JAR = b"a jar of a broker\n" * 4_000
@@ -188,8 +189,8 @@ def test_a_download_that_stays_wrong_leaves_nothing_broken(
     mirror.answers["broker-1.0.jar"] = [trouble] * 20
     with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar: ") as told:
         download.ensure_server_files()
-    assert "\n" not in str(told.value)
-    assert "CLICKSTREAM_MAVEN_MIRROR" in str(told.value)
+    assert "\n" not in shown(told.value)
+    assert "CLICKSTREAM_MAVEN_MIRROR" in shown(told.value)
     kept = [path for path in (tmp_path / "cache" / "servers").rglob("*") if path.is_file()]
     assert all(path.name != "broker-1.0.jar" for path in kept)
     assert not any(path.name.startswith("staging") for path in kept)
@@ -201,7 +202,7 @@ def test_a_download_that_stays_wrong_leaves_nothing_broken(
 def test_a_file_that_no_mirror_has_is_named(mirror: Mirror) -> None:
     """As is the variable that names another mirror."""
     del mirror.files["clients-2.0.jar"]
-    with pytest.raises(FetchError, match=r"clients-2\.0\.jar.*CLICKSTREAM_MAVEN_MIRROR"):
+    with raises_shown(FetchError, match=r"clients-2\.0\.jar.*CLICKSTREAM_MAVEN_MIRROR"):
         download.ensure_server_files()
 
 
@@ -257,9 +258,9 @@ def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.Mon
     secret = mirror.url.replace("http://", "http://me:hush@")
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secret)
     del mirror.files["clients-2.0.jar"]
-    with pytest.raises(FetchError, match=mirror.url) as told:
+    with raises_shown(FetchError, match=mirror.url) as told:
         download.ensure_server_files()
-    assert "hush" not in str(told.value)
+    assert "hush" not in shown(told.value)
 
 
 def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
@@ -281,7 +282,7 @@ def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
 def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
     """With what to do about it."""
     mirror.stop()
-    with pytest.raises(FetchError, match=r"the download broke off .* try again"):
+    with raises_shown(FetchError, match=r"the download broke off .* try again"):
         download.ensure_server_files()
 
 
@@ -292,12 +293,12 @@ def test_a_proxy_or_certificate_in_the_way_names_its_variable(
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with pytest.raises(FetchError, match="set or mend HTTPS_PROXY"):
+    with raises_shown(FetchError, match="set or mend HTTPS_PROXY"):
         download.ensure_server_files()
     monkeypatch.delenv("http_proxy")
     secure = mirror.url.replace("http://", "https://")
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secure)
-    with pytest.raises(FetchError, match="name your company's with REQUESTS_CA_BUNDLE"):
+    with raises_shown(FetchError, match="name your company's with REQUESTS_CA_BUNDLE"):
         download.ensure_server_files()
 
 
@@ -307,7 +308,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     """With the variable that names another."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(FetchError, match="name another folder with CLICKSTREAM_CACHE"):
+    with raises_shown(FetchError, match="name another folder with CLICKSTREAM_CACHE"):
         download.ensure_server_files()
 
 

@@ -15,12 +15,13 @@ import psutil
 import pytest
 
 from clickstream.demo import verbs
-from clickstream.errors import ServerError
+from clickstream.errors import ServerError, shown
 from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.servers import local, nodes
 from clickstream.servers import processes as state
 from clickstream.servers.free_space import FreeSpace
+from tests.support.errors import raises_shown
 from tests.support.outages import taken_down
 
 
@@ -114,7 +115,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     assert pids() == first
 
     kill_kafka()
-    with pytest.raises(ServerError, match=r"Kafka is not up; start both with `.*clickstream up`"):
+    with raises_shown(ServerError, match=r"Kafka is not up; start both with `.*clickstream up`"):
         local.find()
     assert local.up() == settings  # on its old port
     assert pids()["opensearch"] == first["opensearch"]
@@ -227,7 +228,7 @@ def test_a_server_that_dies_while_starting_is_told_with_its_last_words(
     with pytest.raises(ServerError) as told:
         local.start("kafka")
 
-    line = str(told.value)
+    line = shown(told.value)
     assert line.startswith("Kafka did not start: it exited with code 1; last log lines: ")
     assert "version" in line
     assert str(own_state / "kafka.log") in line
@@ -242,12 +243,12 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(own_state: Path) 
     (own_state / "kafka" / "data").write_text("")
     with pytest.raises(ServerError, match=r"could not make its data folder; last log") as told:
         local.start("kafka")
-    assert "\n" not in str(told.value)
+    assert "\n" not in shown(told.value)
     assert "format.log" in str(told.value)
 
     (own_state / "kafka").rename(own_state / "aside")
     (own_state / "kafka").write_text("")
-    with pytest.raises(ServerError, match=r"kafka: File exists; make it writable, or name"):
+    with raises_shown(ServerError, match=r"kafka: File exists; make it writable, or name"):
         local.start("kafka")
 
 
@@ -256,7 +257,7 @@ def test_another_version_is_left_alone(own_state: Path) -> None:
     arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
     sleeper = state.spawn("kafka", arguments, own_state)
     state.record("kafka", version="3.9.0")
-    with pytest.raises(ServerError, match=r"holds data of Kafka 3\.9\.0.*CLICKSTREAM_STATE"):
+    with raises_shown(ServerError, match=r"holds data of Kafka 3\.9\.0.*CLICKSTREAM_STATE"):
         local.up()
     assert state.recorded("kafka")["version"] == "3.9.0"
     assert sleeper.poll() is None
@@ -266,7 +267,7 @@ def test_another_version_is_left_alone(own_state: Path) -> None:
 def test_a_damaged_memory_is_named(own_state: Path, content: str) -> None:
     """With what to do; nobody guesses what may be running."""
     (own_state / "kafka.json").write_text(content)
-    with pytest.raises(ServerError, match=r"kafka\.json is damaged .* delete it, then `"):
+    with raises_shown(ServerError, match=r"kafka\.json is damaged .* delete it, then `"):
         local.up()
     (own_state / "kafka.json").unlink()
 
@@ -285,15 +286,15 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "file" / "state"))
     for look in (local.up, local.find, local.status, local.down):
-        with pytest.raises(ServerError, match=r"state folder .* make it writable, or name another"):
+        with raises_shown(ServerError, match=r"state folder .* make it writable, or name another"):
             look()
 
 
 def test_too_little_room_is_told_before_anything_starts(own_state: Path) -> None:
     """A full disk and too little memory: how much there is, how much is needed."""
-    with pytest.raises(ServerError, match=r"GB free for .* are needed; free some"):
+    with raises_shown(ServerError, match=r"GB free for .* are needed; free some"):
         local.up(needed=FreeSpace(disk_bytes=1 << 60, memory_bytes=0))
-    with pytest.raises(ServerError, match=r"GB of memory available, .* close some programs"):
+    with raises_shown(ServerError, match=r"GB of memory available, .* close some programs"):
         local.up(needed=FreeSpace(disk_bytes=0, memory_bytes=1 << 60))
     assert set(pids().values()) == {None}
 
@@ -303,7 +304,7 @@ def test_an_unsupported_system_is_told_in_one_line(
 ) -> None:
     """Native Windows: the way in is WSL2."""
     monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(ServerError, match="use WSL2 with Ubuntu"):
+    with raises_shown(ServerError, match="use WSL2 with Ubuntu"):
         local.up()
 
 

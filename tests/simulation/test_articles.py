@@ -19,6 +19,7 @@ from clickstream.simulation.articles import (
     published_in_hour,
 )
 from clickstream.simulation.sections import SECTIONS
+from tests.support.errors import raises_shown
 
 MONDAY_MS = 1_767_571_200_000
 MONDAY_TABLE = MONDAY_MS // TABLE_MS
@@ -151,7 +152,7 @@ def test_memory_stays_the_same_over_months() -> None:
 def test_a_wrong_section_is_named(name: str, changed: dict[str, object], said: str) -> None:
     """With what it takes instead."""
     section = replace(SECTIONS["tech"], **changed)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=said):
+    with raises_shown(ConfigError, match=said):
         site.check({**SECTIONS, name: section})
     with pytest.raises(ConfigError, match="there is none"):
         site.check({})

@@ -19,6 +19,7 @@ from clickstream.simulation.pacing import Pace, PacedEvents, live_now, parse_rat
 from clickstream.simulation.sessions import Session
 from clickstream.simulation.simulator import Simulator, crowd_for
 from clickstream.simulation.traffic import Traffic
+from tests.support.errors import raises_shown
 
 MONDAY_MS = 1_767_571_200_000
 
@@ -278,10 +279,10 @@ def test_asking_for_no_event_is_refused(num_events: int) -> None:
 def test_a_rate_that_is_none_is_told_in_one_line(rate: Any) -> None:
     """With the range, and what to write for no limit, here and in a terminal; a change, too."""
     said = r"from 0\.2 to 5,000; .* `math.inf`, in a terminal `max`"
-    with pytest.raises(ConfigError, match=said):
+    with raises_shown(ConfigError, match=said):
         Pace(rate, rng=Random(1))
     pace = Pace(20, rng=Random(1))
-    with pytest.raises(ConfigError, match=said):
+    with raises_shown(ConfigError, match=said):
         pace.events_per_second = rate
     assert pace.events_per_second == 20
 

@@ -9,6 +9,7 @@ import pytest
 from clickstream.errors import ConfigError
 from clickstream.simulation import personas
 from clickstream.simulation.personas import PERSONAS
+from tests.support.errors import raises_shown
 
 
 def test_personas_have_their_shares() -> None:
@@ -77,7 +78,7 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
         ({"page_view": "0.5"}, "page_view has the probability 0.5"),
         ({"like": 1.0}, "its sessions have over 100 events"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with raises_shown(ConfigError, match=said):
             personas.check(with_row("like", row))  # type: ignore[arg-type]
     for_ever = personas.rows(on=1.0, logout=0.0)
     with pytest.raises(ConfigError, match="its sessions have over 100 events"):
@@ -95,5 +96,5 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
         ({"tastes": {"gossip": 2.0}}, "unknown 'gossip'"),
         ({"tastes": {"tech": -1.0}}, "tastes, tech: -1"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with raises_shown(ConfigError, match=said):
             personas.check({**PERSONAS, "skimmer": replace(skimmer, **changed)})

@@ -15,6 +15,7 @@ from clickstream.events import Event, id_ms
 from clickstream.simulation import personas, scenarios
 from clickstream.simulation.simulator import Simulator, crowd_for
 from clickstream.simulation.traffic import Traffic
+from tests.support.errors import raises_shown
 
 NOON_MS = events.parse_timestamp("2026-01-05T11:00:00.000Z")
 BEGIN_MS = NOON_MS + 180_000
@@ -549,7 +550,7 @@ def test_live_scenarios_run_by_the_clock_however_fast_the_crowd_does() -> None:
 )
 def test_an_impossible_setting_is_refused_by_name(text: str, said: str) -> None:
     """The error names the key, the value and what is valid; nothing is clamped."""
-    with pytest.raises(ConfigError, match=said.replace("(", "\\(")):
+    with raises_shown(ConfigError, match=said.replace("(", "\\(")):
         scenarios.make(text)
 
 

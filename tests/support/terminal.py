@@ -18,7 +18,6 @@ def clickstream(
     """Run the command as in a terminal; nothing that it sets outlives it."""
     words = ["clickstream", *arguments]
     with pytest.MonkeyPatch.context() as patch:
-        # A copy, for the command leaves words for its own errors there.
         patch.setattr(os, "environ", dict(environment))
         patch.setattr(sys, "argv", words)
         with CliRunner().isolation(fed) as (out, err, _):

@@ -17,6 +17,7 @@ from clickstream.errors import BulkError, ServerError
 from clickstream.opensearch import bulk, index
 from clickstream.opensearch.bulk import Outcome
 from clickstream.widgets.outage_proxy import Answer
+from tests.support.errors import raises_shown
 from tests.support.faults import (
     Bulk,
     Counts,
@@ -293,7 +294,7 @@ def test_going_down_cuts_connections_that_are_kept_alive(stage: Stage) -> None:
 def test_a_port_that_somebody_took_meanwhile_is_told(stage: Stage) -> None:
     """Clients know the proxy by its port, so it takes no other."""
     stage.proxy.take_down()
-    with socket.create_server(stage.address()), pytest.raises(ServerError, match="new proxy"):
+    with socket.create_server(stage.address()), raises_shown(ServerError, match="new proxy"):
         stage.proxy.bring_up()
 
 

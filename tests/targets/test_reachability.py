@@ -12,6 +12,7 @@ import pytest
 from clickstream.errors import ConfigError, ServerError
 from clickstream.settings import KafkaSettings
 from clickstream.targets import reachability
+from tests.support.errors import raises_shown
 
 VERSIONS = struct.pack(">iihi", 10, 1, 0, 0)
 """Size, correlation id, no error, no versions: enough of an answer to be taken for Kafka's."""
@@ -77,7 +78,7 @@ def test_a_lying_answer_about_logins_breaks_nothing(names: bytes) -> None:
     """Cut, of a wrong length, or no text: it is no SCRAM, and the line says what to do."""
     with (
         served(answering(VERSIONS, handshake(33, names))) as port,
-        pytest.raises(ConfigError, match=r"; name the one that is|write 'sasl.mechanisms' as "),
+        raises_shown(ConfigError, match=r"; name the one that is|write 'sasl.mechanisms' as "),
     ):
         reachability.probe_kafka(settings(port, protocol="SASL_PLAINTEXT"))
 
@@ -92,7 +93,7 @@ def test_a_lying_answer_about_logins_breaks_nothing(names: bytes) -> None:
 )
 def test_who_is_no_kafka_is_told_as_that(answer: bytes, said: str) -> None:
     """HTTP, an answer of two gigabytes, an empty one."""
-    with served(answering(answer)) as port, pytest.raises(ServerError, match=said):
+    with served(answering(answer)) as port, raises_shown(ServerError, match=said):
         reachability.probe_kafka(settings(port))
 
 
@@ -140,5 +141,5 @@ def test_one_broker_that_works_is_enough() -> None:
 )
 def test_what_is_no_address_is_told(server: str) -> None:
     """Before anybody is looked for."""
-    with pytest.raises(ConfigError, match="is no address; write NAME:PORT"):
+    with raises_shown(ConfigError, match="is no address; write NAME:PORT"):
         reachability.resolve_kafka(KafkaSettings(server))

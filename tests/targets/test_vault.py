@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, shown
 from clickstream.targets import conf_files
 from clickstream.targets.vault import Vault
+from tests.support.errors import raises_shown
 from tests.targets.test_conf_files import written
 
 SECRETS = {"/v1/secret/data/clickstream/kafka": {"password": "hush-vault", "port": 5}}
@@ -96,7 +97,7 @@ def test_a_vault_is_trusted_by_the_ca_that_is_named(
     authority.issue_cert("localhost").configure_cert(tls)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with served(monkeypatch, tls) as asked:
-        with pytest.raises(ConfigError, match="is not trusted; name its CA, a PEM file, with"):
+        with raises_shown(ConfigError, match="is not trusted; name its CA, a PEM file, with"):
             Vault().read("vault:secret/clickstream/kafka#password")
         assert asked == []
         monkeypatch.setenv("VAULT_CACERT", str(tmp_path / "ca.pem"))
@@ -130,7 +131,7 @@ def test_a_reference_that_gives_nothing_is_told(
     vault: list[str], reference: str, said: str
 ) -> None:
     """Which it is, and never what Vault holds."""
-    with pytest.raises(ConfigError, match=said) as refused:
+    with raises_shown(ConfigError, match=said) as refused:
         Vault().read(reference)
     assert reference in str(refused.value)
     assert "hush" not in "".join(traceback.format_exception(refused.value))
@@ -141,7 +142,7 @@ def test_a_token_that_is_no_good_is_told(vault: list[str], monkeypatch: pytest.M
     monkeypatch.setenv("VAULT_TOKEN", "bad-token")
     with pytest.raises(ConfigError, match="the token may not read it") as refused:
         Vault().read("vault:secret/clickstream/kafka#password")
-    assert "bad-token" not in str(refused.value)
+    assert "bad-token" not in shown(refused.value)
     monkeypatch.delenv("VAULT_TOKEN")
     with pytest.raises(ConfigError, match="set VAULT_ADDR and VAULT_TOKEN"):
         Vault().read("vault:secret/clickstream/kafka#password")
@@ -164,7 +165,7 @@ def test_a_variable_that_cannot_be_used_is_told(
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=said) as refused:
         Vault().read("vault:secret/clickstream/kafka#password")
-    assert "hush" not in str(refused.value)
+    assert "hush" not in shown(refused.value)
     assert vault == []
 
 

@@ -20,6 +20,7 @@ from clickstream.settings import Settings
 from clickstream.widgets.control_room import ControlRoom
 from clickstream.widgets.live_pipeline import LivePipeline, Snapshot
 from tests.support.by_id import stored, wait_until
+from tests.support.errors import raises_shown
 from tests.support.faults import FaultProxy, RejectItems
 from tests.widgets.conftest import at_rest, threads
 
@@ -217,7 +218,7 @@ def test_others_may_index_at_the_same_time(pipeline: LivePipeline, made: Setting
     wait_until(lambda: all_is_counted(pipeline.snapshot()), 30)
     pipeline.events_per_second = 200
     wait_until(lambda: all(all_is_counted(each) for each in looks(pipeline, 20)), 30)
-    with pytest.raises(ServerError, match=r"nothing was deleted; stop that consumer"):
+    with raises_shown(ServerError, match=r"nothing was deleted; stop that consumer"):
         Demo(made).reset(yes=True)
     pipeline.stop()
     found = pipeline.snapshot()

@@ -30,6 +30,7 @@ from scripts.headless import NotebookClient
 from tests.end_to_end.hosted.conftest import LEAST_POWER, Conf
 from tests.support import secured
 from tests.support.by_id import wait_until
+from tests.support.errors import raises_shown
 from tests.support.secured import Kafka, OpenSearch
 
 pytestmark = pytest.mark.slow
@@ -148,9 +149,9 @@ def test_nothing_is_made_without_the_right_to(
 ) -> None:
     """A missing topic, a missing index: one line that says who is to make it."""
     folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
-    with pytest.raises(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
+    with raises_shown(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
         Demo(target.choose(folder).find()).ensure()
-    with pytest.raises(ConfigError, match=r"no topic '.*-missing' on .*; mend 'topic' in"):
+    with raises_shown(ConfigError, match=r"no topic '.*-missing' on .*; mend 'topic' in"):
         Demo(target.choose(folder).find()).reset(yes=True)
     settings = json.loads((folder / "kafka.json").read_text()) | {"topic": fresh.kafka.topic}
     (folder / "kafka.json").write_text(json.dumps(settings))
@@ -160,7 +161,7 @@ def test_nothing_is_made_without_the_right_to(
         "host": f"localhost:{hosted_opensearch.poor}",
     }
     (folder / "opensearch.json").write_text(json.dumps(settings))
-    with pytest.raises(ConfigError, match="OpenSearch does not let us make it; mend 'index' in"):
+    with raises_shown(ConfigError, match="OpenSearch does not let us make it; mend 'index' in"):
         Demo(target.choose(folder).find()).ensure()
 
 
@@ -172,15 +173,14 @@ def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> N
     )
     (bad,) = [each for each in target_steps.steps(target.choose(folder)) if not each.is_good]
     assert bad.subject == "Kafka's rights"
-    found, _, remedy = bad.found.partition("; ")
-    assert found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
-    assert "grant that" in remedy
+    assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
+    assert "grant that" in bad.remedy
 
 
 def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
     """And not as a Kafka that does not answer, as which librdkafka tells it."""
     kafka = target.choose(conf()).find().kafka
-    with pytest.raises(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
+    with raises_shown(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
         offsets.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
 
 
@@ -251,7 +251,7 @@ def test_reset_that_opensearch_refuses_deletes_nothing(
             topic=None, index=None, opensearch=f"https://localhost:{hosted_opensearch.poor}"
         )
     )
-    with pytest.raises(ConfigError, match="answered 403; give the user the rights"):
+    with raises_shown(ConfigError, match="answered 403; give the user the rights"):
         poor.reset(yes=True)
     found = kit.overview()
     assert (found.messages, found.lag, found.documents) == (10, 0, 10)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clickstream.errors import ClickstreamError, ServerError
+from clickstream.errors import ClickstreamError, ServerError, shown
 from clickstream.kafka import offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import KafkaSettings, Settings
@@ -32,10 +32,10 @@ def refusal(folder: Path) -> str:
     """Give what was said instead."""
     with pytest.raises(ClickstreamError) as refused:
         go(folder)
-    line = str(refused.value)
+    line = shown(refused.value)
     print(line)
     assert "\n" not in line
-    assert "; " in line, "without a remedy"
+    assert refused.value.hints, "without a remedy"
     return line
 
 
