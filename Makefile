@@ -1,4 +1,4 @@
-# GNU make 3.81 and POSIX sh. Every target first makes sure of .venv; nothing else is set up.
+# Needs GNU make 3.81 and a POSIX sh. Most targets first create or update .venv.
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -6,9 +6,9 @@ INSTALL = command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; instal
 	(Debian and Ubuntu: apt install python3-venv), or name yours: make PYTHON=python3.12 demo" >&2; exit 1; }; \
 	"$(PYTHON)" scripts/install.py
 
-# Test, test-all, torture, walk, bench, bench-stage and pictures: servers, ports and state of their own, and no word of a target.
-# Only the cache and the mirror are shared. They start from nothing, and whatever happens,
-# their servers are taken down.
+# Test, test-all, torture, walk, bench, bench-stage and pictures use separate servers, ports and
+# state, and ignore the configured target. They share only the cache and the mirror. Each starts
+# with empty state and always stops its servers at the end.
 APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'); do \
 	case $$name in CLICKSTREAM_CACHE|CLICKSTREAM_MAVEN_MIRROR|CLICKSTREAM_REQUIRE_BROWSER) ;; \
 	*) unset $$name ;; esac; done; \
@@ -17,8 +17,9 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@ build/no-conf; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-# Three runs on one pair, each whatever became of the one before; 5 says that nothing was selected.
-# Two workers share the pair; what disturbs it has it alone, and what is timed has the machine.
+# Three pytest runs on one pair of servers. Each runs even if the one before failed; exit code 5
+# means that no test was selected. In the first run two workers share the pair. Tests that disturb
+# the servers run alone on the pair, and timed tests run alone on the machine.
 # $(call RUNS,and not slow)
 RUNS = failed=0; \
 	run() { $(BIN)/python -m pytest "$$@" $(PYTEST) || [ $$? = 5 ] || failed=1; }; \
@@ -30,25 +31,25 @@ RUNS = failed=0; \
 
 .PHONY: help demo test test-all torture walk report docs bench bench-stage pictures prepare use up down status reset fresh check lint lock clean venv dev
 
-help:  ## list these targets
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1#/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
 
-demo: venv  ## fetch what is missing, start everything, open JupyterLab
+demo: venv  ## download what is missing, start everything, open JupyterLab
 	@$(BIN)/clickstream demo
 
-test: dev  ## lint, fast tests, tests on real servers, every notebook; before each push
+test: dev  ## lint, unit tests, tests on real servers, every notebook; run it before each push
 	@$(APART) $(MAKE) --no-print-directory lint; $(call RUNS,and not slow)
 
 test-all: dev  ## the same with all that takes long: README and docs in a clone, browser, hosted, torture
 	@$(APART) $(MAKE) --no-print-directory lint; $(call RUNS)
 
-torture: dev  ## the tests of delivery at full length: kills, outages, storms, a soak; an hour
+torture: dev  ## the full delivery tests: kills, outages, storms, a soak test; one hour
 	@$(APART) $(BIN)/python -m pytest -v tests/end_to_end/test_torture*.py --torture $(PYTEST)
 
-walk: dev  ## run every notebook and write each as HTML under build/walk/
+walk: dev  ## run every notebook and save each as HTML in build/walk/
 	@$(APART) $(BIN)/python -m scripts.walk build/walk
 
-report: dev  ## measure what the readers are like: make report SEED=7; some 20 s
+report: dev  ## measure the habits of the readers: make report SEED=7; about 20 s
 	@$(BIN)/python -m benchmarks.realism --seed $(or $(SEED),1)
 
 docs: dev  ## write docs/commands.md from the help of every command
@@ -57,13 +58,13 @@ docs: dev  ## write docs/commands.md from the help of every command
 bench: dev  ## measure what docs/speed.md promises, as ratios
 	@$(APART) $(BIN)/python -m benchmarks
 
-bench-stage: dev  ## measure the control room before an audience, in a Chromium
+bench-stage: dev  ## measure the control room in a real browser (Chromium)
 	@$(APART) $(BIN)/python -m benchmarks.stage && $(BIN)/python -m benchmarks.offline
 
-pictures: dev  ## take the README's pictures from the running kit, in a Chromium
+pictures: dev  ## take the pictures of the README in a browser (Chromium)
 	@$(APART) $(BIN)/python -m benchmarks.pictures
 
-prepare:  ## only fetch: wheels and servers, for a start with the network off
+prepare:  ## download wheels and servers only, for a later start without a network
 	@$(INSTALL) --prepare
 	@$(BIN)/clickstream prepare
 
@@ -73,19 +74,19 @@ use:
 up: venv  ## start the servers
 	@$(BIN)/clickstream --target local up
 
-down: venv  ## stop the servers; their data stays
+down: venv  ## stop the servers and keep their data
 	@$(BIN)/clickstream down
 
-status: venv  ## show the servers, and how much lies where
+status: venv  ## show the servers and the counts of messages and documents
 	@$(BIN)/clickstream --target local status
 
-reset: venv  ## empty topic, dead letters, offsets and index
+reset: venv  ## empty the topic, dead letters, offsets and index
 	@$(BIN)/clickstream --target local reset --yes
 
-fresh: venv  ## renew the working copy of the notebooks; the old one is kept aside
+fresh: venv  ## replace the working copy of the notebooks; the old one is kept
 	@$(BIN)/clickstream fresh
 
-check: venv  ## look at everything the demo needs
+check: venv  ## check everything that the demo needs
 	@$(BIN)/clickstream --target local check
 
 lint: dev  ## ruff and mypy
@@ -93,15 +94,15 @@ lint: dev  ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-lock: dev  ## pin everything anew (needs uv)
+lock: dev  ## pin all packages again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate pyproject.toml --group build -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate pyproject.toml --group build --group dev \
 		-c requirements.lock -o requirements-dev.lock
 
-# Where .venv cannot run, what it remembers of processes decides.
-clean:  ## remove .venv and build; your working copy of the notebooks stays
+# If .venv does not run, the files in the state folders tell whether processes still run.
+clean:  ## remove .venv and build; keep your working copy of the notebooks
 	@set -e; if $(BIN)/clickstream --help >/dev/null 2>&1; then \
 		for state in build/state/*/; do [ ! -d "$$state" ] || \
 			CLICKSTREAM_STATE="$$PWD/$$state" $(BIN)/clickstream down >/dev/null; done; \

@@ -1,7 +1,7 @@
-"""Readers of a news site, through Kafka and OpenSearch, into live charts.
+"""Simulated readers of a news site, streamed through Kafka and OpenSearch into live charts.
 
-The names below are what a notebook or a program of your own needs. Each is loaded when it is
-first asked for, so that importing the package costs nothing.
+A notebook or a program needs only the names below. Each one is loaded on first use, so that
+importing the package costs nothing.
 """
 
 import logging

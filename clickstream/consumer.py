@@ -1,17 +1,17 @@
 """Messages → documents: poll, index in bulk, then commit.
 
-    poll ──▶ sort ──▶ bulk requests, four side by side ──▶ OpenSearch
+    poll ──▶ sort ──▶ bulk requests, four in parallel ───▶ OpenSearch
                └────▶ dead letters ──▶ Kafka                  │
     commit ◀── in the order of the polls ◀── answers ◀────────┘
 
 Promise: at least once from topic to index, exactly once in effect. Every message below a
 committed offset is stored under its event's own id, or acknowledged by the dead-letter
-topic. A document that is there already is refused by OpenSearch (409) and counted as
-replayed, so going over a topic again doubles nothing.
+topic. OpenSearch refuses a document that it already has (409), and the report counts it as
+replayed, so reading a topic again creates no duplicates.
 
-One thread polls and commits; four send bulk requests. What is in memory is bounded, in
-messages and in bytes: bulks in flight, one next in line, Kafka's fetch queue. What a killed
-consumer leaves to be read again is bounded, too: `MOST_UNCOMMITTED` batches.
+One thread polls and commits; four threads send bulk requests. Memory is bounded, in messages
+and in bytes: the bulks in flight, the next one, and Kafka's fetch queue. After a kill the next
+consumer reads a bounded number of messages again: at most `MOST_UNCOMMITTED` batches.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ logger = logging.getLogger(__name__)
 
 BULK_DOCUMENTS = 4_000
 BULKS_IN_FLIGHT = 4
-"""Three keep a server on the same two cores busy; the fourth is there while Python is late."""
+"""Three keep a server on the same two cores busy; the fourth covers for a slow Python."""
 
 MOST_BYTES = 32_000_000
-"""Of message values sent and not answered; one poll's worth may come on top."""
+"""Limit for message values sent and not yet answered; one more poll may exceed it."""
 
 MOST_UNCOMMITTED = 32
-"""Batches sent and not committed. Reached only where one of them is rejected again and again
-while those behind it are stored."""
+"""Limit for batches sent and not committed. It is reached only if OpenSearch keeps rejecting one
+batch while it stores the later ones."""
 
 _POLL_S = 0.1
 _DRAIN_S = 4.0
@@ -68,32 +68,32 @@ def index_topic(
 ) -> IndexReport:
     """Index the topic's messages as a member of the consumer group, until told to stop.
 
-    Delivery is the promise at the head of this module. OpenSearch out of reach, overloaded
-    or read-only is waited for as long as it takes: one request at a time, with growing
-    random waits, and only what was rejected is sent again. So is a Kafka that is away.
-    Topic and index must exist.
+    The delivery guarantee is the promise in this module's docstring. While OpenSearch is
+    unreachable, overloaded or read-only, the consumer waits without a time limit: it sends one
+    request at a time, with growing random waits, and sends only rejected documents again. It
+    also waits for a Kafka that is down. Topic and index must exist.
 
     Args:
-        settings: where from, where to, and as which group.
-        until_caught_up: end when the group has committed all that lay in the topic at the
-            start; with nobody producing that is a lag of 0.
-        patience_s: give up when OpenSearch answered no bulk for so long; by default never.
-        flood_guard: stop, and commit nothing more, where a twentieth of the latest 2,000
-            messages, and a hundred at least, can never be documents.
-        stop: set it to stop within 5 s (8 where Kafka hangs), with all that was acknowledged
-            committed; but while members still join, Kafka takes no offset of one that leaves,
-            and the next reads again what these cover.
-        on_bulk: called after every bulk with the report so far.
-        report: an empty one of the caller's, filled as it goes; any thread may look at it.
-        bulk_documents: of one bulk request, at most.
+        settings: the topic to read, the index to write, and the consumer group.
+        until_caught_up: end when the group has committed every message that was in the topic
+            at the start; if nobody produces, the lag is then 0.
+        patience_s: give up if OpenSearch answers no bulk for this long; by default never.
+        flood_guard: stop, and commit nothing more, if at least 5 % of the latest 2,000
+            messages, and at least a hundred, can never be documents.
+        stop: set it to stop within 5 s (8 s if Kafka hangs). Everything acknowledged is then
+            committed. Exception: while other members are joining, Kafka accepts no offset from
+            a member that leaves, and the next member reads those messages again.
+        on_bulk: called after every bulk request with the report so far.
+        report: an empty report to fill during the run; any thread may read it.
+        bulk_documents: the most documents in one bulk request.
 
     Raises:
         ConfigError: no such topic.
         ServerError: Kafka did not answer, its topic is gone, or no bulk was answered for
             `patience_s`.
-        BulkError: OpenSearch refuses to work with us, or too much is poison.
-        DeliveryError: the dead-letter topic refuses letters; the offset stands still.
-        Interrupted: by the notebook's stop button; everything acknowledged is committed.
+        BulkError: OpenSearch refuses the bulk requests, or too many messages are invalid.
+        DeliveryError: the dead-letter topic refuses letters; the offset does not move.
+        Interrupted: the notebook's stop button; everything acknowledged is committed.
     """
     report = report or IndexReport(index=settings.opensearch.index)
     stop = stop or threading.Event()
@@ -126,7 +126,7 @@ def index_topic(
 
 @dataclass
 class _Sent:
-    """A batch that was sent, and the offsets to commit once it and all before it are answered."""
+    """A sent batch, and the offsets to commit once it and all earlier ones are answered."""
 
     next_offsets: Offsets
     oldest_ms: dict[int, int]
@@ -142,10 +142,10 @@ class _Sent:
 
 
 class _Indexer:
-    """One run of the consumer. All of it stays in the polling thread; only bulks leave it.
+    """One run of the consumer. It runs in the polling thread; only bulk requests leave that thread.
 
-    Answers come in any order, and are counted as they come. Offsets are committed in the order
-    of the polls, so that none passes a message that is neither stored nor dead-lettered.
+    Answers arrive in any order and are counted at once. Offsets are committed in the order of
+    the polls, so no committed offset passes a message that is neither stored nor dead-lettered.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class _Indexer:
         self._reader, self._sender, self._report = reader, sender, report
         self._bulk_documents, self._patience_s, self._on_bulk = bulk_documents, patience_s, on_bulk
         self._sent: deque[_Sent] = deque()
-        """In the order of the polls; a batch leaves it when its offsets are committed."""
+        """In the order of the polls; a batch is removed when its offsets are committed."""
         self._started_s = self._progress_s = time.monotonic()
 
     def run(self, stop: threading.Event, goal: CaughtUp | None) -> None:
@@ -181,8 +181,8 @@ class _Indexer:
         while not stop.is_set():
             self._raise_failure()
             self._check_patience()
-            # Room before the poll: whatever is polled is sent at once, before a rebalance can
-            # give its partition to another member.
+            # Wait for room before the poll: polled messages are then sent at once, before a
+            # rebalance can give their partition to another member.
             if not self._has_room():
                 self._reader.keep_seat()
                 self._settle(wait_s=_POLL_S)
@@ -195,7 +195,7 @@ class _Indexer:
                 return
 
     def _has_room(self) -> bool:
-        """Say whether to poll again: one bulk at most stands in line, so that no sender waits."""
+        """Say whether to poll again: at most one bulk is queued, which keeps every sender busy."""
         unanswered = [each.num_bytes for each in self._sent if not each.is_counted]
         return (
             len(unanswered) <= BULKS_IN_FLIGHT
@@ -220,7 +220,7 @@ class _Indexer:
         )
 
     def _note_ends(self, ends: Offsets) -> None:
-        """Commit the ends of partitions that brought no message, after all that was sent."""
+        """Commit the ends of partitions without new messages, after everything sent before."""
         if self._sent:
             self._sent[-1].next_offsets.update(ends)
         elif ends:
@@ -228,7 +228,7 @@ class _Indexer:
             self._report.lag = self._lag()
 
     def _settle(self, *, wait_s: float = 0) -> None:
-        """Count what was answered, in any order; store the offsets whose turn it is."""
+        """Count answered batches, in any order; store the offsets that are next in order."""
         if wait_s:
             pending = [each.answer for each in self._sent if not each.answer.done()]
             wait(pending, wait_s, FIRST_COMPLETED)
@@ -244,7 +244,7 @@ class _Indexer:
             self._sent.popleft()
         if answered:
             self._report.lag = self._lag()
-        for each in answered:  # last, since what the caller does there may raise
+        for each in answered:  # last, because the caller's callback may raise
             self._publish(each.answer.result())
 
     def _count(self, sent: _Sent) -> None:
@@ -255,8 +255,8 @@ class _Indexer:
         self._report.seconds = self._progress_s - self._started_s
 
     def _store(self, offsets: Offsets) -> None:
-        """Have these committed, within half a second, with the report beside them."""
-        if offsets:  # none, where all of its partitions were handed over meanwhile
+        """Store offsets and the report as metadata; Kafka commits them within half a second."""
+        if offsets:  # empty if all of its partitions were revoked in the meantime
             self._report.settled |= offsets
             self._reader.store(offsets, self._report.as_metadata())
 
@@ -277,7 +277,7 @@ class _Indexer:
             self._on_bulk(self._report)
 
     def _raise_failure(self) -> None:
-        """Raise the error of a batch that failed, wherever it stands in the order."""
+        """Raise the error of a failed batch, at any position in the order."""
         for each in self._sent:
             if each.has_failed:
                 each.answer.result()
@@ -295,11 +295,11 @@ class _Indexer:
 
     def _has_reached(self, goal: CaughtUp, *, is_idle: bool) -> bool:
         if is_idle:
-            self._reader.commit()  # in place of up to half a second later
+            self._reader.commit()  # now, not up to half a second later
         return goal.now(is_idle=is_idle)
 
     def _drain(self) -> None:
-        """Wait for answers, for a few seconds; behind a failure nothing can be committed."""
+        """Wait a few seconds for answers; nothing after a failed batch can be committed."""
         ends_s = time.monotonic() + _DRAIN_S
         while self._sent and not self._sent[0].has_failed:
             left_s = ends_s - time.monotonic()
@@ -308,7 +308,7 @@ class _Indexer:
             self._settle(wait_s=min(left_s, _POLL_S))
 
     def _forget(self, partitions: Iterable[int]) -> None:
-        """Commit nothing that was polled of these until now: another member reads it again."""
+        """Drop the uncommitted offsets of these partitions: another member reads them again."""
         for partition in partitions:
             self._report.settled.pop(partition, None)
             self._report.lag.pop(partition, None)
@@ -318,13 +318,13 @@ class _Indexer:
 
     def _leave(self) -> None:
         """Commit what is answered in time, and leave the group; the rest is read again."""
-        self._on_bulk = None  # the caller wants it to end, and no more news
+        self._on_bulk = None  # the caller wants the run to end and needs no more callbacks
         try:
             with suppress(KeyboardInterrupt):  # pressed again: do not wait for answers
                 self._drain()
         finally:
             self._reader.close()
-            self._report.settled.clear()  # the partitions are another member's from now on
+            self._report.settled.clear()  # the partitions now belong to another member
             self._report.in_flight = 0
             self._report.seconds = time.monotonic() - self._started_s
 
@@ -344,9 +344,9 @@ def _sort(messages: Iterable[Message]) -> Batch:
 
 @contextmanager
 def _seldom_collecting() -> Iterator[None]:
-    """Let Python look for reference cycles once in thousands of messages, not in hundreds.
+    """Make Python search for reference cycles once per thousands of messages, not hundreds.
 
-    Messages form none, and the search took a sixth of the consumer's CPU.
+    Messages form no cycles, and the search took a sixth of the consumer's CPU.
     """
     before = gc.get_threshold()
     gc.set_threshold(max(before[0], _COLLECT_EVERY), *before[1:])

@@ -4,7 +4,7 @@ ClickstreamError
 ├── ConfigError      a setting, option or argument is missing, unknown or contradictory
 │   └── MissingError there is no such topic, or no such index
 ├── ServerError      Kafka or OpenSearch did not start, answer or stop
-│   └── FetchError   the servers' files could not be fetched whole
+│   └── FetchError   the servers' files could not be downloaded completely
 ├── EventError       bytes that are not an event
 ├── DeliveryError    Kafka refused messages or timed out on them
 ├── BulkError        OpenSearch refused documents for a reason that retrying cannot cure
@@ -29,10 +29,10 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 OPTIONS: Final = "CLICKSTREAM_OPTIONS"
-"""The variable by which what a command starts knows the target's options that it was given."""
+"""Environment variable that passes a command's target options on to its child processes."""
 
 CONF: Final = "CLICKSTREAM_CONF"
-"""The variable that names the folder with the two files of a hosted target."""
+"""Environment variable that names the folder with the two files of a hosted target."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class ServerError(ClickstreamError):
 
 
 class FetchError(ServerError):
-    """The servers' files could not be fetched whole; nothing half done was left in the cache."""
+    """The servers' files could not be downloaded completely; the cache has no partial files."""
 
 
 class EventError(ClickstreamError):
@@ -169,8 +169,8 @@ class BulkError(ClickstreamError):
 
 
 class Interrupted(ClickstreamError):
-    """The stop button, or Ctrl-C, ended the work cleanly; the message says how far it got."""
+    """The stop button or Ctrl-C ended the work cleanly; the message says how far it got."""
 
 
 class GivenUp(Exception):
-    """The wait was ended from outside; what was to be sent was not."""
+    """Another thread ended the wait; the messages were not sent."""

@@ -1,9 +1,9 @@
-"""What an event is: its fields, its exact JSON bytes both ways, and the mapping that follows.
+"""The event model: its fields, encoding and decoding of its JSON, and its index mapping.
 
-`Event` is the one place that knows the fields. A new field is one line in it: the typed
-check of the consumer and the index mapping are derived from the annotations.
+`Event` is the only place that defines the fields. A new field is one line in it: the type check
+in the consumer and the index mapping are derived from the annotations.
 
-This module does not decide which events happen (`simulation/`) nor where they go.
+This module decides neither which events happen (`simulation/`) nor where they go.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ EventType = Literal["register", "login", "page_view", "like", "comment", "share"
 DeviceType = Literal["mobile", "desktop", "tablet"]
 ReferrerType = Literal["internal", "search", "direct", "social"]
 Category = Literal["politics", "tech", "sports", "health", "entertainment"]
-"""Each has its headlines in `simulation/sections.py`."""
+"""The headlines of each category are in `simulation/sections.py`."""
 
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 DEVICE_TYPES: Final[tuple[DeviceType, ...]] = get_args(DeviceType)
 CATEGORIES: Final[tuple[Category, ...]] = get_args(Category)
 REACTIONS: Final[tuple[EventType, ...]] = ("like", "comment", "share")
-"""What readers do to an article while they read it."""
+"""Events by which readers react to an article while they read it."""
 
 DATE: Final = {
     "type": "date",
     "format": "strict_date_time||strict_date_optional_time||epoch_millis",
 }
-"""OpenSearch's own default with the form of our dates before it: to try the many forms of the
-default on each is a seventh of all that the server does for an event."""
+"""OpenSearch's default with the format of our dates in front: trying the many formats of the
+default on every date takes a seventh of the server's work for an event."""
 
 Timestamp = Annotated[str, Meta(min_length=24, max_length=24, extra={"mapping": DATE})]
-"""ISO 8601 in UTC with milliseconds and `Z`: 24 characters. A date that does not exist is
-OpenSearch's to refuse: a pattern here would cost five times the whole decode."""
+"""ISO 8601 in UTC with milliseconds and `Z`: 24 characters. OpenSearch rejects a date that does
+not exist; a pattern here would cost five times as much as the whole decode."""
 
 EventId = Annotated[
     str,
-    # It is searched as `_id`; the field stays in the source alone, which saves an
-    # inverted index and doc values over the most distinct value there is.
+    # Searches use `_id`, so this field is only kept in the source. That saves an inverted
+    # index and doc values for the field with the most distinct values.
     Meta(
         min_length=36,
         max_length=36,
@@ -52,22 +52,22 @@ EventId = Annotated[
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """One thing one reader did, flat, with null fields left out of the JSON."""
+    """One action of one reader, as a flat object; the JSON leaves out null fields."""
 
     event_id: EventId
-    """UUIDv7-shaped; the document's `_id`, so a replayed message is recognised."""
+    """In the form of a UUIDv7. It is the document's `_id`, so OpenSearch recognises a replay."""
     event_type: EventType
     timestamp: Timestamp
     """Event time."""
     user_id: str
-    """`reader-0042`; the message's key, so one reader's events stay in order."""
+    """Such as `reader-0042`. It is the message key, so one reader's events stay in order."""
     session_id: str
     session_seq: int
-    """0, 1, 2 … without gaps in a session."""
+    """0, 1, 2 … without gaps within a session."""
     device_type: DeviceType
     """One per session."""
     article_id: str | None = None
-    """Set, as the three below, on page_view, like, comment and share."""
+    """This field and the next three are set on page_view, like, comment and share."""
     article_category: Category | None = None
     article_title: str | None = None
     article_published_at: Timestamp | None = None
@@ -75,20 +75,20 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
     """Where a page_view came from."""
     share_channel: str | None = None
     scenario: str | None = None
-    """Set on what a scenario adds or holds back, and on all of a session while an A/B runs."""
+    """Set on events that a scenario adds or delays, and on whole sessions during an A/B test."""
     variant: str | None = None
-    """The arm, while an A/B test runs; of dirty data, in which way it is dirty."""
+    """The arm of an A/B test; for dirty data, the kind of defect."""
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
 
 encode = _encoder.encode
-"""Turn an event into its JSON bytes: one line, fields in the order of `Event`, no nulls."""
+"""Encode an event as JSON bytes: one line, fields in the order of `Event`, no nulls."""
 
 
 def decode(data: bytes) -> Event:
-    """Turn JSON bytes into an event, checking every field's type.
+    """Decode JSON bytes into an event and check the type of every field.
 
     Raises:
         EventError: not JSON, not UTF-8, a field missing, unknown or of the wrong type;
@@ -102,10 +102,10 @@ def decode(data: bytes) -> Event:
 
 
 def mapping(model: type[msgspec.Struct] = Event) -> dict[str, Any]:
-    """Derive the index mapping from the model: `dynamic: strict`, every field of one word.
+    """Derive the index mapping from the model: `dynamic: strict`, one property per field.
 
-    A field whose annotation carries a mapping uses that; otherwise text is a `keyword`, and
-    whole numbers, fractions and truth values have types of their own.
+    A field uses the mapping in its annotation if there is one. Otherwise `str` becomes
+    `keyword`, `int` becomes `integer`, `float` becomes `double`, and `bool` becomes `boolean`.
 
     Raises:
         ConfigError: a field is of a type that has no mapping; the message names it.
@@ -136,11 +136,11 @@ def _field_mapping(name: str, kind: inspect.Type) -> dict[str, Any]:
     return {"type": _MAPPED[type(kind)]}
 
 
-mapping()  # a field that cannot be mapped is told when it is written, not when it is indexed
+mapping()  # a field without a mapping fails on import, not when it is indexed
 
 
 def id_ms(event_id: str) -> int:
-    """Read the event time (ms since 1970) off an event's id: its first 48 bits, as in a UUIDv7.
+    """Read the event time (ms since 1970) from an event's id: its first 48 bits, as in a UUIDv7.
 
     Source: RFC 9562, section 5.7.
     """
@@ -158,5 +158,5 @@ def _second(seconds: int) -> str:
 
 
 def parse_timestamp(timestamp: str) -> int:
-    """Read a `Timestamp` back as milliseconds since 1970."""
+    """Parse a `Timestamp` into milliseconds since 1970."""
     return round(datetime.fromisoformat(timestamp).timestamp() * 1000)

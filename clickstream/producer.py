@@ -1,10 +1,10 @@
 """Events → messages: hand them to Kafka, and count every delivery.
 
-Delivery: idempotent and `acks=all`, so a retry inside the client neither doubles nor reorders
-a message. The key is the reader, so one reader's events stay in order. A full local queue
-slows the source down; nothing is thrown away.
+Delivery: the producer is idempotent and uses `acks=all`, so a retry inside the client neither
+duplicates nor reorders a message. The key is the reader, so one reader's events stay in order.
+A full local queue slows the source down; no event is dropped.
 
-When an event is due, the source says: readers at a pace are in `simulation/pacing.py`.
+The source decides when an event is due; `simulation/pacing.py` has a source of paced readers.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PROPERTIES = {
     "acks": "all",
     "compression.type": "lz4",
     "linger.ms": 20,
-    # How large a message may be is the topic's to say: what once lay in it may come back
-    # with a header more.
+    # The topic limits the message size: a message of the topic may come back from the dead
+    # letters with one more header.
     "message.max.bytes": DEAD_LETTER_BYTES,
-    # A broker that is away is waited for, as long as it takes.
+    # Wait for a broker that is down, without a time limit.
     "message.timeout.ms": 0,
     # The partition a Java producer would choose for the same key.
     "partitioner": "murmur2_random",
@@ -45,7 +45,7 @@ _POLL_S = 0.2
 _REPORT_EVERY_S = 1.0
 _FLUSH_S = 10.0
 _QUEUE_MESSAGES = 90_000
-"""Below librdkafka's own limit of 100,000: a full queue is met before it refuses an event."""
+"""Below librdkafka's own limit of 100,000, so that we wait before it refuses an event."""
 
 Headers = list[tuple[str, bytes | None]]
 Raw = tuple[bytes, str, Headers | None]
@@ -56,10 +56,10 @@ class Source(Protocol):
     """Where events come from."""
 
     def __iter__(self) -> Iterator[Event | None]:
-        """Give each event when it is due, and None at least every 0.2 s while none is."""
+        """Yield each event when it is due, and None at least every 0.2 s while none is due."""
 
     def finish(self) -> Iterable[Event]:
-        """Give what it still holds back, once no more is taken from it."""
+        """Return the events that are still held back after iteration has stopped."""
 
 
 def produce(
@@ -71,22 +71,22 @@ def produce(
     on_second: Callable[[ProduceReport], None] | None = None,
     report: ProduceReport | None = None,
 ) -> ProduceReport:
-    """Send a source's events when they are due, until it ends or is told to stop.
+    """Send a source's events when they are due, until the source ends or `stop` is set.
 
-    Every event that was taken from the source is sent, and at the end what it held back.
+    Every event that was taken from the source is sent, and so are the events that it held back.
 
     Args:
-        settings: where to; a topic that is missing is made.
-        source: of the events; `simulation.pacing.PacedEvents` makes one of readers.
-        duration_s: stop after so many seconds.
-        stop: set it to stop within 0.2 s, and 10 s more where Kafka does not answer.
-        on_second: called about once a second with the report so far.
-        report: an empty one of the caller's, filled as it goes; any thread may look at it.
+        settings: the Kafka and the topic; a missing topic is created.
+        source: the events; `simulation.pacing.PacedEvents` is a source of simulated readers.
+        duration_s: stop after this many seconds.
+        stop: set it to stop within 0.2 s, or 10 s later if Kafka does not answer.
+        on_second: called about once per second with the report so far.
+        report: an empty report to fill during the run; any thread may read it.
 
     Raises:
-        ConfigError: no time at all was asked for.
-        DeliveryError: Kafka did not take all of them; the message says how many it did.
-        Interrupted: by the notebook's stop button; what was sent has been flushed.
+        ConfigError: `duration_s` is not above 0.
+        DeliveryError: Kafka did not accept all events; the message says how many it did.
+        Interrupted: the notebook's stop button; everything sent has been flushed.
         ServerError: Kafka did not answer.
     """
     if duration_s is not None and duration_s <= 0:
@@ -105,7 +105,7 @@ def produce(
                     kafka.poll()
                 else:
                     kafka.send(encode(event), event.user_id)
-                # Stop is looked at, and room waited for, only while no event is in hand.
+                # Check for stop, and wait for room, only after the event was sent.
                 if is_over() or not kafka.has_room(give_up=is_over):
                     break
         except KeyboardInterrupt:
@@ -115,18 +115,18 @@ def produce(
 
 
 def send(settings: KafkaSettings, batch: Iterable[Event]) -> ProduceReport:
-    """Send events as they are, as fast as Kafka takes them; a topic that is missing is made.
+    """Send events as they are, as fast as Kafka accepts them; a missing topic is created.
 
     Raises:
-        DeliveryError: Kafka did not take all of them; the message says how many it did.
-        Interrupted: by the notebook's stop button; what was sent has been flushed.
+        DeliveryError: Kafka did not accept all events; the message says how many it did.
+        Interrupted: the notebook's stop button; everything sent has been flushed.
         ServerError: Kafka did not answer.
     """
     return send_raw(settings, ((encode(event), event.user_id, None) for event in batch))
 
 
 def send_raw(settings: KafkaSettings, batch: Iterable[Raw]) -> ProduceReport:
-    """Send values as they are, with keys and headers; what they hold is the caller's to check.
+    """Send values as they are, with keys and headers; the caller checks their content.
 
     Raises:
         DeliveryError, Interrupted, ServerError: as `send`.
@@ -139,7 +139,7 @@ def send_raw(settings: KafkaSettings, batch: Iterable[Raw]) -> ProduceReport:
 
 
 class _CountingProducer:
-    """A librdkafka producer that counts its delivery reports; leaving it waits for all of them."""
+    """A librdkafka producer that counts its delivery reports; its exit waits for all of them."""
 
     def __init__(
         self,
@@ -156,11 +156,11 @@ class _CountingProducer:
         self._started_s = self._reported_s = self._answered_s = time.monotonic()
 
     def seconds(self) -> float:
-        """Say for how long it has been open."""
+        """Return how long the producer has been open."""
         return time.monotonic() - self._started_s
 
     def send(self, value: bytes, key: str, headers: Headers | None = None) -> None:
-        """Hand one message to librdkafka, whose queue `has_room`."""
+        """Hand one message to librdkafka; call `has_room` before."""
         try:
             self._producer.produce(
                 self.report.topic, value, key, headers=headers, on_delivery=self._on_delivery
@@ -178,7 +178,7 @@ class _CountingProducer:
             logger.debug("sent %s", value.decode(errors="backslashreplace"))
 
     def has_room(self, give_up: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until the local queue takes another message; False where told to give up."""
+        """Wait until the local queue accepts another message; False if `give_up` says so."""
         self._report_each_second()
         while len(self._producer) >= _QUEUE_MESSAGES:
             if give_up():
@@ -188,11 +188,11 @@ class _CountingProducer:
         return True
 
     def poll(self, wait_s: float = 0) -> None:
-        """Take in delivery reports, and wait for one as long as that."""
+        """Process delivery reports, and wait up to `wait_s` for one."""
         self._producer.poll(wait_s)
 
     def send_last(self, batch: Iterable[Event]) -> None:
-        """Send what the source held back; while the queue is full, as long as Kafka answers."""
+        """Send the held-back events; while the queue is full, wait as long as Kafka answers."""
         self._start_closing()
         for event in batch:
             if self.has_room(give_up=self._has_no_answer):
@@ -210,9 +210,9 @@ class _CountingProducer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Wait for every delivery report; raise unless all of them are good.
+        """Wait for every delivery report; raise unless all messages were delivered.
 
-        Another error than the stop button's goes on its way: it says more.
+        An error from the block, except an interrupt, takes precedence: it says more.
         """
         self._flush()
         self._take_time()
@@ -230,17 +230,17 @@ class _CountingProducer:
             raise Interrupted(msg, "run the cell again to go on")
 
     def _flush(self) -> None:
-        """Wait as long as answers come, and ten seconds for the next; drop what has none."""
+        """Wait for answers, ten seconds at most for the next; drop the messages without one."""
         self._start_closing()
         while len(self._producer) and not self._has_no_answer():
             self._producer.flush(_POLL_S)
         if len(self._producer):
-            self._producer.purge()  # what nobody acknowledged by now is told as failed
+            self._producer.purge()  # unacknowledged messages are reported as failed
             self._producer.flush(1)
         self._producer.close()
 
     def _start_closing(self) -> None:
-        """Give Kafka ten seconds from now on, however long it has been silent."""
+        """Give Kafka ten seconds from now, even if it has been silent for longer."""
         if not self._is_closing:
             self._is_closing, self._answered_s = True, time.monotonic()
 
@@ -268,7 +268,7 @@ class _CountingProducer:
             self._on_second(self.report)
 
     def _take_time(self) -> None:
-        """Note how long it has taken so far, and log the report."""
+        """Record the time so far, and log the report."""
         report = self.report
         report.seconds = self.seconds()
         logger.info(

@@ -1,7 +1,7 @@
-"""Reports in numbers: what a run of the producer or the consumer did, and how much lies where.
+"""Counts of a producer or consumer run, and of messages and documents.
 
-The consumer's travels in the metadata of the offsets that are committed, so whoever can see the
-consumer group sees it, from another process or another machine, and after the end.
+The consumer commits its report as metadata beside its offsets. Any client that can read the
+consumer group can read it, from another process or machine, and after the consumer has ended.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _SAMPLES = 400
-"""Quantiles are those of so many of the latest latencies: of twenty bulks, which is two seconds
-of live traffic, or a backlog that is being worked off."""
+"""Quantiles cover this many of the latest latencies: those of twenty bulk requests, which take
+about two seconds of live traffic."""
 
 
 @dataclass
 class ProduceReport:
-    """What became of the events handed to Kafka, counted by its delivery reports."""
+    """Events handed to Kafka, counted by its delivery reports."""
 
     topic: str
     sent: int = 0
@@ -35,7 +35,7 @@ class ProduceReport:
 
     @property
     def events_per_second(self) -> float:
-        """The rate that came about, over the whole run."""
+        """The actual rate over the whole run."""
         return self.sent / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
@@ -51,14 +51,14 @@ class ProduceReport:
 
 @dataclass
 class Counts:
-    """What became of messages; one counts once it is settled."""
+    """Counts of messages by outcome; a message counts once it is settled."""
 
     stored: int = 0
     replayed: int = 0
-    """Documents that were there already, under the same id."""
+    """Documents that the index already had, with the same id."""
     dead_lettered: int = 0
     retried: int = 0
-    """Documents sent again, each time counted."""
+    """Documents sent again; every attempt counts."""
     bulks: int = 0
     bytes: int = 0
     """Of the bulk bodies that OpenSearch answered."""
@@ -69,7 +69,7 @@ class Counts:
         return self.stored + self.replayed + self.dead_lettered
 
     def add(self, part: Counts) -> None:
-        """Count what is a part of this, too."""
+        """Add the counts of a part."""
         self.stored += part.stored
         self.replayed += part.replayed
         self.dead_lettered += part.dead_lettered
@@ -80,11 +80,11 @@ class Counts:
 
 @dataclass
 class BatchReport(Counts):
-    """What became of one batch."""
+    """The outcome of one batch."""
 
     seconds: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
-    """Of some of its messages, evenly chosen: from Kafka's timestamp to the answer."""
+    """From Kafka's timestamp to the answer, for an even sample of the messages."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Lag:
 
     messages: int
     seconds: float
-    """The age of the oldest message polled whose offset may not be committed yet; 0 without one."""
+    """Age of the oldest polled message whose offset cannot be committed yet; 0 without one."""
 
 
 @dataclass
@@ -105,10 +105,10 @@ class IndexReport(Counts):
     in_flight: int = 0
     """Messages sent and not yet answered; 0 at the end."""
     lag: dict[int, Lag] = field(default_factory=dict)
-    """By partition of this member: as far as it has heard from Kafka."""
+    """By partition of this member, from the latest end offsets that Kafka sent."""
     settled: dict[int, int] = field(default_factory=dict)
-    """By partition of this member: the offset below which all is settled, committed or not yet;
-    empty at the end."""
+    """By partition of this member: the offset below which every message is settled, committed or
+    not; empty at the end."""
     _latencies_ms: deque[float] = field(
         default_factory=lambda: deque(maxlen=_SAMPLES), repr=False, compare=False
     )
@@ -119,9 +119,9 @@ class IndexReport(Counts):
         self._latencies_ms.extend(batch.latencies_ms)
 
     def latency_ms(self, quantile: float) -> float | None:
-        """Give a quantile (0 to 1) of the time from Kafka's timestamp to OpenSearch's answer.
+        """Return a quantile (0 to 1) of the time from Kafka's timestamp to OpenSearch's answer.
 
-        Over the latest messages; None where nothing was indexed.
+        It covers the latest messages; None if nothing was indexed.
         """
         if not self._latencies_ms:
             return None
@@ -130,7 +130,7 @@ class IndexReport(Counts):
 
     @property
     def documents_per_second(self) -> float:
-        """Documents acknowledged, stored and replayed, over the whole run."""
+        """Acknowledged documents (stored and replayed) per second, over the whole run."""
         return (self.stored + self.replayed) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
@@ -144,7 +144,7 @@ class IndexReport(Counts):
         return f"<b>{self}</b>"
 
     def line(self, batch: BatchReport) -> str:
-        """Write a batch, and how things stand after it, as `key=value` for a log."""
+        """Format a batch and the state after it as `key=value` pairs for a log."""
         facts = {
             "index": self.index,
             "stored": batch.stored,
@@ -162,7 +162,7 @@ class IndexReport(Counts):
         return " ".join(f"{key}={value}" for key, value in facts.items())
 
     def as_metadata(self) -> str:
-        """Write it in few bytes, to be committed beside an offset; `members` reads it."""
+        """Serialise the report as short JSON, committed beside an offset; `members` reads it."""
         facts = {
             "consumer": f"{platform.node()}:{os.getpid()}",
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -184,20 +184,20 @@ def _rounded(value: float | None) -> int | None:
 
 @dataclass(frozen=True)
 class Overview:
-    """How much lies where, at one moment."""
+    """Counts of messages, dead letters and documents at one moment."""
 
     messages: int
     """In the topic."""
     lag_by_partition: dict[int, int]
-    """Messages the consumer group has still to read."""
+    """Messages that the consumer group has not read yet."""
     dead_letters: int
     documents: int
     newest: datetime | None
-    """Event time of the newest document; None where there is none."""
+    """Event time of the newest document; None without documents."""
 
     @property
     def lag(self) -> int:
-        """Messages the consumer group has still to read, in all partitions."""
+        """Messages that the consumer group has not read yet, in all partitions."""
         return sum(self.lag_by_partition.values())
 
     def __str__(self) -> str:
@@ -224,7 +224,7 @@ def _ago(age: timedelta) -> str:
 
 @dataclass(frozen=True)
 class Member:
-    """A consumer of the group, as of its latest commit."""
+    """One consumer of the group, as of its latest commit."""
 
     consumer: str
     """Machine and process id."""
@@ -254,7 +254,7 @@ class Member:
 def members(metadata: Iterable[str]) -> list[Member]:
     """Read the consumers' reports from the metadata of a group's offsets, the newest first.
 
-    Each consumer stands there once, with its latest; what is no report of ours is left out.
+    Each consumer appears once, with its latest report. Other metadata is ignored.
     """
     newest: dict[str, Member] = {}
     for text in metadata:
@@ -270,4 +270,4 @@ def _member(text: str) -> Member | None:
         facts: dict[str, Any] = json.loads(text)
         return Member(**facts | {"at": datetime.fromisoformat(facts["at"])})
     except (ValueError, TypeError, KeyError):
-        return None  # offsets committed by something else than this version's consumer
+        return None  # another program, or another version, committed these offsets

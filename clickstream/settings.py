@@ -1,7 +1,7 @@
-"""Which Kafka and OpenSearch to talk to, and under which names.
+"""The Kafka and the OpenSearch to use, and the names of topic, index and consumer group.
 
-A value of this module opens no connection. Names follow one rule: a namespace is a suffix
-of topic, index and consumer group, so that two users of one pair of servers never meet.
+A settings object opens no connection. Names follow one rule: a namespace is a suffix of topic,
+index and consumer group, so that two users of one pair of servers never collide.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from clickstream.errors import ConfigError
 
 DEAD_LETTER_BYTES = 10_000_000
-"""The largest dead letter: ten times a message's default limit, for topics that allow more."""
+"""The largest dead letter: ten times the default message limit, for topics that allow more."""
 
 LOCAL, HOSTED = "local", "hosted"
 """The two targets: the kit's own servers on this machine, and those that `conf/` names."""
@@ -31,15 +31,15 @@ CLONE = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """Where Kafka answers, and the names used there."""
+    """The address of Kafka, and the names used there."""
 
     bootstrap_servers: str
     topic: str = "clickstream-events"
     group_id: str = "clickstream-indexer"
     timeout_s: float = 10.0
-    """How long one request may take before it is told as an error."""
+    """How long one request may take before it becomes an error."""
     security: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
-    """librdkafka's own properties of TLS and login, of a hosted Kafka. Never shown."""
+    """librdkafka properties for TLS and login at a hosted Kafka. They are never shown."""
     is_hosted: bool = False
     """Whether somebody else runs it: then an error's remedy is not to start it here."""
 
@@ -53,13 +53,13 @@ class KafkaSettings:
         return {
             **self.security,
             "bootstrap.servers": self.bootstrap_servers,
-            # Errors are raised; what librdkafka also writes to stderr would show in a
-            # notebook's output as red noise.
+            # Errors are raised. librdkafka would also write them to stderr, which shows as
+            # red text in a notebook's output.
             "log_level": 0,
-            # A broker that shuts down answers for a moment that there are no brokers. librdkafka
-            # then drops the last one it knew, and by default returns to the bootstrap servers
-            # five minutes later. Here it does so when no metadata came for `trigger`; an idle
-            # client asks for it every `refresh`.
+            # A broker that is shutting down briefly reports that there are no brokers. librdkafka
+            # then drops the last broker it knew, and by default returns to the bootstrap servers
+            # five minutes later. Here it returns after `trigger` ms without metadata; an idle
+            # client requests metadata every `refresh` ms.
             "metadata.recovery.rebootstrap.trigger.ms": 6_000,
             "topic.metadata.refresh.interval.ms": 2_000,
         }
@@ -67,7 +67,7 @@ class KafkaSettings:
 
 @dataclass(frozen=True)
 class OpenSearchSettings:
-    """Where OpenSearch answers, and the index used there."""
+    """The address of OpenSearch, and the index used there."""
 
     url: str
     index: str = "clickstream-events"
@@ -77,7 +77,7 @@ class OpenSearchSettings:
     ca: Path | None = None
     """PEM file of the CA to trust; None for those that the system trusts."""
     cert: Path | None = None
-    """With `key`, for an OpenSearch that asks for a client certificate."""
+    """With `key`, for an OpenSearch that requires a client certificate."""
     key: Path | None = None
     is_hosted: bool = False
     """Whether somebody else runs it: then an error's remedy is not to start it here."""
@@ -92,7 +92,7 @@ class Settings:
 
     @property
     def is_hosted(self) -> bool:
-        """Whether somebody else runs them, who also made topic and index."""
+        """Whether somebody else runs the servers and created the topic and the index."""
         return self.kafka.is_hosted or self.opensearch.is_hosted
 
     @property
@@ -108,7 +108,7 @@ class Settings:
         )
 
     def in_namespace(self, namespace: str) -> Settings:
-        """Give the same target with `-namespace` behind topic, index and group names.
+        """Return the same target with `-namespace` appended to topic, index and group names.
 
         Raises:
             ConfigError: the namespace holds anything but lower-case letters, digits and `-`,
@@ -133,7 +133,7 @@ class Settings:
         )
 
     def in_own_namespace(self) -> Settings:
-        """Give the same in the namespace that `CLICKSTREAM_NAMESPACE` names, if it names one.
+        """Return the same target in the namespace of `CLICKSTREAM_NAMESPACE`, if it is set.
 
         Raises:
             ConfigError: as `in_namespace`.
@@ -142,11 +142,11 @@ class Settings:
         return self.in_namespace(namespace) if namespace else self
 
     def for_group(self, group_id: str) -> Settings:
-        """Give the same target and names, read as another consumer group."""
+        """Return the same target and names with another consumer group."""
         return replace(self, kafka=replace(self.kafka, group_id=group_id))
 
     def named(self, *, topic: str | None, index: str | None, opensearch: str | None) -> Settings:
-        """Give the same target with another topic, index or URL of OpenSearch; None keeps its own.
+        """Return the same target with another topic, index or OpenSearch URL; None keeps it.
 
         Raises:
             ConfigError: the URL is plain http, off this machine, and there is a password.
@@ -168,7 +168,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a name or an address is this machine's own: its traffic crosses no network."""
+    """Say whether a name or address is loopback: its traffic stays on this machine."""
     if host == "localhost":
         return True
     try:

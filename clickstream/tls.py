@@ -1,4 +1,4 @@
-"""TLS contexts from certificate files, and the reason where a TLS connection failed.
+"""TLS contexts from certificate files, and the reason when a TLS connection fails.
 
 Nothing here can turn verification off.
 """
@@ -19,14 +19,14 @@ def context(
     """Make a context that verifies the other side and its name.
 
     Args:
-        ca: PEM file of the CA to trust; None for those that the system trusts.
-        cert: PEM file of our own certificate, with the chain above it.
+        ca: PEM file of the CA to trust; None for the CAs that the system trusts.
+        cert: PEM file of the client certificate, with its chain.
         key: PEM file of its private key.
-        key_password: where the key is encrypted.
+        key_password: password of an encrypted key.
 
     Raises:
-        ConfigError: a file is missing, cannot be read or is not PEM, or key and certificate
-            do not belong together.
+        ConfigError: a file is missing, unreadable or not PEM, or the key does not match the
+            certificate.
     """
     for path in filter(None, (ca, cert, key)):
         try:
@@ -63,12 +63,12 @@ def context(
 
 
 def for_opensearch(settings: OpenSearchSettings) -> ssl.SSLContext:
-    """Make the context of a client of OpenSearch; see `context`."""
+    """Make the context for an OpenSearch client; see `context`."""
     return context(settings.ca, settings.cert, settings.key)
 
 
 def for_kafka(security: Mapping[str, str]) -> ssl.SSLContext:
-    """Make the context of a client of Kafka, from librdkafka's properties; see `context`."""
+    """Make the context for a Kafka client from librdkafka properties; see `context`."""
     names = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
     ca, cert, key = (Path(security[name]) if name in security else None for name in names)
     return context(ca, cert, key, security.get("ssl.key.password"))

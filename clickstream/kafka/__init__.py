@@ -1,1 +1,1 @@
-"""All that is asked of a Kafka broker: topics, offsets, messages, a seat in a consumer group."""
+"""Everything the kit asks of a Kafka broker: topics, offsets, messages, group membership."""

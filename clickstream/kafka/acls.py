@@ -1,4 +1,4 @@
-"""What Kafka lets us do, held against what the kit needs."""
+"""Compare our permissions on Kafka with those that the kit needs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from clickstream.kafka.admin import Admin, Refused
 from clickstream.settings import KafkaSettings
 
 TOPIC: Final = ("READ", "WRITE", "DESCRIBE")
-"""On the topic and on its dead-letter topic."""
+"""Permissions on the topic and on its dead-letter topic."""
 GROUP: Final = ("READ", "DESCRIBE")
-"""On the consumer group; names that begin with it are used for replays and round trips."""
+"""Permissions on the consumer group, as a prefix: replays and round trips append to its name."""
 
 
 def check(settings: KafkaSettings) -> str:
-    """Ask Kafka what we may do with topic, dead-letter topic and group, and say it.
+    """Ask Kafka for our permissions on topic, dead-letter topic and group, and describe them.
 
-    A topic that is not there yet is not asked about.
+    A topic that does not exist yet is left out.
 
     Raises:
-        ConfigError: a right is missing; the message lists what to grant.
+        ConfigError: a permission is missing; the message lists what to grant.
         ServerError: Kafka did not answer.
     """
     admin, missing = Admin(settings), []
@@ -36,22 +36,22 @@ def check(settings: KafkaSettings) -> str:
     missing += _missing(f"group {settings.group_id}", _of_group(admin, settings.group_id), GROUP)
     if missing:
         msg = f"Kafka does not let us: {', '.join(missing)}"
-        raise ConfigError(msg, "grant that, as the README lists it")
+        raise ConfigError(msg, "grant that, as docs/hosted.md lists it")
     ours = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
     on_topics = f"read and write on {' and '.join(ours)}, " if ours else ""
     return f"{on_topics}read as {settings.group_id}"
 
 
 def check_empty(settings: KafkaSettings) -> None:
-    """Ask whether topic and dead-letter topic are ours to empty.
+    """Check that we may empty the topic and the dead-letter topic.
 
     Raises:
-        ConfigError: one is not, or is not there; the message says what to do.
+        ConfigError: we may not empty one, or it is missing; the message says what to do.
         ServerError: Kafka did not answer.
     """
     admin, missing = Admin(settings), []
     for topic in (settings.topic, settings.dead_letter_topic):
-        admin.partitions(topic)  # is it there?
+        admin.partitions(topic)  # raises if it is missing
         missing += _missing(f"topic {topic}", _of_topic(admin, topic), ("DELETE",))
     if missing:
         msg = f"nothing deleted: Kafka does not let us: {', '.join(missing)}"

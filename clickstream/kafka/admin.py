@@ -1,4 +1,4 @@
-"""Kafka's admin API: requests are retried while a broker gets ready; a refusal is one clear error.
+"""Kafka's admin API: retries while a broker is starting, and one clear error per refusal.
 
 Nothing here joins a consumer group, so no request can cause a rebalance.
 """
@@ -40,11 +40,11 @@ class Refused(ServerError):
     def __init__(self, what: str, *hints: Hint, code: int) -> None:
         super().__init__(what, *hints)
         self.code = code
-        """As librdkafka numbers it, a constant of `KafkaError`."""
+        """librdkafka's error code, a constant of `KafkaError`."""
 
 
 class _LoginErrors:
-    """Notes that a login was refused: librdkafka calls this, and goes on trying."""
+    """Records that a login was refused: librdkafka calls this and keeps trying."""
 
     is_refused = False
 
@@ -53,7 +53,7 @@ class _LoginErrors:
 
 
 class Admin:
-    """Asks one Kafka; an answer that does not come within `timeout_s` is a `ServerError`."""
+    """Sends admin requests to one Kafka; no answer within `timeout_s` is a `ServerError`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -68,13 +68,13 @@ class Admin:
     def ask(
         self, doing: str, request: Callable[[AdminClient], dict[_Key, Future[Any]]]
     ) -> dict[_Key, Any]:
-        """Send a request and give its answers; the first error among them is raised.
+        """Send a request and return its answers; raise the first error among them.
 
-        A broker that is still appointing a coordinator or a leader is asked again.
+        The request is repeated while the broker is still electing a coordinator or a leader.
 
         Args:
-            doing: what for, as the error tells it.
-            request: sends it; gives a future an answer.
+            doing: the purpose of the request, for the error message.
+            request: sends the request and returns one future per answer.
 
         Raises:
             Refused: Kafka answered with an error.
@@ -88,7 +88,7 @@ class Admin:
         return self.retry(answers)
 
     def partitions_by_topic(self) -> dict[str, list[int]]:
-        """List the topics that exist, each with its partitions in order.
+        """List the existing topics, each with its partitions in order.
 
         Raises:
             ServerError: Kafka did not answer.
@@ -105,14 +105,14 @@ class Admin:
                 return {name: sorted(topic.partitions) for name, topic in found.items()}
 
     def wait_until(self, doing: str, is_so: Callable[[dict[str, list[int]]], bool]) -> None:
-        """Wait for what was done to topics to show: Kafka confirms it some moments before.
+        """Wait until a change to topics is visible: Kafka confirms it slightly earlier.
 
         Args:
-            doing: what was done, as the error tells it.
-            is_so: looks at the topics, each with its partitions.
+            doing: the change, for the error message.
+            is_so: checks the topics, each with its partitions.
 
         Raises:
-            ServerError: it is not so within `timeout_s`, or Kafka did not answer.
+            ServerError: the check failed for `timeout_s`, or Kafka did not answer.
         """
         ends_s = time.monotonic() + self._settings.timeout_s
         while not is_so(self.partitions_by_topic()):
@@ -121,7 +121,7 @@ class Admin:
             time.sleep(_TOPICS_CHECK_S)
 
     def partitions(self, topic: str) -> list[int]:
-        """Give the partitions of a topic, in order.
+        """Return the partitions of a topic, in order.
 
         Raises:
             ConfigError: no such topic; the message names some that exist.
@@ -135,12 +135,12 @@ class Admin:
     def offsets(
         self, topic: str, spec: OffsetSpec, *, among: Iterable[int] | None = None
     ) -> dict[int, int]:
-        """Give the first or the end offset of every partition of a topic.
+        """Return the first or the end offset of every partition of a topic.
 
         Args:
             topic: its name.
             spec: which offset.
-            among: the partitions, where they are known; by default Kafka is asked.
+            among: the partitions, if known; by default it asks Kafka.
 
         Raises:
             ConfigError: no such topic.
@@ -154,7 +154,7 @@ class Admin:
         return {asked.partition: answer.offset for asked, answer in answers.items()}
 
     def consumers(self, group_id: str) -> int:
-        """Count the members of a group; 0 where there is no such group.
+        """Count the members of a group; 0 if the group does not exist.
 
         Raises:
             ServerError: Kafka did not answer.
@@ -162,7 +162,7 @@ class Admin:
         return len(self._members(group_id))
 
     def assigned(self, topic: str, group_id: str) -> set[int]:
-        """Give the partitions of a topic that members of a group own now.
+        """Return the partitions of a topic that members of a group own now.
 
         Raises:
             ServerError: Kafka did not answer.
@@ -195,7 +195,7 @@ class Admin:
         )
 
     def retry(self, ask: Callable[[], _Answer]) -> _Answer:
-        """Ask, and ask again while a broker is still appointing a coordinator or a leader."""
+        """Ask, and repeat while the broker is still electing a coordinator or a leader."""
         ends_s = time.monotonic() + self._settings.timeout_s
         while True:
             try:
@@ -234,20 +234,20 @@ class Admin:
             )
 
     def error(self, doing: str, exception: KafkaException) -> ServerError:
-        """Make our error of librdkafka's: `Refused`, unless Kafka was not reached at all."""
+        """Turn librdkafka's error into ours: `Refused`, or `ServerError` if unreachable."""
         cause: KafkaError = exception.args[0]
         if cause.code() in _UNREACHABLE:
             return no_answer(self._settings, doing)
         is_allowed = cause.code() not in NOT_ALLOWED
-        remedy = SEE_CHECK if is_allowed else "give the user the rights that the README lists"
+        remedy = SEE_CHECK if is_allowed else "give the user the rights that docs/hosted.md lists"
         return Refused(f"{doing}: Kafka answered {cause.str()!r}", remedy, code=cause.code())
 
 
 class GroupOffsets:
     """Reads and sets the offsets of a consumer group, without joining it.
 
-    Not by the admin client: its requests about a group's offsets end the process where the
-    broker has not appointed the group's coordinator yet (librdkafka issue 5040).
+    It does not use the admin client, whose requests for group offsets crash the process while
+    the broker has not elected the group's coordinator yet (librdkafka issue 5040).
     """
 
     def __init__(self, admin: Admin, settings: KafkaSettings) -> None:
@@ -257,7 +257,7 @@ class GroupOffsets:
         self._has_answered = False
 
     def committed(self, topic: str, partitions: Iterable[int]) -> list[TopicPartition]:
-        """Give what the group committed: offset and metadata; a negative offset is none.
+        """Return the committed offsets and metadata; a negative offset means none.
 
         Raises:
             ServerError: Kafka did not answer, or refused.
@@ -269,7 +269,7 @@ class GroupOffsets:
         return found
 
     def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """Set the offsets of a group that nobody reads as.
+        """Set the offsets of a group without members.
 
         Raises:
             ServerError: Kafka did not answer, or somebody is reading as the group.
@@ -281,7 +281,7 @@ class GroupOffsets:
         )
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._client.close()
 
     def _ask(self, doing: str, request: Callable[[], _Answer]) -> _Answer:
@@ -299,8 +299,8 @@ class GroupOffsets:
             raise
         except ServerError:
             if not self._has_answered:
-                # A user without rights on the group is told of no coordinator, and gets no
-                # answer; a request to describe the group is refused with the reason.
+                # A user without permissions on the group gets no answer here, only "no
+                # coordinator". A request to describe the group is refused with the reason.
                 self._admin.consumers(self._settings.group_id)
             raise
         self._has_answered = True
@@ -308,7 +308,7 @@ class GroupOffsets:
 
 
 def no_answer(settings: KafkaSettings, doing: str) -> ServerError:
-    """Make the error that says that Kafka did not answer, and what to do."""
+    """Make the error for a Kafka that did not answer."""
     hints: tuple[Hint, ...] = (SEE_CHECK, (Command("up"), " starts local servers"))
     if settings.is_hosted:
         hints = ("see in the service's console whether it runs, and lets this machine in",)
@@ -326,7 +326,7 @@ _RETRIABLE = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
-        # A broker that has just come back.
+        # A broker that has just restarted.
         KafkaError._NOENT,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.FENCED_LEADER_EPOCH,
@@ -348,4 +348,4 @@ NOT_ALLOWED = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
-"""The codes of a missing right."""
+"""Error codes for missing permissions."""

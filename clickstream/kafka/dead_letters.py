@@ -1,7 +1,7 @@
-"""The dead-letter topic: written with each message's origin and cause, read back as a table.
+"""The dead-letter topic: write messages with their origin and cause, and read them as a table.
 
-A message goes there that can never become a document. Nothing here takes one away: the topic
-is a log.
+It receives messages that can never become documents. Nothing here deletes one: the topic is a
+log.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REPLAYED_FROM: Final = "clickstream.replayed-from"
-"""The header of a message that came back from the dead-letter topic: its place there."""
+"""Header of a message replayed from the dead-letter topic: its place in that topic."""
 UNKNOWN: Final = "unknown"
-"""The error type of a letter that names none: somebody else wrote it."""
+"""The error type of a letter without one: another program wrote it."""
 NO_EVENT: Final = "not an event: "
-"""How every reason of an `EventError` begins: to be left out beside that word."""
+"""Prefix of every `EventError` reason; it is redundant beside the error type."""
 
 _HEADERS: Final = tuple(
     f"clickstream.{name}" for name in ("topic", "partition", "offset", "error.type", "error.reason")
 )
-"""What the consumer adds to a message's own."""
+"""Headers that the consumer adds to the message."""
 _MAX_DIGITS: Final = 18
 _REASON_BYTES: Final = 1_000
 _WARN_EVERY_S: Final = 10.0
@@ -46,10 +46,10 @@ Letter = tuple[Message, str, str]
 
 
 class DeadLetters:
-    """Writes to the dead-letter topic: each message as it was, with its origin and the cause.
+    """Writes to the dead-letter topic: each message unchanged, with its origin and cause.
 
-    Its own headers stay; `clickstream.topic`, `.partition`, `.offset`, `.error.type` and
-    `.error.reason` are added behind them.
+    The message keeps its headers; `clickstream.topic`, `.partition`, `.offset`, `.error.type` and
+    `.error.reason` are appended.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -61,7 +61,7 @@ class DeadLetters:
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": 0,
-                # The largest message of its topic, with our headers on top.
+                # The largest message of its topic, plus our headers.
                 "message.max.bytes": DEAD_LETTER_BYTES,
             }
         )
@@ -69,15 +69,15 @@ class DeadLetters:
     def send(self, dead: list[Letter], give_up: threading.Event) -> None:
         """Return once every letter is acknowledged. Any thread may call it.
 
-        A Kafka that does not answer is waited for, as long as it takes.
+        It waits for a Kafka that does not answer, without a time limit.
 
         Args:
             dead: message, error type, reason.
             give_up: set it to end the wait for acknowledgements.
 
         Raises:
-            DeliveryError: Kafka refused one, so none may be committed.
-            GivenUp: the wait was ended; none may be committed.
+            DeliveryError: Kafka refused a letter, so no offset may be committed.
+            GivenUp: `give_up` ended the wait, so no offset may be committed.
         """
         failures: list[KafkaError] = []
 
@@ -85,7 +85,7 @@ class DeadLetters:
             if error is not None:
                 failures.append(error)
 
-        with self._lock:  # so that a flush waits for this batch's letters alone
+        with self._lock:  # so that a flush waits only for the letters of this batch
             for letter in dead:
                 try:
                     self._produce(*letter, on_delivery)
@@ -125,13 +125,13 @@ class DeadLetters:
         self._producer.produce(self._topic, value, key, headers=headers, on_delivery=on_delivery)
 
     def close(self) -> None:
-        """Leave; nothing is waited for that `send` has not waited for."""
+        """Close the producer; `send` has already waited for every letter."""
         self._producer.close()
 
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a message lies."""
+    """The position of a message in Kafka."""
 
     topic: str
     partition: int
@@ -148,20 +148,20 @@ class DeadLetter:
     place: Place
     """In the dead-letter topic."""
     source: Place | None
-    """Where it came from; None where the letter does not say."""
+    """The origin of the message; None if the headers do not name it."""
     error_type: str
-    """`EventError` where it was no event, OpenSearch's own word where that refused it."""
+    """`EventError` if it was not an event; otherwise the error type of OpenSearch."""
     reason: str
     timestamp: datetime
-    """When it became a dead letter."""
+    """The time at which it became a dead letter."""
     key: bytes | None
     value: bytes | None = field(repr=False)
     headers: tuple[tuple[str, bytes | None], ...] = ()
-    """The message's own."""
+    """The headers of the message, without those that the consumer added."""
 
     @property
     def replayed_from(self) -> str | None:
-        """The dead letter whose replay failed again and became this one."""
+        """The earlier dead letter whose replay failed and became this one."""
         for name, value in self.headers:
             if name == REPLAYED_FROM:
                 return _text(value)
@@ -169,11 +169,11 @@ class DeadLetter:
 
 
 def read(settings: KafkaSettings) -> list[DeadLetter]:
-    """Read the dead letters that lie in the topic now, in order; no group is joined.
+    """Read the current dead letters of the topic, in order, without joining a group.
 
-    A message may have become a letter twice, as when a consumer was killed before it could
-    commit, or when another group read it, too: the first is given, once. Letters of which
-    headers are missing or make no sense are given with what is known.
+    A message may become a letter twice, if a consumer was killed before its commit or if another
+    group also read it: only the first letter is returned. Letters with missing or invalid headers
+    are returned with the known values.
 
     Raises:
         ConfigError: no such topic.
@@ -182,19 +182,19 @@ def read(settings: KafkaSettings) -> list[DeadLetter]:
     found = map(_letter, messages.read_raw(settings, settings.dead_letter_topic))
     first: dict[object, DeadLetter] = {}
     for letter in sorted(found, key=lambda each: each.place):
-        # By the value, too: a topic that was made anew counts its offsets from 0 again.
+        # Compare the value, too: the offsets of a recreated topic start at 0 again.
         message = letter.place if letter.source is None else (letter.source, letter.value)
         first.setdefault(message, letter)
     return list(first.values())
 
 
 def table(found: Iterable[DeadLetter]) -> pd.DataFrame:
-    """Lay letters out as a table, a row each, in the order given.
+    """Build a table with one row per letter, in the given order.
 
     Shapes: `partition` and `offset` in the dead-letter topic (int64), `timestamp`
-    (datetime64[ms, UTC]); as string, missing where there is none, `error_type`, `reason`,
-    `key`, `value`, `source_topic`; `source_partition`, `source_offset` (Int64);
-    `replayed_from` (string). Text is made printable. Without letters the columns are there.
+    (datetime64[ms, UTC]); `error_type`, `reason`, `key`, `value`, `source_topic` (string, missing
+    if unknown); `source_partition`, `source_offset` (Int64); `replayed_from` (string). Text is
+    made printable. A table without letters has the same columns.
     """
     import pandas as pd
 
@@ -233,7 +233,7 @@ _COLUMNS: Final = {
 
 
 def _letter(message: Message) -> DeadLetter:
-    """Tell the headers that the consumer added, which are the last, from the message's own."""
+    """Separate the headers that the consumer appended from those of the message."""
     added: dict[str, bytes | None] = {}
     own: list[tuple[str, bytes | None]] = []
     for name, value in reversed(message.headers() or ()):
@@ -256,7 +256,7 @@ def _letter(message: Message) -> DeadLetter:
 
 def _source(topic: bytes | None, *numbers: bytes | None) -> Place | None:
     partition, offset = (
-        # No offset has more digits, and none that has is a number to a table.
+        # No offset has more digits, and a longer number does not fit the table's type.
         int(each) if each is not None and each.isdigit() and len(each) <= _MAX_DIGITS else None
         for each in numbers
     )

@@ -1,7 +1,7 @@
-"""A member of a Kafka consumer group: read, keep the seat, commit, leave.
+"""A member of a Kafka consumer group: it reads, stays in the group, commits, and leaves.
 
-What librdkafka and the group protocol ask of a member is here, so that `consumer.py` can be
-read as an algorithm. Nothing here knows of events or of OpenSearch.
+This module handles librdkafka and the group protocol, so that `consumer.py` reads as an
+algorithm. It does not know about events or OpenSearch.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from clickstream.settings import KafkaSettings
 logger = logging.getLogger(__name__)
 
 Offsets = dict[int, int]
-"""By partition: the offset after the last message, which is what Kafka commits."""
+"""By partition: the offset after the last message, which is the offset that Kafka commits."""
 
 PROPERTIES = {
     "auto.offset.reset": "earliest",
     "allow.auto.create.topics": False,
-    # Only what `store` is given is ever committed.
+    # Only offsets passed to `store` are ever committed.
     "enable.auto.offset.store": False,
-    # A partition may end in a marker of a transaction, which is never delivered.
+    # A partition may end with a transaction marker, which is never delivered.
     "enable.partition.eof": True,
     "auto.commit.interval.ms": 500,
     "partition.assignment.strategy": "cooperative-sticky",
-    # A killed member's partitions come free after six seconds, not 45.
+    # The partitions of a killed member are reassigned after six seconds, not 45.
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 2_000,
-    # What Kafka's client reads ahead: enough for two polls. More costs memory, and CPU,
-    # since it is out of the processor's cache again when its turn comes.
+    # The client reads ahead for two polls. More costs memory, and CPU, because the data has
+    # left the processor's cache by the time we use it.
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 32_768,
     "fetch.queue.backoff.ms": 20,
@@ -43,26 +43,26 @@ PROPERTIES = {
 """librdkafka's own property names, on top of `KafkaSettings.client_config`."""
 
 _PAUSE_AFTER_S = 1.0
-"""A pause throws away what was read ahead, so a short wait does without one."""
+"""A pause discards the messages read ahead, so a short wait does not pause."""
 _CLOSE_S = 4.0
 
 
 @dataclass
 class Polled:
-    """What one poll brought, in the order of offsets within each partition."""
+    """The result of one poll, in offset order within each partition."""
 
     messages: list[Message] = field(default_factory=list)
     first: dict[int, Message] = field(default_factory=dict)
-    """By partition, the first of the messages."""
+    """The first message, by partition."""
     next_offsets: Offsets = field(default_factory=dict)
-    """To be committed once all of it is dealt with; also of a partition that only told its end."""
+    """Offsets to commit after all messages are handled, including ends of partitions."""
 
 
 class GroupReader:
-    """One member of the group; the thread that polls owns it.
+    """One member of the group; the polling thread owns it.
 
-    Promise: every partition that is assigned to this member is read, whatever was paused,
-    taken away and given back before; and no offset is committed that `store` was not given.
+    Promise: it reads every partition that is assigned to it, even one that was paused, revoked
+    and assigned again; and it commits no offset that was not passed to `store`.
 
     Args:
         settings: topic and group.
@@ -73,7 +73,7 @@ class GroupReader:
         self._assigned: set[int] = set()
         self._paused: set[int] = set()
         self._early: list[Message] = []
-        """Delivered by `keep_seat`, where none was wanted; the next poll begins with them."""
+        """Messages that arrived during `keep_seat`; the next poll returns them first."""
         self._position: Offsets = {}
         self._polled_s = time.monotonic()
         self._is_leaving = False
@@ -83,22 +83,22 @@ class GroupReader:
     def join(
         self, *, before_handover: Callable[[], None], forget: Callable[[Iterable[int]], None]
     ) -> None:
-        """Join the group; partitions are assigned, and taken away, while this member polls.
+        """Join the group; partitions are assigned and revoked while this member polls.
 
         Args:
-            before_handover: called when partitions are about to be taken away. Offsets that
-                are stored when it returns are committed first.
-            forget: called with partitions of which no offset that was polled before may be
-                stored any more: they are another member's, or their topic was made anew.
+            before_handover: called before partitions are revoked. Offsets that are stored when
+                it returns are committed first.
+            forget: called with partitions whose earlier offsets must not be stored any more,
+                because another member owns them or their topic was recreated.
         """
         self._before_handover, self._forget_offsets = before_handover, forget
         self._consumer.subscribe([self._topic], self._on_assign, self._on_revoke, self._on_lost)
 
     def poll(self, most: int, timeout_s: float) -> Polled:
-        """Take up to so many messages of the partitions that are assigned now.
+        """Return up to `most` messages from the partitions that are assigned now.
 
         Raises:
-            ServerError: the topic is gone, or Kafka has excluded this member for good.
+            ServerError: the topic is gone, or librdkafka reports a fatal error.
         """
         self._read_on()
         fetched = self._consumer.consume(most, timeout=timeout_s)
@@ -111,7 +111,7 @@ class GroupReader:
                 continue
             partition, offset = message.partition(), message.offset()
             if partition not in self._assigned:
-                continue  # taken away while this poll was under way: the next owner reads it
+                continue  # revoked during this poll: the next owner reads it
             if error is not None:
                 polled.next_offsets[partition] = offset
                 continue
@@ -124,9 +124,9 @@ class GroupReader:
         return polled
 
     def keep_seat(self) -> None:
-        """Let Kafka know that this member lives, in place of a poll, and take nothing.
+        """Stay in the group without taking messages, instead of a poll.
 
-        Partitions that were assigned since the last call are paused before any is read.
+        It also pauses partitions that were assigned since the last call.
         """
         if time.monotonic() - self._polled_s < _PAUSE_AFTER_S:
             return
@@ -140,53 +140,53 @@ class GroupReader:
         if message is None:
             return
         error = message.error()
-        if error is None or self._is_end(error):  # of a partition assigned in this very poll
+        if error is None or self._is_end(error):  # from a partition assigned in this poll
             self._early.append(message)
 
     def store(self, offsets: Offsets, metadata: str) -> None:
-        """Let these be committed within half a second, with a text beside them."""
+        """Store offsets with metadata; librdkafka commits them within half a second."""
         places = [TopicPartition(self._topic, i, end, metadata) for i, end in offsets.items()]
         try:
             self._consumer.store_offsets(offsets=places)
         except KafkaException as exception:
             if exception.args[0].code() != KafkaError._STATE:
                 raise
-            # Taken away this moment: another member goes on from what was committed.
+            # Just revoked: another member continues from the committed offset.
             logger.warning("no longer assigned topic=%s partitions=%s", self._topic, list(offsets))
 
     def commit(self) -> None:
-        """Commit at once what was stored, and do not wait for the answer."""
+        """Commit the stored offsets now, without waiting for the answer."""
         try:
-            self._consumer.commit(asynchronous=True)  # a Kafka that hangs holds up nothing
+            self._consumer.commit(asynchronous=True)  # does not block if Kafka hangs
         except KafkaException as exception:
-            # Without news there is nothing to commit; other trouble librdkafka meets again.
+            # No new offsets means nothing to commit; librdkafka retries after other errors.
             if exception.args[0].code() != KafkaError._NO_OFFSET:
                 logger.warning("kafka did not commit error=%r", exception.args[0].str())
 
     def end_offset(self, partition: int) -> int:
-        """Give the end of a partition as Kafka's latest answers told it: asking costs nothing."""
+        """Return the end offset from Kafka's latest fetch response, without a request."""
         place = TopicPartition(self._topic, partition)
         _, end = self._consumer.get_watermark_offsets(place, cached=True)
         return int(end)
 
     def close(self) -> None:
-        """Commit what was stored, and leave the group; neither callback is called any more.
+        """Commit the stored offsets and leave the group; it calls neither callback any more.
 
-        A Kafka that hangs would hold it up for a minute: after four seconds this returns, and
-        the group finds out by itself.
+        A Kafka that hangs would block this for a minute. It returns after four seconds, and the
+        group removes this member after the session timeout.
         """
         self._is_leaving = True
         if not within(_CLOSE_S, self._consumer.close):
             logger.warning("kafka does not answer, left without it topic=%s", self._topic)
 
     def _read_on(self) -> None:
-        """Read again what `keep_seat` paused."""
+        """Resume the partitions that `keep_seat` paused."""
         if self._paused:
             self._consumer.resume([TopicPartition(self._topic, i) for i in self._paused])
             self._paused.clear()
 
     def _is_end(self, error: KafkaError) -> bool:
-        """Say whether it is a partition's end; other errors pass by themselves, or are raised."""
+        """Say whether it is the end of a partition; raise errors that librdkafka does not retry."""
         if error.code() == KafkaError._PARTITION_EOF:
             return True
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -199,21 +199,21 @@ class GroupReader:
 
     def _check_position(self, partition: int, offset: int) -> None:
         if offset < self._position.get(partition, 0):
-            # The topic was deleted and made again: what was polled from the old one says
-            # nothing about the offsets of the new one.
+            # The topic was deleted and created again: offsets polled from the old topic do not
+            # apply to the new one.
             logger.warning("offsets begin anew topic=%s partition=%d", self._topic, partition)
             self._forget_offsets([partition])
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # librdkafka keeps a pause while the partition is another's: what comes back would never
-        # be read again.
+        # librdkafka keeps a partition paused while another member owns it: without this, a
+        # partition that comes back would never be read again.
         consumer.resume(partitions)
         self._assigned.update(each.partition for each in partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if self._is_leaving:
             return
-        # Whatever ends the wait, the stop button too: Kafka takes no offset of theirs any more.
+        # Even after an interrupt: Kafka accepts no more offsets of these partitions.
         try:
             self._before_handover()
         finally:
@@ -232,14 +232,14 @@ class GroupReader:
 
 
 def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Call it in a thread of its own, wait so long at most, and say whether it has ended.
+    """Run `work` in a thread, wait at most `seconds`, and say whether it has ended.
 
-    One that hangs goes on in the background, and ends with the process.
+    Work that hangs continues in the background and ends with the process.
     """
     thread = threading.Thread(target=work, daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # Python 3.12 starts no thread any more when it is ending
+    except RuntimeError:  # Python 3.12 cannot start a thread during shutdown
         work()
         return True
     thread.join(seconds)

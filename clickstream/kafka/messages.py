@@ -24,7 +24,7 @@ _LAST_MS = 253_402_300_799_000
 
 @dataclass(frozen=True)
 class TopicMessage:
-    """One message as it lies in the topic."""
+    """One message of a topic."""
 
     partition: int
     offset: int
@@ -35,9 +35,10 @@ class TopicMessage:
 
 
 def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMessage]:
-    """Read every message that lies in a topic now, from the beginning, and stop there.
+    """Read every current message of a topic, from the beginning to the end as it is now.
 
-    Partitions come mixed, each in its own order. Joins no group and commits nothing.
+    Messages of different partitions are interleaved; each partition is in order. It joins no
+    group and commits nothing.
 
     Raises:
         ConfigError: no such topic.
@@ -53,13 +54,13 @@ def read_raw(
     starts: dict[int, int] | None = None,
     ends: dict[int, int] | None = None,
 ) -> Generator[Message]:
-    """Read as `read`, and give each message as it came: key, value and every header in bytes.
+    """Read like `read`, but yield raw messages: key, value and headers in bytes.
 
     Args:
-        settings: where.
-        topic: by default the settings' own.
-        starts: the first offset to read, by partition; by default the first there is.
-        ends: the offset to stop before, by partition; by default the end as it is now.
+        settings: the Kafka to read from.
+        topic: by default the topic of the settings.
+        starts: the first offset to read, by partition; by default the first one that exists.
+        ends: the offset to stop before, by partition; by default the current end.
 
     Raises:
         ConfigError, ServerError: as `read`.
@@ -73,7 +74,7 @@ def read_raw(
 
 
 def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list[TopicMessage]:
-    """Give the newest `n` messages of a topic, oldest first; fewer where fewer are there.
+    """Return the newest `n` messages of a topic, oldest first; fewer if the topic has fewer.
 
     Raises:
         ConfigError: no such topic, or `n` is below 1.
@@ -122,7 +123,7 @@ def _read_between(
 
 
 def moment(message: Message) -> datetime:
-    """Give a message's time, as 1970 or 9999 where it says none or one that no calendar has."""
+    """Return a message's time, limited to 1970 … 9999; 1970 if it has none."""
     _, timestamp_ms = message.timestamp()
     return datetime.fromtimestamp(min(max(0, timestamp_ms), _LAST_MS) / 1000, UTC)
 
@@ -148,7 +149,7 @@ def text(data: bytes) -> str:
 
 
 def printable(string: str) -> str:
-    r"""Escape what would drive a terminal or turn its text around, as in `\x1b[2J`."""
+    r"""Escape characters that control a terminal or reverse its text, such as `\x1b[2J`."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in string
     )

@@ -1,7 +1,7 @@
-"""Offsets of a topic and its consumer group: how much lies there, and how much waits.
+"""Offsets of a topic and its consumer group: the number of messages, and the lag.
 
-Asking never joins the group, so it cannot cause a rebalance. The functions open a connection
-for a single question; `OffsetsReader` keeps one to ask again and again.
+Reading offsets never joins the group, so it cannot cause a rebalance. Each function opens a
+connection for one request; `OffsetsReader` keeps its connection for repeated requests.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from clickstream.reports import Member
 from clickstream.settings import KafkaSettings
 
 STALLED_S = 10.0
-"""A committed offset that stands still for so long, while messages wait, is told."""
+"""A committed offset that does not move for this long, while messages wait, is reported."""
 
 _FIRST_OFFSETS_S = 5.0
-"""So long are first offsets remembered: only retention and a topic made anew change them."""
+"""First offsets are cached for this long: only retention and a recreated topic change them."""
 _LOOK_EVERY_S = 0.5
 _SLOW_S = 1.0
-"""Standing still for so long, it is worth the question whose a partition is."""
+"""After this long without progress, Kafka is asked which member owns the partition."""
 
 _Answer = TypeVar("_Answer")
 
 
 def lag(first: int, end: int, committed: int | None) -> int:
-    """Count the messages of a partition that a consumer group has still to read.
+    """Count the messages of a partition that a consumer group has not read yet.
 
     Args:
-        first: the oldest offset that is still there.
+        first: the oldest offset that still exists.
         end: the offset that the next message will get.
-        committed: what the group will read next; None where it never committed, and then
-            everything counts.
+        committed: the offset that the group will read next; None if it never committed, and
+            then every message counts.
 
-    Source: LAG as Kafka's own consumer-groups tool prints it (end offset minus committed), less
-    what retention has deleted.
+    Source: LAG in Kafka's consumer-groups tool (end offset minus committed offset), less the
+    messages that retention has deleted.
     """
     return max(0, end - max(first, first if committed is None else committed))
 
@@ -58,14 +58,14 @@ class Partition:
     end_offset: int
     """The offset that the next message will get."""
     committed_offset: int | None
-    """What the group will read next; None where it never committed, or only in a topic of the
-    same name that was deleted since."""
+    """The offset that the group will read next; None if it never committed, or committed only in
+    a deleted topic of the same name."""
     lag: int
-    """Messages the group has still to read; all of them where it never committed."""
+    """Messages that the group has not read yet; all of them if it never committed."""
 
     @property
     def next_offset(self) -> int:
-        """The offset that the group reads next, committed or not."""
+        """The offset that the group reads next, whether it was committed or not."""
         return self.end_offset - self.lag
 
 
@@ -75,19 +75,20 @@ class TopicOffsets:
 
     partitions: Sequence[Partition]
     dead_letters: int
-    """How many lie in the dead-letter topic."""
+    """Number of messages in the dead-letter topic."""
 
     @property
     def messages(self) -> int:
-        """How many messages lie in the topic."""
+        """Number of messages in the topic."""
         return sum(each.end_offset - each.first_offset for each in self.partitions)
 
     def lag(self, settled: Mapping[int, int]) -> int:
-        """Count the messages that wait, in all partitions.
+        """Sum the lag over all partitions.
 
         Args:
-            settled: up to where a consumer is through, by its partitions, committed or not;
-                what it was before this was read. Empty: what is committed counts.
+            settled: by partition, the offset below which the consumer has settled every message,
+                committed or not, taken before these offsets were read. A partition that is
+                missing here counts from its committed offset.
         """
         return sum(
             lag(
@@ -100,10 +101,10 @@ class TopicOffsets:
 
 
 class OffsetsReader:
-    """Reads offsets again and again on connections that are kept; one thread owns it.
+    """Reads offsets repeatedly on connections that stay open; one thread owns it.
 
     Args:
-        settings: whose topic, group and dead-letter topic.
+        settings: names the topic, the group and the dead-letter topic.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -114,7 +115,7 @@ class OffsetsReader:
         self._firsts_read_s = -math.inf
 
     def read(self) -> TopicOffsets:
-        """Ask Kafka now, for the dead letters too.
+        """Ask Kafka now, including the dead letters.
 
         Raises:
             ConfigError: no such topic, or no dead-letter topic.
@@ -134,7 +135,7 @@ class OffsetsReader:
         return self._ask(self._partitions)
 
     def owned(self) -> set[int]:
-        """Give the partitions of the topic that a member of the group owns now.
+        """Return the partitions of the topic that members of the group own now.
 
         Raises:
             ServerError: Kafka did not answer.
@@ -142,7 +143,7 @@ class OffsetsReader:
         return self._admin.assigned(self._settings.topic, self._settings.group_id)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._group.close()
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
@@ -152,13 +153,13 @@ class OffsetsReader:
         except Refused:
             if not was_read_before:
                 raise
-            self._firsts.clear()  # made again, a topic may have other partitions
+            self._firsts.clear()  # a recreated topic may have other partitions
             return question()
 
     def _partitions(self) -> list[Partition]:
         topic = self._settings.topic
         firsts = self._first_offsets(topic)
-        # Committed before end: what is committed meanwhile can only make the lag look larger.
+        # Committed offsets first: a commit in between can only make the lag look larger.
         committed = {each.partition: each.offset for each in self._group.committed(topic, firsts)}
         ends = self._admin.offsets(topic, OffsetSpec.latest(), among=firsts)
         return [_partition(i, firsts[i], ends[i], committed[i]) for i in sorted(firsts)]
@@ -178,8 +179,8 @@ class OffsetsReader:
 
 
 def _partition(i: int, first: int, end: int, offset: int) -> Partition:
-    # Kafka gives a negative offset where none was committed. One behind the end is of a topic
-    # that was deleted since: a consumer begins anew then, as where there is none.
+    # A negative offset means that none was committed. An offset beyond the end belongs to a
+    # deleted topic: a consumer then starts from the beginning, as without an offset.
     committed = offset if 0 <= offset <= end else None
     return Partition(i, first, end, committed, lag(first, end, committed))
 
@@ -196,9 +197,9 @@ def partitions(settings: KafkaSettings) -> list[Partition]:
 
 
 def consumer_lag(settings: KafkaSettings) -> dict[int, int]:
-    """Count the messages the consumer group has still to read, by partition.
+    """Count the messages that the consumer group has not read yet, by partition.
 
-    A partition the group never committed counts from its beginning.
+    A partition without a committed offset counts from its beginning.
 
     Returns:
         One key per partition of the topic, zero included.
@@ -211,9 +212,9 @@ def consumer_lag(settings: KafkaSettings) -> dict[int, int]:
 
 
 def count(settings: KafkaSettings, topic: str | None = None) -> int:
-    """Count the messages that lie in a topic (by default the settings' own).
+    """Count the messages of a topic (by default the topic of the settings).
 
-    Offsets are counted, so transaction markers and compacted messages count too.
+    It counts offsets, so transaction markers and compacted messages count, too.
 
     Raises:
         ConfigError: no such topic.
@@ -226,10 +227,10 @@ def count(settings: KafkaSettings, topic: str | None = None) -> int:
 
 
 def waiting_s(settings: KafkaSettings) -> dict[int, float]:
-    """Say for how long the next message that the group will read has lain there, by partition.
+    """Return the age of the next message that the group will read, by partition.
 
     Returns:
-        Seconds by Kafka's timestamp, one key per partition; 0 where nothing waits.
+        Seconds since Kafka's timestamp, one key per partition; 0 if nothing waits.
 
     Raises:
         ConfigError: no such topic.
@@ -241,7 +242,7 @@ def waiting_s(settings: KafkaSettings) -> dict[int, float]:
     if not unseen:
         return waiting
     starts = {each.partition: each.next_offset for each in found}
-    # Up to the end, for what is next in a partition may lie behind a gap.
+    # Read up to the end, because a gap may precede the next message of a partition.
     ends = {each.partition: each.end_offset for each in found}
     now = datetime.now(UTC)
     with closing(messages.read_raw(settings, starts=starts, ends=ends)) as lying:
@@ -255,7 +256,7 @@ def waiting_s(settings: KafkaSettings) -> dict[int, float]:
 
 
 def start_at_newest(settings: KafkaSettings, most: int) -> None:
-    """Let a group that nobody reads as begin with the newest `most` messages of the topic.
+    """Set the offsets of a group without members to the newest `most` messages of the topic.
 
     Raises:
         ConfigError: no such topic.
@@ -270,7 +271,7 @@ def start_at_newest(settings: KafkaSettings, most: int) -> None:
 
 
 def commit(settings: KafkaSettings, offsets: Mapping[int, int]) -> None:
-    """Set the offsets of a group that nobody reads as, by partition of the topic.
+    """Set the offsets of a group without members, by partition of the topic.
 
     Raises:
         ServerError: Kafka did not answer, or somebody is reading as the group.
@@ -280,7 +281,7 @@ def commit(settings: KafkaSettings, offsets: Mapping[int, int]) -> None:
 
 
 def members(settings: KafkaSettings) -> list[Member]:
-    """Give the reports that the group's consumers committed beside their offsets, newest first.
+    """Return the reports that the group's consumers committed with their offsets, newest first.
 
     Raises:
         ConfigError: no such topic.
@@ -293,23 +294,23 @@ def members(settings: KafkaSettings) -> list[Member]:
 
 
 class StallDetector:
-    """Finds the partitions that a member of the group owns and does not read.
+    """Finds partitions that a member of the group owns but does not read.
 
     Args:
-        reader: says who owns what.
+        reader: returns the owned partitions.
     """
 
     def __init__(self, reader: OffsetsReader) -> None:
         self._reader = reader
         self._since: dict[int, tuple[int, float]] = {}
-        """By partition: the group's next offset, and since when it stands still."""
+        """By partition: the group's next offset, and the time since which it has not moved."""
 
     def note(self, found: TopicOffsets) -> dict[int, int]:
-        """Note offsets that were just read.
+        """Record offsets that were just read.
 
         Returns:
-            Messages that wait, of each partition with a lag whose committed offset has not
-            moved for `STALLED_S` while a member owned it.
+            The lag of each partition whose committed offset has not moved for `STALLED_S`
+            while messages waited and a member owned it.
 
         Raises:
             ServerError: Kafka did not answer.
@@ -330,13 +331,13 @@ class StallDetector:
 
 
 def stalled(settings: KafkaSettings) -> dict[int, int]:
-    """Find the partitions that a member of the group owns and does not read.
+    """Find partitions that a member of the group owns but does not read.
 
-    Looks for 10 s where messages have waited that long, and not at all where none have; ends
-    as soon as all that waits moves or is nobody's.
+    It returns at once if no message has waited for 10 s. Otherwise it watches for 10 s, or until
+    every suspected partition has moved or has no owner.
 
     Returns:
-        Messages that wait, by partition.
+        The lag of each stalled partition.
 
     Raises:
         ConfigError: no such topic.
@@ -363,7 +364,7 @@ def stalled(settings: KafkaSettings) -> dict[int, int]:
 
 
 class CaughtUp:
-    """Has the group committed all that lay in the topic when this was made?
+    """Tells whether the group has committed every message that was in the topic at the start.
 
     It keeps one connection until `close`.
 
@@ -380,7 +381,7 @@ class CaughtUp:
         self._asked_s = time.monotonic()
 
     def now(self, *, is_idle: bool) -> bool:
-        """Ask again, if the last answer is old; live traffic keeps a consumer from idling."""
+        """Ask Kafka again if the last answer is 1 s old, or 0.1 s old for an idle consumer."""
         if not self.is_so and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
             self._asked_s = time.monotonic()
             self.is_so = all(
@@ -390,5 +391,5 @@ class CaughtUp:
         return self.is_so
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._reader.close()

@@ -1,4 +1,4 @@
-"""Topics and their consumer group: make them, delete them, empty them.
+"""Topics and their consumer group: create, delete and empty them.
 
 Nothing is deleted while a member of the group is reading.
 """
@@ -17,19 +17,21 @@ from clickstream.kafka.admin import NOT_ALLOWED, Admin, Refused
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 
 NUM_PARTITIONS = 3
-"""Enough to show keys and parallel reading, few enough for a chart on a stage."""
+"""Enough to show keys and parallel reading, few enough for one chart."""
 
-_MEMBERS_GONE_S = 7.0  # a killed consumer counts as a member of its group for six seconds more
+_MEMBERS_GONE_S = 7.0  # a killed consumer stays a member of its group for six more seconds
 
 
 def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIONS) -> bool:
-    """Make the topic and its dead-letter topic where they are missing.
+    """Create the topic and its dead-letter topic if they are missing.
+
+    It returns after Kafka lists the new topics.
 
     Returns:
-        Whether the topic itself was made now; what was made, Kafka lists by then.
+        Whether this call created the topic itself.
 
     Raises:
-        ConfigError: one is missing, and we may not make it.
+        ConfigError: a topic is missing, and we may not create it.
         ServerError: Kafka did not answer, or refused.
     """
     admin = Admin(settings)
@@ -38,7 +40,7 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
         NewTopic(settings.topic, num_partitions=num_partitions),
         NewTopic(
             settings.dead_letter_topic,
-            # One partition: dead letters are read by people, in the order they came.
+            # One partition, so that people read dead letters in their order of arrival.
             num_partitions=1,
             config={"max.message.bytes": str(DEAD_LETTER_BYTES)},
         ),
@@ -50,7 +52,7 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
 
 
 def _create(admin: Admin, new: NewTopic) -> bool:
-    """Say whether it was made now; somebody else may have been quicker."""
+    """Create a topic, and say whether this call did; another client may have been faster."""
     create = partial(AdminClient.create_topics, new_topics=[new])
     try:
         admin.ask(f"making topic {new.topic!r}", create)
@@ -64,7 +66,7 @@ def _create(admin: Admin, new: NewTopic) -> bool:
                 (
                     "mend 'topic' in ",
                     ConfFile("kafka.json"),
-                    ", or have it made as the README says",
+                    ", or have it made as docs/hosted.md says",
                 ),
             ) from refused
         raise
@@ -72,9 +74,9 @@ def _create(admin: Admin, new: NewTopic) -> bool:
 
 
 def delete_topics(settings: KafkaSettings) -> None:
-    """Delete the group's offsets, the topic and its dead-letter topic; repeat at will.
+    """Delete the group's offsets, the topic and its dead-letter topic; repeating is safe.
 
-    Returns when the names are gone, so that the topic can be made again at once.
+    It returns when the names are gone, so that the topic can be created again at once.
 
     Raises:
         ServerError: Kafka did not answer, or a member of the group is still reading; then
@@ -94,11 +96,11 @@ def delete_topics(settings: KafkaSettings) -> None:
 
 
 def empty_topics(settings: KafkaSettings) -> None:
-    """Delete every message of both topics and leave all else; the group begins behind them.
+    """Delete every message of both topics, and move the group to the end; nothing else changes.
 
     Raises:
         ConfigError: no such topic.
-        ServerError: Kafka did not answer, or does not let us, or somebody reads as the group.
+        ServerError: Kafka did not answer or refused, or a member of the group is reading.
     """
     admin = Admin(settings)
     for topic in (settings.topic, settings.dead_letter_topic):
@@ -109,10 +111,10 @@ def empty_topics(settings: KafkaSettings) -> None:
 
 
 def delete_group(settings: KafkaSettings) -> None:
-    """Delete the consumer group with its offsets; repeat at will.
+    """Delete the consumer group with its offsets; repeating is safe.
 
     Raises:
-        ServerError: as `require_no_reader`, or we may not.
+        ServerError: as `require_no_reader`, or we lack the permission.
     """
     require_no_reader(settings)
     delete = partial(AdminClient.delete_consumer_groups, group_ids=[settings.group_id])
@@ -124,9 +126,9 @@ def delete_group(settings: KafkaSettings) -> None:
 
 
 def require_no_reader(settings: KafkaSettings) -> None:
-    """Make sure that nobody reads as the group.
+    """Check that the group has no member.
 
-    A member that was killed is waited for until the broker forgets it.
+    It waits until the broker removes a killed member.
 
     Raises:
         ServerError: Kafka did not answer, or a member of the group is still reading.
@@ -150,7 +152,7 @@ def require_no_reader(settings: KafkaSettings) -> None:
 
 
 def consumers(settings: KafkaSettings) -> int:
-    """Count the consumers in the group now; one that was killed counts for 6 s more.
+    """Count the consumers in the group now; a killed consumer counts for 6 more seconds.
 
     Raises:
         ServerError: Kafka did not answer.

@@ -1,1 +1,1 @@
-"""All that is asked of OpenSearch: client, index, bulk requests and what their answers mean."""
+"""Everything the kit asks of OpenSearch: client, index, bulk requests and their answers."""

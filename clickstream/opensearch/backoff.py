@@ -1,6 +1,7 @@
-"""When a server is in trouble: one request at a time, after growing random waits.
+"""A circuit breaker for the requests of several threads.
 
-A circuit breaker for the requests of several threads. It knows nothing of what is sent.
+While a server fails, it lets one request through at a time, after growing random waits. It does
+not know what is sent.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from contextlib import contextmanager
 from clickstream.errors import GivenUp
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 3.0
-"""Full jitter between: the longest is what a returned server may stand unused."""
+"""Waits use full jitter; a recovered server stays unused for the longest wait at most."""
 
 _LOOK_EVERY_S = 0.05
 
 
 class Breaker:
-    """Closed, requests pass side by side; open, each goes alone, and after a wait.
+    """While closed, requests run in parallel; while open, they run one by one, after a wait.
 
-    Promise: from the first failure on no further request starts beside another, until one
-    has succeeded. Waits are drawn evenly between 0 and a limit that doubles with every
-    failure, up to `LONGEST_WAIT_S`.
+    Promise: after a failure, no request starts in parallel with another until one has succeeded.
+    Waits are uniform between 0 and a limit that doubles with every failure, up to
+    `LONGEST_WAIT_S`.
 
     Args:
-        uniform: draws evenly between two numbers.
+        uniform: returns a uniform random number between two numbers.
     """
 
     def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
@@ -42,10 +43,10 @@ class Breaker:
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """Wait until a request may go, and let it be made inside the block.
+        """Wait until a request may run; the block sends it.
 
         Raises:
-            GivenUp: after `give_up`.
+            GivenUp: `give_up` was called.
         """
         is_alone = self._wait_for_turn()
         try:
@@ -66,7 +67,7 @@ class Breaker:
         return False
 
     def note(self, *, taken: int, rejected: int) -> None:
-        """Note what a request came to: any rejection is trouble, taking nothing is more of it."""
+        """Record a result: a rejection opens the breaker; a total one also doubles the wait."""
         if not rejected:
             self._failures = 0
         elif taken:
@@ -80,5 +81,5 @@ class Breaker:
 
     @property
     def given_up(self) -> threading.Event:
-        """Set by `give_up`, to end other waits along with these."""
+        """Set by `give_up`, so that other waits can end as well."""
         return self._given_up

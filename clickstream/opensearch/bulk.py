@@ -1,7 +1,7 @@
-"""One bulk request of `create` actions, and what became of each document in it.
+"""One bulk request of `create` actions, and the outcome of each document in it.
 
-A document's `_id` is its event's own, so a repeat is refused, and counted, but never stored
-twice. Nothing here retries: the answer says what may be sent again.
+A document's `_id` is the id of its event, so OpenSearch refuses a repeat and never stores it
+twice. Nothing here retries: the answer says which documents may be sent again.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from clickstream.opensearch.client import no_answer, refusal
 
 
 class Outcome(Enum):
-    """What became of one document of a bulk request."""
+    """The outcome of one document of a bulk request."""
 
     STORED = "stored"
     REPLAYED = "replayed"
-    """A document of that `_id` was there already, so this one was refused: the same event."""
+    """Refused, because the index already has a document with this `_id`: the same event."""
     REJECTED = "rejected"
     """Not stored now; sending it again may help."""
     REFUSED = "refused"
-    """Never to be stored, as it is."""
+    """Not stored, and sending it again unchanged cannot help."""
 
 
 @dataclass(frozen=True)
 class ItemAnswer:
-    """The outcome of one document, with OpenSearch's words where it was not stored."""
+    """The outcome of one document, with OpenSearch's error if it was not stored."""
 
     outcome: Outcome
     error_type: str = ""
@@ -45,35 +45,35 @@ _REPLAYED = ItemAnswer(Outcome.REPLAYED)
 
 
 def action(event_id: str, document: bytes) -> bytes:
-    """Write one `create` action with its document, ready to stand in a bulk body.
+    """Format one `create` action with its document for a bulk body.
 
-    `document` is passed on as it is and must hold no newline: a newline would start a
-    second action, written by whoever wrote the message.
+    `document` is used unchanged and must not contain a newline: a newline would start a second
+    action, controlled by the author of the message.
     """
     return b'{"create":{"_id":%b}}\n%b\n' % (events.encode(event_id), document)
 
 
 class Unavailable(ServerError):
-    """OpenSearch could not be reached or understood, or is overloaded; sending again may help.
+    """OpenSearch is unreachable, overloaded or unreadable; sending again may help.
 
-    What became of the documents is unknown, which own ids make harmless.
+    The outcome of the documents is unknown. Sending them again is safe, because they have ids.
     """
 
 
 class TooLarge(BulkError):
-    """The whole request is over the server's limit; a part of it may pass."""
+    """The request exceeds the server's limit; a smaller one may pass."""
 
 
 def send(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
-    """Send one bulk request of `create` actions and say what became of each document.
+    """Send one bulk request of `create` actions and return the outcome of each document.
 
     Returns:
         One answer per action, in order.
 
     Raises:
-        Unavailable: nothing is known; send the same again later.
+        Unavailable: the outcome is unknown; send the same request again later.
         TooLarge: send it in parts.
-        BulkError: OpenSearch refuses to work with us (no such index, no rights).
+        BulkError: OpenSearch refuses the request (no such index, no permission).
     """
     wanted = "errors,items.*.status,items.*.error.type,items.*.error.reason"
     ndjson = {"content-type": "application/x-ndjson"}
@@ -117,7 +117,7 @@ def _raise_refusal(name: str, error: TransportError) -> NoReturn:
 
 _OVERLOADED = frozenset({429, 500, 502, 503, 504})
 _BLOCKED = frozenset({"cluster_block_exception", "index_closed_exception"})
-"""A read-only or closed index and a full disk: somebody lifts these again."""
+"""A read-only or closed index, or a full disk: these blocks are temporary."""
 
 
 def _is_sent_again(status: int, error_type: str) -> bool:

@@ -1,7 +1,7 @@
-"""A batch of messages → OpenSearch: sent, and sent again, until nothing of it is open.
+"""Batches of messages → OpenSearch: each is sent, and retried, until every document is settled.
 
-Promise: when the future of a batch has a result, every message of it is stored under its
-event's own id, was there already, or is acknowledged by the dead-letter topic.
+Promise: when the future of a batch has a result, every message of the batch is stored under the
+id of its event, was already in the index, or is acknowledged by the dead-letter topic.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BULK_BYTES = 10_000_000
-"""The largest request: well below what a server takes at most (100 MB by default)."""
+"""The largest request: well below the server's limit (100 MB by default)."""
 
 _LEAVE_S = 0.5
 _LATENCIES = 20
-"""So many messages of a batch are measured."""
+"""Number of messages per batch whose latency is measured."""
 _STORED = bulk.Outcome.STORED
 
 
@@ -44,62 +44,62 @@ def action(value: bytes | None) -> bytes:
     """Turn a message's value into a bulk action, after a typed check.
 
     Raises:
-        EventError: the value is no event.
+        EventError: the value is not an event.
     """
     if value is None:
         msg = "not an event: the message has no value"
         raise EventError(msg)
     event = events.decode(value)
     if b"\n" in value:
-        # Between two fields JSON allows a newline; in a bulk body it would end the document
-        # and let what follows be read as an action.
+        # JSON allows a newline between two fields; in a bulk body it would end the document, and
+        # OpenSearch would read the rest as an action.
         value = events.encode(event)
     return bulk.action(event.event_id, value)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one poll brought: the actions of one bulk, and the dead letters."""
+    """The messages of one poll, as the actions of one bulk request and dead letters."""
 
     actions: list[bytes]
     messages: list[Message]
-    """Those of the actions, in order."""
+    """The messages of the actions, in order."""
     dead: list[Letter]
 
     @property
     def num_messages(self) -> int:
-        """How many settle with it."""
+        """Number of messages in the batch."""
         return len(self.actions) + len(self.dead)
 
     @cached_property
     def bytes(self) -> int:
-        """What it takes in memory, roughly: its messages' values, once."""
+        """Approximate memory use: the size of the message values."""
         return sum(map(len, self.actions)) + sum(len(each[0]) for each in self.dead)
 
 
 class DeadLetterWriter(Protocol):
-    """Where messages go that can never be documents; the dead-letter topic, in `kafka`."""
+    """Takes messages that can never become documents; see `kafka.dead_letters.DeadLetters`."""
 
     def send(self, dead: list[Letter], give_up: threading.Event) -> None:
         """Return once every letter is acknowledged; any thread may call it.
 
         Raises:
-            DeliveryError: one was refused, so none may be committed.
-            GivenUp: `give_up` was set; none may be committed.
+            DeliveryError: a letter was refused, so no offset may be committed.
+            GivenUp: `give_up` was set, so no offset may be committed.
         """
 
 
 class BulkSender:
-    """Sends batches of one run of the consumer, several side by side.
+    """Sends the batches of one consumer run, several in parallel.
 
-    Its threads are daemons, and nobody waits for them: a server that takes a request and
-    never answers holds up neither a stop nor the end of the process.
+    Its threads are daemons, and `close` waits for them only briefly: a server that accepts a
+    request and never answers blocks neither a stop nor the end of the process.
 
     Args:
-        settings: where to.
-        dead_letters: takes what can never be a document; the caller closes it.
-        num_threads: bulks in flight while all is well; one while OpenSearch is in trouble.
-        flood_guard: says when dead letters are too many; without one, they never are.
+        settings: the OpenSearch and the index.
+        dead_letters: receives messages that can never be documents; the caller closes it.
+        num_threads: bulk requests in flight; while OpenSearch fails, only one.
+        flood_guard: raises when there are too many dead letters; None for no limit.
     """
 
     def __init__(
@@ -123,18 +123,18 @@ class BulkSender:
             thread.start()
 
     def submit(self, batch: Batch) -> Future[BatchReport]:
-        """Send a batch as soon as a thread is free: what becomes of it, in numbers.
+        """Send a batch as soon as a thread is free; the future returns its counts.
 
-        OpenSearch out of reach, overloaded or read-only is waited for as long as it takes.
-        The future raises `BulkError` where OpenSearch refuses to work with us or too much is
-        poison, `DeliveryError` where the dead-letter topic refuses, and `GivenUp` after `close`.
+        It waits without a time limit while OpenSearch is unreachable, overloaded or read-only.
+        The future raises `BulkError` if OpenSearch refuses the requests or too many messages are
+        invalid, `DeliveryError` if the dead-letter topic refuses, and `GivenUp` after `close`.
         """
         future: Future[BatchReport] = Future()
         self._jobs.put((batch, future))
         return future
 
     def close(self) -> None:
-        """End every wait, and let go: what is still open stays open."""
+        """End every wait and stop the threads; unfinished batches stay unfinished."""
         self._breaker.give_up()
         for _ in self._threads:
             self._jobs.put(None)
@@ -169,7 +169,7 @@ class BulkSender:
         return part
 
     def _index(self, batch: Batch, part: BatchReport) -> list[Letter]:
-        """Send the actions until none is rejected any more; give those that never can be stored."""
+        """Send the actions until none is rejected; return the messages that were refused."""
         refused: list[Letter] = []
         waiting = list(range(len(batch.actions)))
         attempt = 0
@@ -204,7 +204,7 @@ class BulkSender:
         )
 
     def _bulk(self, actions: list[bytes], part: BatchReport) -> list[bulk.ItemAnswer]:
-        """Send the actions once, in parts where they are too large, and answer for each."""
+        """Send the actions once, in parts if they are too large; return one answer per action."""
         size = sum(map(len, actions))
         half = len(actions) // 2
         if size > BULK_BYTES and half:

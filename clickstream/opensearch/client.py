@@ -1,4 +1,4 @@
-"""A client for OpenSearch: how it connects, and its errors turned into ours."""
+"""The OpenSearch client: its connection, and the translation of its errors into ours."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _NAME_THE_API = "name the address of its API, not that of Dashboards or of a log
 
 
 def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch:
-    """Make a client that tries once: who retries, and how long, is the caller's to say.
+    """Make a client that sends each request once; the caller decides about retries.
 
     Args:
-        settings: where to.
-        connections: how many threads ask at once.
+        settings: the OpenSearch to connect to.
+        connections: how many threads use the client at once.
 
     Raises:
-        ConfigError: a certificate's file is unusable.
+        ConfigError: a certificate file is unusable.
     """
     is_tls = urlsplit(settings.url).scheme == "https"
     client = _Client(
@@ -71,14 +71,14 @@ class _Client(OpenSearch):  # type: ignore[misc]
 def _authorization(settings: OpenSearchSettings) -> dict[str, str]:
     if settings.username is None:
         return {}
-    # UTF-8, as OpenSearch reads it; the client would write Latin-1.
+    # OpenSearch expects UTF-8; the client would write Latin-1.
     both = f"{settings.username}:{settings.password}".encode()
     return {"authorization": f"Basic {b64encode(both).decode()}"}
 
 
 class _Answers(JSONSerializer):  # type: ignore[misc]
     def loads(self, s: str) -> Any:
-        # Without errors a bulk's items say nothing more; to parse them was an eighth of the CPU.
+        # Without errors the items of a bulk add nothing; parsing them took an eighth of the CPU.
         if s.startswith('{"errors":false,"items":[') and s.endswith("}}]}"):
             return {"errors": False}
         return super().loads(s)
@@ -91,17 +91,17 @@ class _Connection(Urllib3HttpConnection):  # type: ignore[misc]
         try:
             super()._raise_error(status_code, raw_data, content_type)
         except AttributeError as error:
-            # The client takes the JSON of every error status for an object.
+            # The client expects the JSON of every error status to be an object.
             msg = f"status {status_code}, with JSON that is no object"
             raise SerializationError(msg) from error
 
 
 class NotOpenSearch(Exception):
-    """An answer that OpenSearch would not give; `translated_errors` makes a `ConfigError` of it."""
+    """The answer is not from OpenSearch; `translated_errors` turns this into a `ConfigError`."""
 
 
 def part(answer: object, kind: type[_Part], *path: str) -> _Part:
-    """Take out of an answer's JSON what stands under these keys, one inside the other.
+    """Return the part of an answer's JSON under a path of nested keys.
 
     Raises:
         NotOpenSearch: the answer has another shape, or the part is not of this type.
@@ -117,13 +117,13 @@ def part(answer: object, kind: type[_Part], *path: str) -> _Part:
 
 @contextmanager
 def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
-    """Turn the client's errors inside the block into ours, with what was being done.
+    """Translate the client's errors inside the block into ours; the message starts with `doing`.
 
-    Any other exception, such as one of a fault of our own, passes as it is.
+    Any other exception, such as a bug of ours, passes through unchanged.
 
     Raises:
         ServerError: OpenSearch did not answer, or answered with an error.
-        ConfigError: there is no such index, or who we are was not accepted.
+        ConfigError: there is no such index, or OpenSearch did not accept our login.
     """
     try:
         yield
@@ -165,12 +165,12 @@ def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
 
 
 def is_hosted(client: OpenSearch) -> bool:
-    """Say whether somebody else runs what this client asks, as its settings said."""
+    """Say whether the client's settings name a hosted OpenSearch."""
     return isinstance(client, _Client) and client.is_hosted
 
 
 def no_answer(error: OpenSearchConnectionError) -> str:
-    """Say in some words why there was no answer."""
+    """Describe briefly why there was no answer."""
     cause = str(error.error)
     if isinstance(error, ConnectionTimeout):
         return "it took too long"
@@ -182,7 +182,7 @@ def no_answer(error: OpenSearchConnectionError) -> str:
 
 
 def _status_and_cause(error: TransportError) -> str:
-    """Give status and cause in one line; a proxy's are the title of a page."""
+    """Return status and cause in one line; for a proxy, the title of its error page."""
     title = re.search(r"<title>(.*?)</title>", str(error.error))
     if title:
         return title[1]
@@ -191,17 +191,14 @@ def _status_and_cause(error: TransportError) -> str:
 
 
 class Forbidden(ConfigError):
-    """OpenSearch does not know us, or does not let us."""
+    """OpenSearch rejected our login, or we lack a permission."""
 
 
-GRANT_RIGHTS = "give the user the rights that the README lists"
+GRANT_RIGHTS = "give the user the rights that docs/hosted.md lists"
 
 
 def refusal(status: int) -> tuple[str, Hint] | None:
-    """Say what it means that OpenSearch refuses us, to be added to the status, and what to do.
-
-    None where the status says nothing of that.
-    """
+    """Return what a refused login or permission means, and what to do; None for another status."""
     if status == 401:
         mend = ("mend ", ConfFile("opensearch.json"), ", or the variable")
         return "; wrong or missing user name or password", mend

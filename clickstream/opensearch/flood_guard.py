@@ -1,4 +1,4 @@
-"""Where so much is poison that dead letters are no answer to it, the consumer is stopped."""
+"""Stop the consumer when too many messages are invalid for a dead-letter topic."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class FloodGuard:
-    """Watches the share of messages that can never be documents; any thread may ask it.
+    """Watches the share of messages that can never be documents; any thread may call it.
 
-    Most likely it is somebody else's topic, or a producer that has gone wrong: writing it
-    all to another topic would hide that.
+    Many invalid messages suggest the wrong topic or a broken producer. Moving all of them to the
+    dead-letter topic would hide that.
 
     Args:
-        topic: where the messages come from, for the error.
+        topic: the topic of the messages, for the error message.
     """
 
     SHARE, AT_LEAST, WINDOW = 0.05, 100, 2_000
-    """A twentieth of the latest 2,000 messages (whole batches), and a hundred of them."""
+    """The limit is 5 % of the latest 2,000 messages (in whole batches), but at least 100."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -31,17 +31,17 @@ class FloodGuard:
         self._batches: deque[tuple[int, int]] = deque()
 
     def check(self, num_messages: int, dead: list[Letter]) -> None:
-        """Note a batch, before its letters are written.
+        """Count a batch, before its dead letters are written.
 
         Raises:
-            BulkError: it is a flood.
+            BulkError: too many messages are invalid.
         """
         with self._lock:
             self._batches.append((num_messages, len(dead)))
             while sum(n for n, _ in self._batches) - self._batches[0][0] >= self.WINDOW:
                 self._batches.popleft()
             looked_at, poison = map(sum, zip(*self._batches, strict=True))
-        # Only what brings poison is refused: old good news falling out of the window is no flood.
+        # Refuse only a batch with invalid messages: valid batches leaving the window do not count.
         if dead and poison >= max(self.AT_LEAST, self.SHARE * looked_at):
             msg = (
                 f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can "

@@ -1,8 +1,8 @@
-"""The index: its template, its data stream, and what is asked of either.
+"""The index: its template, its data stream, and requests to both.
 
-The data stream keeps one backing index and never rolls over, because `_id` is unique only
-within one: that is what turns "at least once" into "exactly once in effect". Everything
-here works on a plain index of the user's own, too.
+The data stream keeps one backing index and never rolls over, because `_id` is unique only within
+one backing index. Unique ids turn "at least once" into "exactly once in effect". Everything here
+also works on a plain index.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _SETTINGS = {
     "number_of_replicas": 0,
     "refresh_interval": REFRESH,
     "merge.policy": "log_byte_size",
-    # Slices of a shard searched side by side each keep a top list of their own, which
-    # makes `terms` counts approximate; charts promise exact ones.
+    # If slices of a shard are searched in parallel, each keeps a separate top list. That makes
+    # `terms` counts approximate, but charts promise exact counts.
     "search.concurrent_segment_search.mode": "none",
 }
 
 
 def template(name: str) -> dict[str, Any]:
-    """Give the index template of a data stream: for `PUT _index_template/NAME`."""
+    """Return the index template of a data stream, for `PUT _index_template/NAME`."""
     return {
         "index_patterns": [name],
-        # Above the patterns of any default template of a hosted service.
+        # Higher than any default template of a hosted service.
         "priority": 500,
         "data_stream": {"timestamp_field": {"name": "timestamp"}},
         "template": {"settings": {"index": _SETTINGS}, "mappings": events.mapping()},
@@ -51,14 +51,14 @@ def template(name: str) -> dict[str, Any]:
 
 
 def ensure(client: OpenSearch, name: str) -> bool:
-    """Make the template and the data stream where they are missing; check the mapping.
+    """Create the template and the data stream if they are missing; check the mapping.
 
     Returns:
-        Whether the stream was made now.
+        Whether this call created the data stream.
 
     Raises:
-        ConfigError: something of that name exists with another mapping, and nothing was
-            changed; or it is missing, and we may not make it.
+        ConfigError: an index of that name exists with another mapping, and nothing was changed;
+            or it is missing, and we may not create it.
         ServerError: OpenSearch did not answer.
     """
     if exists(client, name):
@@ -75,13 +75,13 @@ def ensure(client: OpenSearch, name: str) -> bool:
             (
                 "mend 'index' in ",
                 ConfFile("opensearch.json"),
-                ", or have it made as the README says",
+                ", or have it made as docs/hosted.md says",
             ),
         ) from refused
 
 
 def _create_data_stream(client: OpenSearch, name: str) -> bool:
-    """Create it, and say whether it was missing: somebody else may have been faster."""
+    """Create it, and say whether this call did; another client may have been faster."""
     try:
         client.indices.create_data_stream(name=name)
     except RequestError as error:
@@ -102,7 +102,7 @@ def exists(client: OpenSearch, name: str) -> bool:
 
 
 def delete(client: OpenSearch, name: str) -> None:
-    """Delete the data stream (or plain index) and its template; repeat at will."""
+    """Delete the data stream (or plain index) and its template; repeating is safe."""
     with translated_errors(client, f"deleting index {name!r}"):
         deletions: tuple[Callable[[], Any], ...] = (
             lambda: client.indices.delete_data_stream(name=name),
@@ -113,20 +113,20 @@ def delete(client: OpenSearch, name: str) -> None:
             try:
                 attempt()
             except NotFoundError:
-                continue  # this kind of thing is not there; the next may be
+                continue  # not of this kind; try the next
 
 
 def empty(client: OpenSearch, name: str) -> None:
-    """Delete every document, and leave all else; repeat at will.
+    """Delete every document and nothing else; repeating is safe.
 
-    For an index, data stream or alias that somebody else made and may not want made anew.
+    Use it for an index, data stream or alias that somebody else created and wants to keep.
 
     Raises:
-        ConfigError: no such index, or we may not; then no document was deleted.
-        ServerError: OpenSearch did not answer, or not delete all.
+        ConfigError: no such index, or no permission; then no document was deleted.
+        ServerError: OpenSearch did not answer, or did not delete all documents.
     """
     body: dict[str, Any] = {"query": {"match_all": {}}}
-    # In parts, for a request must be answered within the client's time.
+    # Delete in parts, so that each request ends within the client's timeout.
     params = {"max_docs": _EMPTIED_AT_ONCE, "scroll_size": 10_000, "refresh": "true"}
     while True:
         with translated_errors(client, f"emptying index {name!r}"):
@@ -163,11 +163,11 @@ def count(client: OpenSearch, name: str) -> int:
 
 
 def search(client: OpenSearch, name: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Send a search with aggregations, and give the whole answer: all shards, or an error.
+    """Send a search with aggregations and return the complete answer of all shards.
 
     Raises:
-        ConfigError: no such index, or what answers is no OpenSearch.
-        ServerError: OpenSearch did not answer, or not for all of the index.
+        ConfigError: no such index, or the server is not OpenSearch.
+        ServerError: OpenSearch did not answer, or some shards did not.
     """
     with translated_errors(client, f"asking index {name!r}"):
         answer = client.search(index=name, body=body)
@@ -183,14 +183,14 @@ def search(client: OpenSearch, name: str, body: dict[str, Any]) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Newest:
-    """How many documents there are, and the event time of the newest; None without any."""
+    """The number of documents, and the event time of the newest; None without documents."""
 
     documents: int
     timestamp: datetime | None
 
 
 def newest(client: OpenSearch, name: str) -> Newest:
-    """Count the documents and look at the newest.
+    """Count the documents and find the newest event time.
 
     Raises:
         ConfigError: no such index.
@@ -205,7 +205,7 @@ def newest(client: OpenSearch, name: str) -> Newest:
 
 
 def oldest_ms(client: OpenSearch, name: str) -> int | None:
-    """Give the event time (ms since 1970) of the oldest document; None where there is none.
+    """Return the event time (ms since 1970) of the oldest document; None without documents.
 
     Raises:
         ConfigError: no such index.
@@ -217,13 +217,13 @@ def oldest_ms(client: OpenSearch, name: str) -> int | None:
 
 
 def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
-    """Write facts about the index into its mapping's `_meta`, beside others; None takes one out.
+    """Add facts about the index to the `_meta` of its mapping; the value None removes one.
 
-    They are deleted with the index.
+    Deleting the index deletes them.
 
     Raises:
         ConfigError: no such index.
-        ServerError: OpenSearch did not answer, or does not let us.
+        ServerError: OpenSearch did not answer, or refused.
     """
     known = {k: v for k, v in (recall(client, name) | facts).items() if v is not None}
     with translated_errors(client, f"writing down facts about index {name!r}"):
@@ -231,7 +231,7 @@ def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
 
 
 def recall(client: OpenSearch, name: str) -> dict[str, Any]:
-    """Give the facts that are written down about the index; empty where there are none.
+    """Return the facts that `remember` stored about the index; empty if there are none.
 
     Raises:
         ConfigError: no such index.
@@ -242,7 +242,7 @@ def recall(client: OpenSearch, name: str) -> dict[str, Any]:
 
 
 def _mappings(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
-    """Give the mapping of each index behind the name, one at least."""
+    """Return the mapping of each index behind the name; there is at least one."""
     with translated_errors(client, f"looking at the mapping of {name!r}"):
         answers = part(client.indices.get_mapping(index=name), dict)
         if not answers:
@@ -257,13 +257,13 @@ def ids(
     until_ms: int | None = None,
     among: Sequence[str] | None = None,
 ) -> list[str]:
-    """Read the `_id` of every searchable document, in no order; for checks by id.
+    """Read the `_id` of every searchable document, in no particular order, for checks by id.
 
     Args:
-        client: where to read.
-        name: of the index.
+        client: the client to use.
+        name: the name of the index.
         until_ms: only documents with an event time before this (ms since 1970).
-        among: only documents of these ids, some ten thousand at most.
+        among: only documents with these ids, about ten thousand at most.
 
     Raises:
         ConfigError: no such index.
@@ -281,7 +281,7 @@ def ids(
             body={"size": 10_000, "_source": False, "sort": ["_doc"], "query": query},
             params={"scroll": "1m", "filter_path": "_scroll_id,hits.hits._id"},
         )
-        while "hits" in page:  # left out where nothing is left
+        while "hits" in page:  # the last page has no hits
             found.extend(part(hit, str, "_id") for hit in part(page, list, "hits", "hits"))
             page = client.scroll(
                 body={"scroll": "1m", "scroll_id": part(page, str, "_scroll_id")},
@@ -292,7 +292,7 @@ def ids(
 
 
 def check_mapping(client: OpenSearch, name: str) -> None:
-    """Compare the index's mapping with the event model's.
+    """Compare the mapping of the index with that of the event model.
 
     Raises:
         ConfigError: no such index, or its mapping differs; the message names the fields.
@@ -319,8 +319,8 @@ def check_mapping(client: OpenSearch, name: str) -> None:
 
 
 def _canonical(field: dict[str, Any] | None) -> str:
-    # The server drops settings that equal its default. An index that was made to read dates
-    # in the default format reads ours, too, only slower.
+    # The server omits settings that equal its default. An index with the default date format
+    # also reads our dates, only more slowly.
     return json.dumps(
         {k: v for k, v in (field or {}).items() if (k, v) != ("format", events.DATE["format"])},
         sort_keys=True,

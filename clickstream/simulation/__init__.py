@@ -1,4 +1,4 @@
-"""Readers of a news site: events, and nothing else.
+"""Simulated readers of a news site; this package only produces events.
 
 Promise: the same seed gives the same bytes. Nothing here reads a clock or talks to a server.
 """

@@ -1,8 +1,8 @@
-"""The news site as data: which article is published when, about what, and how it ages.
+"""The news site as data: when each article is published, its topic, and how it ages.
 
-Every article follows from a seed and the absolute hour it appears in, so that any two
-simulations of one seed agree on the site's past, wherever they start. Nobody reads here;
-who reads what is for `personas.py` and `simulator.py`.
+A seed and the absolute hour determine every article, so that two simulations with the same seed
+agree on the site's past, whatever their start. `personas.py` and `simulator.py` decide which
+reader reads which article.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 
 SHELF_DAYS: Final = 10
-"""How long an article can be found on the site; so also the past at a simulation's start."""
+"""How long an article stays on the site, and so the past that a simulation starts with."""
 
 TABLE_MS: Final = 3 * MINUTE_MS
-"""How often popularity is worked out anew."""
+"""How often popularity is recalculated."""
 
 DECAY_HOURS: Final = 3.2
 DECAY_POWER: Final = 2.0
@@ -36,8 +36,8 @@ an article at the click in Adressa's January 2017 (quartiles 1.8, 5.2 and 16.4 h
 
 APPEAL_POWER: Final = 1.35
 MOST_APPEAL: Final = 80
-"""Appeal is (1 - u) ** -APPEAL_POWER of an even chance u, the top 80th all alike, so that the
-most read article of a day is not all of it. Source: fitted to views that fall with one over
+"""Appeal is (1 - u) ** -APPEAL_POWER for a uniform u. The top 80th all have the same appeal, so
+that one article does not take all views of a day. Source: fitted to views that fall with one over
 the rank, as in Boston University's client traces (slope -0.986)."""
 
 ARTICLES_BY_HOUR: Final = (
@@ -48,24 +48,24 @@ ARTICLES_BY_HOUR: Final = (
 
 @dataclass(eq=False, slots=True)
 class Article:
-    """One article; two are the same only if they are one object."""
+    """One article; two articles are equal only if they are the same object."""
 
     article_id: str
-    """`sports-260105-0930`: category and the minute of publication, which is its own alone."""
+    """Such as `sports-260105-0930`: category and minute of publication, unique to the article."""
     category: Category
     title: str
     published_ms: int
     """In simulated time."""
     published_at: str
-    """In event time; a simulator whose clock runs at another speed sets it anew."""
+    """In event time; a simulator whose clock runs at another speed replaces it."""
     appeal: float
 
 
 def published_in_hour(seed: int, hour: int) -> list[Article]:
-    """Give the articles of one hour, oldest first; the same for the same seed and hour.
+    """Return the articles of one hour, oldest first; the same for the same seed and hour.
 
     Args:
-        seed: of the whole site.
+        seed: the seed of the whole site.
         hour: hours since 1970, UTC.
     """
     rng = Random(f"newsroom/{seed}/{hour}")  # a string is seeded by SHA-512, not by `hash`
@@ -96,7 +96,7 @@ def _article(rng: Random, minute_ms: int) -> Article:
 
 
 def breaking(rng: Random, at_ms: int) -> Article:
-    """Write an article that nobody saw coming, published at this event time."""
+    """Write a breaking-news article, published at this event time."""
     article = _article(rng, at_ms - at_ms % MINUTE_MS)
     article.article_id += f"-{at_ms % MINUTE_MS:05d}"  # there may be two in a minute
     article.title = f"Breaking: {article.title}"
@@ -105,15 +105,14 @@ def breaking(rng: Random, at_ms: int) -> Article:
 
 
 Shelf = list[tuple[list[float], list[Article], float]]
-"""What can be read at a moment, by category in the order of `CATEGORIES`: cumulative
-popularity, the articles it belongs to, and its total."""
+"""The available articles at one moment, by category in the order of `CATEGORIES`: cumulative
+popularity, the articles, and the total popularity."""
 
 
 class Newsroom:
-    """The articles around a simulation's clock, worked out as they are asked for.
+    """The articles around a simulation's clock, computed on demand.
 
-    Asked about ever later moments it forgets what has left the shelf, so its size stays the
-    same however long it runs.
+    As time moves on, it forgets articles that have left the shelf, so its size stays constant.
     """
 
     def __init__(self, *, seed: int, start_ms: int) -> None:
@@ -125,13 +124,13 @@ class Newsroom:
         }
         self._upcoming: deque[Article] = deque()
         self._publish_until(start_ms)
-        # What comes out later in the hour of the start is still to be told.
+        # Articles from later in the first hour are still to be published.
         self.take_published(start_ms)
 
     def shelf(self, table: int) -> Shelf:
-        """Give what can be read from `table` * `TABLE_MS` on; never an article of the future.
+        """Return the articles available from `table` * `TABLE_MS` on, none from the future.
 
-        Moments must be asked about in order, or within one shelf life of the latest.
+        Request moments in order, or within one shelf life of the latest one.
         """
         self._publish_until(table * TABLE_MS)
         shelf: Shelf = []
@@ -147,9 +146,9 @@ class Newsroom:
         return shelf
 
     def take_published(self, until_ms: int) -> list[Article]:
-        """Give, once each and oldest first, the articles published since the start.
+        """Return the articles published since the last call or the start, oldest first.
 
-        What has left the shelf before it was taken is not among them.
+        Articles that left the shelf before they were taken are missing.
         """
         self._publish_until(until_ms)
         taken = []
@@ -160,12 +159,12 @@ class Newsroom:
     def _publish_until(self, until_ms: int) -> None:
         while self._next_hour * HOUR_MS <= until_ms:
             for article in published_in_hour(self._seed, self._next_hour):
-                # The first table that starts after the article is out.
+                # The first table that starts after the publication.
                 since = -(-article.published_ms // TABLE_MS)
                 self._by_category[article.category].append((since, article.appeal, article))
                 self._upcoming.append(article)
             self._next_hour += 1
-        # Where nobody takes what is published it leaves with the shelf.
+        # If nobody takes a published article, it leaves with the shelf.
         oldest_ms = self._next_hour * HOUR_MS - SHELF_DAYS * DAY_MS
         while self._upcoming and self._upcoming[0].published_ms < oldest_ms:
             self._upcoming.popleft()
@@ -178,7 +177,7 @@ _DECAY: Final = [
 
 
 def check(sections: dict[str, Section]) -> None:
-    """Look the sections over.
+    """Validate the sections.
 
     Raises:
         ConfigError: an entry is wrong; the message names it.

@@ -1,4 +1,4 @@
-"""Messages that can never become documents, one of every kind, made of an event on purpose."""
+"""Invalid messages that can never become documents, one of each kind, made from an event."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ KINDS: Final[dict[str, Callable[[Event], bytes]]] = {
     "a field nobody knows": lambda event: _with(event, colour="red"),
     "a day that does not exist": lambda event: _with(event, timestamp=NO_SUCH_DAY),
     "not UTF-8": lambda event: b"\xff\xfe" + events.encode(event),
-    # In a bulk body the newline would begin an action of the sender's own.
+    # In a bulk body the newline would start an action that the sender controls.
     "an order to delete": lambda event: (
         events.encode(event) + b'\n{"delete":{"_id":"%b"}}' % event.event_id.encode()
     ),
     "nothing at all": lambda event: b"",
 }
-"""What is wrong, and how an event becomes that; only OpenSearch finds the day wrong."""
+"""Each defect, and the function that applies it; only OpenSearch detects the invalid date."""
 
 
 def of_every_kind(event: Event) -> list[bytes]:
-    """Give a value of every kind, made of one event."""
+    """Return one invalid value of each kind, made from one event."""
     return [make(event) for make in KINDS.values()]

@@ -1,8 +1,8 @@
 """When each event is due: a Poisson process at a rate that may change between any two events.
 
-The k-th event of the crowd takes the time of the k-th point: the crowd's clock runs faster or
-slower, the crowd itself stays as it is, and every open session goes on. Nothing here is sent
-anywhere, and the clock is handed in.
+The k-th event of the crowd happens at the k-th point of the process. A new rate makes the
+crowd's clock faster or slower; the crowd stays the same, and every open session continues. This
+module sends nothing, and its clock is an argument.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from clickstream.simulation.traffic import Traffic
 logger = logging.getLogger(__name__)
 
 SLOWEST, FASTEST = 0.2, 5_000.0
-"""The rates, in events per second, that the pace is promised for."""
+"""The supported rates, in events per second."""
 
 _LONGEST_WAIT_S = 0.2
 _SHORTEST_WAIT_S = 0.002
-"""Shorter sleeps cost more than they give: at 5,000 events/s ten events share one."""
+"""Shorter sleeps are not worth their cost: at 5,000 events/s ten events share one sleep."""
 _MOST_BEHIND_S = 1.0
-"""Further behind than this (a sleeping laptop, a broker that stood still) is not made up for."""
+"""A longer delay (a sleeping laptop, a stalled broker) is skipped, not caught up."""
 
 
 def parse_rate(text: str) -> float:
-    """Read a rate as it is typed: events per second, or `max`.
+    """Parse a rate as typed: events per second, or `max`.
 
     Raises:
         ConfigError: it is neither.
@@ -49,11 +49,11 @@ def parse_rate(text: str) -> float:
 
 
 def live_now(*, seed: int | None = None, now: Callable[[], float] = time.time) -> Simulator:
-    """Make a crowd that acts from this moment on, at its natural rate.
+    """Make a crowd that acts from now on, at its natural rate.
 
     Args:
-        seed: of the readers; by default another one each millisecond.
-        now: gives the time (seconds since 1970).
+        seed: the seed of the readers; by default a different one every millisecond.
+        now: returns the time (seconds since 1970).
     """
     now_ms = int(now() * 1000)
     return Simulator(seed=now_ms if seed is None else seed, start_ms=now_ms, live_from_ms=now_ms)
@@ -63,7 +63,7 @@ class Pace:
     """The points in time at which events are due; the rate may change between any two.
 
     Args:
-        events_per_second: 0.2 to 5,000, or `math.inf` for as fast as events are taken.
+        events_per_second: 0.2 to 5,000, or `math.inf` for no limit.
         rng: draws the gaps.
         monotonic: the clock, in seconds.
 
@@ -81,7 +81,7 @@ class Pace:
         self._rng = rng
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        # The next point, as the area under the rate that is left from `_since_s` on.
+        # The next point, as the area under the rate that remains from `_since_s` on.
         self._remaining = rng.expovariate(1.0)
         self._since_s = monotonic()
         self._rate = self._checked(events_per_second)
@@ -103,7 +103,7 @@ class Pace:
 
     @property
     def events_per_second(self) -> float:
-        """The rate asked for; setting it acts on the event that is waited for now."""
+        """The requested rate; a new value also applies to the event that is due next."""
         return self._rate
 
     @events_per_second.setter
@@ -112,23 +112,23 @@ class Pace:
         with self._lock:
             now_s = self._monotonic()
             if self._rate != math.inf:
-                # What has been waited so far counts at the old rate.
+                # The wait so far counts at the old rate.
                 waited = (now_s - self._since_s) * self._rate
                 self._remaining = max(0.0, self._remaining - waited)
             self._since_s, self._rate = now_s, rate
 
     def begin(self) -> None:
-        """Wait from now on for the next event; what passed before is not made up for."""
+        """Start waiting for the next event now; earlier time is not caught up."""
         with self._lock:
             self._since_s = self._monotonic()
 
     def wait_s(self) -> float:
-        """Say how long until the next event is due: 0 or less when it is."""
+        """Return the seconds until the next event is due; 0 or less if it is due."""
         with self._lock:
             return self._since_s + self._remaining / self._rate - self._monotonic()
 
     def step(self) -> None:
-        """Pass on to the next point; what is more than a second behind is skipped."""
+        """Move to the next point; skip any delay of more than one second."""
         with self._lock:
             if self._rate == math.inf:
                 self._since_s = self._monotonic()
@@ -139,21 +139,21 @@ class Pace:
 
 
 class PacedEvents:
-    """Readers and scenarios, event by event, each when it is due; None while none is.
+    """The events of readers and scenarios, each when it is due; None while none is due.
 
-    A crowd that starts in the past is given with its own times, at the pace asked for, until
-    it reaches now and goes on at its natural rate; from there, and for a crowd that starts
-    live, every event carries the moment it was due. No event is ever in the future.
+    A crowd that starts in the past keeps its own event times, at the requested pace, until it
+    reaches the present and continues at its natural rate. From then on, and for a crowd that
+    starts live, the timestamp of every event is the moment it was due. No event is in the future.
 
     Args:
-        traffic: where the events come from. What its scenarios add comes on top of the pace.
-        pace: when each is due; set `pace.events_per_second` meanwhile to change it.
-        num_events: stop after so many of the crowd's own, scenarios aside.
-        now: gives the time (seconds since 1970).
-        wait: waits so many seconds, or less; 0.2 at most.
+        traffic: the source of the events. Events that scenarios add do not count for the pace.
+        pace: decides when each event is due; set `pace.events_per_second` to change the rate.
+        num_events: stop after this many events of the crowd, without those of scenarios.
+        now: returns the time (seconds since 1970).
+        wait: waits this many seconds or less, 0.2 at most.
 
     Raises:
-        ConfigError: no event at all was asked for.
+        ConfigError: `num_events` is below 1.
     """
 
     def __init__(
@@ -172,15 +172,15 @@ class PacedEvents:
         self._now, self._wait = now, wait
         self._is_live = traffic.crowd.start_ms >= traffic.crowd.live_from_ms
         self._due: deque[Event] = deque()
-        """Taken from the crowd and not given yet: one step may give several."""
+        """Taken from the crowd and not yielded yet: one step may return several events."""
 
     def __iter__(self) -> Iterator[Event | None]:
-        """Give event after event; None at least every 0.2 s, so that a caller may stop."""
+        """Yield every event; yield None at least every 0.2 s, so that the caller can stop."""
         traffic, pace = self._traffic, self._pace
         num_steps = 0
         pace.begin()
         while num_steps != self._num_events or traffic.took_added:
-            # What a scenario put between takes none of the crowd's turns.
+            # Events that a scenario inserts do not count as events of the crowd.
             wait_s = 0.0 if traffic.took_added else pace.wait_s()
             if wait_s > 0:
                 yield from self._while_waiting()
@@ -191,16 +191,16 @@ class PacedEvents:
                 pace.step()
                 num_steps += 1
             self._due.extend(traffic.step(self._stamp_ms(wait_s)))
-            if not self._due:  # a scenario took it away, or holds it back
+            if not self._due:  # a scenario removed it, or holds it back
                 yield None
             yield from self._take_due()
 
     def finish(self) -> list[Event]:
-        """End all scenarios, and give what was taken from the crowd and not given yet."""
+        """End all scenarios, and return the events not yielded yet."""
         return [*self._take_due(), *self._traffic.close()]
 
     def _stamp_ms(self, wait_s: float) -> int | None:
-        """Say which time the next event carries: that at which it was due, or None for its own."""
+        """Return the timestamp for the next event: the moment it was due, or None for its own."""
         crowd, now_ms = self._traffic.crowd, self._now_ms()
         if not self._is_live and crowd.peek_ms() >= now_ms:
             self._is_live = True
@@ -209,7 +209,7 @@ class PacedEvents:
         return now_ms + min(0, round(wait_s * 1000)) if self._is_live else None
 
     def _while_waiting(self) -> Iterator[Event]:
-        """Give what scenarios add while the crowd's next event is waited for."""
+        """Yield the events that scenarios add before the crowd's next event."""
         if self._is_live and self._traffic.running:
             self._due.extend(self._traffic.added(self._now_ms()))
             yield from self._take_due()

@@ -1,7 +1,7 @@
-"""Reader habits as data: personas, what they do next, how long they read, on what device.
+"""Reader habits as data: personas, their next actions, reading times and devices.
 
-A reader's persona and pace of visits follow from seed and number alone, so they can be
-worked out again by whoever wants to check. Nobody reads here; that is `simulator.py`.
+The seed and the reader's number alone determine the persona and the frequency of visits, so a
+test can recompute them. The readers themselves are in `simulator.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from clickstream.events import (
 from clickstream.simulation.sections import SECTIONS
 
 Row = dict[EventType, float]
-"""Probability of each next event; what is left over ends the session without a word."""
+"""Probability of each next event; the remainder ends the session without a logout."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Persona:
     """One kind of reader."""
 
     weight: float
-    """How many readers are of this kind, relative to the others."""
+    """The share of readers of this kind, relative to the others."""
     visits_per_day: float
-    """The median; readers of one kind differ by `VISITS_SIGMA`. Who stays longer comes less
-    often, so that a reader of one kind makes about as many events as one of another."""
+    """The median; readers of one kind vary by `VISITS_SIGMA`. Kinds with longer visits come less
+    often, so that readers of all kinds produce about the same number of events."""
     rows: dict[EventType, Row]
     devices: dict[DeviceType, float]
-    """Relative weights, before what the section adds."""
+    """Relative weights, before the adjustment by section."""
     tastes: dict[Category, float]
-    """How much more than the average reader it reads of a section; 1 where nothing is said."""
+    """Reading per section relative to the average reader; 1 for sections not listed."""
 
 
 def rows(*, on: float, logout: float, **reactions: float) -> dict[EventType, Row]:
-    """Write the rows of a persona: after a page it goes on, reacts, logs out, or just leaves."""
+    """Build the rows of a persona: after a page it continues, reacts, logs out, or leaves."""
     after = {"page_view": min(0.94 - logout, on + 0.12), "logout": logout}
     found: dict[str, dict[str, float]] = {
         "login": {"page_view": 0.96, "logout": 0.01},
@@ -57,7 +57,7 @@ def rows(*, on: float, logout: float, **reactions: float) -> dict[EventType, Row
     if "like" in reactions:
         further = {"comment": 0.03, "share": 0.02}
         found["like"] = after | {kind: p for kind, p in further.items() if kind in reactions}
-    return found  # type: ignore[return-value]  # `check` looks the names over
+    return found  # type: ignore[return-value]  # `check` validates the names
 
 
 PERSONAS: Final[dict[str, Persona]] = {
@@ -92,20 +92,20 @@ PERSONAS: Final[dict[str, Persona]] = {
 }
 
 VISITS_SIGMA: Final = 1.12
-"""Spread of the lognormal visits a day: with it, and with newcomers who rarely come, a fifth
-of the readers make about two thirds of the events."""
+"""Spread of the lognormal visits per day: together with newcomers, who rarely come, it makes a
+fifth of the readers produce about two thirds of the events."""
 MOST_VISITS_PER_DAY: Final = 150.0
 
 BOUNCE: Final = (0.15, 7.0, 0.6)
 READ: Final = (58.0, 0.85)
-"""Reading time in seconds: this share bounces, lognormal of this median and sigma; the rest
-reads, lognormal too. Source: fitted to the active time per article of Adressa's January 2017
-(p10 8, p25 21, p50 47, p75 90, p90 158 s)."""
+"""Reading time in seconds, a mixture of two lognormals: `BOUNCE` has share, median and sigma,
+`READ` has median and sigma. Source: fitted to the active time per article of Adressa's January
+2017 (p10 8, p25 21, p50 47, p75 90, p90 158 s)."""
 LONGEST_READ_S: Final = 899.0
 
 
 def _reading_times() -> list[int]:
-    """Tabulate the mixture's quantiles, so that one chance draws a reading time."""
+    """Tabulate the mixture's quantiles, so that one random number draws a reading time."""
     steps, normal, times = 2_048, NormalDist(), []
     share, median_s, sigma = BOUNCE
     log_bounce, log_read = math.log(median_s), math.log(READ[0])
@@ -125,39 +125,40 @@ READING_MS: Final = _reading_times()
 """Equally likely reading times in milliseconds, ascending."""
 
 STAY_IN_SECTION: Final = 0.35
-"""How often the next article is of the section just read."""
+"""Probability that the next article is from the same section."""
 
 REFERRERS: Final[dict[ReferrerType, float]] = {"search": 0.394, "direct": 0.392, "social": 0.214}
-"""Of a session's first view; later ones are internal, but for `OUTSIDE_AGAIN`. Source: the
-shares of Adressa's January 2017, renormalised: internal 62, search 15, direct 15, social 8 %."""
+"""Referrers of a session's first view; later views are internal, except `OUTSIDE_AGAIN`.
+Source: the shares of Adressa's January 2017, renormalised: internal 62, search 15, direct 15,
+social 8 %."""
 OUTSIDE_AGAIN: Final = 0.18
 SHARE_CHANNELS: Final = {"messenger": 0.42, "social": 0.33, "email": 0.15, "link": 0.10}
 
 NEWCOMER_SHARE: Final = 0.02
-"""Visits of newcomers, beside those of the crowd."""
+"""Visits of newcomers, relative to those of the crowd."""
 
 STAY_SHARE: Final = 0.5
-"""How likely a newcomer is to come again, after every visit."""
+"""Probability that a newcomer comes again, after each visit."""
 NEWCOMERS_PER_VISIT: Final = NEWCOMER_SHARE * (1 - STAY_SHARE)
-"""How many register, for each visit of the crowd: a newcomer makes 1 / (1 - STAY_SHARE) visits."""
+"""Registrations per visit of the crowd: a newcomer makes 1 / (1 - STAY_SHARE) visits."""
 
 CURVE: Final = (
     0.36, 0.28, 0.25, 0.20, 0.18, 0.28, 0.62, 0.98, 1.21, 1.34, 1.44, 1.58,
     1.66, 1.50, 1.35, 1.27, 1.22, 1.24, 1.33, 1.46, 1.50, 1.28, 0.90, 0.57,
 )  # fmt: skip
-"""Visits by hour of the UTC day, 1 on average: a midday peak, an evening bump, a night."""
+"""Visits by hour of the UTC day, 1 on average: a midday peak, an evening peak, a quiet night."""
 WEEKEND: Final = {"mobile": 1.35, "desktop": 0.60, "tablet": 1.25}
 EVENING: Final = {"mobile": 1.15, "desktop": 0.75, "tablet": 1.35}
-"""How devices' weights shift on Saturday and Sunday, and from 19 to 23 o'clock."""
+"""Factors for device weights on Saturday and Sunday, and from 19 to 23 o'clock."""
 
 
 def tastes_of(persona: Persona) -> list[float]:
-    """Give relative weights of what a persona reads, in the order of `CATEGORIES`."""
+    """Return a persona's relative weights for sections, in the order of `CATEGORIES`."""
     return [SECTIONS[name].weight * persona.tastes.get(name, 1.0) for name in CATEGORIES]
 
 
 def mean_tastes() -> list[float]:
-    """Give what all readers together read, as shares in the order of `CATEGORIES`."""
+    """Return the shares of sections over all readers, in the order of `CATEGORIES`."""
     total = [0.0] * len(CATEGORIES)
     for persona in PERSONAS.values():
         tastes = tastes_of(persona)
@@ -167,16 +168,16 @@ def mean_tastes() -> list[float]:
 
 
 def persona_of(seed: int, number: int) -> str:
-    """Name the persona of a reader."""
+    """Return the persona of a reader."""
     return _NAMES[_index(_WEIGHTS, _chance(seed, number, 1))]
 
 
 def visits_per_day(seed: int, number: int) -> float:
-    """Say how often a reader comes, on average over days.
+    """Return how often a reader comes per day, on average.
 
-    Readers of following numbers lie evenly over the spread, so that a crowd of any size has
-    its few who come most, and no crowd has two of them too many. Source: the additive
-    recurrence of the golden ratio, a sequence of low discrepancy.
+    Readers with consecutive numbers are spread evenly over the distribution, so that a crowd of
+    any size has the right number of frequent readers. Source: the additive recurrence of the
+    golden ratio, a low-discrepancy sequence.
     """
     place = (_chance(seed, 0, 2) + number * _GOLDEN) % 1
     sigmas = _NORMAL.inv_cdf(min(max(place, 1e-9), 1 - 1e-9))
@@ -185,13 +186,13 @@ def visits_per_day(seed: int, number: int) -> float:
 
 
 MOST_EVENTS: Final = 100
-"""On average in a session; a persona with more hardly ever leaves."""
+"""Limit for the average session; a persona above it hardly ever leaves."""
 
 
 def expected_events(persona: Persona) -> float:
-    """Work out the mean number of events of a session, from the transition rows.
+    """Compute the mean number of events per session from the transition rows.
 
-    Where it is over `MOST_EVENTS`, the sum so far.
+    Above `MOST_EVENTS` it returns the partial sum.
     """
     reached: dict[EventType, float] = {"login": 1.0}
     total = 0.0
@@ -206,7 +207,7 @@ def expected_events(persona: Persona) -> float:
 
 
 def reaction_rate(persona: Persona, reaction: str) -> float:
-    """Work out how likely a page view is to be reacted to like this, once or more often."""
+    """Compute the probability that a page view gets this reaction at least once."""
     waiting: dict[EventType, float] = {"page_view": 1.0}
     total = 0.0
     while sum(waiting.values()) > 1e-9:
@@ -245,7 +246,7 @@ _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 
 def check(personas: dict[str, Persona]) -> None:
-    """Look the tables over.
+    """Validate the tables.
 
     Raises:
         ConfigError: an entry is wrong; the message names it.

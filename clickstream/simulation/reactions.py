@@ -1,4 +1,4 @@
-"""What is done with a page that was viewed, more often than usual or less."""
+"""Scenarios that change how often readers react to the pages they view."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from clickstream.simulation.sessions import Action, Session
 from clickstream.simulation.simulator import Simulator
 
 _LAST_PAGE_MS: Final = 900
-"""Within this a reaction is added to a view that nothing follows: the reader's next visit may
-begin a second after it."""
+"""A reaction to the last view of a session is added within this time, because the reader's next
+visit may begin a second later."""
 
 
 def chance(persona: str, event: str, lift: float) -> float:
-    """Say which share of the views without a reaction gets one, for a lift of its rate.
+    """Return the share of views without a reaction that must get one to lift its rate.
 
     Args:
-        persona: whose habits.
+        persona: the name of the persona.
         event: `like`, `comment` or `share`.
-        lift: 0.3 is by 30 %; one below 0 gives a number below 0.
+        lift: 0.3 means 30 % more; a negative lift returns a negative number.
     """
     usual = personas.reaction_rate(personas.PERSONAS[persona], event)
     return min(1.0, lift * usual / (1 - usual)) if usual < 1 else 0.0
@@ -32,17 +32,17 @@ def chance(persona: str, event: str, lift: float) -> float:
 def react(
     session: Session, event: EventType, chance: float, lift: float, rng: Random
 ) -> int | None:
-    """Add a reaction to the page viewed next, or take it away.
+    """Add a reaction to the next page view, or remove it.
 
     Args:
-        session: whose next action may be a view; where it is none, nothing happens.
+        session: the session; if its next action is not a view, nothing happens.
         event: the reaction.
-        chance: as `chance` gives it.
-        lift: below 0 the reaction is taken away from that share of the views that have it.
-        rng: draws.
+        chance: the result of `chance`.
+        lift: if negative, the reaction is removed from that share of the views that have it.
+        rng: the source of randomness.
 
     Returns:
-        The place in the session's actions of what was added; None where nothing was.
+        The index of the added action in the session's actions; None if nothing was added.
     """
     actions, place = session.actions, session.next
     at_ms, event_type, article, _ = actions[place]
@@ -66,9 +66,9 @@ def react(
 
 
 class Mood(Scenario):
-    """Everybody reacts to what is read more, or less, often; nothing is labelled.
+    """All readers react more or less often; no event is labelled.
 
-    It is a dial, not an incident: what comes of it is the crowd's own and takes its turns.
+    It is a setting, not an incident: its events belong to the crowd and count for the pace.
     """
 
     name, title = "mood", "Mood"
@@ -80,7 +80,7 @@ class Mood(Scenario):
     }
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
-        """Work out how often to add each reaction, by persona."""
+        """Compute how often to add each reaction, by persona."""
         super().begin(crowd, at_ms)
         self._lift = self._number("times") - 1
         self._chances = {
@@ -89,7 +89,7 @@ class Mood(Scenario):
         }
 
     def before_event(self, session: Session) -> None:
-        """Change what is done with the page viewed next."""
+        """Change the reactions to the next page view."""
         number = self._crowd.number_of(session.user_id)
         for event, odds in self._chances[personas.persona_of(self._crowd.seed, number)]:
             react(session, event, odds, self._lift, self._rng)

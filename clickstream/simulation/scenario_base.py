@@ -1,7 +1,7 @@
-"""What every scenario has: a name, keys with valid values, and a place in the crowd's doings.
+"""The base of every scenario: a name, keys with valid values, and hooks into the crowd.
 
-What there is to play is in `scenarios.py`, `surges.py` and `reactions.py`; `traffic.py` starts
-and stops it.
+The scenarios are in `scenarios.py`, `surges.py` and `reactions.py`; `traffic.py` starts and stops
+them.
 """
 
 from __future__ import annotations
@@ -62,29 +62,29 @@ class Choice:
 
 
 class Scenario:
-    """What plays for a while; this one changes nothing, and others say what they do instead.
+    """A scenario that changes nothing; subclasses override its methods.
 
-    Every method is called by whoever takes the events, between two of them.
+    The thread that takes the events calls every method, between two events.
 
     Raises:
-        ConfigError: a key or a value that is none; the message says what is.
+        ConfigError: a key or a value is not valid; the message lists the valid ones.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     """Its name on a button."""
     what: ClassVar[str]
-    """What it does, in a line."""
+    """What it does, in one line."""
     watch: ClassVar[str]
-    """Where it is seen."""
+    """The chart that shows it."""
     keys: ClassVar[dict[str, Number | Choice]]
     marks: ClassVar[Literal["added", "own", "nothing"]] = "nothing"
-    """Which events carry its name: those it adds beside the crowd's own, as a chart sets off;
-    the crowd's own, which count as normal traffic; or none."""
+    """Which events carry its name: the events it adds to the crowd's, which charts show separately;
+    events of the crowd, which count as normal traffic; or none."""
     strengths: ClassVar[tuple[str, ...]]
     """Five settings to choose from, weak to strong, each `key=value,key=value`."""
     earliest_s: ClassVar[float] = 0.0
-    """It begins only when the crowd has acted for so long: before that nobody is there."""
+    """It begins only after the crowd has acted for this long; before that the site is empty."""
 
     def __init__(self, **values: str | float) -> None:
         for key, value in values.items():
@@ -98,7 +98,7 @@ class Scenario:
             key: kind.read(values.get(key, kind.default)) for key, kind in self.keys.items()
         }
         self.ends_ms = math.inf
-        """Event time at which it is over by itself; set by `begin`."""
+        """Event time at which it ends by itself; set by `begin`."""
         self._visits: list[tuple[int, int, Session]] = []
         self._num_visits = 0
 
@@ -118,14 +118,14 @@ class Scenario:
         """Look at a session before its next event: label it, silence it, change what follows."""
 
     def after_event(self, event: Event) -> None:
-        """Look at an event of the crowd before it goes out."""
+        """Look at an event of the crowd before it is returned."""
 
     def holds_back(self, event: Event) -> bool:
-        """Say whether to keep it back; then it is given by `added` or `end`."""
+        """Say whether to hold the event back; `added` or `end` returns it later."""
         return False
 
     def added(self, until_ms: float) -> list[Event]:
-        """Give what is added up to an event time: here, the events of added sessions."""
+        """Return the events added up to an event time: here, those of added sessions."""
         events = []
         while self._visits and self._visits[0][0] <= until_ms:
             at_ms, number, session = heappop(self._visits)
@@ -136,7 +136,7 @@ class Scenario:
         return events
 
     def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
-        """Undo what is still to come, and give what was kept back."""
+        """Undo pending changes, and return the events held back."""
         return []
 
     def _add_visit(self, session: Session) -> None:

@@ -1,10 +1,10 @@
-"""What a presenter can trigger, by name: `make("bot:per_minute=90")`, then `Traffic.start`.
+"""Scenarios that a presenter can start by name: `make("bot:per_minute=90")`, then `Traffic.start`.
 
-Each follows from the crowd's seed and the moment it begins. Those that add (breaking news, bot,
-comment storm, the copies of dirty data) leave the crowd's own events as they are. Those that
-take away (device outage, logout wave) silence sessions, and an A/B test changes those of one
-arm; the readers' later sessions are the same again. What is added, or changed, carries the
-scenario's name in `scenario`; what was taken away can carry nothing.
+The crowd's seed and the start time determine each scenario. Scenarios that add events (breaking
+news, bot, comment storm, the copies of dirty data) leave the crowd's own events unchanged.
+Scenarios that remove events (device outage, logout wave) silence sessions, and an A/B test changes
+the sessions of one arm; the readers' later sessions are unchanged. Added and changed events carry
+the scenario's name in `scenario`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from clickstream.simulation.surges import BreakingNews, CommentStorm
 
 
 def make(text: str) -> Scenario:
-    """Make a scenario from `NAME` or `NAME:key=value,key=value`; what is not named has its default.
+    """Make a scenario from `NAME` or `NAME:key=value,key=value`; other keys have their defaults.
 
     Raises:
-        ConfigError: no such scenario or key, or a value that is none; the message says what is.
+        ConfigError: no such scenario or key, or an invalid value; the message lists valid ones.
     """
     name, _, rest = text.partition(":")
     kind = SCENARIOS.get(name)
@@ -51,10 +51,10 @@ def make(text: str) -> Scenario:
 
 
 def make_all(texts: Iterable[str]) -> list[Scenario]:
-    """Make several that play at once, each of another name.
+    """Make several scenarios that run at once, each with a different name.
 
     Raises:
-        ConfigError: one is named twice; or as `make`.
+        ConfigError: a name appears twice; or as `make`.
     """
     plays = [make(text) for text in texts]
     for place, play in enumerate(plays):
@@ -65,7 +65,7 @@ def make_all(texts: Iterable[str]) -> list[Scenario]:
 
 
 class Bot(Scenario):
-    """One user who reads as fast and as evenly as no human does."""
+    """One user who reads faster and more regularly than any human."""
 
     name, title, marks = "bot", "Bot", "added"
     what = "one user opens page after page at an even pace, day and night"
@@ -82,7 +82,7 @@ class Bot(Scenario):
         self._next_ms = at_ms
 
     def added(self, until_ms: float) -> list[Event]:
-        """Give its events; it logs in anew now and then."""
+        """Return its events; it logs in again from time to time."""
         while self._next_ms <= until_ms:
             self._log_in()
         return super().added(until_ms)
@@ -102,7 +102,7 @@ class Bot(Scenario):
 
 
 _BOT_PAGES: Final = 500
-"""In a session: far below the 4,096 events that an event's id has room for."""
+"""Pages per session: far below the 4,096 events that an event id has room for."""
 
 
 class DeviceOutage(Scenario):
@@ -118,13 +118,13 @@ class DeviceOutage(Scenario):
     strengths = tuple(f"seconds={number}" for number in (15, 30, 60, 120, 240))
 
     def before_event(self, session: Session) -> None:
-        """Silence it, if it is on that device, to its end."""
+        """Silence the rest of the session if it is on that device."""
         if session.device_type == self.values["device"]:
             session.is_silent = True
 
 
 class LogoutWave(Scenario):
-    """Everybody is logged out."""
+    """All readers are logged out."""
 
     name, title, earliest_s = "logout-wave", "Logout wave", 10.0
     marks = "added"
@@ -137,7 +137,7 @@ class LogoutWave(Scenario):
     strengths = tuple(f"share={number}" for number in (0.1, 0.25, 0.5, 0.75, 1))
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
-        """Silence the sessions, and give each its logout."""
+        """Silence the sessions, and schedule a logout for each."""
         super().begin(crowd, at_ms)
         self._leaving: set[str] = set()
         self._arriving: list[Event] = []
@@ -154,7 +154,7 @@ class LogoutWave(Scenario):
             self._add_visit(leaving)
 
     def holds_back(self, event: Event) -> bool:
-        """Let nobody come again before he is out: his logout is brought forward."""
+        """Bring a reader's logout forward if the reader comes again before it."""
         if event.session_seq > 0 or event.user_id not in self._leaving:
             return False
         now_ms = id_ms(event.event_id)
@@ -167,19 +167,19 @@ class LogoutWave(Scenario):
         return False
 
     def added(self, until_ms: float) -> list[Event]:
-        """Give the logouts, and after them who came again meanwhile."""
+        """Return the logouts, and then the events of readers who came again."""
         arriving, self._arriving = self._arriving, []
         return super().added(until_ms) + arriving
 
     def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
-        """Log out at once whoever is left."""
+        """Log out all remaining readers at once."""
         late = [(min(at_ms, due_ms), number, session) for due_ms, number, session in self._visits]
         self._visits = sorted(late)
         return self.added(math.inf)
 
 
 class ABTest(Scenario):
-    """Half of the readers get another page, and react to it more, or less, often."""
+    """Half of the readers get another page, and react to it more or less often."""
 
     name, title, marks = "ab-test", "A/B test", "own"
     what = "every reader is in arm A or B for good; B reacts more often by the lift"
@@ -192,7 +192,7 @@ class ABTest(Scenario):
     strengths = tuple(f"lift={number}" for number in (-0.5, 0, 0.3, 0.6, 1))
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
-        """Work out how often to add a reaction, by persona."""
+        """Compute how often to add a reaction, by persona."""
         super().begin(crowd, at_ms)
         self._event = cast("EventType", self.values["event"])
         lift = self._number("lift")
@@ -207,7 +207,7 @@ class ABTest(Scenario):
         return "B", self._chances[personas.persona_of(self._crowd.seed, number)]
 
     def before_event(self, session: Session) -> None:
-        """Label it; in arm B, change what is done with the page viewed next."""
+        """Label the session; in arm B, change the reactions to the next page view."""
         arm, odds = self._arm(session.user_id)
         session.label = (self.name, arm)
         if not odds:
@@ -219,14 +219,14 @@ class ABTest(Scenario):
             session.actions[place] = extra
 
     def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
-        """Take the labels off, but for those of reactions that are still to come."""
+        """Remove the labels, except those of pending reactions."""
         for session in crowd.open_sessions():
             session.label = None
         return []
 
 
 class DirtyData(Scenario):
-    """Messages as bad as in real life."""
+    """Late, duplicate and malformed messages, as in real data."""
 
     name, title, marks = "dirty-data", "Dirty data", "own"
     what = "some events come late, some twice, and some broken copies come beside them"
@@ -245,14 +245,14 @@ class DirtyData(Scenario):
 
     def __init__(self, **values: str | float) -> None:
         dials = ("late", "duplicate", "malformed")
-        if any(dial in values for dial in dials):  # who turns one leaves the others at nothing
+        if any(dial in values for dial in dials):  # if one is set, the others default to 0
             values = {"late": 0.0, "duplicate": 0.0, "malformed": 0.0, **values}
         super().__init__(**values)
         self._held: list[tuple[int, int, Event]] = []
         self._num_held = 0
 
     def holds_back(self, event: Event) -> bool:
-        """Hold it back, or send a copy a moment later, as the dials say."""
+        """Hold the event back, or send a copy a moment later, as the keys say."""
         at_ms, chance = id_ms(event.event_id), self._rng.random
         if chance() < self._number("duplicate"):
             self._hold(at_ms + 1_000, copy(event), "duplicate")
@@ -273,21 +273,21 @@ class DirtyData(Scenario):
         heappush(self._held, (until_ms, self._num_held, event))
 
     def added(self, until_ms: float) -> list[Event]:
-        """Give what has been held back long enough."""
+        """Return the events that were held back long enough."""
         events = []
         while self._held and self._held[0][0] <= until_ms:
             events.append(heappop(self._held)[2])
         return events
 
     def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
-        """Give all that is held: nothing is lost."""
+        """Return all events held back, so that none is lost."""
         return self.added(math.inf)
 
 
 _BROKEN: Final = (
     ("timestamp", "today"), ("device_type", "fridge"), ("session_seq", "3rd"), ("session_id", 7),
 )  # fmt: skip
-"""What the typed check of the consumer refuses; the key of the message stays a reader."""
+"""Defects that the consumer's type check refuses; the message key is still a reader."""
 
 SCENARIOS: Final[dict[str, type[Scenario]]] = {
     kind.name: kind

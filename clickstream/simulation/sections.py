@@ -1,7 +1,7 @@
-"""The sections of the site as data: how much each publishes, and what its headlines say.
+"""The sections of the site as data: how much each publishes, and its headlines.
 
-A section is a category of articles. A new one is a word in `events.Category` and an entry here;
-mapping, readers and charts follow. `articles.py` checks the entries and publishes from them.
+A section is a category of articles. To add one, add a word to `events.Category` and an entry here;
+mapping, readers and charts follow. `articles.py` validates the entries and publishes from them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Section:
-    """One section; its headlines are drawn in three parts, each by itself."""
+    """One section; each headline consists of three parts, drawn independently."""
 
     weight: float
-    """How much it publishes, relative to the others; readers read by it, each to his taste."""
+    """How much it publishes, relative to the others; it also scales how much readers read."""
     pattern: str
-    """A headline of `{subject}`, `{action}` and `{place}`."""
+    """A headline built from `{subject}`, `{action}` and `{place}`."""
     subjects: tuple[str, ...]
-    """All of them one, or all of them many; the actions' verbs agree with that."""
+    """All singular or all plural; the verbs of the actions agree."""
     actions: tuple[str, ...]
 
 

@@ -1,8 +1,8 @@
-"""Draws one visit of one reader, whole: what is done, when, and about which article.
+"""Draws one complete visit of one reader: the actions, their times and their articles.
 
-A session knows its next event only through its own list, so what is illegal (a like of an
-unread article, anything after a logout) cannot be drawn. When visits begin, and how they
-merge into one stream, is `simulator.py`'s.
+A session takes its next event only from its own list, so it cannot produce an illegal event (a
+like of an unread article, anything after a logout). `simulator.py` decides when visits begin and
+merges them into one stream.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from clickstream.simulation.articles import DAY_MS, HOUR_MS, TABLE_MS, Article, 
 
 _THURSDAY: Final = 3  # the weekday of 1 January 1970
 _MOST_TURNS: Final = 400
-"""A session ends here at the latest; the rows make one of 100 a rarity."""
+"""A session ends here at the latest; sessions of 100 are already rare."""
 
 Action = tuple[int, EventType, Article | None, str | None]
-"""Simulated time, what, on which article, and the referrer or the channel."""
+"""Simulated time, event type, article, and the referrer or the share channel."""
 
 
 class Added(tuple):  # type: ignore[type-arg]
-    """An `Action` that a scenario put among a session's own, with the label of its event."""
+    """An `Action` that a scenario inserted into a session, with the label of its event."""
 
     label: tuple[str, str | None]
 
 
 class Session:
-    """An open session: who, where, and what is still to come."""
+    """An open session: its reader, its device, and its remaining actions."""
 
     __slots__ = (
         "actions", "device_type", "id_suffix", "is_silent", "label", "next", "session_id",
@@ -46,18 +46,18 @@ class Session:
         self.actions = actions
         self.id_suffix = id_suffix
         self.next = 0
-        """The place in `actions`, and so the `session_seq`, of the next event."""
+        """The index in `actions`, and so the `session_seq`, of the next event."""
         self.user_id = self.session_id = ""
         self.label: tuple[str, str | None] | None = None
         """`scenario` and `variant` of its events from now on."""
         self.is_silent = False
-        """Whether what is still to come is never seen."""
+        """Whether its remaining events are suppressed."""
 
     def step(self, event_id: str, timestamp: str) -> Event:
-        """Make the next event, and step on.
+        """Make the next event, and advance.
 
         Args:
-            event_id: its beginning; the session and the number in it are added.
+            event_id: the prefix of the id; the session and the number in it are appended.
             timestamp: event time.
         """
         seq = self.next
@@ -91,7 +91,7 @@ class Session:
 
 
 class Habits:
-    """A persona's habits, worked out for drawing."""
+    """A persona's habits, precomputed for drawing."""
 
     def __init__(self, persona: personas.Persona) -> None:
         self.rows = {
@@ -100,7 +100,7 @@ class Habits:
         }
         tastes = personas.tastes_of(persona)
         stay = personas.STAY_IN_SECTION
-        # By the section just read; the last one is for a session's first view.
+        # By the section just read; the last entry is for a session's first view.
         self.sections = [
             *(
                 personas.cumulative(
@@ -126,14 +126,14 @@ class Habits:
             for is_weekend in (False, True)
         ]
         self.expected_events = personas.expected_events(persona)
-        # Views per session are a share of its events; a mean view is read a little over
-        # a minute.
+        # Views are a share of the events of a session; the mean view takes a little over a
+        # minute.
         self.expected_ms = 0.85 * self.expected_events * 72_000
 
 
 @cache
 def habits_of(persona: str) -> Habits:
-    """Work out a persona's habits, once."""
+    """Compute a persona's habits, once."""
     return Habits(personas.PERSONAS[persona])
 
 
@@ -145,14 +145,14 @@ def draw(
     *,
     registers: bool,
 ) -> Session:
-    """Draw a whole visit, from the login to the last thing done.
+    """Draw a complete visit, from the login to the last action.
 
     Args:
         start_ms: simulated time of its first event.
-        habits: of the reader's persona.
-        rng: the chance of this visit alone.
-        shelf_at: gives what can be read in a table of popularity (`newsroom.TABLE_MS`).
-        registers: a new reader's first visit opens with `register`.
+        habits: the habits of the reader's persona.
+        rng: the source of randomness for this visit only.
+        shelf_at: returns the articles available in a popularity table (`articles.TABLE_MS`).
+        registers: whether the visit starts with `register`, as a new reader's first visit does.
     """
     chance = rng.random
     hour, day = start_ms // HOUR_MS % 24, (start_ms // DAY_MS + _THURSDAY) % 7
@@ -168,14 +168,14 @@ def draw(
     first = section = table = -1
     shelf: Shelf = []
     article: Article | None = None
-    turn_ms = at_ms  # when the page now read is left
+    turn_ms = at_ms  # when the reader leaves the current page
     reactions: list[tuple[EventType, str | None]] = []
     rows, sections = habits.rows, habits.sections
     for _ in range(_MOST_TURNS):
         chances, names = rows[event_type]
         choice = bisect(chances, chance())
         if choice == len(names):
-            break  # left without a word
+            break  # left without a logout
         event_type = names[choice]
         if event_type in _REACTIONS:
             channel = None
@@ -219,7 +219,7 @@ def _spread(
     to_ms: int,
     rng: Random,
 ) -> list[Action]:
-    """Give what a reader did to an article its moments within the time of reading it."""
+    """Place the reactions to an article within its reading time."""
     moments = sorted(from_ms + int((to_ms - from_ms) * rng.random()) for _ in reactions)
     return [
         (moment, reaction, article, detail)

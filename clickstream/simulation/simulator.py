@@ -1,11 +1,11 @@
-"""Walks readers over the site: a stream of events in the order of their time.
+"""Moves readers through the site: a stream of events in time order.
 
-Same seed and start, same events, in any process. Nothing here sleeps, reads a clock or does
-I/O: who wants live traffic says what time it is, event by event (`Simulator.take`).
+The same seed and start give the same events in any process. Nothing here sleeps, reads a clock or
+does I/O: for live traffic the caller passes the time of each event (`Simulator.take`).
 
-A visit is drawn whole when it begins (`sessions.py`), from a stream of chance that belongs to
-this reader's visit alone, so nobody's doings change anybody else's. One heap over the readers,
-by everybody's next event, merges the visits.
+A visit is drawn completely when it begins (`sessions.py`), from random numbers that belong to this
+visit only, so one reader's actions never change another's. One heap with the next event of each
+reader merges the visits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clickstream.simulation import personas as habits
 from clickstream.simulation.articles import DAY_MS, MINUTE_MS, TABLE_MS, Newsroom, Shelf
 from clickstream.simulation.sessions import Added, Session, draw, habits_of
 
-# When, who and the how-manieth visit in one number, which is compared faster than three.
+# Time, reader and visit number in one integer, which is faster to compare than three.
 _VISIT_BITS: Final = 24
 _WHO_BITS: Final = 56
 _VISIT: Final = (1 << _VISIT_BITS) - 1
@@ -36,40 +36,40 @@ _CURVE: Final = [
     for now, then in pairwise([*habits.CURVE, habits.CURVE[0]])
     for minute in range(60)
 ]
-"""The shape of the day by minute, linear between the hours, 1 at its peak."""
+"""Activity by minute of the day, linear between the hours, 1 at its peak."""
 _CROWDED: Final = sum(share**2 for share in _CURVE) * len(_CURVE) / sum(_CURVE) ** 2
-"""How much likelier than at any minute it is that a visit would begin during a visit: who is
-on the site cannot come to it, and that is mostly so when most come."""
+"""How much more likely a visit begins during another visit than at an average minute: readers on
+the site cannot start a visit, and most of them are there at busy times."""
 _NEVER: Final = 1 << 62
 _SEAM_MS: Final = 3_600_000
-"""How long before it goes live a day's shape begins to fade, so that there is no cliff."""
+"""The daily pattern fades out over this time before live traffic, so that there is no jump."""
 
 
 def crowd_for(rate: float) -> int:
-    """Say how many readers make `rate` events a second, on average over days."""
+    """Return how many readers make `rate` events per second, on average over days."""
     return max(1, round(rate / _rate_per_reader()))
 
 
 class SessionHook(Protocol):
-    """The hook: what may change a session's doings; see `traffic.py`."""
+    """A hook that may change a session's actions; see `traffic.py`."""
 
     def before_event(self, session: Session) -> None:
         """Look at a session before its next event: label it, silence it, change what follows."""
 
 
 class Simulator:
-    """A crowd of readers from a start on, one event after the other.
+    """A crowd of readers from a start time on, one event after another.
 
     Args:
-        seed: chooses readers, articles and everything that happens.
+        seed: determines readers, articles and every event.
         start_ms: where the simulated clock starts (ms since 1970).
-        readers: size of the crowd; by default as many as make 20 events a second.
-        live_from_ms: from this simulated moment on the day has no shape, so that the
-            rate is the crowd's natural one; sessions open then go on. In the hour before,
-            the day loses its shape little by little. Never by default.
+        readers: size of the crowd; by default as many as make 20 events per second.
+        live_from_ms: from this simulated time on there is no daily pattern, so the rate is
+            the crowd's natural one; open sessions continue. The pattern fades out during the
+            hour before. By default the pattern stays.
 
     Raises:
-        ConfigError: a start before 1970, or a crowd of nobody.
+        ConfigError: a start before 1970, or a crowd without readers.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class Simulator:
         self.start_ms = start_ms
         self.live_from_ms = _NEVER if live_from_ms is None else live_from_ms
         self.seed = seed
-        self._key = (seed << 48 | start_ms) << _WHO_BITS  # then who: a visit's own chance
+        self._key = (seed << 48 | start_ms) << _WHO_BITS  # then the reader: the seed of a visit
         self.readers = crowd_for(20.0) if readers is None else readers
         self._rng = Random()
         self._reseed = super(Random, self._rng).seed  # without the checks of any type
         self._newsroom = Newsroom(seed=seed, start_ms=start_ms)
-        # Sessions look hours ahead at the most, and what is forgotten is worked out again.
+        # Sessions look a few hours ahead at most, and forgotten tables are computed again.
         self._shelf = lru_cache(maxsize=128)(self._newsroom.shelf)
         self._sessions: dict[int, Session] = {}
-        # Everybody's next event, open sessions' and those that begin visits. The heap knows
-        # of visits that begin before `_filled_ms`, lists by slots of time of later ones:
-        # most lie hours ahead, and a heap of all is slow.
+        # The next event of each reader: in an open session, or the start of a visit. The heap
+        # holds visits that begin before `_filled_ms`; lists by time slot hold later ones: most
+        # are hours ahead, and one heap for all of them is slow.
         self._heap: list[int] = []
         self._filled_ms = start_ms - start_ms % _SLOT_MS
         self._later: dict[int, list[int]] = {}
@@ -112,7 +112,7 @@ class Simulator:
             self._reseed(self._key | n << _VISIT_BITS)
             first_ms = self._open_hour(start_ms, cycle_ms, self._rng)
             self._plan(first_ms, (n << _VISIT_BITS) + 1)
-        # Newcomers stand in line as one, numbered as the crowd's next reader.
+        # Newcomers share one entry, numbered as the crowd's next reader.
         self._newcomer = self.readers << _VISIT_BITS
         self._newcomers = 0
         rng = Random(self._key | self._newcomer)
@@ -125,38 +125,38 @@ class Simulator:
             * (1 + habits.NEWCOMER_SHARE)
             / 86_400
         )
-        """Events a second that the crowd makes where the day has no shape, on average."""
+        """Average events per second of the crowd without the daily pattern."""
         self._turned_away: set[int] = set()
         self.hooks: list[SessionHook] = []
-        """What looks at every session before its next event; as `Traffic` sets it."""
+        """Called with every session before its next event; set by `Traffic`."""
         self.took_added = False
-        """Whether the last event taken, while there are hooks, is one that they put there."""
+        """Whether a hook added the last event that was taken."""
         self._stamp_ms: int | None = None
         self._now_ms = start_ms
         self._walk = self._merge()
 
     def peek_ms(self) -> int:
-        """Say when the next event happens, in simulated time."""
+        """Return the simulated time of the next event."""
         self._fill()
         return self._heap[0] >> _WHO_BITS
 
     def take(self, at_ms: int | None = None) -> Event | None:
-        """Give the next event, and step on; None is one that a hook has silenced.
+        """Return the next event, and advance; None for an event that a hook silenced.
 
         Args:
-            at_ms: event time to stamp it with, in place of the simulated one. From the
-                first stamped event on, one monotone map, linear between two events, turns
-                simulated into event time, for articles' publication, too. An event time
-                before the last one is raised to it.
+            at_ms: event time to use instead of the simulated one. From the first such event
+                on, one monotone map, linear between two events, converts simulated time into
+                event time, also for the publication of articles. An event time before the last
+                one is raised to it.
         """
         self._stamp_ms = at_ms
         return next(self._walk)
 
     def events(self, *, until_ms: int | None = None) -> Iterator[Event]:
-        """Give event after event, as fast as they are taken.
+        """Yield events without waiting.
 
         Args:
-            until_ms: stop before the first event of this simulated time (ms since 1970).
+            until_ms: stop before the first event at this simulated time (ms since 1970).
         """
         return filter(None, self._walk if until_ms is None else self._walk_until(until_ms))
 
@@ -165,27 +165,27 @@ class Simulator:
             yield next(self._walk)
 
     def number_of(self, user_id: str) -> int:
-        """Give the number of one of the crowd's readers; newcomers' follow on the crowd's own."""
+        """Return a reader's number; newcomers are numbered after the crowd."""
         place, _, newcomer = user_id.removeprefix("reader-").partition("-")
         return self.readers + int(newcomer) if newcomer else int(place)
 
     def open_sessions(self) -> list[Session]:
-        """Give the sessions that have begun and not ended."""
+        """Return the open sessions."""
         return list(self._sessions.values())
 
     def shelf(self) -> Shelf:
-        """Give what can be read at the moment of the last event."""
+        """Return the articles available at the time of the last event."""
         return self._shelf(self._now_ms // TABLE_MS)
 
     def _merge(self) -> Iterator[Event | None]:
-        """Give everybody's events in the order of their time; None for a silent session's.
+        """Yield the events of all readers in time order; None for an event of a silent session.
 
-        A generator, for what lives from one event to the next is then local, and fast.
+        It is a generator, because its state is then in local variables, which are fast.
         """
         heap, sessions, hooks = self._heap, self._sessions, self.hooks
-        last_ms = last_at_ms = self.start_ms  # the last event, simulated and as stamped
+        last_ms = last_at_ms = self.start_ms  # the last event, in simulated and in event time
         filled = -1
-        # What the texts of a minute, and of 2^16 ms, have in common is formatted once.
+        # The common parts of the texts within a minute, and within 2^16 ms, are formatted once.
         minute_ms = block_ms = 0
         minute_text = block_text = ""
         while True:
@@ -240,10 +240,10 @@ class Simulator:
             self._later.setdefault(at_ms // _SLOT_MS, []).append(entry)
 
     def _fill(self) -> int:
-        """Bring in all the visits that may begin before the heap's first entry.
+        """Move visits that may begin before the heap's first entry into the heap.
 
         Returns:
-            The least entry that would need more to be brought in.
+            The lowest entry that would need more visits to be moved.
         """
         while not self._heap or self._heap[0] >= self._filled_ms << _WHO_BITS:
             slot = min(self._later)
@@ -253,7 +253,7 @@ class Simulator:
         return self._filled_ms << _WHO_BITS
 
     def _admit(self, at_ms: int) -> None:
-        """Let one newcomer in: give him a number of his own, and plan for the next."""
+        """Admit one newcomer under a new number, and plan the next one."""
         self._newcomers += 1
         who = self._newcomer + (self._newcomers << _VISIT_BITS)
         heapreplace(self._heap, at_ms << _WHO_BITS | who + 1)
@@ -261,7 +261,7 @@ class Simulator:
         self._plan(self._open_hour(at_ms, self._newcomer_gap_ms, rng), self._newcomer)
 
     def _begin(self, start_ms: int, who: int) -> Session:
-        """Draw the visit of this number, and plan the reader's next."""
+        """Draw the visit of this reader, and plan the next one."""
         number, rng = who >> _VISIT_BITS, self._rng
         self._reseed(self._key | who)
         if number < self.readers:
@@ -273,23 +273,23 @@ class Simulator:
             cycle_ms = DAY_MS / habits.visits_per_day(self.seed, number)
             is_first = who & _VISIT == 1
             session = draw(start_ms, persona, rng, self._shelf, registers=is_first)
-            # Who could not register is no reader.
+            # A newcomer who could not register does not come again.
             session.is_silent = number in self._turned_away
             # Starts differ, so nobody registers twice in two runs into one topic.
             session.user_id = f"reader-{base36(self.start_ms // 1000)}-{number - self.readers}"
-        # By simulated time, in which no two visits of a reader begin at once.
+        # By simulated time: two visits of a reader never begin at the same moment.
         session.session_id = f"{session.user_id[7:]}-{start_ms:x}"
         if number < self.readers or rng.random() < habits.STAY_SHARE:
             end_ms = session.actions[-1][0]
             stay_ms = persona.expected_ms * (_CROWDED if end_ms < self.live_from_ms else 1.0)
             gap_ms = max(60_000.0, cycle_ms - stay_ms)
-            # A second at least: a reader has one session at a time.
+            # At least a second later: a reader has one session at a time.
             self._plan(self._open_hour(end_ms + 1_000, gap_ms, rng), who + 1)
         self._sessions[who] = session
         return session
 
     def _open_hour(self, after_ms: int, mean_gap_ms: float, rng: Random) -> int:
-        """Draw the next visit: a Poisson process, thinned by the shape of the day.
+        """Draw the next visit: a Poisson process, thinned by the daily pattern.
 
         Source: Lewis and Shedler 1979, thinning.
         """
@@ -304,17 +304,17 @@ class Simulator:
                 return int(at_ms)
 
     def _stamp_articles(self, last_ms: int, now_ms: int, last_at_ms: int, at_ms: int) -> None:
-        """Map the publication of articles that came out since the last event."""
+        """Map the publication time of articles published since the last event."""
         speed = (at_ms - last_at_ms) / (now_ms - last_ms) if now_ms > last_ms else 0.0
         for article in self._newsroom.take_published(now_ms):
             since_ms = article.published_ms - last_ms
-            if since_ms > 0:  # what came out during unstamped events keeps its time
+            if since_ms > 0:  # articles published before the map began keep their time
                 article.published_at = format_timestamp(last_at_ms + int(since_ms * speed))
 
 
 @cache
 def _rate_per_reader() -> float:
-    """Events a second of the mean reader, newcomers' added; over enough readers to be one."""
+    """Events per second of the average reader, including newcomers, over a large crowd."""
     sample = 20_000
     per_day = sum(
         habits.visits_per_day(0, n) * habits_of(habits.persona_of(0, n)).expected_events
@@ -325,11 +325,11 @@ def _rate_per_reader() -> float:
 
 _HEX: Final = [f"{number:04x}" for number in range(1 << 16)]
 _MILLISECONDS: Final = [f"{ms // 1000:02d}.{ms % 1000:03d}Z" for ms in range(MINUTE_MS)]
-"""Of a minute."""
+"""Seconds and milliseconds of a minute, formatted."""
 
 
 def base36(number: int) -> str:
-    """Write a number in digits and lower-case letters, shorter than in digits alone."""
+    """Format a number in base 36, with lower-case letters."""
     digits = ""
     while number:
         number, digit = divmod(number, 36)

@@ -1,6 +1,6 @@
-"""Readers who come for one article, so many for each event of the crowd.
+"""Scenarios in which readers come for one article: breaking news, and a comment storm.
 
-Two of the scenarios of `scenarios.py`: breaking news, and a storm of comments.
+The number of added events is a multiple of the crowd's.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from clickstream.simulation.simulator import Simulator, base36
 
 
 class Rush(Scenario):
-    """Readers who come for one article: so many for each event of the crowd."""
+    """Readers who come for one article; their events are a multiple of the crowd's."""
 
     persona: ClassVar[personas.Persona]
     hot: ClassVar[float] = 0.97
-    """How often a view is of the article, unless it has just been read."""
+    """Probability that a view is of the article, unless it was just read."""
     haste: ClassVar[float]
-    """Of the time that reading takes otherwise, so that an audience sees it rise."""
+    """Factor for reading times; below 1, so that an audience sees the rise quickly."""
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
         """Choose the article."""
@@ -38,7 +38,7 @@ class Rush(Scenario):
         raise NotImplementedError
 
     def after_event(self, event: Event) -> None:
-        """Let readers come: all at once, and ever fewer in the end."""
+        """Add readers: many at the start, and fewer and fewer at the end."""
         at_ms = id_ms(event.event_id)
         expected = self._surplus(at_ms) / self._habits.expected_events
         for _ in range(int(expected + self._rng.random())):
@@ -53,7 +53,7 @@ class Rush(Scenario):
             self._add_visit(session)
 
     def _surplus(self, at_ms: int) -> float:
-        """Say how many events to add for each of the crowd's: up, high, and down by halves."""
+        """Return how many events to add per event of the crowd: it rises, holds, and halves."""
         seconds, length = (at_ms - self._begin_ms) / 1000, self._number("seconds")
         surplus = self._number("peak") - 1
         if seconds < _RAMP_S:
@@ -99,7 +99,7 @@ class BreakingNews(Rush):
 
 
 class CommentStorm(Rush):
-    """The article that is read most now sets readers off against each other."""
+    """Readers start an argument in the comments of the most-read article."""
 
     name, title, marks = "comment-storm", "Comment storm", "added"
     what = "readers quarrel under the article that is read most at the moment"

@@ -1,8 +1,8 @@
-"""A crowd, and the scenarios that play with it: started, stopped and merged into one stream.
+"""A crowd and its scenarios: starts them, stops them, and merges all events into one stream.
 
-The crowd's own events stay what they are without scenarios, but for those that a scenario
-takes away, holds back or labels. What it adds comes on top, in event time: that is the
-simulated one, and live the clock's. What can play is in `scenarios.py`.
+Scenarios do not change the crowd's own events, except those that a scenario removes, holds back or
+labels. A scenario adds its events at their event time: simulated time, or the clock's time in live
+traffic. The scenarios are in `scenarios.py`.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ class Traffic:
         self.crowd = crowd
         self._lock = threading.Lock()
         self._wanted: dict[str, Scenario] = {}
-        self._is_changed = False  # what is wanted, since what plays was changed last
+        self._is_changed = False  # whether the wanted scenarios differ from the running ones
         self._playing: list[Scenario] = []
         self._until_ms = 0
 
     def start(self, scenario: Scenario) -> None:
-        """Let a scenario play from the next event on; one of the same name is replaced."""
+        """Start a scenario with the next event; it replaces one of the same name."""
         with self._lock:
             self._wanted[scenario.name] = scenario
             self._is_changed = True
 
     def stop(self, name: str) -> None:
-        """End a scenario before the next event; where it does not play, nothing happens."""
+        """End a scenario before the next event; without it nothing happens."""
         with self._lock:
             self._wanted.pop(name, None)
             self._is_changed = True
 
     @property
     def running(self) -> tuple[str, ...]:
-        """The names of the scenarios that play, or will from the next event on."""
+        """The names of the scenarios that run, or will run from the next event on."""
         return tuple(self._wanted)
 
     def step(self, at_ms: int | None = None) -> list[Event]:
-        """Let the next thing happen, and give what comes of it, in order.
+        """Advance by one event and return the resulting events, in order.
 
-        That is an event of the crowd, or one that a scenario put into a session
-        (`took_added`); before it, what scenarios add until then; and nothing where a scenario
-        takes it away.
+        The last one is an event of the crowd, or one that a scenario inserted into a session
+        (`took_added`). The events that scenarios add before it come first. If a scenario removes
+        the event, only those are returned.
 
         Args:
-            at_ms: event time to stamp the event with; see `Simulator.take`.
+            at_ms: event time of the event; see `Simulator.take`.
         """
         events = self.added(self.crowd.peek_ms() if at_ms is None else at_ms)
         event = self.crowd.take(None if at_ms is None else max(at_ms, self._until_ms))
@@ -70,20 +70,20 @@ class Traffic:
 
     @property
     def took_added(self) -> bool:
-        """Whether the last step was none of the crowd's own: it comes on top."""
+        """Whether a scenario added the last event, so that it does not count for the pace."""
         return bool(self._playing) and self.crowd.took_added
 
     def events(self, *, until_ms: int | None = None) -> Iterator[Event]:
-        """Give event after event, with what is added.
+        """Yield all events, including added ones.
 
         Args:
-            until_ms: stop before the crowd's first event of this simulated time.
+            until_ms: stop before the crowd's first event at this simulated time.
         """
         while until_ms is None or self.crowd.peek_ms() < until_ms:
             yield from self.step()
 
     def added(self, until_ms: int) -> list[Event]:
-        """Give what scenarios add up to an event time, while the next event is waited for.
+        """Return the events that scenarios add up to an event time, before the next event.
 
         Args:
             until_ms: event time (ms since 1970), never before that of the last event.
@@ -100,20 +100,20 @@ class Traffic:
         return sorted(events, key=_TIMESTAMP)
 
     def close(self) -> list[Event]:
-        """End all that plays, and give what was kept back."""
+        """End all scenarios, and return the events held back."""
         with self._lock:
             self._wanted.clear()
         return self._change(self._until_ms)
 
     def _drop(self, over: Scenario) -> None:
-        """End one that is over by itself, unless it has been replaced by now."""
+        """End a scenario that is over, unless it was replaced."""
         with self._lock:
             if self._wanted.get(over.name) is over:
                 del self._wanted[over.name]
             self._is_changed = True
 
     def _change(self, at_ms: int) -> list[Event]:
-        """End what plays and is not wanted, begin what is wanted and does not play."""
+        """End running scenarios that are not wanted, and begin wanted ones that do not run."""
         with self._lock:
             wanted, self._is_changed = list(self._wanted.values()), False
         events = []
@@ -124,7 +124,7 @@ class Traffic:
             logger.info("ended scenario=%r", scenario)
         for scenario in [each for each in wanted if each not in self._playing]:
             if at_ms < self.crowd.start_ms + 1000 * scenario.earliest_s:
-                self._is_changed = True  # look again
+                self._is_changed = True  # check again
                 continue
             scenario.begin(self.crowd, at_ms)
             self._playing.append(scenario)
