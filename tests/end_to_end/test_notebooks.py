@@ -7,6 +7,8 @@ import pytest
 
 from clickstream.servers import local
 from clickstream.settings import Settings
+from scripts import walk
+from scripts.walk import NOTEBOOKS
 from tests.support.notebooks import assert_runs_twice, run_twice, tracked
 
 APART = ("07", "99")
@@ -37,3 +39,26 @@ def test_the_last_notebook_stops_a_pair_of_its_own(
         assert [p for p in processes if str(tmp_path) in str(p.info["cmdline"])] == []
     finally:
         local.down()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(480)
+def test_walk_writes_a_page_of_each_notebook(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With all its charts, and a line for each that names the page."""
+    for name in ("01-meet-the-readers.ipynb", "08-your-own-services.ipynb"):
+        (tmp_path / name).write_text((NOTEBOOKS / name).read_text())
+    walk.main(tmp_path / "pages", tmp_path)
+
+    pages = sorted((tmp_path / "pages").iterdir())
+    lines = capsys.readouterr().out.splitlines()
+    assert [page.name for page in pages] == [
+        "01-meet-the-readers.html",
+        "08-your-own-services.html",
+    ]
+    assert pages[0].read_text().count("Plotly.newPlot(") >= 5
+    assert [line.split("  ")[:2] for line in lines] == [
+        [str(pages[0]), "5 figures"],
+        [str(pages[1]), "0 figures"],
+    ]
