@@ -96,7 +96,7 @@ def demo_() -> None:
     from clickstream.demo.verbs import Demo
 
     target = cli_target.current()
-    kit = Demo(target.up(progress=say))
+    kit = Demo(target.up(say=say))
     say(repr(kit))
     if target.is_hosted:
         kit.ensure()
@@ -121,7 +121,7 @@ def up() -> None:
     if target.is_hosted:
         msg = f"{target.folder} names a hosted target, whose servers are not ours to start"
         raise ConfigError(msg, (Command("--target local up"), " starts the local ones"))
-    settings = target.up(progress=say)
+    settings = target.up(say=say)
     typer.echo(f"Kafka on {settings.kafka.bootstrap_servers}")
     typer.echo(f"OpenSearch on {settings.opensearch.url}")
 
@@ -160,7 +160,7 @@ def prepare() -> None:
     """Fetch the servers into the cache, and start nothing."""
     from clickstream.servers import download
 
-    download.ensure_server_files(progress=True)
+    download.ensure_server_files(with_bar=True)
     typer.echo(f"servers are in {download.cache_dir()}")
 
 

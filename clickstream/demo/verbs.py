@@ -67,7 +67,7 @@ class Demo:
             ConfigError: the namespace cannot be part of a name, or the index there has
                 another mapping.
         """
-        settings = target.from_environment().up(progress=say, namespace=namespace)
+        settings = target.from_environment().up(say=say, namespace=namespace)
         demo = cls(settings)
         demo.ensure()
         return demo

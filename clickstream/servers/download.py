@@ -96,7 +96,7 @@ def clear_cache() -> int:
     return freed
 
 
-def ensure_server_files(*, progress: bool = False) -> ServerFiles:
+def ensure_server_files(*, with_bar: bool = False) -> ServerFiles:
     """Bring the servers' files into the cache, where they are missing.
 
     Promise: what is in the cache is whole and checked. A download that was cut, or whose
@@ -106,7 +106,7 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
     this at once.
 
     Args:
-        progress: show a bar on stderr: what, how much, how long still.
+        with_bar: show a bar on stderr: what, how much, how long still.
 
     Raises:
         FetchError: in one line, what was being fetched, what happened, what to do.
@@ -115,7 +115,7 @@ def ensure_server_files(*, progress: bool = False) -> ServerFiles:
         try:
             _servers_dir().mkdir(parents=True, exist_ok=True)
             with FileLock(cache_dir() / "servers.lock"):
-                _fetch_missing(progress)
+                _fetch_missing(with_bar)
         except OSError as error:
             raise _disk_error(error) from error
     return ServerFiles(
@@ -146,13 +146,13 @@ def _is_kept(each: Listed) -> bool:
     return each.is_in(_servers_dir())
 
 
-def _fetch_missing(progress: bool) -> None:
+def _fetch_missing(with_bar: bool) -> None:
     from jgo.maven import PythonResolver
 
     for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     if not _marker().exists():
-        _remove_damaged(progress)
+        _remove_damaged(with_bar)
     missing = [each for each in _listed() if not _is_kept(each)]
     staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
     is_over, slots = threading.Event(), threading.Semaphore(_AT_ONCE)
@@ -162,7 +162,7 @@ def _fetch_missing(progress: bool) -> None:
         unit="B",
         unit_scale=True,
         desc="servers",
-        disable=not progress,
+        disable=not with_bar,
     ) as bar:
 
         def advance(num_bytes: int = 0) -> None:
@@ -209,7 +209,7 @@ def _have_ended(threads: list[threading.Thread], timeout_s: float) -> bool:
     return not any(thread.is_alive() for thread in threads)
 
 
-def _remove_damaged(progress: bool) -> None:
+def _remove_damaged(with_bar: bool) -> None:
     for each in filter(_is_kept, _listed()):
         path = _servers_dir() / each.kept_as
         if each.coordinate == _OPENSEARCH:
@@ -217,7 +217,7 @@ def _remove_damaged(progress: bool) -> None:
                 shutil.rmtree(path)
         elif _sha256(path) != each.sha256:
             path.unlink()
-        if progress and not path.exists():
+        if with_bar and not path.exists():
             tqdm.write(f"{path} is damaged and is fetched anew", file=sys.stderr)
 
 

@@ -60,9 +60,7 @@ class ServerStatus:
         )
 
 
-def up(
-    *, progress: Callable[[str], None] | None = None, needed: FreeSpace = FOR_SERVERS
-) -> Settings:
+def up(*, say: Callable[[str], None] | None = None, needed: FreeSpace = FOR_SERVERS) -> Settings:
     """Start what is not up, side by side, and return when both answer a client.
 
     Promise: two calls at once, from any two processes, start one pair. A recorded port that
@@ -70,7 +68,7 @@ def up(
     it has started.
 
     Args:
-        progress: called with a line at each step that takes a while; with it, a download
+        say: called with a line at each step that takes a while; with it, a download
             shows a bar on stderr.
         needed: what has to be free to start both; half the memory for one of them.
 
@@ -80,21 +78,21 @@ def up(
             folder, another version's data, a server that died or did not answer in time;
             one line, with the last lines of the log and its path.
     """
-    say = progress or (lambda line: None)
+    tell = say or (lambda line: None)
     _check_system()
     with processes.lock():
         _check_version()
-        missing = [name for name in NAMES if not _is_up(name, say)]
+        missing = [name for name in NAMES if not _is_up(name, tell)]
         if missing:
             if megabytes := download.missing_bytes() / 1e6:
-                say(
+                tell(
                     f"fetching the servers, {megabytes:,.0f} MB, once; about "
                     f"{math.ceil(megabytes / 60)} min at 1 MB/s"
                 )
-            files = download.ensure_server_files(progress=progress is not None)
+            files = download.ensure_server_files(with_bar=say is not None)
             _check_free_space(missing, needed)
-            say(f"starting {' and '.join(NODES[name].title for name in missing)}")
-            _start(missing, files, say)
+            tell(f"starting {' and '.join(NODES[name].title for name in missing)}")
+            _start(missing, files, tell)
         return _settings()
 
 

@@ -71,7 +71,7 @@ class Target:
         return _in_namespace(conf_files.read(self.folder), None) if self.is_hosted else self.find()
 
     def up(
-        self, *, namespace: str | None = None, progress: Callable[[str], None] | None = None
+        self, *, namespace: str | None = None, say: Callable[[str], None] | None = None
     ) -> Settings:
         """Give what `find` gives, and start local servers that are down.
 
@@ -80,8 +80,8 @@ class Target:
             ServerError: as `find` and `local.up`.
         """
         if self.is_hosted:
-            return self.find(namespace=namespace, say=progress)
-        return _in_namespace(local.up(progress=progress), namespace)
+            return self.find(namespace=namespace, say=say)
+        return _in_namespace(local.up(say=say), namespace)
 
 
 def _in_namespace(found: Settings, namespace: str | None) -> Settings:

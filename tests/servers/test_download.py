@@ -364,7 +364,7 @@ def test_a_byte_that_changed_on_the_way_is_found(
     damaged = carried / name
     damaged.write_bytes(b"X" + damaged.read_bytes()[1:])
     with pytest.raises(FetchError, match=f"fetching {name.partition('/')[0]}"):
-        download.ensure_server_files(progress=True)
+        download.ensure_server_files(with_bar=True)
     assert f"{carried / name.partition('/')[0]} is damaged" in capfd.readouterr().err
     assert not damaged.exists()
 
