@@ -25,6 +25,7 @@ from scipy import stats
 
 from benchmarks.realism import transitions
 from benchmarks.realism.sample import DAYS, Sample, draw
+from clickstream.events import REACTIONS
 from clickstream.simulation import personas
 from clickstream.simulation.articles import DAY_MS, HOUR_MS
 
@@ -125,7 +126,7 @@ def _laws(sample: Sample) -> Iterator[Property]:
     by_user = sample.sessions.sort_values(["user_id", "begin_ms"])
     overlaps = by_user["begin_ms"] < by_user.groupby("user_id", observed=True)["end_ms"].shift()
     yield _law("one session and one device at a time", strays.sum() + overlaps.sum())
-    reactions = events[events["event_type"].isin(events.REACTIONS)]
+    reactions = events[events["event_type"].isin(REACTIONS)]
     seen = sample.views.drop_duplicates(["session_id", "article_id"])
     keys = ["session_id", "article_id"]
     first = reactions[[*keys, "at_ms"]].merge(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import ClassVar, Final
 
-from clickstream import events
-from clickstream.events import EventType
+from clickstream.events import REACTIONS, EventType
 from clickstream.simulation import personas
 from clickstream.simulation.scenario_base import DAY_S, Number, Scenario
 from clickstream.simulation.sessions import Action, Session
@@ -49,7 +48,7 @@ def react(
     if event_type != "page_view":
         return None
     end = place + 1
-    while end < len(actions) and actions[end][1] in events.REACTIONS:
+    while end < len(actions) and actions[end][1] in REACTIONS:
         end += 1
     found = [i for i in range(place + 1, end) if actions[i][1] == event]
     if chance > 0 and not found and rng.random() < chance:
@@ -84,7 +83,7 @@ class Mood(Scenario):
         super().begin(crowd, at_ms)
         self._lift = self._number("times") - 1
         self._chances = {
-            name: [(event, chance(name, event, self._lift)) for event in events.REACTIONS]
+            name: [(event, chance(name, event, self._lift)) for event in REACTIONS]
             for name in personas.PERSONAS
         }
 

@@ -17,9 +17,8 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import ClassVar, Final, cast
 
-from clickstream import events
 from clickstream.errors import Command, ConfigError
-from clickstream.events import DEVICE_TYPES, Event, EventType, id_ms
+from clickstream.events import DEVICE_TYPES, REACTIONS, Event, EventType, id_ms
 from clickstream.simulation import personas
 from clickstream.simulation.reactions import chance, react
 from clickstream.simulation.scenario_base import DAY_S, Choice, Number, Scenario
@@ -186,7 +185,7 @@ class ABTest(Scenario):
     watch = "ab-test: reactions in 100 page views, by arm; a lift of 1 stands out soonest"
     keys: ClassVar = {
         "lift": Number(0.3, -1, 5, "how much more often in B: 0.3 is by 30 %, 0 not at all"),
-        "event": Choice("like", events.REACTIONS, "what is done more often"),
+        "event": Choice("like", REACTIONS, "what is done more often"),
         "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
     }
     strengths = tuple(f"lift={number}" for number in (-0.5, 0, 0.3, 0.6, 1))

@@ -14,8 +14,7 @@ from itertools import accumulate
 from random import Random
 from typing import Final
 
-from clickstream import events
-from clickstream.events import DEVICE_TYPES, DeviceType, Event, EventType
+from clickstream.events import DEVICE_TYPES, REACTIONS, DeviceType, Event, EventType
 from clickstream.simulation import personas
 from clickstream.simulation.articles import DAY_MS, HOUR_MS, TABLE_MS, Article, Shelf
 
@@ -228,7 +227,7 @@ def _spread(
 
 
 _SEQ: Final = [f"{number:03x}" for number in range(1 << 12)]
-_REACTIONS: Final = frozenset(events.REACTIONS)
+_REACTIONS: Final = frozenset(REACTIONS)
 _READING_MS: Final = personas.READING_MS
 _NUM_READING: Final = len(personas.READING_MS)
 _OUTSIDE_AGAIN: Final = personas.OUTSIDE_AGAIN

@@ -10,11 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from clickstream import events
 from clickstream.charts import theme
 from clickstream.demo import reader_pictures, rehearsal
 from clickstream.errors import ConfigError
-from clickstream.events import format_timestamp, parse_timestamp
+from clickstream.events import REACTIONS, format_timestamp, parse_timestamp
 from clickstream.simulation import scenarios
 from clickstream.simulation.articles import DAY_MS, HOUR_MS, MINUTE_MS
 from clickstream.simulation.simulator import Simulator
@@ -47,7 +46,7 @@ def visit(*steps: tuple[str, int]) -> pd.DataFrame:
     rows, page = [], 0
     for kind, second in steps:
         page += kind == "page_view"
-        article = kind in ("page_view", *events.REACTIONS)
+        article = kind in ("page_view", *REACTIONS)
         rows.append(
             {
                 "event_type": kind,
@@ -293,12 +292,12 @@ def test_an_ab_test_is_drawn_as_reactions_to_100_views_in_each_arm(usual: pd.Dat
 
     for bar, arm in zip(bars(figure), "AB", strict=True):
         kinds = played[played["variant"] == arm]["event_type"].value_counts()
-        rates = [100 * kinds[kind] / kinds["page_view"] for kind in events.REACTIONS]
+        rates = [100 * kinds[kind] / kinds["page_view"] for kind in REACTIONS]
         assert list(bar.y) == pytest.approx(rates)
         assert bar.error_y.array[0] == pytest.approx(
             196 * math.sqrt(kinds["like"]) / kinds["page_view"]
         )
-    comment = events.REACTIONS.index("comment")
+    comment = REACTIONS.index("comment")
     a, b = (bar.y[comment] for bar in bars(figure))
     assert b > 2 * a
     assert title(figure).startswith(f"100 views bring {a:.1f} comments in arm A, {b:.1f} in B<br>")

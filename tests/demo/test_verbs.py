@@ -221,7 +221,7 @@ def test_peek_shows_the_newest_messages(made: Settings) -> None:
 
 
 def test_status_says_how_much_lies_where(settings: Settings) -> None:
-    """As JSON for scripts, with the names the README gives."""
+    """As JSON for scripts, with names that stay."""
     Demo(settings).ensure()
     done = subprocess.run(
         [sys.executable, "-m", "clickstream", "status", "--json"],

@@ -21,7 +21,7 @@ LEAST_POWER = [
     *(("TOPIC", "clickstream-events*", right) for right in ("READ", "WRITE", "DESCRIBE")),
     *(("GROUP", "clickstream-indexer*", right) for right in ("READ", "DESCRIBE", "DELETE")),
 ]
-"""Exactly what the README lists."""
+"""Exactly what docs/hosted.md lists."""
 
 
 @pytest.fixture(scope="package")
