@@ -1,4 +1,4 @@
-"""What a check found: one line, and what to do where it is not well."""
+"""The result of a check: one line, and what to do about a problem."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from clickstream.errors import ClickstreamError
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     subject: str
     is_good: bool
     found: str
     remedy: str = ""
-    """What to do, and of what is good, what could be better; empty where `found` says it."""
+    """What to do, or what could be better if the result is good; empty if `found` says it."""
 
     def __str__(self) -> str:
         mark = "BAD" if not self.is_good else "see" if self.remedy else "ok "
@@ -25,7 +25,7 @@ class Finding:
         return f"{line}; {self.remedy}" if self.remedy else line
 
     def _repr_html_(self) -> str:
-        """Draw it as a green or a red line, and in amber what could be better."""
+        """Show it as a green or red line, or as an amber one if something could be better."""
         color, sign = ("#1a7f37", "✔") if self.is_good else ("#b3261e", "✘")
         if self.is_good and self.remedy:
             color, sign = "#8a5a00", "✔"
@@ -37,7 +37,7 @@ class Finding:
 
 
 def asking(subject: str, ask: Callable[[], str]) -> Finding:
-    """Ask, and take an error of ours, which says what to do, as what was found."""
+    """Run a check, and turn a `ClickstreamError`, which says what to do, into a finding."""
     try:
         return Finding(subject, True, ask())
     except ClickstreamError as error:
