@@ -1,4 +1,4 @@
-"""Which target a command works on: `--target`, `--conf`, and a line on stderr that says it."""
+"""The target of a command: `--target`, `--conf`, and a line on stderr that names it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clickstream.targets.target import Target
 
 TARGET: Final = "CLICKSTREAM_TARGET"
-"""As `targets.target.TARGET`, which would cost each `--help` the import of the servers."""
+"""Same as `targets.target.TARGET`; its import would slow down every `--help`."""
 
 BOTH: Final = ("kafka", "opensearch")
 
@@ -44,12 +44,12 @@ _chosen: ContextVar[Callable[[], Target]] = ContextVar("target of the command th
 
 
 def take_options(wanted: str | None, folder: Path | None) -> None:
-    """Take what was typed; a command that never asks for its target works whatever that is."""
+    """Store the options; commands without a target do not validate them."""
     _chosen.set(cache(partial(_choose, wanted, folder)))
 
 
 def current() -> Target:
-    """Give the target that the options choose; a folder by default is the clone's own.
+    """Return the target of the options; the default folder is that of the clone.
 
     Raises:
         ConfigError: as `targets.choose`, or no such folder.
@@ -58,9 +58,9 @@ def current() -> Target:
 
 
 def _choose(wanted: str | None, folder: Path | None) -> Target:
-    """Choose once for a command: the commands that errors name then take the same options.
+    """Choose the target once per command, so that commands in errors have the same options.
 
-    Else what is pasted would do its work on another target.
+    Otherwise a pasted command would use another target.
     """
     from clickstream.settings import CLONE, LOCAL
     from clickstream.targets import target
@@ -80,15 +80,15 @@ def _choose(wanted: str | None, folder: Path | None) -> Target:
     if typed:
         os.environ[OPTIONS] = " ".join(typed)
     if folder:
-        os.environ[CONF] = str(folder)  # errors name its files
+        os.environ[CONF] = str(folder)  # error messages name its files
     return target.choose(folder or CLONE / "conf", wanted or None)
 
 
 def find(need: Collection[Name] = BOTH) -> Settings:
-    """Find the target's settings, and say them.
+    """Find the target's settings, and print them.
 
     Args:
-        need: the servers that have to answer.
+        need: the servers that must answer.
 
     Raises:
         ClickstreamError: as `Target.find`.
@@ -99,7 +99,7 @@ def find(need: Collection[Name] = BOTH) -> Settings:
 
 
 def never_started() -> list[Name]:
-    """Name the local servers that have no address yet, so that there is nothing to wait for.
+    """Return the local servers without an address; waiting for them is pointless.
 
     Raises:
         ConfigError: as `current`.
