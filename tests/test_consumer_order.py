@@ -1,7 +1,7 @@
-"""Answers in any order, offsets in the order of the polls: the consumer's bookkeeping alone.
+"""The consumer commits in the order of the polls, although answers arrive in any order.
 
-No servers: what Kafka delivers and what OpenSearch answers is said by the test, in the place of
-`GroupReader` and `BulkSender`.
+No servers: the tests replace `GroupReader` and `BulkSender` and decide what Kafka delivers and
+what OpenSearch answers.
 """
 
 import threading
@@ -24,7 +24,7 @@ from clickstream.reports import BatchReport, IndexReport
 
 
 class Reader:
-    """Delivers what the test says, and takes the offsets that the consumer stores."""
+    """Delivers the test's messages, and records the offsets that the consumer stores."""
 
     def __init__(self) -> None:
         self.stored: Offsets = {}
@@ -34,39 +34,39 @@ class Reader:
     def join(
         self, *, before_handover: Callable[[], None], forget: Callable[[Iterable[int]], None]
     ) -> None:
-        """Partitions are assigned from the beginning."""
+        """Do nothing: the partitions are already assigned."""
         self.forget = forget
 
     def poll(self, most: int, timeout_s: float) -> Polled:
-        """Take the next step of the test."""
+        """Return the next poll of the test."""
         return self.polls.pop(0)()
 
     def keep_seat(self) -> None:
-        """Nobody takes it away."""
+        """Do nothing: no other member exists."""
 
     def store(self, offsets: Offsets, metadata: str) -> None:
-        """By partition the latest."""
+        """Record the latest offset by partition."""
         self.stored |= offsets
 
     def commit(self) -> None:
-        """Stored is committed here."""
+        """Do nothing: stored offsets count as committed."""
 
     def end_offset(self, partition: int) -> int:
-        """Far away."""
+        """Return an end offset that is far away."""
         return 1_000_000
 
     def close(self) -> None:
-        """Nothing is waited for."""
+        """Do nothing."""
 
 
 class Sender:
-    """Takes batches, and is told by the test what becomes of them."""
+    """Accepts batches; the test decides their outcome."""
 
     def __init__(self) -> None:
         self.answers: list[Future[BatchReport]] = []
 
     def submit(self, batch: Batch) -> Future[BatchReport]:
-        """Leave the answer to the test."""
+        """Return a future that the test completes."""
         self.answers.append(Future())
         return self.answers[-1]
 
