@@ -1,6 +1,6 @@
-"""What CONTRIBUTING promises of a change: one edit, and everything else follows.
+"""A change to the library needs only one edit, as CONTRIBUTING promises.
 
-Each test edits a copy of the library as a contributor would, and looks at it from outside.
+Each test edits a copy of the library like a contributor, and checks the result from outside.
 """
 
 import json
@@ -55,7 +55,7 @@ print(json.dumps({
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    """Copies the library and what measures its readers, with one text of a module replaced."""
+    """Copies the library and the reader statistics, with one text of a module replaced."""
 
     def edit(module: str, before: str, after: str, again: Path | None = None) -> Path:
         for name in () if again else ("clickstream", "benchmarks/realism"):
@@ -82,7 +82,7 @@ def run(folder: Path, code: str = LOOK) -> "subprocess.CompletedProcess[str]":
 
 
 def look(folder: Path) -> dict[str, Any]:
-    """What the copy makes."""
+    """The results of the copy."""
     done = run(folder)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -99,7 +99,7 @@ HEADING = "Change the readers"
 
 
 def test_a_category_is_a_word_and_its_headlines(copy: Copy) -> None:
-    """The README's own: published, read, typed and charted; nothing else is edited."""
+    """A new category needs no other edit to be published, read, validated and charted."""
     entry = next(block for block in blocks(HEADING) if "Section(" in block)
     before = '}  # fmt: skip\n"""By category'
     folder = copy("simulation/sections", before, entry + before)
@@ -111,7 +111,7 @@ def test_a_category_is_a_word_and_its_headlines(copy: Copy) -> None:
 
 
 def test_a_persona_is_one_entry(copy: Copy) -> None:
-    """The README's own: a share of the crowd, walking by its own rows."""
+    """A new persona gets its share of the crowd and follows its own rows."""
     entry = next(block for block in blocks(HEADING) if "Persona(" in block)
     before = "}\n\nVISITS_SIGMA"
     found = look(copy("simulation/personas", before, entry + before))
@@ -121,7 +121,7 @@ def test_a_persona_is_one_entry(copy: Copy) -> None:
 
 
 def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
-    """The README's own: typed check, mapping, charts and report follow."""
+    """A new event type appears in type check, mapping, charts and report."""
     word = '"like", "comment", "share", "logout"]'
     folder = copy("events", word, word.replace('"share"', '"share", "save"'))
     copy("events", '"comment", "share")', '"comment", "share", "save")', folder)
@@ -185,7 +185,7 @@ def test_an_event_type_is_a_word_and_its_row(copy: Copy) -> None:
 def test_a_wrong_entry_is_an_error_on_load_that_names_it(
     copy: Copy, module: str, before: str, after: str, said: str
 ) -> None:
-    """Whoever starts anything sees the entry and what is valid."""
+    """The error of a wrong entry names the entry and the valid values."""
     done = run(copy(module, before, after), "import clickstream.simulation.simulator")
 
     assert done.returncode != 0
@@ -195,7 +195,7 @@ def test_a_wrong_entry_is_an_error_on_load_that_names_it(
 
 
 def test_a_wrong_entry_is_one_line_in_a_terminal(copy: Copy) -> None:
-    """Of every command that needs the table, before it does anything."""
+    """A wrong entry is a one-line error of every command that needs the table."""
     folder = copy("simulation/sections", "weight=0.16", "weight=0")
     done = subprocess.run(
         [sys.executable, "-m", "clickstream", "produce"],
