@@ -168,7 +168,7 @@ def test_wheels_that_cannot_be_kept_are_told_in_one_line(
 def test_servers_that_are_there_need_no_fetching(
     install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other versions and incomplete wheels in the cache do not count."""
+    """Other versions and incomplete server files in the cache do not count."""
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(clone / "cache"))
     servers = clone / "cache" / "servers"
     servers.mkdir(parents=True)

@@ -40,7 +40,7 @@ def test_a_group_can_be_named() -> None:
 
 
 def test_a_namespace_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable changes topic, index and group; if empty it has no effect."""
+    """The variable changes topic, index, group; empty changes nothing, invalid is refused."""
     monkeypatch.delenv("CLICKSTREAM_NAMESPACE", raising=False)
     assert SETTINGS.in_own_namespace() == SETTINGS
     monkeypatch.setenv("CLICKSTREAM_NAMESPACE", "")
