@@ -1,12 +1,12 @@
-"""The `clickstream` command, and `python -m clickstream`: the same."""
+"""The `clickstream` command, which is the same as `python -m clickstream`."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line; a missing package is one line, too, whichever command needs it."""
+    """Run the command line; a missing package also becomes a one-line error."""
     try:
-        from clickstream.cli import app  # noqa: PLC0415 - typer may be the one that is missing
+        from clickstream.cli import app  # noqa: PLC0415 - typer may be missing
 
         app.main()
     except ModuleNotFoundError as error:

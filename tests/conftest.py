@@ -1,8 +1,8 @@
-"""One real pair for all tests, and for each test names of its own.
+"""One real pair of servers for all tests, and separate names for each test.
 
-A file `test_*_disturbed.py` holds what stops, freezes or kills a server of that pair, or needs
-what there is one of in its state folder; such files run in one worker. What measures seconds is
-marked `timed` and runs alone; what only `make test-all` runs is marked `slow`.
+A file `test_*_disturbed.py` holds tests that stop, freeze or kill a server of that pair, or need
+its state folder for themselves; these files run in one worker. Tests that measure seconds are
+marked `timed` and run alone; tests that only `make test-all` runs are marked `slow`.
 """
 
 import os
@@ -24,13 +24,13 @@ BUILD = Path(__file__).parent.parent / "build"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`make torture` asks for the long forms."""
+    """Add the option with which `make torture` selects the long forms."""
     parser.addoption("--torture", action="store_true", help="the long forms: about an hour")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what disturbs, give the long forms their time, and let the longest files begin."""
+    """Mark disturbing tests, set time limits of long forms, and start the longest files first."""
     for item in items:
         if item.path.stem.endswith("_disturbed"):
             item.add_marker("disturbed")
@@ -41,21 +41,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def is_long(request: pytest.FixtureRequest) -> bool:
-    """Whether the long forms are asked for."""
+    """Whether the long forms are selected."""
     return bool(request.config.getoption("--torture"))
 
 
 @pytest.fixture
 def is_whole(request: pytest.FixtureRequest) -> bool:
-    """Whether what takes long is asked for, too; `make test` leaves it out."""
+    """Whether slow tests are selected; `make test` leaves them out."""
     return "not slow" not in request.config.option.markexpr
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pair in the state folder that `make test` names and ends, or else one of its own.
+    """The pair in the state folder of `make test`, which also stops it, or else a separate pair.
 
-    Any other that is named may be a demo's.
+    Any other configured state folder may belong to a demo.
     """
     is_given = Path(os.environ.get("CLICKSTREAM_STATE", ".")).is_relative_to(BUILD)
     with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +70,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture
 def fresh(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """Names that only this test uses; nothing of them exists yet, nothing is left."""
+    """Names that only this test uses; nothing exists under them before or after."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
     own = settings.in_namespace(f"{name}-{uuid.uuid4().hex[:8]}")
     yield own
@@ -82,7 +82,7 @@ def fresh(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settin
 
 @pytest.fixture
 def made(fresh: Settings) -> Settings:
-    """The same, with topic, dead-letter topic and index made."""
+    """The same names, with topic, dead-letter topic and index created."""
     topics.ensure_topics(fresh.kafka)
     index.ensure(client.connect(fresh.opensearch), fresh.opensearch.index)
     return fresh
@@ -90,7 +90,7 @@ def made(fresh: Settings) -> Settings:
 
 @pytest.fixture
 def frozen() -> Callable[[str], AbstractContextManager[None]]:
-    """Let a server take connections and requests and answer none, for the length of a block."""
+    """Freeze a server during a block: it accepts connections and requests but never answers."""
 
     @contextmanager
     def freeze(name: str) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""The map of the library, held against its imports.
+"""The allowed imports of the library.
 
-The parts know only the core, never each other; producer and consumer join the parts; the demo
-joins those; widgets and cli use everything, and nobody uses them.
+The parts import only the core, not each other. Producer and consumer import parts, and the demo
+imports all of these. Widgets and cli import everything, and no module imports them.
 """
 
 import ast
@@ -43,14 +43,14 @@ def modules() -> list[Path]:
 
 
 def room_of(path: Path) -> str:
-    """The folder that a module lies in; of those at the top, the module's own name."""
+    """The folder of a module; for a module at the top, its name."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """What a module imports at its head or inside a function: top names, and our rooms.
+    """Return a module's imports, also those inside functions: top-level names and our folders.
 
-    Types alone, under `TYPE_CHECKING`, may come from anywhere.
+    Imports under `TYPE_CHECKING` are allowed from anywhere.
     """
     types_alone = {
         inner
@@ -75,7 +75,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def strangers() -> set[tuple[str, str]]:
-    """Imports that the table does not allow: where, and what."""
+    """Imports that the table does not allow, as module and import."""
     found = set()
     for path in modules():
         room = room_of(path)
@@ -93,25 +93,25 @@ def strangers() -> set[tuple[str, str]]:
 
 
 def test_every_room_has_a_row() -> None:
-    """A new room gets a place in the map, and a deleted one leaves it."""
+    """Every folder of the library has a row in the table, and every row a folder."""
     found = {room_of(path) for path in modules()} - {"__init__", "__main__"}
     assert found == ROOMS.keys() | CORE
 
 
 def test_a_room_imports_only_what_its_row_allows() -> None:
-    """No part knows another, and each outside library enters through the rooms named for it."""
+    """Each folder imports only the folders and libraries in its row."""
     assert strangers() == set()
 
 
 def test_a_room_says_its_job_and_holds_nothing_else() -> None:
-    """Its `__init__` is a docstring; modules are imported by name."""
+    """The `__init__` of a folder contains only a docstring."""
     for path in PACKAGE.glob("*/__init__.py"):
         (only,) = ast.parse(path.read_text()).body
         assert isinstance(only, ast.Expr), path
 
 
 def test_every_module_says_what_it_is() -> None:
-    """The first thing in each is its docstring."""
+    """Every module starts with a docstring."""
     undocumented = [
         path.name
         for path in [*modules(), *(ROOT / "tests").rglob("*.py")]
@@ -121,7 +121,7 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def test_every_test_says_what_it_holds() -> None:
-    """A sentence each, so that the tests read as a description of the kit."""
+    """Every test has a docstring that states the behaviour."""
     silent = [
         f"{path.name}::{node.name}"
         for path in (ROOT / "tests").rglob("test_*.py")
@@ -135,7 +135,7 @@ def test_every_test_says_what_it_holds() -> None:
 
 @pytest.mark.parametrize("word", ["print", "breakpoint"])
 def test_the_library_never_prints(word: str) -> None:
-    """It returns reports; only the command line writes to a terminal."""
+    """Only the command line writes to a terminal; the library returns reports."""
     calling = [
         f"{path.name}:{node.lineno}"
         for path in modules()

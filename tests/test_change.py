@@ -1,6 +1,6 @@
 """What CONTRIBUTING promises of a change: one or two files, and everything else follows.
 
-Each test edits a copy of the library as a contributor would, and looks at it from outside.
+Each test edits a copy of the library like a contributor, and checks the result from outside.
 """
 
 import json
@@ -59,7 +59,7 @@ print(json.dumps({
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    """Copies the library and what measures its readers, with one text of a module replaced."""
+    """Copies the library and the reader statistics, with one text of a module replaced."""
 
     def edit(module: str, before: str, after: str, again: Path | None = None) -> Path:
         for name in () if again else ("clickstream", "benchmarks/realism"):
@@ -86,7 +86,7 @@ def run(folder: Path, code: str = LOOK) -> "subprocess.CompletedProcess[str]":
 
 
 def look(folder: Path) -> dict[str, Any]:
-    """What the copy makes."""
+    """The results of the copy."""
     done = run(folder)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -308,7 +308,7 @@ print(SCENARIOS["night-owl"].title, "/", SCENARIO_LOOKS["night-owl"].place is no
 def test_a_wrong_entry_is_an_error_on_load_that_names_it(
     copy: Copy, module: str, before: str, after: str, said: str
 ) -> None:
-    """Whoever starts anything sees the entry and what is valid."""
+    """The error of a wrong entry names the entry and the valid values."""
     done = run(copy(module, before, after), "import clickstream.simulation.simulator")
 
     assert done.returncode != 0
@@ -318,7 +318,7 @@ def test_a_wrong_entry_is_an_error_on_load_that_names_it(
 
 
 def test_a_wrong_entry_is_one_line_in_a_terminal(copy: Copy) -> None:
-    """Of every command that needs the table, before it does anything."""
+    """A wrong entry is a one-line error of every command that needs the table."""
     folder = copy("simulation/sections", "weight=0.16", "weight=0")
     done = subprocess.run(
         [sys.executable, "-m", "clickstream", "produce"],

@@ -1,4 +1,4 @@
-"""Messages → documents on real servers: nothing lost, nothing twice, always checked by id."""
+"""The consumer on real servers: no loss and no duplicates, always checked by id."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.support.errors import raises_shown
 
 
 def test_every_event_becomes_one_document(made: Settings) -> None:
-    """The index holds the topic's ids, each once, and the lag is 0."""
+    """The index holds every id of the topic once, and the lag is 0."""
     sent = send(made, 10_000)
     report = consumer.index_topic(made, until_caught_up=True)
 
@@ -33,7 +33,7 @@ def test_every_event_becomes_one_document(made: Settings) -> None:
 
 
 def test_a_replay_doubles_nothing(made: Settings) -> None:
-    """Another group reads everything again; each document is recognised."""
+    """Another group reads everything again, and OpenSearch recognises each document."""
     sent = send(made, 5_000)
     consumer.index_topic(made, until_caught_up=True)
     again = consumer.index_topic(made.for_group("again-" + made.kafka.topic), until_caught_up=True)
@@ -43,7 +43,7 @@ def test_a_replay_doubles_nothing(made: Settings) -> None:
 
 
 def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Settings) -> None:
-    """Key, value and headers as they were, and where from and why beside them."""
+    """A dead letter keeps key, value and headers, and adds origin and reason."""
     sent = send(made, 1_000)
     good = json.loads(events.encode(Simulator(seed=3, start_ms=MONDAY_MS).take()))
     poison: list[bytes | None] = [
@@ -84,7 +84,7 @@ def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Setti
 
 
 def test_the_largest_message_there_is_can_be_a_dead_letter(made: Settings) -> None:
-    """With our headers on top it is larger than any message of its own topic."""
+    """A dead letter may exceed its topic's message limit by the size of our headers."""
     sent = send(made, 100)
     send_raw(made, b"x" * 999_800)
     report = consumer.index_topic(made, until_caught_up=True)
@@ -96,7 +96,7 @@ def test_the_largest_message_there_is_can_be_a_dead_letter(made: Settings) -> No
 
 
 def test_the_end_of_a_transaction_leaves_no_lag(made: Settings) -> None:
-    """A marker that is never delivered ends the topic, and the consumer gets there."""
+    """The lag reaches 0 although the topic ends with an undelivered transaction marker."""
     client = Producer(
         {"bootstrap.servers": made.kafka.bootstrap_servers, "transactional.id": made.kafka.topic}
     )
@@ -113,7 +113,7 @@ def test_the_end_of_a_transaction_leaves_no_lag(made: Settings) -> None:
 
 
 def test_caught_up_comes_while_others_go_on_producing(made: Settings) -> None:
-    """What lay there at the start is indexed, and the call ends, whatever is still coming."""
+    """The call ends once the messages from its start are indexed, despite new ones."""
     sent = send(made, 2_000)
     stop = threading.Event()
     source = PacedEvents(Traffic(live_now(seed=4)), Pace(500, rng=Random(1)))
@@ -133,7 +133,7 @@ def test_caught_up_comes_while_others_go_on_producing(made: Settings) -> None:
 
 
 def test_a_newline_inside_a_message_never_becomes_an_action(made: Settings) -> None:
-    """A document over several lines is stored as one; smuggled actions are dead letters."""
+    """A multi-line document is stored as one; injected actions become dead letters."""
     event = Simulator(seed=3, start_ms=MONDAY_MS).take()
     pretty = json.dumps(json.loads(events.encode(event)), indent=2).encode()
     smuggled = events.encode(event) + b'\n{"delete":{"_id":"%b"}}' % event.event_id.encode()
@@ -145,7 +145,7 @@ def test_a_newline_inside_a_message_never_becomes_an_action(made: Settings) -> N
 
 
 def test_somebody_elses_topic_is_told_not_dead_lettered(made: Settings) -> None:
-    """A hundred strangers in a row stop the consumer before any letter is written."""
+    """A hundred foreign messages in a row stop the consumer before any dead letter is written."""
     send_raw(made, *[b'{"order": 1}'] * 300)
 
     with raises_shown(BulkError, match="somebody else's topic"):
@@ -155,7 +155,7 @@ def test_somebody_elses_topic_is_told_not_dead_lettered(made: Settings) -> None:
 
 
 def test_a_consumer_is_seen_from_outside(made: Settings) -> None:
-    """Its report lies beside its committed offsets; the lag is told in messages and seconds."""
+    """Its report is committed with its offsets; `status` shows the lag in messages and seconds."""
     send(made, 5_000)
     time.sleep(1.2)
     waiting_s = offsets.waiting_s(made.kafka)
@@ -173,7 +173,7 @@ def test_a_consumer_is_seen_from_outside(made: Settings) -> None:
 
 
 def test_lag_and_flight_are_reported_while_it_works(made: Settings) -> None:
-    """After every bulk: what is handed on and what is left, and at the end nothing."""
+    """Every bulk updates messages in flight and lag; both are 0 at the end."""
     send(made, 30_000)
     seen: list[tuple[int, int]] = []
 
@@ -188,7 +188,7 @@ def test_lag_and_flight_are_reported_while_it_works(made: Settings) -> None:
 
 
 def test_a_missing_topic_or_index_is_one_line(fresh: Settings) -> None:
-    """Both are told at once, with what makes them."""
+    """The error for a missing topic or index names the command that creates it."""
     with pytest.raises(ConfigError, match="no topic"):
         consumer.index_topic(fresh, until_caught_up=True)
     topics.ensure_topics(fresh.kafka)
@@ -199,9 +199,9 @@ def test_a_missing_topic_or_index_is_one_line(fresh: Settings) -> None:
 
 
 def test_stop_ends_within_five_seconds_with_everything_committed(made: Settings) -> None:
-    """Stopped at full speed, the next start replays nothing and stores the rest.
+    """After a stop at full speed, the next start replays nothing and stores the rest.
 
-    In bulks that a slow machine, too, has stored before the consumer gives up waiting.
+    The bulks are small enough for a slow machine to store them before the deadline.
     """
     sent = send(made, 60_000)
     stop = threading.Event()
@@ -224,7 +224,7 @@ def test_stop_ends_within_five_seconds_with_everything_committed(made: Settings)
 
 
 def test_an_interrupt_leaves_everything_acknowledged_committed(made: Settings) -> None:
-    """The notebook's stop button, pressed while a bulk is being counted; then go on."""
+    """After an interrupt, everything acknowledged is committed, and the next call continues."""
     sent = send(made, 30_000)
 
     def press(report: IndexReport) -> None:

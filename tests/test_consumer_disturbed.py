@@ -1,4 +1,4 @@
-"""The consumer before servers that hang or are away: nothing lost, checked by id."""
+"""The consumer with servers that hang or are down: no loss, checked by id."""
 
 import signal
 import subprocess
@@ -29,7 +29,7 @@ Freeze = Callable[[str], AbstractContextManager[None]]
 def test_signals_stop_the_command_cleanly_even_while_opensearch_hangs(
     settings: Settings, made: Settings, number: signal.Signals, frozen: Freeze
 ) -> None:
-    """`clickstream consume` ends soon, exit code 0, with its report and no traceback."""
+    """`clickstream consume` ends soon with exit code 0, its report and no traceback."""
     topics.ensure_topics(settings.kafka)
     send(settings, 5_000)
     process = subprocess.Popen(
@@ -63,7 +63,7 @@ def test_signals_stop_the_command_cleanly_even_while_opensearch_hangs(
 def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(
     made: Settings, frozen: Freeze
 ) -> None:
-    """One line when it took nothing for so long; a stop meanwhile is quick; nothing is lost."""
+    """If OpenSearch accepts nothing for too long, one line says so; a stop is quick."""
     sent = send(made, 10_000)
     with frozen("opensearch"):
         started_s = time.monotonic()
@@ -83,7 +83,7 @@ def test_a_hanging_opensearch_ends_patience_and_holds_up_no_stop(
 
 @pytest.mark.slow
 def test_a_hanging_kafka_holds_up_no_stop(made: Settings, frozen: Freeze) -> None:
-    """Told to stop while Kafka takes everything and answers nothing, it leaves without it."""
+    """A stop succeeds although Kafka accepts requests and never answers."""
     sent = send(made, 5_000)
     stop = threading.Event()
     worker = threading.Thread(target=lambda: consumer.index_topic(made, stop=stop))
@@ -101,7 +101,7 @@ def test_a_hanging_kafka_holds_up_no_stop(made: Settings, frozen: Freeze) -> Non
 
 
 def test_opensearch_away_in_the_middle_is_waited_for(made: Settings) -> None:
-    """Down in the middle and back: the consumer goes on by itself, and the ids agree."""
+    """The consumer waits for OpenSearch and continues by itself, and the ids agree."""
     sent = send(made, 60_000)
     reports: list[IndexReport] = []
     in_the_middle, is_down = threading.Event(), threading.Event()

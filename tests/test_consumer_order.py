@@ -1,7 +1,7 @@
-"""Answers in any order, offsets in the order of the polls: the consumer's bookkeeping alone.
+"""The consumer commits in the order of the polls, although answers arrive in any order.
 
-No servers: what Kafka delivers and what OpenSearch answers is said by the test, in the place of
-`GroupReader` and `BulkSender`.
+No servers: the tests replace `GroupReader` and `BulkSender` and decide what Kafka delivers and
+what OpenSearch answers.
 """
 
 import threading
@@ -24,7 +24,7 @@ from clickstream.reports import BatchReport, IndexReport
 
 
 class Reader:
-    """Delivers what the test says, and takes the offsets that the consumer stores."""
+    """Delivers the test's messages, and records the offsets that the consumer stores."""
 
     def __init__(self) -> None:
         self.stored: Offsets = {}
@@ -34,39 +34,39 @@ class Reader:
     def join(
         self, *, before_handover: Callable[[], None], forget: Callable[[Iterable[int]], None]
     ) -> None:
-        """Partitions are assigned from the beginning."""
+        """Do nothing: the partitions are already assigned."""
         self.forget = forget
 
     def poll(self, most: int, timeout_s: float) -> Polled:
-        """Take the next step of the test."""
+        """Return the next poll of the test."""
         return self.polls.pop(0)()
 
     def keep_seat(self) -> None:
-        """Nobody takes it away."""
+        """Do nothing: no other member exists."""
 
     def store(self, offsets: Offsets, metadata: str) -> None:
-        """By partition the latest."""
+        """Record the latest offset by partition."""
         self.stored |= offsets
 
     def commit(self) -> None:
-        """Stored is committed here."""
+        """Do nothing: stored offsets count as committed."""
 
     def end_offset(self, partition: int) -> int:
-        """Far away."""
+        """Return an end offset that is far away."""
         return 1_000_000
 
     def close(self) -> None:
-        """Nothing is waited for."""
+        """Do nothing."""
 
 
 class Sender:
-    """Takes batches, and is told by the test what becomes of them."""
+    """Accepts batches; the test decides their outcome."""
 
     def __init__(self) -> None:
         self.answers: list[Future[BatchReport]] = []
 
     def submit(self, batch: Batch) -> Future[BatchReport]:
-        """Leave the answer to the test."""
+        """Return a future that the test completes."""
         self.answers.append(Future())
         return self.answers[-1]
 
@@ -80,20 +80,20 @@ class Run:
         self.indexer._reader.join(before_handover=self.indexer._drain, forget=self.indexer._forget)
 
     def send(self, ends: Offsets, *, messages: int = 1) -> Future[BatchReport]:
-        """Poll so many messages of each partition, which end there, and send them."""
+        """Poll this many messages of each partition, up to these ends, and send them."""
         polled = polled_up_to(ends, messages)
         self.indexer._send(polled)
         return self.sender.answers[-1]
 
     def answer(self, *answers: Future[BatchReport]) -> None:
-        """One document of each is stored."""
+        """Answer these batches: one document of each is stored."""
         for each in answers:
             each.set_result(BatchReport(stored=1))
         self.indexer._settle()
 
 
 def polled_up_to(ends: Offsets, messages: int = 1) -> Polled:
-    """What a poll brings; a message without a value needs no event."""
+    """The result of a poll; its messages have no value, so no event is needed."""
     found = [
         Message(topic="t", partition=i, offset=offset, timestamp=(1, 1_000 + offset))
         for i, end in ends.items()
@@ -104,7 +104,7 @@ def polled_up_to(ends: Offsets, messages: int = 1) -> Polled:
 
 
 def test_nothing_is_stored_before_the_first_batch_is_answered() -> None:
-    """A later batch that is answered first is counted at once, and its offset waits."""
+    """A later batch that is answered first is counted at once, but its offset waits."""
     run = Run()
     first, second = run.send({0: 10}), run.send({0: 20})
 
@@ -116,7 +116,7 @@ def test_nothing_is_stored_before_the_first_batch_is_answered() -> None:
 
 
 def test_offsets_that_were_never_delivered_leave_no_hole() -> None:
-    """A gap, as after compaction or a transaction marker, costs nothing."""
+    """A gap in the offsets, as after compaction, does not block a commit."""
     run = Run()
     run.answer(run.send({0: 5}), run.send({0: 5_000}))
 
@@ -124,7 +124,7 @@ def test_offsets_that_were_never_delivered_leave_no_hole() -> None:
 
 
 def test_a_partition_that_was_taken_away_is_never_stored() -> None:
-    """What is answered after that is another member's to commit; its lag is theirs, too."""
+    """After a revoke, no offset and no lag of the partition is recorded any more."""
     run = Run()
     first, second = run.send({0: 5, 1: 5}), run.send({0: 10, 1: 10})
     run.answer(first)
@@ -138,7 +138,7 @@ def test_a_partition_that_was_taken_away_is_never_stored() -> None:
 
 
 def test_an_end_alone_waits_for_what_was_sent_before_it() -> None:
-    """It is stored with the batch before it, at once where there is none, and is no progress."""
+    """An end is stored with the batch before it, or at once without one; it is no progress."""
     run = Run(patience_s=50)
     progress_s = run.indexer._progress_s
     run.indexer._send(Polled(next_offsets={0: 7}))
@@ -156,7 +156,7 @@ def test_an_end_alone_waits_for_what_was_sent_before_it() -> None:
 
 
 def test_any_answer_is_progress() -> None:
-    """Patience ends where no bulk at all is answered, not where the first one is not."""
+    """Patience only ends if no bulk at all is answered."""
     run = Run(patience_s=50)
     run.send({0: 10})
     second = run.send({0: 20})
@@ -170,7 +170,7 @@ def test_any_answer_is_progress() -> None:
 
 
 def test_the_age_of_the_lag_is_that_of_the_oldest_message_that_is_not_settled() -> None:
-    """By partition; what is answered behind an open batch has not settled."""
+    """The age counts by partition; batches answered after an open one are not settled."""
     run = Run()
     first, second = run.send({0: 10}, messages=3), run.send({0: 20, 1: 20})
 
@@ -183,7 +183,7 @@ def test_the_age_of_the_lag_is_that_of_the_oldest_message_that_is_not_settled() 
 
 
 def test_what_is_sent_and_not_committed_is_bounded() -> None:
-    """One batch that is never answered holds up the polls after so many others; not before."""
+    """An unanswered batch stops the polls only after `MOST_UNCOMMITTED` batches."""
     run = Run()
     head = run.send({0: 1})
     for end in range(2, MOST_UNCOMMITTED + 1):
@@ -197,7 +197,7 @@ def test_what_is_sent_and_not_committed_is_bounded() -> None:
 
 
 def test_one_batch_at_most_stands_in_line() -> None:
-    """With one more than there are senders there is no room for another poll."""
+    """With one batch more than senders there is no room for another poll."""
     run = Run()
     answers = [run.send({0: end}) for end in range(1, BULKS_IN_FLIGHT + 2)]
     assert not run.indexer._has_room()
@@ -207,7 +207,7 @@ def test_one_batch_at_most_stands_in_line() -> None:
 
 
 def test_a_failure_is_raised_at_once_and_what_stands_before_it_is_stored() -> None:
-    """The answer before it may still come; what was answered behind it is read again."""
+    """A failure is raised at once; earlier answers still count, later batches are read again."""
     run = Run()
 
     def fail() -> Polled:
@@ -228,14 +228,14 @@ def test_a_failure_is_raised_at_once_and_what_stands_before_it_is_stored() -> No
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Deliveries with gaps, answers in any order, partitions taken away and given back."""
+    """Deliveries with gaps, answers in any order, and partitions revoked and assigned again."""
 
     def __init__(self) -> None:
         super().__init__()
         self.run = Run()
         self.ends = dict.fromkeys(range(3), 0)
         self.sent: list[tuple[Offsets, Future[BatchReport]]] = []
-        """In the order of the polls: the offsets that may be committed, and the answer."""
+        """In the order of the polls: the offsets to commit, and the answer."""
         self.expected: Offsets = {}
 
     @rule(
@@ -244,7 +244,7 @@ class AnyOrder(RuleBasedStateMachine):
         messages=st.integers(1, 5),
     )
     def poll(self, partitions: set[int], gap: int, messages: int) -> None:
-        """A poll brings some messages, perhaps behind a gap."""
+        """A poll returns some messages, perhaps after a gap."""
         for i in partitions:
             self.ends[i] += gap + messages
         ends = {i: self.ends[i] for i in partitions}
@@ -252,7 +252,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(partition=st.integers(0, 2), gap=st.integers(0, 10))
     def end(self, partition: int, gap: int) -> None:
-        """A poll brings no message, only that there is none."""
+        """A poll returns only the end of a partition."""
         self.ends[partition] += gap
         ends = {partition: self.ends[partition]}
         self.run.indexer._send(Polled(next_offsets=dict(ends)))
@@ -264,7 +264,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: any(not answer.done() for _, answer in self.sent))
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
-        """An answer comes, in any order, also of what was taken away meanwhile."""
+        """An answer arrives, in any order, even for a partition revoked in the meantime."""
         pending = [answer for _, answer in self.sent if not answer.done()]
         self.run.answer(data.draw(st.sampled_from(pending)))
         while self.sent and self.sent[0][1].done():
@@ -272,7 +272,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(partition=st.integers(0, 2), committed=st.integers(0, 100))
     def revoke(self, partition: int, committed: int) -> None:
-        """The partition goes to another member, and comes back from what that one committed."""
+        """The partition moves to another member, and returns at the offset that it committed."""
         self.run.reader.forget([partition])
         for ends, _ in self.sent:
             ends.pop(partition, None)
@@ -280,12 +280,12 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def only_the_answered_beginning_is_stored(self) -> None:
-        """Whatever comes in whatever order, no offset passes a message that is open."""
+        """No stored offset ever passes an unanswered message."""
         assert self.run.reader.stored == self.expected
 
     @invariant()
     def what_is_in_flight_is_what_is_not_answered(self) -> None:
-        """Also where an answer waits for its turn to be committed."""
+        """Messages in flight are exactly those not answered, even if a commit is pending."""
         unanswered = sum(not answer.done() for _, answer in self.sent)
         assert sum(not each.is_counted for each in self.run.indexer._sent) == unanswered
         assert (self.run.report.in_flight > 0) == (unanswered > 0)
@@ -299,7 +299,7 @@ TestAnyOrder.__doc__ = "No offset is stored over a message that is neither store
 def test_what_is_stored_is_the_end_of_the_longest_answered_beginning(
     lengths: list[int], data: st.DataObject
 ) -> None:
-    """Whatever the order of the answers, the offset follows the unbroken answered beginning."""
+    """The stored offset always ends the answered prefix, in any order of answers."""
     run, end, ends, answers = Run(), 0, [], []
     for length in lengths:
         end += length

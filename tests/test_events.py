@@ -1,4 +1,4 @@
-"""An event is exact JSON both ways, and the mapping follows from it."""
+"""Encoding, decoding and mapping of events."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ def test_null_fields_are_left_out_of_the_json() -> None:
 
 
 def test_decoding_gives_back_what_was_encoded() -> None:
-    """Bytes and event are two forms of one thing."""
+    """Decoding an encoded event returns the same event."""
     event = events.Event(**LOGIN, article_title='a "quoted" title', scenario="bot")
 
     assert events.decode(events.encode(event)) == event
@@ -44,13 +44,13 @@ def test_decoding_gives_back_what_was_encoded() -> None:
     ],
 )
 def test_a_decode_error_names_the_field(change: dict[str, Any], field: str) -> None:
-    """A wrong type, an unknown value and an unknown field are each told by name."""
+    """Errors for a wrong type, an unknown value and an unknown field name the field."""
     with pytest.raises(EventError, match=field):
         events.decode(msgspec.json.encode(LOGIN | change))
 
 
 def test_a_missing_field_is_named() -> None:
-    """A message without one of the required fields says which."""
+    """The error for a missing field names it."""
     without = {name: value for name, value in LOGIN.items() if name != "user_id"}
 
     with pytest.raises(EventError, match="user_id"):
@@ -59,13 +59,13 @@ def test_a_missing_field_is_named() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"\xff"', b"null", b'{"event_id": "\xff"}'])
 def test_bytes_that_are_no_json_object_are_an_event_error(data: bytes) -> None:
-    """Whatever the bytes are, the error is ours and one line long."""
+    """Any bytes that are not a JSON object raise a one-line `EventError`."""
     with pytest.raises(EventError, match=r"^not an event: .+$"):
         events.decode(data)
 
 
 def test_every_field_is_in_the_strict_mapping() -> None:
-    """A field that the model has and the mapping lacks would make OpenSearch refuse it."""
+    """The strict mapping has every field of the model."""
     mapping = events.mapping()
 
     assert mapping["dynamic"] == "strict"
@@ -82,7 +82,7 @@ def test_every_field_is_in_the_strict_mapping() -> None:
 
 
 def test_a_new_field_is_mapped_by_its_type() -> None:
-    """Text, numbers and truth values each have a type, optional or not, unless one is named."""
+    """Strings, numbers and booleans get their types, optional or not, unless one is given."""
 
     class Model(msgspec.Struct):
         text: str
@@ -106,7 +106,7 @@ def test_a_new_field_is_mapped_by_its_type() -> None:
 
 @pytest.mark.parametrize("kind", [list[str], int | str, bytes])
 def test_a_field_without_a_mapping_is_named(kind: Any) -> None:
-    """Rather than mapped to something it is not."""
+    """A field without a mapping raises an error that names it."""
     model = msgspec.defstruct("Model", [("user_id", str), ("scores", kind)])
     with pytest.raises(ConfigError, match=r"field 'scores' of an event: .* has no mapping"):
         events.mapping(model)
@@ -114,7 +114,7 @@ def test_a_field_without_a_mapping_is_named(kind: Any) -> None:
 
 @pytest.mark.parametrize("at_ms", [0, 999, 1_767_571_200_000, 1_767_571_200_123])
 def test_timestamps_read_back_to_the_millisecond(at_ms: int) -> None:
-    """24 characters in UTC, and back."""
+    """A timestamp has 24 characters in UTC and parses to the same millisecond."""
     written = events.format_timestamp(at_ms)
 
     assert len(written) == 24

@@ -1,4 +1,4 @@
-"""The public names of `clickstream`: which they are, where they come from, what they cost."""
+"""The public names of `clickstream`, their modules, and the cost of the import."""
 
 import ast
 import json
@@ -36,14 +36,14 @@ NAMES = [
 
 
 def test_the_public_names_are_these() -> None:
-    """A name that is added or taken away is a decision, also written here."""
+    """Adding or removing a public name requires a change here."""
     assert clickstream.__all__ == NAMES
     assert set(NAMES) <= set(dir(clickstream))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_public_name_is_the_module_s_own(name: str) -> None:
-    """Loaded on demand from the module that the table names."""
+    """A public name is loaded on demand from the module in the table."""
     module = import_module(f"clickstream.{clickstream._MODULES[name]}")
     assert getattr(clickstream, name) is getattr(module, name)
 
@@ -62,7 +62,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """As of any module; modules of the package can still be imported from it."""
+    """An unknown name raises AttributeError; submodules can still be imported."""
     with pytest.raises(AttributeError, match="module 'clickstream' has no attribute 'Demon'"):
         clickstream.Demon  # type: ignore[attr-defined] # noqa: B018
     from clickstream import errors  # noqa: PLC0415
@@ -71,7 +71,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_costs_nothing() -> None:
-    """No library is loaded, and no module of the package's own."""
+    """The import loads no other library and no submodule."""
     program = "import sys; before = set(sys.modules); import clickstream; " + (
         "print(*sorted(set(sys.modules) - before))"
     )
@@ -85,7 +85,7 @@ def test_importing_the_package_costs_nothing() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_notebooks_import_a_public_name_from_the_package(path: Path) -> None:
-    """A reader of a notebook meets the short form; its module is the library's business."""
+    """Notebooks import a public name from the package, not from its module."""
     cells = json.loads(path.read_text())["cells"]
     lines = [line for cell in cells if cell["cell_type"] == "code" for line in cell["source"]]
     imports = [

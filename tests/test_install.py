@@ -1,4 +1,4 @@
-"""What every make target does first: one line where it cannot, and nothing twice."""
+"""The installation before every make target: one-line errors, and no repeated work."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script as a module, with no arguments given."""
+    """The script as a module, without arguments."""
     spec = importlib.util.spec_from_file_location("install", ROOT / "scripts" / "install.py")
     assert spec is not None
     assert spec.loader is not None
@@ -31,7 +31,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_an_old_python_is_told_what_to_do(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which one this is, which is needed, and the command to use another."""
+    """The error names the found and the required version, and the command to use another."""
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     with pytest.raises(SystemExit, match=r"this is Python 3\.9, the kit needs 3\.11"):
         install.check_python()
@@ -40,7 +40,7 @@ def test_an_old_python_is_told_what_to_do(
 def test_native_windows_is_refused_in_one_line(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The way in is WSL2."""
+    """On native Windows the error names WSL2."""
     monkeypatch.setattr(install.os, "name", "nt")
     with pytest.raises(SystemExit, match="use WSL2 with Ubuntu"):
         install.check_python()
@@ -49,7 +49,7 @@ def test_native_windows_is_refused_in_one_line(
 def test_a_python_without_venv_names_the_package(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Debian's is."""
+    """A Python without venv, like Debian's, is a one-line error."""
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     with pytest.raises(SystemExit, match="apt install python3-venv"):
         install.check_python()
@@ -68,7 +68,7 @@ def test_a_python_without_venv_names_the_package(
 def test_trouble_with_packages_is_one_line_with_the_remedy(
     install: ModuleType, said: str, remedy: str
 ) -> None:
-    """Whatever pip says, of its many lines the one that matters."""
+    """A pip failure shows only the relevant line."""
     script = f"import sys; print('Collecting'); print({said!r}); sys.exit(1)"
     with pytest.raises(SystemExit) as told:
         install.run([sys.executable, "-c", script], "installing packages")
@@ -90,7 +90,7 @@ def clone(install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def stand_in(install: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
-    """Let the script work in another folder."""
+    """Make the script use another folder."""
     monkeypatch.setattr(install, "ROOT", str(root))
     monkeypatch.setattr(install, "VENV", str(root / ".venv"))
     monkeypatch.setattr(install, "PYTHON", str(root / ".venv" / "bin" / "python"))
@@ -98,7 +98,7 @@ def stand_in(install: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path) -
 
 
 def fill(install: ModuleType, clone: Path, lock: str) -> None:
-    """Leave what an installation leaves."""
+    """Create the files that an installation creates."""
     python = clone / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True, exist_ok=True)
     if not python.exists():
@@ -107,7 +107,7 @@ def fill(install: ModuleType, clone: Path, lock: str) -> None:
 
 
 def test_what_is_installed_is_not_installed_again(install: ModuleType, clone: Path) -> None:
-    """Until a lock changes; the test set holds the runtime set, and not the other way round."""
+    """Nothing is installed again until a lock changes; the test set includes the runtime set."""
     assert not install.is_ready(install.RUNTIME)
     fill(install, clone, install.RUNTIME)
     assert install.is_ready(install.RUNTIME)
@@ -122,7 +122,7 @@ def test_what_is_installed_is_not_installed_again(install: ModuleType, clone: Pa
 def test_what_was_installed_elsewhere_is_not_taken_for_ready(
     install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A moved clone has its old place in every script; a Python may be uninstalled."""
+    """A moved clone or an uninstalled Python leads to a new environment."""
     fill(install, clone, install.DEV)
     moved = clone.rename(clone.with_name("moved"))
     stand_in(install, monkeypatch, moved)
@@ -136,7 +136,7 @@ def test_what_was_installed_elsewhere_is_not_taken_for_ready(
 
 
 def test_of_two_at_once_one_waits_for_the_other(install: ModuleType, clone: Path) -> None:
-    """And says so."""
+    """The second of two simultaneous installations waits for the first and says so."""
     with install.locked(str(clone)):
         script = f"import install; install.locked({str(clone)!r}).__enter__()"
         process = subprocess.Popen(
@@ -150,7 +150,7 @@ def test_of_two_at_once_one_waits_for_the_other(install: ModuleType, clone: Path
 
 
 def test_wheels_are_kept_apart_by_python_and_machine(install: ModuleType, clone: Path) -> None:
-    """One cache serves several."""
+    """One cache keeps wheels by Python version and machine."""
     name = Path(install.wheels(install.DEV)).name
     assert sys.implementation.cache_tag in name
     assert sysconfig.get_platform() in name
@@ -159,7 +159,7 @@ def test_wheels_are_kept_apart_by_python_and_machine(install: ModuleType, clone:
 def test_wheels_that_cannot_be_kept_are_told_in_one_line(
     install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the variable that names another folder."""
+    """An unusable cache is an error that names the variable for another folder."""
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(clone / "pyproject.toml"))
     with pytest.raises(SystemExit, match=r"keeping wheels in .*; .* CLICKSTREAM_CACHE"):
         install.prepare(install.DEV)
@@ -168,7 +168,7 @@ def test_wheels_that_cannot_be_kept_are_told_in_one_line(
 def test_servers_that_are_there_need_no_fetching(
     install: ModuleType, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other versions beside them, or half of one, do not count."""
+    """Other versions and incomplete server files in the cache do not count."""
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(clone / "cache"))
     servers = clone / "cache" / "servers"
     servers.mkdir(parents=True)
@@ -188,7 +188,7 @@ def test_servers_that_are_there_need_no_fetching(
 
 
 def test_what_filled_the_cache_before_names_what_does_now() -> None:
-    """In one line, and nothing is installed."""
+    """The removed option names its replacement in one line and installs nothing."""
     done = subprocess.run(
         [sys.executable, "-S", "scripts/install.py", "--use", "clickstream.tar"],
         cwd=ROOT,
@@ -201,7 +201,7 @@ def test_what_filled_the_cache_before_names_what_does_now() -> None:
 
 
 def test_a_python_that_is_not_there_is_told_with_what_to_install() -> None:
-    """Before anything is done."""
+    """A missing Python is reported first, with the package to install."""
     done = subprocess.run(
         ["make", "status", "PYTHON=nopython3"],
         cwd=ROOT,
@@ -216,7 +216,7 @@ def test_a_python_that_is_not_there_is_told_with_what_to_install() -> None:
 def test_the_cache_is_where_the_kit_itself_looks(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Two pieces of code, one folder."""
+    """The script and the library use the same cache folder."""
     from clickstream.servers import download  # noqa: PLC0415 - the script itself runs without the kit
 
     monkeypatch.delenv("CLICKSTREAM_CACHE", raising=False)

@@ -1,4 +1,4 @@
-"""What is committed agrees with itself, and names nothing that is only true on one machine."""
+"""Committed files are consistent, and contain nothing specific to one machine."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def locked(name: str) -> dict[str, list[str]]:
 
 
 def test_conda_gets_the_same_packages_as_pip() -> None:
-    """environment.yml and pyproject.toml name the same, with the same bounds."""
+    """environment.yml and pyproject.toml list the same packages with the same bounds."""
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     (by_pip,) = [entry["pip"] for entry in environment if isinstance(entry, dict)]
     by_conda = [entry for entry in environment if isinstance(entry, str)]
@@ -66,7 +66,7 @@ def test_conda_gets_the_same_packages_as_pip() -> None:
 
 
 def test_the_lock_pins_every_package_with_its_hashes() -> None:
-    """The runtime set and what builds the kit; the test set is the same plus its tools."""
+    """The runtime lock has runtime and build packages; the test lock adds the test tools."""
     runtime, dev = locked("requirements.lock"), locked("requirements-dev.lock")
     groups = PROJECT["dependency-groups"]
     wanted = PROJECT["project"]["dependencies"] + groups["build"]
@@ -79,7 +79,7 @@ def test_the_lock_pins_every_package_with_its_hashes() -> None:
 
 
 def test_both_locks_pin_the_same_versions() -> None:
-    """What is tested is what is shown."""
+    """Both locks pin the same versions, so tests and demos use the same packages."""
     pins = [
         dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
         for name in ("requirements.lock", "requirements-dev.lock")
@@ -88,7 +88,7 @@ def test_both_locks_pin_the_same_versions() -> None:
 
 
 def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
-    """Clients know their defaults; a company's mirror is a setting."""
+    """No file names a package registry or an absolute path of one machine."""
     named = {}
     for path in tracked():
         text = path.read_bytes().decode("utf-8", "replace")
@@ -99,7 +99,7 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
 
 
 def test_nothing_secret_can_be_committed_from_conf() -> None:
-    """The folder holds its README and examples; git ignores the rest."""
+    """Git tracks only the README and examples of conf/, and ignores the rest."""
     names = {path.name for path in tracked("conf")}
     secret = ("kafka.json", "service.key", "ca.pem", "service.cert", "a.pem/kafka.json")
     ignored = subprocess.run(
@@ -115,7 +115,7 @@ def test_nothing_secret_can_be_committed_from_conf() -> None:
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_a_notebook_keeps_the_rules(path: Path) -> None:
-    """No outputs, a kernel named, prose before every cell, cells that fit a screen."""
+    """Notebooks have no outputs, a kernel name, prose before every cell, and short cells."""
     notebook = json.loads(path.read_text())
     cells = notebook["cells"]
     sources = ["".join(cell["source"]) for cell in cells]
@@ -147,7 +147,7 @@ def test_links_between_notebooks_lead_somewhere() -> None:
 
 
 def test_the_readme_lists_every_notebook() -> None:
-    """In their order, with the question each answers."""
+    """The README lists every notebook in order, with its title."""
     rows = re.findall(r"^\| `(\d\d-[\w-]+)` \| ([^|]+) \|", (ROOT / "README.md").read_text(), re.M)
     titles = {
         path.stem: "".join(json.loads(path.read_text())["cells"][0]["source"]).split("\n")[0][2:]
@@ -157,7 +157,7 @@ def test_the_readme_lists_every_notebook() -> None:
 
 
 def test_the_presenters_talks_last_as_long_as_they_say() -> None:
-    """Ten, thirty and sixty minutes add up; every notebook named is there."""
+    """The minutes add up to ten, thirty and sixty, and every notebook appears."""
     text = (ROOT / "notebooks" / "PRESENTER.md").read_text()
     lengths = {"Ten": 10, "Thirty": 30, "Sixty": 60}
     talks = re.findall(r"^## (\w+) minutes.*?$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Events → messages: every delivery counted, and no event lost by a stop, on a real broker."""
+"""The producer on a real broker: it counts every delivery, and a stop loses no event."""
 
 import math
 import threading
@@ -23,13 +23,13 @@ MONDAY_MS = 1_767_571_200_000
 
 
 def live(rate: float, *, num_events: int | None = None) -> PacedEvents:
-    """Readers who act now."""
+    """Readers that act in real time."""
     traffic, pace = Traffic(live_now(seed=1)), Pace(rate, rng=Random(1))
     return PacedEvents(traffic, pace, num_events=num_events)
 
 
 class Listed:
-    """Events in a list, each of them due at once, and others that are held back to the end."""
+    """A list of events that are due at once, and others that are held back to the end."""
 
     def __init__(self, given: Iterable[events.Event], held: list[events.Event]) -> None:
         self._given, self._held = given, held
@@ -38,7 +38,7 @@ class Listed:
         return iter(self._given)
 
     def finish(self) -> list[events.Event]:
-        """Give what was held back."""
+        """Return the held-back events."""
         return self._held
 
 
@@ -48,13 +48,13 @@ def some_events(number: int) -> list[events.Event]:
 
 
 def read_events(made: Settings) -> list[events.Event]:
-    """The topic's events in order of their time."""
+    """The events of the topic, in time order."""
     found = [events.decode(message.value or b"") for message in messages.read(made.kafka)]
     return sorted(found, key=lambda event: event.timestamp)
 
 
 def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
-    """The report, the topic and the events agree, by id."""
+    """Report, topic and events agree by id."""
     sent = some_events(5_000)
     report = producer.send(made.kafka, sent)
 
@@ -64,7 +64,7 @@ def test_every_event_sent_is_delivered_and_counted(made: Settings) -> None:
 
 
 def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
-    """Whoever watches need not wait for the next second to see what was delivered."""
+    """The caller's report is up to date at any time, not only once per second."""
     report, stop, source = ProduceReport(made.kafka.topic), threading.Event(), live(100)
 
     def watch() -> None:
@@ -80,14 +80,14 @@ def test_a_report_of_the_callers_is_filled_as_it_goes(made: Settings) -> None:
 
 
 def test_a_topic_that_is_missing_is_made(fresh: Settings) -> None:
-    """With three partitions."""
+    """A missing topic is created with three partitions."""
     producer.send(fresh.kafka, some_events(100))
     assert [each.partition for each in offsets.partitions(fresh.kafka)] == [0, 1, 2]
     assert offsets.count(fresh.kafka) == 100
 
 
 def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
-    """Interrupted in the middle: one line that counts, and everything sent is there."""
+    """An interrupt is a one-line error with counts, and everything sent is delivered."""
 
     def press(report: ProduceReport) -> None:
         raise KeyboardInterrupt
@@ -98,7 +98,7 @@ def test_the_stop_button_sends_what_was_begun(made: Settings) -> None:
 
 
 def test_what_was_taken_from_the_source_is_sent_before_stop_is_looked_at(made: Settings) -> None:
-    """The event in hand, and then those held back; no other is asked for."""
+    """After a stop, the current event and the held-back ones are sent, and no other."""
     sent, stop = some_events(10), threading.Event()
 
     def given() -> Iterator[events.Event]:
@@ -114,7 +114,7 @@ def test_what_was_taken_from_the_source_is_sent_before_stop_is_looked_at(made: S
 
 
 def test_after_an_error_nothing_more_is_sent(made: Settings) -> None:
-    """The source's own error is told, and what was sent before it is there."""
+    """The source's error is raised, and events sent before it are delivered."""
     sent = some_events(10)
 
     def given() -> Iterator[events.Event]:
@@ -127,7 +127,7 @@ def test_after_an_error_nothing_more_is_sent(made: Settings) -> None:
 
 
 def test_it_stops_after_so_many_seconds_though_no_event_is_due(made: Settings) -> None:
-    """At a rate of an event in five seconds, within a fifth of a second and a flush."""
+    """At one event per five seconds, it stops within 0.2 s plus a flush."""
     report = producer.produce(made.kafka, live(0.2), duration_s=0.5)
     assert report.delivered == report.sent <= 2
     assert 0.5 <= report.seconds < 3
@@ -135,14 +135,14 @@ def test_it_stops_after_so_many_seconds_though_no_event_is_due(made: Settings) -
 
 @pytest.mark.parametrize("duration_s", [0, -1.0])
 def test_asking_for_no_time_at_all_is_refused(made: Settings, duration_s: float) -> None:
-    """A report of 0 events would look like success."""
+    """A duration of 0 is refused, because a report of 0 events would look like success."""
     with pytest.raises(ConfigError, match=r"produce for .* seconds: ask for more than 0"):
         producer.produce(made.kafka, live(20), duration_s=duration_s)
 
 
 @pytest.mark.timed
 def test_the_mean_rate_is_kept(made: Settings) -> None:
-    """Four seconds of events take their time within twice the promised 5 %."""
+    """The duration of four seconds of events is within twice the promised 5 %."""
     report = producer.produce(made.kafka, live(2_000, num_events=8_000))
 
     assert report.events_per_second == pytest.approx(2_000, rel=0.10)
@@ -150,7 +150,7 @@ def test_the_mean_rate_is_kept(made: Settings) -> None:
 
 @pytest.mark.timed
 def test_the_rate_changes_while_running(made: Settings) -> None:
-    """A change acts within a second, even on an event that is waited for."""
+    """A new rate applies within a second, even to the event that is due next."""
     pace, stop = Pace(0.2, rng=Random(7)), threading.Event()
     source = PacedEvents(Traffic(live_now(seed=1)), pace)
     counts: list[tuple[float, int]] = []
@@ -169,7 +169,7 @@ def test_the_rate_changes_while_running(made: Settings) -> None:
 
 
 def test_no_event_is_in_the_future_and_time_never_goes_back(made: Settings) -> None:
-    """Every event carries the moment it was due, whatever the rate."""
+    """The timestamp of every event is the moment it was due, at any rate."""
     source = live(math.inf, num_events=3_000)
     before = events.format_timestamp(int(time.time() * 1000))
     producer.produce(made.kafka, source)

@@ -1,4 +1,4 @@
-"""The producer before a Kafka that stands still."""
+"""The producer with a frozen Kafka."""
 
 import math
 import threading
@@ -26,7 +26,7 @@ Freeze = Callable[[str], AbstractContextManager[None]]
 def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
     made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
 ) -> None:
-    """While the broker stands still, events stay with their source; then all of them arrive."""
+    """While the broker is frozen, events stay in the source; later all of them arrive."""
     monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
     taken = 0
 
@@ -57,7 +57,7 @@ def test_a_full_local_queue_slows_the_producer_and_loses_nothing(
 def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
     made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
 ) -> None:
-    """A full queue holds nobody up; what nobody acknowledged is counted as failed."""
+    """A stop works with a full queue; unacknowledged events count as failed."""
     monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 2_000)
     monkeypatch.setattr(producer, "_FLUSH_S", 1.0)
     stop = threading.Event()
@@ -86,13 +86,13 @@ def test_stop_is_quick_while_kafka_stands_still_and_tells_what_is_open(
 def test_what_was_held_back_is_sent_by_a_deadline_while_kafka_stands_still(
     made: Settings, monkeypatch: pytest.MonkeyPatch, frozen: Freeze
 ) -> None:
-    """Far more than the queue has room for: each is sent or told, and the call comes to an end."""
+    """With more held-back events than queue space, each is sent or reported, and the call ends."""
     monkeypatch.setattr(producer, "_QUEUE_MESSAGES", 1_000)
     monkeypatch.setattr(producer, "_FLUSH_S", 1.0)
     own = list(islice(Simulator(seed=2, start_ms=MONDAY_MS).events(), 6_000))
 
     class HoldingBack:
-        """Gives 500 events, and holds the others back until Kafka stands still."""
+        """Yields 500 events, and holds the others back until Kafka is frozen."""
 
         def __iter__(self) -> Iterator[events.Event]:
             return iter(own[:500])

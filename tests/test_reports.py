@@ -1,4 +1,4 @@
-"""What a consumer says of itself survives the way through a commit's metadata."""
+"""A consumer's report survives the metadata of a commit."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from clickstream.reports import BatchReport, IndexReport, Lag, members
 
 
 def report() -> IndexReport:
-    """A run with two batches behind it."""
+    """A report after two batches."""
     made = IndexReport(index="clicks", in_flight=7)
     made.take(BatchReport(stored=90, replayed=5, bytes=1_000, latencies_ms=[10.0] * 98))
     made.take(BatchReport(dead_lettered=3, retried=2, bytes=500, latencies_ms=[500.0] * 2))
@@ -14,7 +14,7 @@ def report() -> IndexReport:
 
 
 def test_counts_add_up_and_quantiles_are_those_of_the_samples() -> None:
-    """A batch is counted once it is taken in."""
+    """Counts are sums over batches; quantiles are those of the samples."""
     found = report()
 
     assert (found.stored, found.replayed, found.dead_lettered, found.retried) == (90, 5, 3, 2)
@@ -25,7 +25,7 @@ def test_counts_add_up_and_quantiles_are_those_of_the_samples() -> None:
 
 
 def test_a_report_comes_back_from_metadata() -> None:
-    """All numbers are the same, and it fits what a broker takes by default (4,096 bytes)."""
+    """All numbers are the same, and the metadata is within the broker's default of 4,096 bytes."""
     text = report().as_metadata()
     (found,) = members([text])
 
@@ -38,7 +38,7 @@ def test_a_report_comes_back_from_metadata() -> None:
 
 
 def test_a_log_line_has_the_batch_and_how_things_stand_after_it() -> None:
-    """Fields are `key=value`; what lags furthest says how long."""
+    """A log line has `key=value` fields, with the longest lag of any partition."""
     made = report()
     made.lag = {0: Lag(3, 0.5), 1: Lag(4, 2.0)}
     line = made.line(BatchReport(stored=90, retried=1, bytes=1_000, seconds=0.25))
@@ -51,7 +51,7 @@ def test_a_log_line_has_the_batch_and_how_things_stand_after_it() -> None:
 
 
 def test_each_consumer_stands_there_once_with_its_latest() -> None:
-    """Partitions without news keep what was said before; others' words are left out."""
+    """Each consumer appears once with its latest report; other metadata is ignored."""
     made = IndexReport(index="clicks")
     earlier = made.as_metadata().replace('"at":"2', '"at":"1')
     made.take(BatchReport(stored=1))

@@ -1,4 +1,4 @@
-"""Names follow one rule, and a bad namespace is told before anything is made of it."""
+"""Names follow one rule, and an invalid namespace is refused before use."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ SETTINGS = Settings(KafkaSettings("127.0.0.1:1"), OpenSearchSettings("http://127
 
 
 def test_a_namespace_is_a_suffix_of_every_name() -> None:
-    """Topic, dead-letter topic, group and index of a namespace are nobody else's."""
+    """A namespace gives separate names for topic, dead-letter topic, group and index."""
     own = SETTINGS.in_namespace("anna")
 
     assert own.kafka.topic == "clickstream-events-anna"
@@ -27,7 +27,7 @@ def test_a_namespace_is_a_suffix_of_every_name() -> None:
 
 @pytest.mark.parametrize("namespace", ["", "Anna", "a b", "a_b", "ä", "a/b", "a" * 101])
 def test_a_namespace_that_cannot_be_a_name_is_refused(namespace: str) -> None:
-    """The error quotes what was given and says what is allowed."""
+    """The error quotes the namespace and says which characters are allowed."""
     with pytest.raises(ConfigError, match="1 to 100 lower-case letters, digits and '-'"):
         SETTINGS.in_namespace(namespace)
 
@@ -41,7 +41,7 @@ def test_a_group_can_be_named() -> None:
 
 
 def test_a_namespace_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Topic, index and group bear it; unset or empty it changes nothing, and nonsense is told."""
+    """The variable changes topic, index, group; empty changes nothing, invalid is refused."""
     monkeypatch.delenv("CLICKSTREAM_NAMESPACE", raising=False)
     assert SETTINGS.in_own_namespace() == SETTINGS
     monkeypatch.setenv("CLICKSTREAM_NAMESPACE", "")
@@ -57,7 +57,7 @@ def test_a_namespace_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def hosted_over_plain_http(tmp_path: Path) -> Settings:
-    """A hosted target on loopback, without TLS and without a user; nobody is there."""
+    """A hosted target on loopback, without TLS, user or running servers."""
     (tmp_path / "kafka.json").write_text(
         '{"bootstrap.servers": "127.0.0.1:9", "security.protocol": "PLAINTEXT"}'
     )
@@ -66,7 +66,7 @@ def hosted_over_plain_http(tmp_path: Path) -> Settings:
 
 
 def test_a_target_is_hosted_because_conf_names_it(hosted_over_plain_http: Settings) -> None:
-    """Not because of TLS or a login; another namespace or group of it is hosted, too."""
+    """`conf/` decides, not TLS or a login; other namespaces and groups are hosted, too."""
     assert not SETTINGS.is_hosted
     assert SETTINGS.target == "local"
     hosted = hosted_over_plain_http
@@ -79,7 +79,7 @@ def test_a_target_is_hosted_because_conf_names_it(hosted_over_plain_http: Settin
 def test_a_hosted_target_without_tls_is_not_given_the_local_remedy(
     hosted_over_plain_http: Settings,
 ) -> None:
-    """Starting servers here would not help; of a local pair it would."""
+    """An error of a hosted target does not suggest to start local servers; a local one does."""
     in_the_console = "see in the service's console whether it runs"
     for settings, remedy in (
         (hosted_over_plain_http, in_the_console),

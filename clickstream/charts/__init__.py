@@ -1,1 +1,1 @@
-"""A chart of the index: its aggregation, its table, its figure."""
+"""Charts of the index: each has an aggregation, a table and a figure."""

@@ -1,4 +1,4 @@
-"""What the arms of an A/B test do: reactions in 100 page views, arm beside arm."""
+"""The arms of an A/B test compared: reactions per 100 page views."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from clickstream.events import EVENT_TYPES, REACTIONS
 class AbTest(GridChart):
     """Columns `variant`, `event_type` and `count` of the events of an A/B test.
 
-    For each arm, by name, every type. Without a test there is no such chart: the advice to
-    produce some events would be wrong.
+    Arms are sorted by name, and each has every event type. Without a test the chart is omitted: the
+    advice to produce some events would be wrong.
     """
 
     name = "ab-test"
@@ -22,12 +22,12 @@ class AbTest(GridChart):
     title = "What the arms of the A/B test do"
     fields = ("variant", "event_type")
     values = ((), EVENT_TYPES)
-    # Dirty data has variants, too, and these are no arms.
+    # Dirty data also has variants, which are not arms.
     only = ("scenario", "ab-test")
     is_optional = True
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw the rate of each reaction; an arm without a view has none, and no bars."""
+        """Draw the rate of each reaction; an arm without a view has no rate and no bars."""
         grid = self.pivot(frame)
         grid = grid[grid["page_view"] > 0]
         if grid.empty:
@@ -58,12 +58,12 @@ class AbTest(GridChart):
 
 
 def _difference(counts: pd.DataFrame, views: pd.Series) -> str:
-    """Say in which reaction two arms differ most surely, and if that may be chance."""
+    """Name the reaction with the most significant difference; say if it may be chance."""
     seen = []
     for reaction in counts.columns:
         share = (counts[reaction] / views).sort_values(ascending=False, kind="stable")
         high, low = share.index[0], share.index[-1]
-        # As if every reaction came by itself: the variance of a count is the count.
+        # Assumes independent reactions: the variance of a count is the count.
         error = (share[high] / views[high] + share[low] / views[low]) ** 0.5
         sigmas = (share[high] - share[low]) / error if error else 0.0
         seen.append((sigmas, counts[reaction].sum(), reaction, high, low, share))
@@ -72,5 +72,5 @@ def _difference(counts: pd.DataFrame, views: pd.Series) -> str:
     if len(views) == 1:
         return title
     title += f", {low} {100 * share[low]:.1f}"
-    # The greatest of three differences is beyond 2.4 by chance once in twenty times.
+    # The largest of three differences exceeds 2.4 by chance once in twenty cases.
     return title if sigmas > 2.4 else f"{title}: may be chance"

@@ -1,7 +1,7 @@
-"""What a chart is: one aggregation, the table of its answer, and a figure of that table.
+"""The base of every chart: one aggregation, the table of its answer, and a figure of that table.
 
-A chart is one file; `registry.py` lists them, and all are asked in one search. Nothing here
-knows OpenSearch's client, the simulator, or how a widget shows a figure.
+Each chart is one file; `registry.py` lists them, and one search asks all of them. Nothing here
+depends on OpenSearch's client, the simulator or the widgets.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ import plotly.graph_objects as go
 from clickstream.charts import theme
 
 ROOM: Final = 50
-"""More values than a field of few has, so that none is left out, whichever are added."""
+"""More values than any field with few values has, so that none is left out."""
 
 
 @dataclass(frozen=True)
 class ScenarioLook:
-    """What a scenario is called on a chart, and how what it added is drawn."""
+    """The name of a scenario on a chart, and the look of its added events."""
 
     title: str
     place: int | None
-    """Among scenarios, for the colour and pattern that it keeps when others start or stop.
+    """Its index among scenarios; it fixes colour and pattern when other scenarios start or stop.
 
-    None where it only labels events that the crowd makes anyway: these count as normal traffic.
-    That holds for duplicates, too: an index has one of the two, and a broken copy not at all.
+    None if the scenario only labels events of the crowd, which count as normal traffic. That
+    includes duplicates: the index holds one of the two, and never a broken copy.
     """
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, all of it decided; `search.ask` checks and completes it."""
+    """One complete question; `search.ask` validates it and fills in the defaults."""
 
     since: datetime
     until: datetime
     bucket_s: int
     top: int
-    """So many readers in the ranking."""
+    """Number of readers in the ranking."""
     category: str | None
     device: str | None
     scenarios: Mapping[str, ScenarioLook]
 
     @property
     def starts_ms(self) -> range:
-        """Where each bucket of time begins."""
+        """The start of each time bucket."""
         return range(millis(self.since), millis(self.until), 1000 * self.bucket_s)
 
     def what_scenarios_added(self, size: int) -> dict[str, Any]:
-        """Give the inner aggregation by scenario, without those that only label."""
+        """Return the inner aggregation by scenario, without scenarios that only label."""
         terms: dict[str, Any] = {"field": "scenario", "size": size}
         labels = [name for name, look in self.scenarios.items() if look.place is None]
         return {"scenario": {"terms": terms | ({"exclude": labels} if labels else {})}}
@@ -61,56 +61,56 @@ class Question:
 
 @dataclass(frozen=True)
 class View:
-    """What figures of one answer share, beside their tables."""
+    """Data that all figures of one answer share, besides their tables."""
 
     window: str
-    """From when until when, and in which zone, in words."""
+    """Start, end and time zone, as text."""
     zone: timezone
     bucket_s: int
     count_error: int
-    """How many events a count of the ranking may miss."""
+    """The number of events that a count of the ranking may miss."""
     added: pd.DataFrame
-    """What scenarios added: columns `timestamp`, `scenario`, `count`."""
+    """Events added by scenarios: columns `timestamp`, `scenario`, `count`."""
     scenarios: Mapping[str, ScenarioLook]
 
     @property
     def adding(self) -> str:
-        """The scenario that adds, or how many there are: names of more would fill the line."""
+        """The scenario that added events, or their number if there are several."""
         names = list(self.added["scenario"].unique())
         return self.title_of(names[0]) if len(names) == 1 else f"{len(names)} scenarios"
 
     @property
     def mixed_window(self) -> str:
-        """The window of a chart that counts everything: it says whose events are among it."""
+        """The window of a chart that counts all events; it names the scenarios among them."""
         return f"with {self.adding}; {self.window}" if len(self.added) else self.window
 
     def title_of(self, scenario: str) -> str:
-        """Say what a scenario is called; one that nobody described is called by its name."""
+        """Return the title of a scenario; an undescribed one uses its name."""
         look = self.scenarios.get(scenario)
         return scenario if look is None else look.title
 
     def scenario_order(self, found: Iterable[str] = ()) -> list[str]:
-        """List scenarios by place, then those that nobody described, by name."""
+        """List scenarios by place, then undescribed ones by name."""
         return scenario_order(self.scenarios, found)
 
 
 class Chart(ABC):
-    """One visualization of counted events: another one is a file, and a line in `CHARTS`."""
+    """One chart of event counts; a new chart is one file and one line in `CHARTS`."""
 
     name: ClassVar[str]
     """Its key in an answer, and the name of its file."""
     kind: ClassVar[str]
     """How it is drawn: pie, line, bar, heatmap, table, grouped bars."""
     title: ClassVar[str]
-    """What is shown; a drawn chart says what is seen instead."""
+    """Used for an empty chart; a drawn chart states its result instead."""
     fields: ClassVar[tuple[str, ...]]
-    """What is counted by: one field, or two, one inside the other."""
+    """The fields to count by: one field, or two nested ones."""
     values: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """The values of each field in their fixed order; see `order`."""
     only: ClassVar[tuple[str, str] | None] = None
-    """A field, and the value that an event must have there to be counted."""
+    """A field and a value: only events with this value are counted."""
     is_optional: ClassVar[bool] = False
-    """Whether it is left out where its table has no rows."""
+    """Whether the chart is omitted if its table has no rows."""
 
     @property
     def asked_as(self) -> str:
@@ -119,32 +119,32 @@ class Chart(ABC):
 
     @abstractmethod
     def aggregation(self, question: Question) -> dict[str, Any]:
-        """Give the aggregation as OpenSearch takes it."""
+        """Return the aggregation in OpenSearch's format."""
 
     @abstractmethod
     def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
-        """Make the table of what OpenSearch answers the aggregation.
+        """Make the table from OpenSearch's answer to the aggregation.
 
-        Its columns are `fields` and `count`; with nothing found, the same columns and types.
+        Its columns are `fields` and `count`; an empty table has the same columns and types.
         """
 
     def frames(self, answer: dict[str, Any], question: Question) -> dict[str, pd.DataFrame]:
-        """Make every table of the answer, by its key; more than one where a figure needs it."""
+        """Make every table of the answer, by key; some figures need more than one."""
         return {self.name: self.frame(answer, question)}
 
     @abstractmethod
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw the table; one without events as a chart that says so."""
+        """Draw the table; without events, draw a chart that says so."""
 
     def order(self, place: int, found: Iterable[str] = ()) -> list[str]:
-        """List the values of a field as they are shown: the fixed ones, then others by name.
+        """List the values of a field in display order: fixed values, then others by name.
 
-        Others are those of an index that is older, or newer, than the event model.
+        Other values come from an index that is older or newer than the event model.
         """
         return _then_others(self.values[place] if self.values else (), found)
 
     def empty(self, window: str) -> go.Figure:
-        """Draw that nothing is there yet, and what to do."""
+        """Draw an empty chart that says what to do."""
         figure = theme.empty(f"{self.title}: nothing yet", window)
         text = "No events fit this question.<br>Produce some,<br>or widen the window."
         middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "showarrow": False}
@@ -153,10 +153,10 @@ class Chart(ABC):
 
 
 class GridChart(Chart):
-    """A chart of two fields: a row of its table is a pair, in the fixed order, zeros, too."""
+    """A chart of two fields: one table row per pair, in fixed order, including zeros."""
 
     def aggregation(self, question: Question) -> dict[str, Any]:
-        """Give the terms of one field inside those of the other."""
+        """Return a terms aggregation of one field inside that of the other."""
         rows, columns = self.fields
         inner = {columns: {"terms": {"field": columns, "size": ROOM}}}
         asked = terms(rows, ROOM, inner)
@@ -166,7 +166,7 @@ class GridChart(Chart):
         return {"filter": {"term": {field: value}}, "aggs": {rows: asked}}
 
     def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
-        """Make a row of each pair."""
+        """Make one row per pair."""
         rows, columns = self.fields
         found = {
             (row["key"], column["key"]): column["doc_count"]
@@ -195,14 +195,14 @@ class GridChart(Chart):
 
 
 def terms(field: str, size: int, inner: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Give the aggregation by the values of a field, exact for the first `size` of them."""
-    # A shard that hands on many more than asked for leaves no doubt about the first ones.
+    """Return the terms aggregation of a field, exact for the first `size` values."""
+    # Each shard returns many more values than requested, so that the first ones are exact.
     asked = {"field": field, "size": size, "shard_size": max(1_000, 10 * size)}
     return {"terms": asked, "aggs": inner or {}}
 
 
 def counts(**columns: Any) -> pd.DataFrame:
-    """Make a table whose types are the same when there is nothing in it."""
+    """Make a table with the same types even if it is empty."""
     types = {"timestamp": "datetime64[ms, UTC]", "count": "int64"}
     return pd.DataFrame(
         {name: pd.Series(rows, dtype=types.get(name, "str")) for name, rows in columns.items()}
@@ -210,12 +210,12 @@ def counts(**columns: Any) -> pd.DataFrame:
 
 
 def millis(moment: datetime) -> int:
-    """Give a moment in milliseconds since 1970."""
+    """Return a time in milliseconds since 1970."""
     return round(moment.timestamp() * 1000)
 
 
 def scenario_order(scenarios: Mapping[str, ScenarioLook], found: Iterable[str] = ()) -> list[str]:
-    """List the scenarios that add events by place, then those nobody described, by name."""
+    """List the scenarios that add events by place, then undescribed ones by name."""
     places = {name: look.place for name, look in scenarios.items() if look.place is not None}
     return _then_others(sorted(places, key=lambda name: places[name]), found)
 

@@ -1,4 +1,4 @@
-"""Which device reads what: as a heatmap, and the same grid in numbers."""
+"""Sections by device: as a heatmap, and as a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DeviceCategory(GridChart):
     values = (DEVICE_TYPES, CATEGORIES)
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw a cell a row, the count in it."""
+        """Draw one cell per row of the table, with its count."""
         if int(frame["count"].sum()) == 0:
             return self.empty(view.mixed_window)
         rows, columns = self.fields
@@ -34,7 +34,7 @@ class DeviceCategory(GridChart):
             x=list(grid.columns),
             y=list(grid.index),
             colorscale=list(theme.SCALE),
-            # Both ends: plotly takes no notice of one alone, and the text's ink follows the shade.
+            # Set both ends: plotly ignores a single one, and the text colour depends on the shade.
             **{"zmin": 0, "zmax": most, "showscale": False, "xgap": 4, "ygap": 4},
             hovertemplate="%{y}, %{x}, events: %{z:,}<extra></extra>",
         )
@@ -50,7 +50,7 @@ class DeviceCategory(GridChart):
 
 
 class DeviceCategoryTable(DeviceCategory):
-    """The same in numbers, with the totals of rows and columns."""
+    """The same counts as a table, with totals of rows and columns."""
 
     name = "device-category-table"
     kind = "table"
@@ -58,11 +58,11 @@ class DeviceCategoryTable(DeviceCategory):
 
     @property
     def asked_as(self) -> str:
-        """The heatmap's: the table shows what it does."""
+        """The aggregation of the heatmap: both show the same counts."""
         return DeviceCategory.name
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Write the grid and its totals."""
+        """Draw the grid with its totals."""
         total = int(frame["count"].sum())
         if total == 0:
             return self.empty(view.mixed_window)
@@ -70,7 +70,7 @@ class DeviceCategoryTable(DeviceCategory):
         grid["total"] = grid.sum(axis=1)
         grid.loc["total"] = grid.sum(axis=0)
         names = [f"<b>{name}</b>" for name in grid.index]
-        # A tag around every text: plotly sets tagged and plain ones at different heights.
+        # Every text gets a tag, because plotly places tagged and plain texts at different heights.
         columns = [
             [
                 f"<b>{count:,}</b>" if "total" in (row, column) else f"<span>{count:,}</span>"
@@ -104,5 +104,5 @@ class DeviceCategoryTable(DeviceCategory):
 
 
 def _upright(grid: pd.DataFrame) -> pd.DataFrame:
-    """Turn a grid that is too wide for its numbers: there is room for more rows than columns."""
+    """Transpose a grid that is too wide: a chart has room for more rows than columns."""
     return grid if len(grid.columns) <= max(7, len(grid)) else grid.T

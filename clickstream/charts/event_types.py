@@ -1,4 +1,4 @@
-"""What readers do: the share of each type of event, as a pie."""
+"""The share of each event type, as a pie chart."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class EventTypes(Chart):
         return terms("event_type", ROOM)
 
     def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
-        """Make a row of each type that was found."""
+        """Make one row per type that was found."""
         found = {bucket["key"]: bucket["doc_count"] for bucket in answer["buckets"]}
         names = [name for name in self.order(0, found) if name in found]
         return counts(event_type=names, count=[found[name] for name in names])
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw a slice a row."""
+        """Draw one slice per row."""
         total = int(frame["count"].sum())
         if total == 0:
             return self.empty(view.mixed_window)
@@ -52,7 +52,7 @@ class EventTypes(Chart):
             sort=False,
             direction="clockwise",
             hole=0.35,
-            # Labels stand in the legend: beside slices as small as these they would overlap.
+            # Labels are in the legend, because they would overlap beside small slices.
             textinfo="none",
             marker={
                 "colors": [theme.colour(slot) for slot in slots],

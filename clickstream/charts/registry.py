@@ -1,4 +1,4 @@
-"""Every chart, in the order in which they are shown: another one is a line here."""
+"""All charts in display order; a new chart is one line here."""
 
 from __future__ import annotations
 

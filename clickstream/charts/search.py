@@ -1,8 +1,8 @@
-"""One question to the index: one search with every chart's aggregation, answered as tables.
+"""One search with the aggregations of all charts, answered as tables.
 
-One search is one consistent moment: no chart can contradict another. Counts are exact on
-the one shard the kit's index has; where they are not, the answer says by how much. How a
-search is sent is handed in, and what goes wrong with that passes through.
+One search returns one consistent moment, so that no chart contradicts another. Counts are exact on
+the single shard of the kit's index; otherwise the answer gives the maximum error. The caller passes
+the function that sends a search; its errors pass through.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from clickstream.events import CATEGORIES, DEVICE_TYPES
 
 MOST_BUCKETS: Final = 100
 BUCKETS_S: Final = (1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86_400)
-"""Bucket widths a clock would know, in seconds."""
+"""Round bucket widths, in seconds."""
 
 Search = Callable[[dict[str, Any]], dict[str, Any]]
-"""Sends the body of a search to the index, and gives OpenSearch's whole answer."""
+"""Sends the body of a search to the index and returns OpenSearch's complete answer."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one search found."""
+    """The result of one search."""
 
     frames: dict[str, pd.DataFrame] = field(repr=False)
     """By the name of its chart:
 
     - `event-types`: `event_type` (str), `count` (int), in the model's order, without zeros
     - `volume`: `timestamp` (UTC, start of the bucket), `count` of all events; every bucket
-      from `since` on, zeros, too
-    - `volume-scenarios`: `timestamp`, `scenario` (str), `count` of what that scenario added,
-      which is a part of `volume`'s; for each that added anything in the window every bucket,
-      zeros, too; the scenarios in the order of their places. Events that an A/B test or
-      dirty data only label are not in it.
-    - `top-users`: `user_id`, `count`, `scenario` (str), most first; the scenario is that
-      which added most of the reader's events, or empty
+      from `since` on, including zeros
+    - `volume-scenarios`: `timestamp`, `scenario` (str), `count` of the events that this scenario
+      added, which `volume` includes; every bucket, including zeros, for each scenario that added
+      events in the window; scenarios in the order of their places. It does not include events
+      that an A/B test or dirty data only label.
+    - `top-users`: `user_id`, `count`, `scenario` (str), highest count first; the scenario is the
+      one that added most of the reader's events, or empty
     - `device-category`, `device-category-table`: `device_type`, `article_category`, `count`,
-      one row per pair in the model's order, zeros, too
-    - `ab-test`: `variant` (str), `event_type`, `count` of the events of an A/B test; for each
-      arm, by name, every type in the model's order, zeros, too
+      one row per pair in the model's order, including zeros
+    - `ab-test`: `variant` (str), `event_type`, `count` of the events of an A/B test; arms by
+      name, each with every type in the model's order, including zeros
 
-    A value that the model does not have comes after those it has, by name. Nothing found:
-    the same columns and types, no rows (`volume` and the two grids of devices: zeros).
+    Values that the model does not have come last, by name. If nothing was found, the tables have
+    the same columns and types and no rows (`volume` and the two device grids: zeros).
     """
     total: int
-    """Events that fit the question."""
+    """Events that match the question."""
     took_ms: int
-    """As OpenSearch says."""
+    """As reported by OpenSearch."""
     count_error: int
-    """How many events a count of `top-users` may miss; 0 means exact."""
+    """The number of events that a count of `top-users` may miss; 0 means exact."""
     since: datetime
     until: datetime
     bucket_s: int
     scenarios: Mapping[str, ScenarioLook] = field(repr=False)
-    """As they were handed in with the question."""
+    """As passed with the question."""
 
     def __str__(self) -> str:
         exact = "exact" if self.count_error == 0 else f"each within {self.count_error:,}"
@@ -80,12 +80,12 @@ class Answer:
     def figures(self, *, tz: tzinfo | str | None = None) -> dict[str, go.Figure]:
         """Draw every chart, by its name.
 
-        All but one are always there, and say so where they have nothing to show. That of an
-        A/B test is the last, and there when the window has events of one.
+        A chart without events says so. Only the chart of an A/B test, the last one, is omitted
+        if the window has no events of a test.
 
         Args:
-            tz: zone of the times; by default this machine's. Its offset at the end of the
-                window holds for all of it, so that no hour comes twice when the clocks go back.
+            tz: time zone; by default that of this machine. Its offset at the end of the window
+                applies to the whole window, so that no hour repeats when the clocks go back.
 
         Raises:
             ConfigError: no such zone.
@@ -120,17 +120,17 @@ def ask(
     category: str | None = None,
     device: str | None = None,
 ) -> Answer:
-    """Ask everything the charts show, in one search.
+    """Request the data of all charts in one search.
 
     Args:
-        search: sends a search, and raises where it is not answered for all of the index.
-        scenarios: how each is shown, by name.
-        since: events at or after this; by default from the oldest on, which is looked up
-            first, and from the start of its bucket.
-        until: events before this; by default up to the newest, or for an hour where that
-            came before `since`.
-        bucket_s: width of a bucket of `volume`, the first of which begins at `since`; by
-            default the narrowest that makes at most 100 of them, wherever they begin.
+        search: sends a search; it raises unless the whole index answered.
+        scenarios: the look of each scenario, by name.
+        since: events at or after this; by default the start of the bucket of the oldest event,
+            which takes a search to find.
+        until: events before this; by default up to the newest event, or one hour if that is
+            before `since`.
+        bucket_s: width of the buckets of `volume`, the first of which begins at `since`; by
+            default the narrowest round width with at most 100 buckets.
         top: readers in `top-users`; by default 10.
         category: only events about articles of this category.
         device: only events on this kind of device.
@@ -170,7 +170,7 @@ def ask(
 
 
 _QUIET: Final = timedelta(hours=1)
-"""How long a window is whose other end lies beyond all events."""
+"""Length of a window if its given end lies beyond all events."""
 
 
 def _check(is_right: bool, name: str, value: object, wanted: str) -> None:

@@ -1,8 +1,8 @@
-"""How charts look: one template, its colours, and text that is read on any of them.
+"""The look of the charts: one template, its colours, and readable text on each of them.
 
-Made for the back of a room: text of 18 pixels and more, dark on light, the whole chart in
-560 pixels. Colours are Okabe and Ito's without the pale yellow, told apart by people who see
-fewer colours, and never alone: labels stand beside, patterns and symbols lie on.
+Charts must be readable from the back of a room: text of at least 18 pixels, dark on light, and 560
+pixels for the whole chart. The colours are those of Okabe and Ito without the pale yellow, which
+people with colour blindness can distinguish. Labels, patterns and symbols support every colour.
 
 Source of the colours: Okabe and Ito 2008, "Color Universal Design".
 """
@@ -19,12 +19,12 @@ PAPER: Final = "#ffffff"
 BLACK: Final = "#000000"
 GRID: Final = "#d5dae0"
 COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
-"""On slices and lines; text on or beside them is `INK` or `PAPER`, whichever reads better."""
+"""For slices and lines; text on or beside them is `INK` or `PAPER`, by contrast."""
 PATTERNS: Final = ("", "/", ".", "x", "-", "\\", "|")
 SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
-"""Of the heatmap, light to dark."""
+"""Colours of the heatmap, from light to dark."""
 UNDER_LINE: Final = "rgba(0, 114, 178, 0.15)"
-"""The first of `COLOURS`, thin: the area under a line."""
+"""The first of `COLOURS`, transparent, for the area under a line."""
 TEXT_PX: Final = 18
 HEIGHT_PX: Final = 560
 _SMALL_PX: Final = 14
@@ -47,26 +47,26 @@ TEMPLATE: Final = go.layout.Template(
 )
 
 OUTSIDE: Final = {"textposition": "outside", "constraintext": "none", "cliponaxis": False}
-"""Of numbers beside bars: else plotly shrinks them to the width of these, or cuts them."""
+"""For numbers beside bars: otherwise plotly shrinks them to the bar width or cuts them."""
 
 
 def colour(place: int) -> str:
-    """Give the colour of a place; after the last one they come again, with another `pattern`."""
+    """Return the colour of a place; colours repeat after the last one, with another `pattern`."""
     return COLOURS[place % len(COLOURS)]
 
 
 def pattern(place: int) -> str:
-    """Give the pattern that lies on it, the second cue."""
+    """Return the pattern of a place, as a second cue besides the colour."""
     return PATTERNS[(place + place // len(COLOURS)) % len(PATTERNS)]
 
 
 def overlay(shape: str | list[str]) -> dict[str, Any]:
-    """Give patterns as plotly takes them, light on the colour of a slice, an area or a bar."""
+    """Return plotly's pattern settings, light on the colour of a slice, an area or a bar."""
     return {"shape": shape, "fgcolor": PAPER, "fillmode": "overlay"}
 
 
 def shade(share: float) -> tuple[int, int, int]:
-    """Give the heatmap's colour for a share of the highest count, as red, green, blue."""
+    """Return the heatmap colour for a share of the highest count, as red, green, blue."""
     steps = [tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in SCALE]
     place = share * (len(steps) - 1)
     low = min(int(place), len(steps) - 2)
@@ -78,13 +78,13 @@ def shade(share: float) -> tuple[int, int, int]:
 
 
 def ink_on(colour: tuple[int, int, int]) -> str:
-    """Choose black or white text, whichever has more contrast: 4.58 at least, on any colour."""
+    """Choose black or white text by contrast, which is at least 4.58 on any colour."""
     dark, light = (contrast(_rgb(text), colour) for text in (BLACK, PAPER))
     return BLACK if dark >= light else PAPER
 
 
 def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
-    """Work out the contrast of two colours, 1 to 21.
+    """Compute the contrast of two colours, 1 to 21.
 
     Source: WCAG 2.2, definitions of contrast ratio and relative luminance.
     """
@@ -105,39 +105,39 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def figure(title: str, subtitle: str = "") -> go.Figure:
-    """Begin a chart: its title says what is seen, the line below it of what."""
+    """Start a chart: the title states the result, the subtitle names the data."""
     text = f"<b>{title}</b>"
     if subtitle:
         text += f'<br><span style="font-size:{TEXT_PX}px">{subtitle}</span>'
-    # Of a template's height JupyterLab takes no notice.
+    # JupyterLab ignores the height of a template.
     return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}, "height": HEIGHT_PX})
 
 
 def empty(title: str, subtitle: str = "") -> go.Figure:
-    """Begin a chart that has nothing to draw: its title says why, and no axis shows."""
+    """Start a chart without data: the title says why, and no axis shows."""
     return figure(title, subtitle).update_layout(xaxis_visible=False, yaxis_visible=False)
 
 
 def legend_above(figure: go.Figure) -> None:
-    """Put a legend in a line of its own between title and chart."""
+    """Put the legend on a separate line between title and chart."""
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
-    # The title stays where it is in a chart without one.
+    # The title has the same position as in a chart without a legend.
     title = {"y": 1 - TEMPLATE.layout.margin.t / 2 / HEIGHT_PX, "yanchor": "middle"}
     figure.update_layout(showlegend=True, legend=legend, title=title, margin={"t": 140})
 
 
 def counted(count: int, noun: str = "event") -> str:
-    """Write a number of things, in the plural where it takes one."""
+    """Format a number with its noun, in the singular or plural."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def clock(*, with_seconds: bool) -> str:
-    """Give the format of a time of day."""
+    """Return the format of a time of day."""
     return "%H:%M:%S" if with_seconds else "%H:%M"
 
 
 def compact(figure: go.Figure) -> go.Figure:
-    """Make a chart fit among others on one screen: smaller text, any height, no axis titles."""
+    """Adapt a chart to a screen with other charts: smaller text, any height, no axis titles."""
     small = go.Figure(figure)
     has_legend = bool(small.layout.showlegend) and small.layout.legend.orientation == "h"
     small.update_layout(
@@ -146,7 +146,7 @@ def compact(figure: go.Figure) -> go.Figure:
         legend_font_size=_SMALL_PX,
         height=None,
     )
-    if not has_legend:  # one beside the chart: at the edge, or it would take the chart's room
+    if not has_legend:  # a legend beside the chart goes to the edge, to save room
         small.update_layout(legend={"x": 1, "xanchor": "right", "bgcolor": "rgba(0, 0, 0, 0)"})
     small.for_each_trace(_shorten_labels, selector={"type": "pie"})
     small.update_traces(domain={"x": [0.0, 0.38]}, selector={"type": "pie"})
@@ -156,20 +156,20 @@ def compact(figure: go.Figure) -> go.Figure:
     )
     small.update_xaxes(title=None)
     if "scatter" in {trace.type for trace in small.data}:
-        small.update_xaxes(nticks=4)  # a time is as wide as a fourth of it
+        small.update_xaxes(nticks=4)  # a time label takes a quarter of the width
     small.update_yaxes(title=None)
     return small
 
 
 def _shorten_labels(pie: go.Pie) -> None:
-    """Leave the counts to who points at a slice: plotly would give them the pie's own room."""
+    """Move the counts into the hover text: in the labels they would shrink the pie."""
     pie.customdata = pie.labels
     pie.hovertemplate = "%{customdata}<extra></extra>"
     pie.labels = [re.sub(r"</b> .* · ", "</b> ", label) for label in pie.labels]
 
 
 def _shorten_number(text: str) -> str:
-    """Write a number in a narrow cell in thousands; who points at the cell is told it whole."""
+    """Shorten a number in a narrow cell to thousands; the hover text shows it in full."""
     if not re.fullmatch(r"<b>[\d,]{5,}</b>", text):
         return text
     count = int(re.sub(r"\D", "", text))

@@ -1,4 +1,4 @@
-"""What is sampled over time, and its line: the lag, and how fast messages arrive in Kafka."""
+"""Time series and their line charts: the lag, and the rate of messages arriving in Kafka."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import plotly.graph_objects as go
 from clickstream.charts import theme
 
 _SHOWN: Final = timedelta(minutes=3)
-"""The line of the lag shows so long."""
+"""The lag chart shows this period."""
 _KEPT: Final = 3_600
 LINE_S: Final = 120.0
-"""The line of arrivals shows so long."""
+"""The chart of arrivals shows this period."""
 
 _RATE_OVER_S: Final = 1.0
 _FORGOTTEN_S: Final = 3.0
 
 _Sample = tuple[float, int]
-"""When (s since 1970), and how many messages the topic held."""
+"""Time (s since 1970), and the number of messages in the topic."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that was done, and when."""
+    """An action and its time."""
 
     at: datetime
     what: str
 
 
 class Timeline:
-    """Samples of the lag, the latest half hour of them, and marks. Any thread may add."""
+    """Samples of the lag over the latest half hour, and marks; any thread may add some."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,18 +44,18 @@ class Timeline:
         self._marks: list[Mark] = []
 
     def sample(self, lag: int) -> None:
-        """Note how many messages wait now."""
+        """Record the current lag."""
         with self._lock:
             self._samples.append((datetime.now(UTC), lag))
 
     def mark(self, what: str) -> None:
-        """Note that something is done now."""
+        """Record an action at the current time."""
         with self._lock:
             self._marks.append(Mark(datetime.now(UTC), what))
 
     @property
     def lag(self) -> int | None:
-        """The latest sample; None before the first, and where it is older than five seconds."""
+        """The latest sample; None before the first, or if it is older than five seconds."""
         with self._lock:
             if not self._samples:
                 return None
@@ -65,7 +65,7 @@ class Timeline:
     def record(
         self, look_at: Callable[[], int | None], every_s: float
     ) -> Callable[[threading.Event], None]:
-        """Give work for a thread: sample until it is told to stop; None is no sample."""
+        """Return the work of a sampling thread: it samples until stopped and ignores None."""
 
         def work(stop: threading.Event) -> None:
             while not stop.wait(every_s):
@@ -95,7 +95,7 @@ class Timeline:
             line={"width": 4, "color": theme.colour(0), "shape": "hv"},
             fill="tozeroy",
         )
-        # Names stand above the plot, in turns on three heights, so that none covers another.
+        # Names are above the plot at three alternating heights, so that they do not overlap.
         for place, mark in enumerate(each for each in marks if each.at > shown[0][0]):
             top = 1.06 + 0.09 * (place % 3)
             line = {"width": 2, "dash": "dot", "color": theme.INK}
@@ -120,10 +120,10 @@ class Timeline:
 
 
 class Arrivals:
-    """Remembers what the topic held at its latest looks.
+    """Remembers the latest samples of the number of messages in the topic.
 
     Args:
-        every_s: seconds from one look to the next.
+        every_s: seconds between two samples.
         now_s: the clock, in seconds since 1970.
     """
 
@@ -132,14 +132,14 @@ class Arrivals:
         self._samples: deque[_Sample] = deque(maxlen=round(LINE_S / every_s))
 
     def note(self, messages: int) -> None:
-        """Take down what the topic holds now."""
+        """Record the current number of messages."""
         self._samples.append((self._now_s(), messages))
 
     def per_second(self) -> float:
-        """Give the messages a second, over the latest second.
+        """Return the messages per second over the latest second.
 
-        Where nobody looked for longer, over all of that time; 0 where the latest look was
-        three seconds ago.
+        If the previous sample is older, the rate covers the time since then; 0 if the latest
+        sample is three seconds old.
         """
         samples = list(self._samples)
         if not samples or self._now_s() - samples[-1][0] > _FORGOTTEN_S:
@@ -149,15 +149,16 @@ class Arrivals:
         return _rate(before, samples[-1])
 
     def figure(self) -> go.Figure:
-        """Draw the messages of each second of the latest two minutes.
+        """Draw the messages per second over the latest two minutes.
 
-        Empty at first; 0 where nobody looked: after a stop, or without Kafka, nothing arrives.
+        The chart is empty at first. The rate is 0 where samples are missing: after a stop, or
+        without Kafka, no message arrives.
         """
-        # By time, too: where nobody looked for a while, so many looks reach further back, and
-        # what is out of sight would still stretch the axis.
+        # Limit by time, too: after a pause, the kept samples reach further back, and old ones
+        # would stretch the axis.
         samples = [each for each in list(self._samples) if each[0] > self._now_s() - LINE_S]
         step = round(_RATE_OVER_S / self._every_s)
-        # One offset for all of them: on the night that an hour comes twice, time goes on.
+        # One offset for all samples, so that no hour repeats when the clocks go back.
         zone = datetime.now().astimezone().tzinfo
         times: list[datetime] = []
         rates: list[float] = []

@@ -1,4 +1,4 @@
-"""The most active readers: a ranking, with those whom a scenario made set off."""
+"""A ranking of the most active readers; readers that a scenario added are highlighted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from clickstream.charts import theme
 from clickstream.charts.chart import Chart, Question, View, counts, terms
 
 TOP: Final = 10
-"""So many readers, where nobody asks for more."""
+"""Default number of readers."""
 
 
 class TopReaders(Chart):
-    """Columns `user_id`, `count` and `scenario`, most first.
+    """Columns `user_id`, `count` and `scenario`, highest count first.
 
-    The scenario is that which added most of the reader's events, or empty.
+    The scenario is the one that added most of the reader's events, or empty.
     """
 
     name = "top-users"
@@ -26,12 +26,12 @@ class TopReaders(Chart):
     fields = ("user_id", "scenario")
 
     def aggregation(self, question: Question) -> dict[str, Any]:
-        """Count by reader, and in each by scenario."""
-        # Which scenario has most of a reader's events is enough.
+        """Count by reader, and by scenario within each."""
+        # Only the scenario with most of a reader's events is needed.
         return terms("user_id", question.top, question.what_scenarios_added(1))
 
     def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
-        """Make a row of each reader."""
+        """Make one row per reader."""
         scenarios = []
         for bucket in answer["buckets"]:
             most = bucket["scenario"]["buckets"]
@@ -44,10 +44,10 @@ class TopReaders(Chart):
         )
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw a bar a row, most on top.
+        """Draw one bar per row, the highest count on top.
 
-        A bar that a scenario made has its name and its colour, those of everyone else are
-        alike. Where counts may miss some events, the chart says so.
+        A reader that a scenario added has the scenario's name and colour; all other bars look the
+        same. The chart says so if counts may miss events.
         """
         window = view.mixed_window
         if frame.empty:
@@ -76,10 +76,10 @@ class TopReaders(Chart):
             hovertemplate="%{y}, events: %{x:,}<extra></extra>",
             **theme.OUTSIDE,
         )
-        # Room for six, so that one or two do not become blocks.
+        # Room for six bars, so that one or two do not become blocks.
         places = [max(len(frame), 6) - 0.5, -0.5]
         figure.update_yaxes(range=places, type="category", dtick=1)
-        # Every bar has its number, so there is no axis, and room for 20 in the usual height.
+        # Every bar has its number, so there is no axis; 20 bars fit into the usual height.
         room = 1.36 if any(slots) else 1.12
         figure.update_xaxes(visible=False, range=[0, int(first["count"]) * room])
         figure.update_layout(height=max(theme.HEIGHT_PX, 120 + 22 * len(frame)))

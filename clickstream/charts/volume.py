@@ -1,4 +1,4 @@
-"""Events over time: a line, and on it an area for each scenario that added events."""
+"""Events over time: a line, with one area on top for each scenario that added events."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clickstream.charts import theme
 from clickstream.charts.chart import Chart, Question, View, counts, millis, scenario_order
 
 ADDED: Final = "volume-scenarios"
-"""The table that has what scenarios added, which is a part of the count of all events."""
+"""The table of events that scenarios added; the count of all events includes them."""
 
 MOST_SCENARIOS: Final = 5
-"""With the most buckets there may be, 10,000, that is within OpenSearch's limit of 65,535."""
+"""With the maximum of 10,000 buckets this stays within OpenSearch's limit of 65,535."""
 
 
 class Volume(Chart):
-    """Columns `timestamp` (UTC, start of the bucket) and `count`; every bucket, zeros, too."""
+    """Columns `timestamp` (UTC, start of the bucket) and `count`; all buckets, including zeros."""
 
     name = "volume"
     kind = "line"
@@ -28,36 +28,36 @@ class Volume(Chart):
     fields = ("timestamp", "scenario")
 
     def aggregation(self, question: Question) -> dict[str, Any]:
-        """Count by bucket of time, and in each by scenario."""
-        # From `since` on: by the clock alone a part of a bucket would look like a fall.
+        """Count by time bucket, and by scenario within each."""
+        # Buckets start at `since`: a partial first bucket would look like a drop.
         offset = f"{millis(question.since) % (1000 * question.bucket_s)}ms"
         cut = {"fixed_interval": f"{question.bucket_s}s", "offset": offset, "min_doc_count": 1}
         inner = question.what_scenarios_added(MOST_SCENARIOS)
         return {"date_histogram": {"field": "timestamp"} | cut, "aggs": inner}
 
     def frame(self, answer: dict[str, Any], question: Question) -> pd.DataFrame:
-        """Make a row of each bucket from the question's `since` on."""
-        # Zeros are filled in here: with an offset OpenSearch's own bounds make a bucket too many.
+        """Make one row per bucket, from the question's `since` on."""
+        # Zeros are filled in here: with an offset OpenSearch's bounds add one bucket too many.
         found = {bucket["key"]: bucket["doc_count"] for bucket in answer["buckets"]}
         starts = question.starts_ms
         return counts(timestamp=_moments(starts), count=[found.get(start, 0) for start in starts])
 
     def frames(self, answer: dict[str, Any], question: Question) -> dict[str, pd.DataFrame]:
-        """Make the table of all events, and that of what scenarios added."""
+        """Make the table of all events, and the table of events that scenarios added."""
         return {
             self.name: self.frame(answer, question),
             ADDED: _what_scenarios_added(answer["buckets"], question),
         }
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw a point a bucket, and what scenarios added on top, an area each.
+        """Draw one point per bucket, and one area on top per scenario that added events.
 
-        Without any there is one line and no legend.
+        Without such scenarios there is one line and no legend.
         """
         total = int(frame["count"].sum())
         if total == 0:
             return self.empty(view.window)
-        # Naive local times: plotly draws aware ones in UTC.
+        # Naive local times, because plotly draws aware times in UTC.
         times = frame["timestamp"].dt.tz_convert(view.zone).dt.tz_localize(None)
         most, peak = int(frame["count"].max()), times[frame["count"].idxmax()]
         width, span_s = _width(view.bucket_s), view.bucket_s * len(frame)
@@ -81,9 +81,9 @@ class Volume(Chart):
         )
         if parts:
             _lay_on(figure, parts, times, view)
-        # A second line names the day, where there is more than one, at its first tick.
+        # A second line names the day at its first tick, if there are several days.
         ticks = theme.clock(with_seconds=span_s < 600) + ("\n%a %d" if span_s > 86_400 else "")
-        # Left to itself plotly shows a second or so around a bucket that is alone.
+        # By default plotly shows only about a second around a single bucket.
         end = max(times.iloc[-1], times.iloc[0] + timedelta(seconds=view.bucket_s))
         figure.update_xaxes(
             title=f"time ({view.zone})",
@@ -92,7 +92,7 @@ class Volume(Chart):
             tickangle=0,
             nticks=9,
         )
-        # Left to itself plotly steps by halves where counts are few, and none of these is one.
+        # By default plotly labels halves if counts are low, but counts are whole numbers.
         step = 1 if most < 6 else None
         figure.update_yaxes(
             title=f"events in {width}", range=[0, most * 1.08], nticks=6, dtick=step
@@ -121,8 +121,8 @@ def _moments(starts_ms: Iterable[int]) -> Any:
 
 
 def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: View) -> None:
-    """Lay what scenarios added on the line of normal traffic, and name all in a legend."""
-    for_all = "%{y:,}"  # the box at a moment names them, and the moment
+    """Stack the scenarios' events on the line of normal traffic, and add a legend."""
+    for_all = "%{y:,}"  # the hover box already shows names and time
     figure.update_traces(name="normal traffic", stackgroup="all", hovertemplate=for_all)
     for place, name in enumerate(view.scenario_order(parts), 1):
         if name not in parts:
@@ -131,7 +131,7 @@ def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: Vi
             x=times,
             y=parts[name],
             name=view.title_of(name),
-            # A line would hide the one below wherever the scenario adds nothing.
+            # A line would hide the line below it where the scenario adds nothing.
             mode="none" if len(times) > 1 else "markers",
             marker={"size": 12, "color": theme.colour(place), "symbol": place},
             stackgroup="all",

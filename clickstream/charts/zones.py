@@ -1,4 +1,4 @@
-"""The zone of a chart's times: one fixed offset, so that no hour comes twice."""
+"""The time zone of a chart: one fixed offset, so that no hour repeats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clickstream.errors import ConfigError
 
 
 def fixed(tz: tzinfo | str | None, at: datetime) -> timezone:
-    """Give a zone's offset at a moment, named after both; None is this machine's zone.
+    """Return a zone's offset at a given time, named after both; None is this machine's zone.
 
     Raises:
         ConfigError: no such zone.
@@ -22,7 +22,7 @@ def fixed(tz: tzinfo | str | None, at: datetime) -> timezone:
 
 
 def _zone(tz: tzinfo | str | None) -> tzinfo | None:
-    """Find the zone; None is this machine's where it has an offset but no name."""
+    """Find the zone; None means this machine's zone, if it has an offset but no name."""
     if isinstance(tz, tzinfo):
         return tz
     link = os.path.realpath("/etc/localtime").rpartition("zoneinfo/")[2]

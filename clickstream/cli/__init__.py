@@ -1,1 +1,1 @@
-"""The same verbs in a terminal: the `clickstream` command."""
+"""The `clickstream` command: the operations of `Demo` in a terminal."""

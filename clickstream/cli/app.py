@@ -1,7 +1,7 @@
-"""The same verbs in a terminal: `clickstream COMMAND`, each with `--help`.
+"""The operations of `Demo` in a terminal: `clickstream COMMAND`, each with `--help`.
 
-What they have in common is in `terminal.py`. A command imports what it needs when it runs, so
-that `--help` comes at once.
+`terminal.py` has the code that all commands share. A command imports its modules when it runs, so
+that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from clickstream.settings import Settings
 
 SIMULATION_START = "2026-01-05T00:00:00Z"
-"""Where `simulate` begins by default, so that a seed alone fixes every byte: a Monday."""
+"""Default start of `simulate`, a Monday, so that the seed alone determines every byte."""
 MOST_DAYS = 36_525
-"""A hundred years: more is a mistake, and a time has four digits for its year."""
+"""A hundred years; more is probably a mistake, and a year has only four digits."""
 
 app = typer.Typer(
     cls=Commands,
@@ -56,7 +56,7 @@ def _options(
     wanted: cli_target.TargetOption = None,
     folder: cli_target.FolderOption = None,
 ) -> None:
-    """Take the options of the command itself."""
+    """Handle the global options."""
     cli_target.take_options(wanted, folder)
 
 
@@ -90,7 +90,7 @@ def _start_ms(start: str) -> int:
 def demo_() -> None:
     """Start the servers, make a round trip, and open JupyterLab.
 
-    It is what `make demo` runs.
+    `make demo` runs this command.
     """
     from clickstream.cli import jupyter
     from clickstream.demo.verbs import Demo
@@ -113,9 +113,9 @@ def demo_() -> None:
 
 @app.command()
 def up() -> None:
-    """Start Kafka and OpenSearch where they are not up yet.
+    """Start Kafka and OpenSearch if they are not up yet.
 
-    Their files are fetched the first time.
+    The first start downloads their files.
     """
     target = cli_target.current()
     if target.is_hosted:
@@ -128,7 +128,7 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop Kafka and OpenSearch; what is in them stays."""
+    """Stop Kafka and OpenSearch; their data stays."""
     from clickstream.servers import local
 
     stopped = local.down()
@@ -157,7 +157,7 @@ def status(
 
 @app.command()
 def prepare() -> None:
-    """Fetch the servers into the cache, and start nothing."""
+    """Download the servers into the cache without starting them."""
     from clickstream.servers import download
 
     download.ensure_server_files(with_bar=True)
@@ -166,9 +166,9 @@ def prepare() -> None:
 
 @app.command()
 def fresh() -> None:
-    """Renew the working copy of the notebooks.
+    """Replace the working copy of the notebooks.
 
-    The old one is kept aside.
+    The old copy is kept.
     """
     from clickstream.cli import jupyter
 
@@ -178,7 +178,7 @@ def fresh() -> None:
 
 @app.command(hidden=True)
 def idle() -> None:
-    """Say with the exit code whether nothing of this clone's is in use (`make clean`)."""
+    """Set the exit code: 0 if nothing of this clone is running (for `make clean`)."""
     from clickstream.cli import jupyter
     from clickstream.servers import local
 
@@ -205,7 +205,7 @@ def simulate(
         typer.Option("--events", min=0, metavar="N", help="Stop after this many events."),
     ] = None,
 ) -> None:
-    """Write events as NDJSON to stdout; needs no server."""
+    """Write events as NDJSON to stdout; no server is needed."""
     from itertools import islice
 
     from clickstream.events import encode
@@ -227,9 +227,9 @@ def simulate(
 
 @app.command("scenarios")
 def scenarios_() -> None:
-    """List what `produce --scenario` can play.
+    """List the scenarios for `produce --scenario`.
 
-    With what to watch for, and every key with its default and what is valid.
+    Each with its visible effect, and with its keys, defaults and valid values.
     """
     from clickstream.simulation.scenario_base import Number
     from clickstream.simulation.scenarios import SCENARIOS
@@ -267,9 +267,9 @@ def produce(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Let readers act and send their events to the topic.
+    """Simulate readers and send their events to the topic.
 
-    Until interrupted, unless it is told how many or for how long. It needs Kafka alone.
+    Runs until interrupted, unless a number or a duration is given. It only needs Kafka.
     """
     from random import Random
 
@@ -311,9 +311,9 @@ def consume(
     opensearch: Annotated[str | None, typer.Option(hidden=True, help="A proxy's URL.")] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Index the topic's messages, until interrupted.
+    """Index the topic's messages until interrupted.
 
-    A server that is down is waited for.
+    It waits for a server that is down.
     """
     from clickstream import consumer
     from clickstream.demo.verbs import Demo
@@ -379,10 +379,10 @@ def charts_(
 
 
 def _last_minutes(kit: Demo) -> tuple[datetime, datetime]:
-    """Give the last 15 minutes, or what of them has events: live ones have another scale."""
+    """Return the last 15 minutes, or the part with live events: history has another scale."""
     from clickstream.charts.volume import Volume
 
-    # Up to a full bucket: a part of one would look like a fall.
+    # End with a full bucket: a partial one would look like a drop.
     until = datetime.fromtimestamp(time.time() // 10 * 10, UTC)
     since = until - timedelta(minutes=15)
     volume = kit.ask(since=since, until=until).frames[Volume.name]
@@ -390,7 +390,7 @@ def _last_minutes(kit: Demo) -> tuple[datetime, datetime]:
 
 
 def _write(figures: dict[str, go.Figure], folder: Path) -> None:
-    """Write a file a chart; those of an earlier answer that this one has not are deleted."""
+    """Write one file per chart; delete files of charts that this answer does not have."""
     from clickstream.charts.registry import CHARTS
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -403,9 +403,9 @@ def _write(figures: dict[str, go.Figure], folder: Path) -> None:
 
 @app.command()
 def reset(yes: Yes = False) -> None:
-    """Empty topic, dead letters, offsets and index.
+    """Empty the topic, dead letters, offsets and index.
 
-    Without --yes it says what that would delete, and deletes nothing.
+    Without --yes it only says what it would delete.
     """
     from clickstream.demo.verbs import Demo
 
@@ -417,9 +417,9 @@ def reset(yes: Yes = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Look at everything the demo needs.
+    """Check everything that the demo needs.
 
-    A line per finding, with a remedy where one is needed.
+    It prints one line per check, and what to do about a problem.
     """
     from clickstream.demo import preflight
 

@@ -1,4 +1,4 @@
-"""`clickstream cache`: what was fetched, for all clones."""
+"""`clickstream cache`: the downloads that all clones share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clickstream dlq`: dead letters in a terminal, shown with their cause and sent back."""
+"""`clickstream dlq`: show dead letters with their causes, and send them again."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ app = typer.Typer(
 )
 
 SHOWN = 20
-"""As many as a terminal has room for."""
+"""Number of letters that fit into a terminal."""
 
 _LEAST_CHARACTERS = 12
-"""Of a reason and of a value, however narrow the terminal."""
+"""Minimum width of a reason and of a value, even in a narrow terminal."""
 
 
 @app.command("list")
@@ -38,7 +38,7 @@ def list_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line for each.")] = False,
 ) -> None:
-    """Show the dead letters, each with its place, cause and value."""
+    """Show the dead letters, each with its position, cause and value."""
     from clickstream.kafka import dead_letters
     from clickstream.kafka.messages import printable
 
@@ -64,16 +64,16 @@ def list_(
 
 @app.command()
 def replay() -> None:
-    """Send those back as they are that the event model reads by now; nothing is stored twice."""
+    """Send dead letters again that are valid events now; nothing is stored twice."""
     from clickstream.demo.replay import replay as send_back
 
     typer.echo(str(send_back(target.find(need=["kafka"]).kafka)))
 
 
 def to_line(letter: DeadLetter) -> str:
-    """Write a letter as one line of JSON in ASCII.
+    """Format a letter as one line of ASCII JSON.
 
-    `value` is text, or null; what is not UTF-8 stands as `value_base64` in its place.
+    `value` is text or null; a value that is not UTF-8 is in `value_base64` instead.
     """
     from clickstream.events import format_timestamp
     from clickstream.kafka.messages import text
@@ -95,7 +95,7 @@ def to_line(letter: DeadLetter) -> str:
 
 
 def _lines(shown: Sequence[DeadLetter], columns: int) -> list[str]:
-    """Write a line a letter, in columns: place, error type, reason, how the value begins."""
+    """Format one line per letter: position, error type, reason, start of the value."""
     from clickstream.kafka.dead_letters import NO_EVENT
     from clickstream.kafka.messages import printable, text
 

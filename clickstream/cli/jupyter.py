@@ -1,7 +1,7 @@
-"""JupyterLab on a working copy of the notebooks, opened without a question asked.
+"""Open JupyterLab on a working copy of the notebooks, without any prompt.
 
-The copy lies in `work/` of the clone, is never overwritten, and takes the presenter's edits
-and outputs, so that the clone stays clean. JupyterLab runs as a child and ends with Ctrl-C.
+The copy is in `work/` of the clone. It is never overwritten, and it holds the presenter's edits and
+outputs, so that the clone stays clean. JupyterLab runs as a child process and ends with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _STOP_TIMEOUT_S = 15.0
 
 
 def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Open JupyterLab on a notebook, and stay until a signal ends it: Ctrl-C, its terminal's end.
+    """Open JupyterLab on a notebook, and wait until Ctrl-C or the end of the terminal ends it.
 
-    Where one runs for this working copy already, it is opened again, and this returns.
+    If JupyterLab already runs for this working copy, open it again in the browser and return.
 
     Args:
         notebook: file name in the working copy.
         environment: variables that every kernel gets.
-        say: called with every line that the user should see.
+        say: called with every line for the user.
 
     Raises:
-        ConfigError: one runs with other variables, so for another target.
+        ConfigError: JupyterLab already runs with other variables, so for another target.
         ServerError: JupyterLab did not start; with its last log lines.
     """
     fill_copy()
@@ -69,13 +69,13 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
 
 
 def how_to_end() -> str | None:
-    """Say how to end the JupyterLab of this working copy; None where none answers."""
+    """Say how to end the JupyterLab of this working copy; None if none answers."""
     there = _running()
     return None if there is None else f"end it with {_ending(there)}"
 
 
 def fill_copy() -> None:
-    """Copy the notebooks that the working copy lacks; what is there is left as it is."""
+    """Copy missing notebooks into the working copy; existing ones do not change."""
     COPY.mkdir(exist_ok=True)
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         if not (COPY / path.name).exists():
@@ -83,7 +83,7 @@ def fill_copy() -> None:
 
 
 def renew() -> Path | None:
-    """Make the working copy anew, and say where the old one was put; None without one.
+    """Replace the working copy, and return the new path of the old one; None without one.
 
     Raises:
         ConfigError: JupyterLab is running on it.
@@ -117,7 +117,7 @@ def _started(
                 f"--ServerApp.port={port}",
                 "--ServerApp.port_retries=0",
                 f"--ServerApp.root_dir={COPY}",
-                # No question at Ctrl-C.
+                # No prompt on Ctrl-C.
                 "--ServerApp.answer_yes=True",
                 f"--LabApp.app_settings_dir={SETTINGS}",
                 "--LabApp.extension_manager=readonly",
@@ -125,18 +125,18 @@ def _started(
             cwd=COPY,
             env={
                 **os.environ,
-                # The user's own settings, workspaces and kernels stay out of the show.
+                # The user's settings, workspaces and kernels do not affect the demo.
                 "JUPYTER_CONFIG_DIR": str(folder / "config"),
                 "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
                 "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
                 "JUPYTER_DATA_DIR": str(folder / "data"),
                 "JUPYTER_PATH": str(kernels),
                 "JUPYTER_TOKEN": token,
-                # Kernels start in another folder, where a relative path is another one.
+                # Kernels start in another folder, where a relative path would be wrong.
                 "CLICKSTREAM_STATE": str(processes.folder()),
                 "CLICKSTREAM_CACHE": str(download.cache_dir()),
-                # glibc gives back what a cell used for a moment: some 25 MB a kernel. Its
-                # thresholds would else grow with the largest block that was ever freed.
+                # glibc returns temporary memory of cells, about 25 MB per kernel. Otherwise its
+                # thresholds would grow with the largest block that was ever freed.
                 "MALLOC_TRIM_THRESHOLD_": "131072",
                 "MALLOC_MMAP_THRESHOLD_": "131072",
                 OPTIONS: typed_options(),
@@ -145,7 +145,7 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C is ours to pass on, once.
+            # We pass Ctrl-C on, once.
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}/lab/tree/{notebook}?token={token}"
@@ -178,13 +178,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP when its terminal is closed, end the block as Ctrl-C does."""
+    """Make SIGTERM, and SIGHUP from a closed terminal, end the block like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # respect nohup
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
@@ -230,7 +230,7 @@ def _answers(url: str) -> bool:
 
 
 def _open(url: str, say: Callable[[str], None]) -> None:
-    """Open the browser where there is one that the user can see, and say the address."""
+    """Open the browser if the user can see one, and print the URL."""
     can_show = sys.platform == "darwin" or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
     )

@@ -1,4 +1,4 @@
-"""`clickstream status`: how much lies where, as far as each of the two servers answers."""
+"""`clickstream status`: the counts of messages and documents, from the servers that answer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from clickstream.settings import Settings
 
 @dataclass
 class Status:
-    """What a look at the target found; None stands for what is not known."""
+    """The state of the target; None means unknown."""
 
     settings: Settings
     unknown: list[Name]
-    """Local servers that were never started, so that they have no address."""
+    """Local servers that were never started and therefore have no address."""
     messages: int | None = None
     dead_letters: int | None = None
     lag_by_partition: dict[int, int] | None = None
@@ -39,7 +39,7 @@ class Status:
     """By server: why it gave no answer."""
 
     def to_json(self) -> str:
-        """Write all of it as one JSON object, with the same keys whatever was found."""
+        """Format the status as one JSON object, always with the same keys."""
         kafka, found = self.settings.kafka, self.settings.opensearch
         lag = self.lag_by_partition
         facts = {
@@ -63,7 +63,7 @@ class Status:
         return json.dumps(facts, default=str)
 
     def lines(self) -> Iterator[str]:
-        """Write what is known for a terminal; it may be nothing."""
+        """Format the known values for a terminal; there may be none."""
         if not self.unknown:
             yield str(self.settings)
         yield from self._counts()
@@ -97,15 +97,15 @@ class Status:
 
 
 def look() -> Status:
-    """Ask both servers how much they hold; one that gives no answer is an error in the status.
+    """Read the counts of both servers; a missing answer is an error in the status.
 
     Raises:
-        ConfigError: the target's files are not in order.
+        ConfigError: the target's files are not valid.
         ServerError: the state folder cannot be read.
     """
     chosen = target.current()
     status = Status(chosen.find(say=say, need=()), unknown=target.never_started())
-    # OpenSearch first, so that no document is counted of which the message is not.
+    # OpenSearch first, so that every counted document has a counted message.
     asked: dict[Name, Callable[[Status], None]] = {
         "opensearch": _ask_opensearch,
         "kafka": _ask_kafka,

@@ -1,4 +1,4 @@
-"""Which target a command works on: `--target`, `--conf`, and a line on stderr that says it."""
+"""The target of a command: `--target`, `--conf`, and a line on stderr that names it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clickstream.targets.target import Target
 
 TARGET: Final = "CLICKSTREAM_TARGET"
-"""As `targets.target.TARGET`, which would cost each `--help` the import of the servers."""
+"""Same as `targets.target.TARGET`; its import would slow down every `--help`."""
 
 BOTH: Final = ("kafka", "opensearch")
 
@@ -45,12 +45,12 @@ _chosen: ContextVar[Callable[[], Target]] = ContextVar("target of the command th
 
 
 def take_options(wanted: str | None, folder: Path | None) -> None:
-    """Take what was typed; a command that never asks for its target works whatever that is."""
+    """Store the options; commands without a target do not validate them."""
     _chosen.set(cache(partial(_choose, wanted, folder)))
 
 
 def current() -> Target:
-    """Give the target that the options choose; a folder by default is the clone's own.
+    """Return the target of the options; the default folder is that of the clone.
 
     Raises:
         ConfigError: as `targets.choose`, or no such folder.
@@ -61,7 +61,7 @@ def current() -> Target:
 def _choose(wanted: str | None, folder: Path | None) -> Target:
     """Choose once for a command: the commands that errors name are shown with the same options.
 
-    Else what is pasted would do its work on another target.
+    Otherwise a pasted command would use another target.
     """
     from clickstream.settings import CLONE, LOCAL
     from clickstream.targets import target
@@ -83,10 +83,10 @@ def _choose(wanted: str | None, folder: Path | None) -> Target:
 
 
 def find(need: Collection[Name] = BOTH) -> Settings:
-    """Find the target's settings, and say them.
+    """Find the target's settings, and print them.
 
     Args:
-        need: the servers that have to answer.
+        need: the servers that must answer.
 
     Raises:
         ClickstreamError: as `Target.find`.
@@ -97,7 +97,7 @@ def find(need: Collection[Name] = BOTH) -> Settings:
 
 
 def never_started() -> list[Name]:
-    """Name the local servers that have no address yet, so that there is nothing to wait for.
+    """Return the local servers without an address; waiting for them is pointless.
 
     Raises:
         ConfigError: as `current`.

@@ -1,6 +1,6 @@
-"""How a command behaves in a terminal: errors in one line, logs on stderr, Ctrl-C that stops.
+"""The behaviour of commands in a terminal: one-line errors, logs on stderr, and Ctrl-C.
 
-Exit code 0, or a one-line error with the remedy on stderr and 1 (2 for a wrong option).
+The exit code is 0; or 1 (2 for a wrong option), with a one-line error and remedy on stderr.
 Reports go to stdout, progress and logs to stderr, so that output can be piped.
 """
 
@@ -33,17 +33,17 @@ _GONE = {
         "mend letters in Python, see docs/delivery.md"
     ),
 }
-"""What was there once, as it is refused now, and what to use in its place."""
+"""Removed commands and options, and what to use instead."""
 
 
 class Commands(TyperGroup):
-    """Shows the help of `COMMAND --help` before any option is read.
+    """Shows the help of `COMMAND --help` before typer parses any option.
 
-    To read one that is no flag, typer loads pydantic, which takes longer than all the rest.
+    To parse an option with a value typer imports pydantic, which takes longer than all the rest.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Show the help where nothing but command words stands before it."""
+        """Show the help if only command names precede `--help`."""
         *words, last = args or [""]
         command, inner = self._find(ctx, words)
         if words and last == "--help" and command is not None:
@@ -62,11 +62,11 @@ class Commands(TyperGroup):
 
 
 def run(app: typer.Typer) -> None:
-    """Run a command line, and turn an error of ours or a mistyped word into one line."""
+    """Run a command line; a `ClickstreamError` or a typing mistake becomes one line."""
     try:
         code = app(prog_name="clickstream", standalone_mode=False)
     except TyperException as error:
-        if said := error.format_message().rstrip("."):  # nothing where the help was shown
+        if said := error.format_message().rstrip("."):  # empty after the help was shown
             where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
             what = _GONE.get(f"{where}: {said}", f"see `{where} --help`")
             typer.echo(f"clickstream: {said}; {what}", err=True)
@@ -75,20 +75,20 @@ def run(app: typer.Typer) -> None:
         sys.exit(f"clickstream: {shown(error)}")
     except OSError as error:
         _discard_stdout()
-        if isinstance(error, BrokenPipeError):  # `| head` had enough
+        if isinstance(error, BrokenPipeError):  # such as `| head`
             sys.exit(1)
         sys.exit(f"clickstream: {error}; mend that, or name another place")
-    if code == _CTRL_C:  # as typer says it
+    if code == _CTRL_C:  # typer's code for it
         say("clickstream: stopped")
         try:
             sys.stdout.flush()
-        except OSError:  # who read it was stopped, too
+        except OSError:  # the reader was stopped, too
             _discard_stdout()
     sys.exit(code)
 
 
 def _discard_stdout() -> None:
-    """Send what is left to nobody, or Python would complain again when it flushes at exit."""
+    """Discard remaining output; otherwise Python would report an error again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -98,20 +98,20 @@ def say(line: str) -> None:
 
 
 def log_to_stderr(verbose: bool) -> None:
-    """Let the library's log be seen: a line a batch, or one a message."""
+    """Show the library's log: one line per batch, or one per message."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(name)s %(message)s",
         stream=sys.stderr,
     )
-    # Of every failed request these tell the whole traceback; what failed is a line of ours.
+    # These loggers write a full traceback per failed request; our own line is enough.
     for noisy in ("opensearch", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set, for the length of the block."""
+    """Yield an event that SIGINT and SIGTERM set during the block."""
     stop = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -125,7 +125,7 @@ def stopping() -> Iterator[threading.Event]:
 
 
 def patiently(ask: Callable[[], _Answer], stop: threading.Event) -> _Answer | None:
-    """Ask until the servers are there, and say what is waited for; None after a stop."""
+    """Retry until the servers answer, and say what it waits for; None after a stop."""
     said = ""
     while not stop.is_set():
         try:

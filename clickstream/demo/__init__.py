@@ -1,1 +1,1 @@
-"""The verbs of a notebook, over one target."""
+"""The operations that notebooks use, on one target."""

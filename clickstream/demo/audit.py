@@ -1,6 +1,6 @@
-"""The count by id: is every message of the topic a document, once, or a dead letter?
+"""The count by id: is every message of the topic exactly one document, or a dead letter?
 
-It trusts no report: it reads the topic, the dead-letter topic and the index.
+It does not rely on reports: it reads the topic, the dead-letter topic and the index.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Audit:
-    """What became of the messages looked at."""
+    """The outcome of the counted messages."""
 
     messages: int
     stored: int
-    """Events that are a document, each counted once, however often it was sent."""
+    """Events that are documents; an event counts once, even if it was sent several times."""
     repeated: int
-    """Messages whose event had been sent before: the document was there already."""
+    """Messages whose event was sent before, so that its document already existed."""
     dead_lettered: int
     lost: list[Place] = field(default_factory=list)
-    """Messages that are neither, in order."""
+    """Messages that are neither documents nor dead letters, in order."""
     doubled: list[str] = field(default_factory=list)
-    """Ids of events that are more than one document."""
+    """Ids of events that have more than one document."""
 
     def __str__(self) -> str:
         return (
@@ -51,7 +51,7 @@ class Audit:
 
 
 def end_offsets(settings: Settings) -> dict[int, int]:
-    """Give the topic's end offsets now, by partition: where an audit may begin.
+    """Return the topic's current end offsets by partition, as the start of an audit.
 
     Raises:
         ConfigError: no such topic.
@@ -63,13 +63,13 @@ def end_offsets(settings: Settings) -> dict[int, int]:
 def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Audit:
     """Account for every message between `start` and now, by id.
 
-    Waits until the consumer group has committed what lies in the topic now; messages that
-    come meanwhile are not looked at.
+    It waits until the consumer group has committed the messages that are in the topic now; it
+    ignores later messages.
 
     Args:
-        settings: topic, group and index.
-        start: first offset by partition, as `end_offsets` gave it.
-        patience_s: how long the consumer may make no progress.
+        settings: the topic, the group and the index.
+        start: the first offset by partition, from `end_offsets`.
+        patience_s: how long to wait for a consumer that makes no progress.
 
     Raises:
         ConfigError: no such topic or index.
@@ -93,7 +93,7 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Au
     looked_at = ids.keys() | undecodable
     dead_lettered = looked_at & sources
     found = Counter(_documents(settings, set(ids.values())))
-    # A dead letter is none less because another message of the same event is a document.
+    # A dead letter counts as one even if another message of the same event is a document.
     stored = {place for place in ids.keys() - dead_lettered if ids[place] in found}
     documents = {ids[place] for place in stored}
     return Audit(

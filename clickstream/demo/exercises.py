@@ -1,6 +1,6 @@
-"""Check an attendee's answer to an exercise: one line back, whatever was typed.
+"""Check an attendee's answer to an exercise: any input gets a one-line reply.
 
-The exercises themselves stand in the notebooks, each with its question, hint and reason.
+The notebooks contain the exercises, each with its question, hint and reason.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ UNTOUCHED: Final = "Replace None above, run that cell, then this one."
 
 
 def check(answer: Any, is_right: Callable[[Any], Any], *, hint: str, reason: str) -> str:
-    """Say in one line whether an answer is right; no answer makes it raise.
+    """Say in one line whether an answer is right; no answer raises an error.
 
     Args:
-        answer: as typed in the cell above; None as long as nobody has tried.
-        is_right: judges an answer that is not None. One that it cannot judge, such as a word
-            in place of a number, is not right. An error of the kit's own says what to do, and
-            is shown in place of the hint.
-        hint: shown for a wrong answer; it does not give the right one away.
+        answer: the value from the cell above; None before the first attempt.
+        is_right: judges an answer that is not None. If it raises, as for a word instead of a
+            number, the answer is wrong. A `ClickstreamError` says what to do, and is shown
+            instead of the hint.
+        hint: shown for a wrong answer, without revealing the right one.
         reason: shown for the right answer.
     """
     if answer is None:

@@ -1,4 +1,4 @@
-"""What a check found: one line, and what to do where it is not well."""
+"""The result of a check: one line, and what to do about a problem."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clickstream.errors import SEE_CHECK, ClickstreamError, in_words
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     subject: str
     is_good: bool
@@ -25,7 +25,7 @@ class Finding:
         return f"{line}; {self.remedy}" if self.remedy else line
 
     def _repr_html_(self) -> str:
-        """Draw it as a green or a red line, and in amber what could be better."""
+        """Show it as a green or red line, or as an amber one if something could be better."""
         color, sign = ("#1a7f37", "✔") if self.is_good else ("#b3261e", "✘")
         if self.is_good and self.remedy:
             color, sign = "#8a5a00", "✔"

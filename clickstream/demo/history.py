@@ -1,7 +1,7 @@
-"""The two days that lie there before anybody acts, so that charts have something to show.
+"""Two days of events from before the live traffic, so that charts have data to show.
 
-A history follows from a fixed seed and the hours it covers; the index remembers these hours,
-so it is recognised and mended by id, whatever was lost or came later.
+A fixed seed and the covered hours determine the history. The index stores these hours, so that a
+later call can find and add missing events by id.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from clickstream.simulation.simulator import Simulator, crowd_for
 HOURS = 48
 EVENTS = 100_000
 SEED = 7
-"""About so many events in so many hours, up to a full hour, always of this seed."""
+"""About this many events in this many hours, up to a full hour, always with this seed."""
 
 _HOUR_MS = 3_600_000
 _FACT = "history_ms"
-"""Under this name the index remembers from when until when."""
+"""The index stores start and end of the history under this name."""
 
 
 @dataclass(frozen=True)
 class HistoryReport:
-    """What loading the history added; nothing where all of it was there."""
+    """The documents that loading the history added; 0 if the history was complete."""
 
     since: datetime
     until: datetime
     events: int
-    """Of the whole history."""
+    """Events of the whole history."""
     added: int
     seconds: float
 
@@ -48,23 +48,23 @@ class HistoryReport:
 
 
 def load(settings: Settings, *, patience_s: float | None = None) -> HistoryReport:
-    """Bring the history into topic and index; called again, add only what is missing.
+    """Load the history into topic and index; a later call adds only missing events.
 
-    The first time fixes its hours: it ends with the last full hour before anything that is
-    there already, so that history and live never share a chart.
+    The first call fixes the hours: the history ends with the last full hour before any existing
+    document, so that history and live events never share a chart.
 
     Args:
-        settings: where; topic and index must exist.
-        patience_s: give up when OpenSearch has taken nothing for so long; by default never.
+        settings: the target; topic and index must exist.
+        patience_s: give up if OpenSearch accepts nothing for this long; by default never.
 
     Raises:
         ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as
-            `consumer.index_topic` and `producer.send`; called again it goes on.
+            `consumer.index_topic` and `producer.send`; a later call continues.
     """
     started_s = time.monotonic()
     client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
     found = window(settings)
-    # What waits in the topic may be a part of it, or older.
+    # Messages that wait in the topic may be part of the history, or older.
     consumer.index_topic(settings, until_caught_up=True, patience_s=patience_s)
     index.refresh(client, name)
     if found is None:
@@ -72,7 +72,7 @@ def load(settings: Settings, *, patience_s: float | None = None) -> HistoryRepor
         oldest_ms = index.oldest_ms(client, name)
         end_ms = min(now_ms, oldest_ms or now_ms) // _HOUR_MS * _HOUR_MS
         found = _moment(end_ms - HOURS * _HOUR_MS), _moment(end_ms)
-        # Before the first event, so that a load that breaks off is gone on with.
+        # Before the first event, so that a later call can continue an interrupted load.
         index.remember(client, name, {_FACT: [end_ms - HOURS * _HOUR_MS, end_ms]})
     since, until = found
     start_ms, end_ms = (round(moment.timestamp() * 1000) for moment in found)
@@ -89,7 +89,7 @@ def load(settings: Settings, *, patience_s: float | None = None) -> HistoryRepor
 
 
 def window(settings: Settings) -> tuple[datetime, datetime] | None:
-    """Say from when until when the history in the index goes; None where none was loaded.
+    """Return start and end of the history in the index; None if none was loaded.
 
     Raises:
         ConfigError: no such index.
@@ -101,10 +101,10 @@ def window(settings: Settings) -> tuple[datetime, datetime] | None:
 
 
 def forget(settings: Settings) -> None:
-    """Note that no history is there any more, for whoever has deleted its documents.
+    """Remove the record of the history, after its documents were deleted.
 
     Raises:
-        ConfigError, ServerError: as `window`, or OpenSearch does not let us.
+        ConfigError, ServerError: as `window`, or OpenSearch refuses.
     """
     if window(settings) is not None:
         client = opensearch.connect(settings.opensearch)

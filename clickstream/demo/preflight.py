@@ -1,4 +1,4 @@
-"""Pre-flight: look at everything the demo needs, change nothing, say what to do."""
+"""Pre-flight: check everything that the demo needs, without changing anything."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from clickstream.targets.target import Target
 
 
 def run(target: Target | None = None) -> list[Finding]:
-    """Check machine, files, servers and names, each after what it depends on.
+    """Check machine, files, servers and names, in the order of their dependencies.
 
-    Errors of ours are findings, but for an environment that names no target.
+    A `ClickstreamError` becomes a finding, except for an environment without a valid target.
 
     Args:
-        target: by default that of this kernel.
+        target: by default the target of this kernel.
     """
     target = target or targets.from_environment()
     if target.is_hosted:
@@ -60,16 +60,16 @@ def _packages() -> Finding:
     lock = CLONE / "requirements.lock"
     pinned: defaultdict[str, set[str]] = defaultdict(set)
     for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE):
-        pinned[name].add(version)  # another for an older Python
+        pinned[name].add(version)  # an older Python has another version
     needed = {re.split(r"[^\w.-]", each)[0] for each in metadata.requires("clickstream") or ()}
-    # Another environment, as one of conda, has versions of its own.
+    # Another environment, such as conda, has different versions.
     is_ours = Path(sys.prefix).resolve() == (CLONE / ".venv").resolve()
     others = []
     for name, versions in pinned.items():
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            if name in needed:  # others may be for another system
+            if name in needed:  # others may be for other systems
                 others.append(f"{name} is missing")
             continue
         if is_ours and found not in versions:
@@ -84,7 +84,7 @@ def _packages() -> Finding:
 
 def _memory() -> Finding:
     held = 0
-    with suppress(ClickstreamError):  # the servers' own line tells it
+    with suppress(ClickstreamError):  # the line of the servers reports it
         held = sum(each.memory_mb or 0 for each in local.status()) * 1_000_000
     needed = max(FOR_DEMO.memory_bytes - held, 0)
     free = psutil.virtual_memory().available

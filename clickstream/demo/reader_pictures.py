@@ -1,6 +1,7 @@
-"""Readers and scenarios as charts before any server is involved: a presenter's preview.
+"""Charts of simulated readers and scenarios, without a server, as a preview for presenters.
 
-Events in, figure out, in the look of `theme.py`. What OpenSearch answers is drawn in `charts`.
+Each function turns events into a figure in the style of `theme.py`. The package `charts` draws the
+answers of OpenSearch.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from clickstream.simulation.articles import DAY_MS, HOUR_MS, MINUTE_MS
 _BAR_MS: Final = 10_000
 _HALVES: Final = ("on weekdays", "at the weekend")
 _APART: Final = 26
-"""Hours from the beginning of one half of the picture to that of the other."""
+"""Hours between the starts of the two halves of the chart."""
 
 
 def session(events: pd.DataFrame) -> go.Figure:
-    """Draw one session as a timeline: a bar a page, reactions as marks, login and logout as lines.
+    """Draw one session as a timeline: pages as bars, reactions as marks, login, logout as lines.
 
-    Without a logout it is unknown how long the last page was read: its bar ends with the last
-    event, and says so. Events as `tabulate` gives them; without a page there is no bar.
+    Without a logout the reading time of the last page is unknown: its bar ends with the last event
+    and says so. `events` has the form of `tabulate`; a session without pages has no bars.
     """
     pages = events[events["event_type"] == "page_view"]
     if pages.empty:
@@ -48,10 +49,10 @@ def session(events: pd.DataFrame) -> go.Figure:
     )
     for row, (page, length_ms, note) in enumerate(zip(pages.iloc, lengths_ms, notes, strict=True)):
         begin_ms, name = page["at_ms"], page["article_category"]
-        end_ms = begin_ms + max(length_ms, span_ms // 200)  # one left at once is seen, too
+        end_ms = begin_ms + max(length_ms, span_ms // 200)  # keep very short visits visible
         style = _bars(CATEGORIES.index(name), 0.56) | {"orientation": "h", "showlegend": False}
         figure.add_bar(base=[_moment(begin_ms)], x=[end_ms - begin_ms], y=[row], **style)
-        # Right of the bar where there is room, or else left of it, or else in its end.
+        # Right of the bar if there is room, else left of it, else inside its end.
         left, right = ((ms - first["at_ms"]) / span_ms for ms in (begin_ms, end_ms))
         side = "left" if right < 0.75 else "right"
         at_ms = begin_ms if side == "right" and left > 0.3 else end_ms
@@ -76,10 +77,10 @@ def session(events: pd.DataFrame) -> go.Figure:
 
 
 def day(events: pd.DataFrame) -> go.Figure:
-    """Draw events by hour and device, on average over the weekdays, and over days of a weekend.
+    """Draw events by hour and device, averaged over weekdays and over weekend days.
 
-    Of whole days, with columns `at_ms` and `device_type`. Where all are of one half of the week,
-    the other is left out.
+    `events` covers whole days, with columns `at_ms` and `device_type`. If it has only weekdays, or
+    only weekend days, the other half is omitted.
     """
     if events.empty:
         return theme.empty("Nobody came")
@@ -119,10 +120,10 @@ def day(events: pd.DataFrame) -> go.Figure:
 
 
 def popularity(events: pd.DataFrame) -> go.Figure:
-    """Draw the views of the first day by rank of article, both axes logarithmic.
+    """Draw the views of the first day by rank of the article, on logarithmic axes.
 
-    The slope in the title is that of a straight line through ranks 1 to 100, by least squares;
-    the dashed line has slope -1. Columns `at_ms`, `event_type` and `article_id`.
+    The slope in the title is a least-squares fit through ranks 1 to 100; the dashed line has
+    slope -1. Columns `at_ms`, `event_type` and `article_id`.
     """
     views = events[events["event_type"] == "page_view"]
     views = views[views["at_ms"] // DAY_MS == views["at_ms"].min() // DAY_MS]
@@ -147,14 +148,14 @@ def popularity(events: pd.DataFrame) -> go.Figure:
 
 
 def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
-    """Draw events in 10 seconds, what a scenario labels set off; or the arms of an A/B test.
+    """Draw events per 10 seconds, with the scenario's events highlighted, or A/B test arms.
 
-    Where it takes events away, a thin line shows what there would have been without it.
+    If the scenario removes events, a thin line shows the events without it.
 
     Args:
-        text: of the scenario.
+        text: the scenario, as text.
         played: its rehearsal.
-        usual: that of "" with the same arguments; an A/B test does without.
+        usual: the rehearsal of "" with the same arguments; an A/B test does not use it.
     """
     name = text.partition(":")[0]
     if name == "ab-test":
@@ -195,7 +196,7 @@ def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
 
 
 def _arms(text: str, played: pd.DataFrame) -> go.Figure:
-    """Draw reactions for 100 page views by arm, with intervals of 95 % (of a Poisson's count)."""
+    """Draw reactions per 100 page views by arm, with 95 % intervals of a Poisson count."""
     views = played[played["event_type"] == "page_view"]["variant"].value_counts()
     if not {"A", "B"} <= set(views.index):
         return theme.empty("No page was viewed in one of the arms")
@@ -221,7 +222,7 @@ _TOP: Final = {"yref": "paper", "yanchor": "top"}
 
 
 def _bars(place: int, width: float | None = None) -> dict[str, Any]:
-    """Give bars their colour and the pattern on it, the second cue."""
+    """Return the colour of bars, and their pattern as a second cue."""
     pattern = theme.overlay(theme.pattern(place))
     return {"marker": {"color": theme.colour(place), "pattern": pattern}, "width": width}
 
@@ -245,7 +246,7 @@ def _finish(figure: go.Figure, x: str, y: str, **layout: Any) -> go.Figure:
 
 
 def _moment(at_ms: float) -> pd.Timestamp:
-    return pd.Timestamp(int(at_ms), unit="ms")  # without a zone, or plotly would shift it
+    return pd.Timestamp(int(at_ms), unit="ms")  # without a zone, because plotly would shift it
 
 
 def _times(number: float, of: float) -> str:

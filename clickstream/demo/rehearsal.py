@@ -1,4 +1,4 @@
-"""A scenario played on a crowd of its own, as a table: nothing is sent or stored."""
+"""Rehearse a scenario on a separate crowd, as a table; nothing is sent or stored."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from clickstream.simulation.simulator import Simulator, crowd_for
 from clickstream.simulation.traffic import Traffic
 
 WARM_UP_MS: Final = 30 * MINUTE_MS
-"""A simulator starts with nobody on the site; from then on about as many come as go."""
+"""A simulator starts with an empty site; after this time arrivals and departures balance."""
 LEAD_MS: Final = 2 * MINUTE_MS
-"""So long a rehearsal shows the crowd as it is before the scenario begins."""
+"""A rehearsal shows the crowd for this long before the scenario begins."""
 
 
 def strengths(name: str) -> list[str]:
-    """Write a scenario in five strengths, weak to strong, as `scenarios.make` reads it.
+    """Return a scenario in five strengths, weak to strong, as text for `scenarios.make`.
 
     Raises:
-        ConfigError: no such scenario; the message says what is.
+        ConfigError: no such scenario; the message lists those that exist.
     """
     return [f"{name}:{values}" for values in scenarios.make(name).strengths]
 
 
 def tabulate(events: Iterable[Event]) -> pd.DataFrame:
-    """Put events into a table: one a row, in their order, a column a field, and `at_ms`.
+    """Put events into a table: one row per event, in order, one column per field, and `at_ms`.
 
-    That is the event time (ms since 1970), read off the id: a broken copy has that, too.
-    No events give the columns without a row.
+    `at_ms` is the event time (ms since 1970) from the id, which even a broken copy has. A table
+    without events has the same columns.
     """
     fields = list(Event.__struct_fields__)
     table = pd.DataFrame(list(map(attrgetter(*fields), events)), columns=fields, dtype=object)
@@ -41,22 +41,22 @@ def tabulate(events: Iterable[Event]) -> pd.DataFrame:
 
 
 def rehearse(text: str, *, seed: int, start_ms: int, readers: int | None = None) -> pd.DataFrame:
-    """Play a scenario on a crowd of its own; it begins `LEAD_MS` after the start.
+    """Run a scenario on a separate crowd; it begins `LEAD_MS` after the start.
 
-    The same arguments give the same events. Ten minutes of the default crowd take a second.
+    The same arguments give the same events. Ten minutes of the default crowd take one second.
 
     Args:
-        text: of the scenario, as `scenarios.make` reads it; "" is the crowd without one.
-        seed: of the readers.
-        start_ms: where the ten minutes begin (ms since 1970); they are 30 for `ab-test`, for
-            a difference of some reactions takes that long to stand out from chance.
-        readers: in the crowd; by default as many as make 10 events a second on average.
+        text: the scenario, as text for `scenarios.make`; "" is the crowd without one.
+        seed: the seed of the readers.
+        start_ms: the start of the ten minutes (ms since 1970). `ab-test` runs for 30 minutes,
+            because a small difference takes that long to stand out from chance.
+        readers: size of the crowd; by default as many as make 10 events per second on average.
 
     Returns:
-        As `tabulate` does, in the order of the stream.
+        The table of `tabulate`, in stream order.
 
     Raises:
-        ConfigError: no such scenario, key or value; a start before 1970; a crowd of nobody.
+        ConfigError: no such scenario, key or value; a start before 1970; a crowd without readers.
     """
     scenario = scenarios.make(text) if text else None
     num_readers = crowd_for(10) if readers is None else readers

@@ -1,6 +1,6 @@
-"""The way back from the dead-letter topic: letters are mended and sent to their topic again.
+"""Replay dead letters: repair them and send them to their topic again.
 
-The letters stay: the dead-letter topic is a log, and one that was sent back still lies in it.
+The dead-letter topic is a log, so it keeps the letters, also those that were sent again.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from clickstream.settings import KafkaSettings
 _REASON_CHARACTERS: Final = 200
 
 Repair = Callable[[DeadLetter], bytes | None]
-"""Gives a letter's value mended, or None to leave it where it is."""
+"""Returns the repaired value of a letter, or None to skip the letter."""
 
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What became of the dead letters; all that count here lie in their topic as before."""
+    """The outcome of the dead letters; their topic still holds all of them."""
 
     topic: str
     letters: int
     sent: int
-    """Events now, sent back and acknowledged."""
+    """Letters that are valid events now, sent again and acknowledged."""
     no_events: int
-    """No events still."""
+    """Letters that are still not valid events."""
     unrepaired: int
-    """Events, but with the very value that OpenSearch refused, or that came back already."""
+    """Valid events whose unchanged value OpenSearch refused, or whose replay already failed."""
     left: int
-    """Not to be sent: the repair gave None."""
+    """Letters that the repair skipped by returning None."""
     reason: str = ""
-    """Why those that are no events are none, most often."""
+    """The most frequent reason of the letters that are not valid events."""
 
     def __str__(self) -> str:
         parts = [f"{self.sent:,} of {self.letters:,} dead letters sent back to {self.topic}"]
@@ -57,25 +57,25 @@ class ReplayReport:
 
 
 def replay(settings: KafkaSettings, repair: Repair | None = None) -> ReplayReport:
-    """Send those dead letters back to the topic that are events now, mended or as they are.
+    """Send dead letters that are valid events now to the topic again, repaired or unchanged.
 
-    Delivery: every value is made and checked before the first is sent; then as the producer,
-    with the event's `user_id` as key, the message's own headers, and `REPLAYED_FROM` on top.
-    The letters stay. Sending one back again stores nothing twice, since a document's id is
-    its event's.
+    Delivery: all values are repaired and validated before the first is sent. Then the guarantees of
+    the producer apply, with the event's `user_id` as key, the original headers, and
+    `REPLAYED_FROM`. The dead-letter topic keeps the letters. Replaying one twice stores nothing
+    twice, because the id of a document is the id of its event.
 
-    It never goes in circles: what OpenSearch refused is sent back only with another value,
-    and so is what came back from a replay and failed again.
+    It never loops: a value that OpenSearch refused, or whose replay failed, is only sent again
+    after a repair has changed it.
 
     Args:
-        settings: where.
-        repair: gives each letter's value mended, or None to leave it. By default values stay
-            as they are, and those go that the event model has learnt to read since.
+        settings: the Kafka and the topic.
+        repair: returns the repaired value of a letter, or None to skip it. By default values
+            stay unchanged, which helps if the event model has gained a field since.
 
     Raises:
         ConfigError: no such topic.
-        DeliveryError: Kafka did not take all of them; do it again, for nothing doubles.
-        Interrupted: by the notebook's stop button; what was sent has been flushed.
+        DeliveryError: Kafka did not accept all messages; repeat the call, it stores no duplicates.
+        Interrupted: the notebook's stop button; everything sent has been flushed.
         ServerError: Kafka did not answer.
     """
     found = dead_letters.read(settings)

@@ -1,4 +1,4 @@
-"""A round trip: events go to the topic and come back as documents, compared by id."""
+"""A round trip: send events to the topic, find them as documents, and compare by id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clickstream.simulation.simulator import Simulator
 
 _PATIENCE_S = 20.0
 _MS_PER_EVENT = 100
-"""Twice the mean gap of the readers' natural rate, so that no event lies in the future."""
+"""Twice the mean gap at the readers' natural rate, so that no event is in the future."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class RoundTrip:
     events: int
     topic: str
     acknowledged_s: float
-    """Until Kafka had acknowledged the last event."""
+    """Seconds until Kafka acknowledged the last event."""
     indexed_s: float
-    """From then on until the last one was searchable."""
+    """Seconds from then until the last event was searchable."""
     compared_s: float
 
     def __str__(self) -> str:
@@ -46,14 +46,14 @@ class RoundTrip:
 
 
 def make(settings: Settings, num_events: int) -> RoundTrip:
-    """Send events of the last minutes, index them as a group of its own, and find each by id.
+    """Send events of the last minutes, index them in a separate group, and find each by id.
 
-    Topic and index must exist. The events stay there like any reader's; the group is deleted,
-    or left for Kafka to expire where we may not delete it.
+    Topic and index must exist. They keep the events. The group is deleted; without permission for
+    that, Kafka expires it later.
 
     Args:
-        settings: target, topic and index.
-        num_events: ten thousand or so at most.
+        settings: the target, topic and index.
+        num_events: about ten thousand at most.
 
     Raises:
         ServerError: an event did not come back as exactly one document, or a server did not
@@ -79,7 +79,7 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
         found = index.ids(client, name, among=wanted)
         marks.append(time.monotonic())
     finally:
-        with suppress(ServerError):  # without the right to, Kafka forgets it by itself
+        with suppress(ServerError):  # without permission, Kafka expires it later
             topics.delete_group(own.kafka)
     if sorted(found) != sorted(wanted):
         msg = (

@@ -1,4 +1,4 @@
-"""How the charts show each scenario, from what the scenarios say of themselves."""
+"""The look of each scenario in charts, derived from the scenario classes."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ SCENARIO_LOOKS: Final[Mapping[str, ScenarioLook]] = {
     for name, scenario in SCENARIOS.items()
     if scenario.marks != "nothing"
 }
-"""By name; a chart calls a scenario by the name that `--scenario` takes."""
+"""By name; charts use the same name as `--scenario`."""

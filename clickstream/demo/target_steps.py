@@ -1,6 +1,6 @@
-"""A target looked at step by step: settings, names, TLS, login, rights, names of ours, a trip.
+"""Check a target step by step: settings, names, TLS, login, permissions, topic, index, round trip.
 
-Each step stands on those before it; after one that fails, the same server is not asked on.
+Each step depends on those before it. After a failed step, the same server is not checked further.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ EVENTS = 10
 
 
 def steps(target: Target) -> Iterator[Finding]:
-    """Look at one thing after another; changes nothing, but for ten events of the round trip.
+    """Check one step after another; the only change is ten events of the round trip.
 
-    These stay in topic and index, as any reader's do. Never raises an error of ours: what
-    would be one is a finding.
+    These stay in topic and index. It never raises a `ClickstreamError`: every error becomes a
+    finding.
     """
     known: list[Settings] = []
     yield asking("settings", lambda: _settings(target, known))
@@ -74,7 +74,7 @@ def _settings(target: Target, known: list[Settings]) -> str:
 def _secrets(target: Target, settings: Settings) -> Finding:
     paths = conf_files.readable_by_others(target.folder, settings)
     if paths:
-        # No reason to stop: some file systems know no such rights.
+        # Not a reason to stop: some file systems have no such permissions.
         found = f"other users of this machine can read {', '.join(map(str, paths))}"
         return Finding("secrets", True, found, conf_files.chmod_remedy(paths))
     return Finding("secrets", True, f"nobody else reads them in {target.folder}")
@@ -116,7 +116,7 @@ def documents(settings: OpenSearchSettings) -> str:
     """Describe the index.
 
     Raises:
-        ConfigError: no such index, or with another mapping.
+        ConfigError: no such index, or it has another mapping.
         ServerError: OpenSearch did not answer.
     """
     client = opensearch.connect(settings)

@@ -1,7 +1,7 @@
-"""The few verbs a notebook needs, over one target and one set of names.
+"""The few operations that a notebook needs, on one target and one set of names.
 
-Every verb may be called again, in any order: what is missing is made, what is there stays.
-Only `reset` deletes, and only with `yes=True`.
+Every method may be called again, in any order: it creates what is missing and keeps what exists.
+Only `reset` deletes anything, and only with `yes=True`.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from clickstream.charts import search
 
 PATIENCE_S = 10.0
-"""How long a cell waits for an OpenSearch that takes nothing: a cell must end."""
+"""How long a cell waits for an OpenSearch that accepts nothing; a cell must end."""
 
 
 class Demo:
-    """One target, and everything a notebook does with it."""
+    """One target, and everything that a notebook does with it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -53,18 +53,19 @@ class Demo:
     def attach(
         cls, *, namespace: str | None = None, say: Callable[[str], None] | None = None
     ) -> Demo:
-        """Find the servers, or start them where they are local; make topic and index if missing.
+        """Find or start the servers, and create the topic and the index if they are missing.
 
-        They are local, unless `clickstream demo` handed on a hosted target.
+        The servers are local, unless `clickstream demo` passed on a hosted target, whose servers
+        are never started.
 
         Args:
-            namespace: suffix for names of your own on shared servers; by default the value of
+            namespace: suffix for separate names on shared servers; by default the value of
                 `CLICKSTREAM_NAMESPACE`, if it is set.
-            say: called with a line of progress now and then, as with `print`.
+            say: called with lines of progress, for example `print`.
 
         Raises:
-            ServerError: they do not start; the message says why and what to do.
-            ConfigError: the namespace cannot be part of a name, or the index there has
+            ServerError: the servers do not start; the message says why and what to do.
+            ConfigError: the namespace cannot be part of a name, or the existing index has
                 another mapping.
         """
         settings = target.from_environment().up(say=say, namespace=namespace)
@@ -79,12 +80,12 @@ class Demo:
         return f"<b>{escape(repr(self))}</b>"
 
     def ensure(self) -> None:
-        """Make topic, dead-letter topic and index where they are missing."""
+        """Create the topic, the dead-letter topic and the index if they are missing."""
         topics.ensure_topics(self.settings.kafka)
         index.ensure(self._client, self.settings.opensearch.index)
 
     def overview(self) -> Overview:
-        """Count messages, lag, dead letters and documents, those of the last second included."""
+        """Count messages, lag, dead letters and documents, including those of the last second."""
         kafka = self.settings.kafka
         index.refresh(self._client, self.settings.opensearch.index)
         newest = index.newest(self._client, self.settings.opensearch.index)
@@ -97,7 +98,7 @@ class Demo:
         )
 
     def lag(self) -> int:
-        """Count the messages the consumer group has still to read."""
+        """Count the messages that the consumer group has not read yet."""
         return sum(offsets.consumer_lag(self.settings.kafka).values())
 
     def partitions(self) -> list[offsets.Partition]:
@@ -105,15 +106,15 @@ class Demo:
         return offsets.partitions(self.settings.kafka)
 
     def members(self) -> list[Member]:
-        """Give what the group's consumers reported at their latest commit."""
+        """Return the reports of the group's consumers from their latest commits."""
         return offsets.members(self.settings.kafka)
 
     def peek(self, n: int = 10) -> list[messages.TopicMessage]:
-        """Give the newest `n` messages of the topic, oldest first."""
+        """Return the newest `n` messages of the topic, oldest first."""
         return messages.peek(self.settings.kafka, n)
 
     def documents(self) -> int:
-        """Count the documents stored, those of the last second included."""
+        """Count the stored documents, including those of the last second."""
         index.refresh(self._client, self.settings.opensearch.index)
         return index.count(self._client, self.settings.opensearch.index)
 
@@ -128,22 +129,22 @@ class Demo:
         stop: threading.Event | None = None,
         on_second: Callable[[ProduceReport], Any] | None = None,
     ) -> ProduceReport:
-        """Let the readers act now, and send what they do to the topic.
+        """Simulate readers in real time, and send their events to the topic.
 
-        Called again with the same seed, the same readers go on, each where its session stood.
+        A later call with the same seed continues the sessions of the same readers.
 
         Args:
-            num_events: stop after this many.
-            events_per_second: 0.2 to 5,000; `math.inf` for as fast as Kafka takes.
+            num_events: stop after this many events.
+            events_per_second: 0.2 to 5,000; `math.inf` for as fast as Kafka accepts them.
             duration_s: stop after this many seconds.
-            seed: chooses the crowd and what it does.
-            scenarios: play from the first event on, each `NAME` or `NAME:key=value,…`, until
-                they end or this does; what they add comes on top of number and rate.
+            seed: determines the crowd and its actions.
+            scenarios: run from the first event on, each `NAME` or `NAME:key=value,…`, until they
+                end or this call does; their events do not count for number and rate.
             stop: set it to stop.
-            on_second: called about once a second with the report so far, as with `print`.
+            on_second: called about once per second with the report so far, for example `print`.
 
         Raises:
-            ConfigError: neither a number nor a duration nor a way to stop was given; no such
+            ConfigError: none of `num_events`, `duration_s` and `stop` was given; no such
                 scenario, or a wrong key.
             DeliveryError, Interrupted, ServerError: as `producer.produce`.
         """
@@ -152,7 +153,7 @@ class Demo:
             raise ConfigError(msg, "give num_events or duration_s")
         plays = make_all(scenarios)
         pace = Pace(events_per_second, rng=Random())
-        # Out of the dictionary while it acts: one that is interrupted cannot go on.
+        # Not in the dictionary while it runs, because an interrupted crowd cannot continue.
         crowd = self._crowds.pop(seed, None) or live_now(seed=seed)
         traffic = Traffic(crowd)
         for scenario in plays:
@@ -168,25 +169,25 @@ class Demo:
         return report
 
     def consume(self, *, on_bulk: Callable[[IndexReport], None] | None = None) -> IndexReport:
-        """Index what lies in the topic and the group has not read, and return.
+        """Index the messages that the group has not read yet, and return.
 
-        Unless more is produced meanwhile, the lag is 0 afterwards.
+        The lag is 0 afterwards, unless more messages are produced in the meantime.
 
         Raises:
-            ServerError: a server did not answer, or OpenSearch took nothing for
-                `PATIENCE_S`; nothing is lost by that.
+            ServerError: a server did not answer, or OpenSearch accepted nothing for
+                `PATIENCE_S`; nothing is lost.
             BulkError, ConfigError, DeliveryError, Interrupted: as `consumer.index_topic`.
         """
-        index.count(self._client, self.settings.opensearch.index)  # fails at once without it
+        index.count(self._client, self.settings.opensearch.index)  # fails at once without the index
         return consumer.index_topic(
             self.settings, until_caught_up=True, patience_s=PATIENCE_S, on_bulk=on_bulk
         )
 
     def replay(self, most: int = 100_000) -> IndexReport:
-        """Index the topic's messages again, as another consumer group: nothing doubles.
+        """Index the topic's messages again in another consumer group, without duplicates.
 
         Args:
-            most: about how many, the newest, so that a cell ends.
+            most: about how many of the newest messages to read, so that a cell ends.
 
         Raises:
             ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.
@@ -198,15 +199,15 @@ class Demo:
         try:
             return consumer.index_topic(again, until_caught_up=True, patience_s=PATIENCE_S)
         finally:
-            with suppress(ServerError):  # without the right to, Kafka forgets it by itself
+            with suppress(ServerError):  # without permission, Kafka expires it later
                 topics.delete_group(again.kafka)
 
     def load_history(self) -> history.HistoryReport:
-        """Bring two days of history into topic and index; see `history.load`."""
+        """Load two days of history into topic and index; see `history.load`."""
         return history.load(self.settings, patience_s=PATIENCE_S)
 
     def history_window(self) -> tuple[datetime, datetime] | None:
-        """Say from when until when the history goes; None where none was loaded."""
+        """Return start and end of the history; None if none was loaded."""
         return history.window(self.settings)
 
     def ask(
@@ -219,13 +220,13 @@ class Demo:
         category: str | None = None,
         device: str | None = None,
     ) -> search.Answer:
-        """Ask the index everything the charts need, in one search; see `search.ask`.
+        """Request the data of all charts in one search; see `search.ask`.
 
         Raises:
             ConfigError: as `search.ask`; or no such index.
-            ServerError: OpenSearch did not answer, or not for all of the index.
+            ServerError: OpenSearch did not answer, or some shards did not.
         """
-        # Loads pandas and plotly, which no command needs that draws nothing.
+        # Imports pandas and plotly, which only commands that draw need.
         from clickstream.charts import search
         from clickstream.demo.scenario_labels import SCENARIO_LOOKS
 
@@ -250,7 +251,7 @@ class Demo:
         category: str | None = None,
         device: str | None = None,
     ) -> dict[str, go.Figure]:
-        """Draw the answer to such a question: figures by the name of their chart; see `ask`."""
+        """Draw the answer to a question: figures by chart name; see `ask`."""
         answer = self.ask(
             since=since,
             until=until,
@@ -264,8 +265,8 @@ class Demo:
     def round_trip(self, num_events: int = 5_000) -> RoundTrip:
         """Prove by id that events reach the topic and come back as documents.
 
-        On the local servers in a topic and an index of its own, deleted afterwards. On a
-        hosted target, where others decide what exists, in the demo's own, and the events stay.
+        On local servers it uses a separate topic and index and deletes them afterwards. On a
+        hosted target it uses the demo's topic and index, and the events stay there.
 
         Raises:
             ServerError: an event did not come back as exactly one document.
@@ -282,17 +283,16 @@ class Demo:
             index.delete(self._client, own.opensearch.index)
 
     def reset(self, *, yes: bool = False, confirm_by: str = "yes=True") -> str:
-        """Delete topic, dead letters, offsets and index, and make them new and empty.
+        """Delete topic, dead letters, offsets and index, and create them again.
 
-        On a hosted target they are only emptied: partitions, settings and mapping stay as
-        they were made there.
+        On a hosted target it only empties them: partitions, settings and mapping do not change.
 
         Args:
-            yes: without it nothing is deleted; the answer says what would be.
-            confirm_by: how the caller says yes, for that answer.
+            yes: without it nothing is deleted, and the answer says what would be deleted.
+            confirm_by: how the caller confirms, for that answer.
 
         Raises:
-            ConfigError: Kafka or OpenSearch does not let us; then no event was deleted.
+            ConfigError: Kafka or OpenSearch refuses; then no event was deleted.
             ServerError: a server did not answer, or a consumer is still reading; the message
                 says whether anything was deleted.
         """
@@ -302,7 +302,7 @@ class Demo:
         if not yes:
             do = "delete and make new" if is_ours else "empty"
             return f"nothing deleted; {confirm_by} would {do}: {what}"
-        index.exists(self._client, name)  # nothing half done: both must answer
+        index.exists(self._client, name)  # both servers must answer before anything is deleted
         if is_ours:
             self._delete_and_make_new()
         else:
@@ -326,13 +326,13 @@ class Demo:
             topics.empty_topics(self.settings.kafka)
 
     def servers(self) -> tuple[local.ServerStatus, ...]:
-        """Say how the local servers are; none where the target is a hosted one."""
+        """Return the state of the local servers; empty for a hosted target."""
         return () if self.settings.is_hosted else local.status()
 
 
 @contextmanager
 def _after_the_documents() -> Iterator[None]:
-    """Say of an error in the block that the documents are deleted already."""
+    """Add to an error in the block that the documents are already deleted."""
     try:
         yield
     except ClickstreamError as error:

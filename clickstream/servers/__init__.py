@@ -1,1 +1,1 @@
-"""Kafka and OpenSearch on this machine, without Docker: fetched, started, found again, stopped."""
+"""Kafka and OpenSearch on this machine, without Docker: download, start, find and stop them."""

@@ -1,11 +1,11 @@
-"""The servers' files: download them once, check them, keep them in a cache for every clone.
+"""The servers' files: download them once, verify them, and cache them for every clone.
 
-The list `servers.sha256` beside this module fixes every file: SHA-256, size in bytes, Maven
-coordinate. jgo downloads into a private staging folder, because it writes to the final path
-and only warns of a bad checksum; a file moves into the cache whole, after it was checked.
-Nothing is unpacked, resolved or looked up on the network that the list does not name.
+The list `servers.sha256` beside this module pins every file: SHA-256, size in bytes, Maven
+coordinate. jgo downloads into a private staging folder, because it writes to the final path and
+only warns about a bad checksum. A complete file moves into the cache after verification. Only files
+on the list are downloaded or unpacked.
 
-`python -m clickstream.servers.download` resolves the pinned versions anew and writes the list.
+`python -m clickstream.servers.download` resolves the pinned versions again and writes the list.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ OPENSEARCH_VERSION = "3.6.0"
 
 _KAFKA = [
     f"org.apache.kafka:kafka_2.13:jar:{KAFKA_VERSION}",
-    # Named, because an older one is nearer in the tree that jgo resolves.
+    # Named explicitly, because jgo would resolve an older version that is nearer in the tree.
     f"org.apache.kafka:kafka-clients:jar:{KAFKA_VERSION}",
-    # Without an slf4j binding on the class path the broker dies without a word.
+    # Without an slf4j binding on the class path the broker exits without a message.
     "org.apache.logging.log4j:log4j-slf4j-impl:jar:2.25.4",
     "org.apache.logging.log4j:log4j-core:jar:2.25.4",
 ]
 _OPENSEARCH = f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENSEARCH_VERSION}"
 _UNPACKED_SHA256 = "222c3fd2708be561f77552f74391a93600ac9b719139273390b76fc34a1a5d79"
-"""Of what the cache keeps of it, by `_sha256_of_folder`; an error names that of another version."""
-# Thai text segmentation, which analysis-common needs, is not in the Java we bring, and with
-# the module there no index can be made; ingest-geoip is 73 MB that nothing here uses.
+"""Hash of the unpacked folder by `_sha256_of_folder`; an error shows the hash it found."""
+# analysis-common needs Thai text segmentation, which our Java lacks, and with this module no index
+# can be created; ingest-geoip takes 73 MB and is not used.
 _LEFT_OUT = ("modules/analysis-common/", "modules/ingest-geoip/")
 
 _LIST = manifest.PATH
@@ -62,33 +62,33 @@ _TRIES = 3
 _TIMEOUT_S = 30
 _AT_ONCE = 4
 _LAST_CHUNK_S = 1.0
-"""How long threads get, at the end, to see that it is over."""
+"""How long threads get at the end to notice the stop."""
 
 Advance = Callable[..., None]
-"""Adds bytes that came to the bar; raises `CancelledError` once the download is over."""
+"""Adds received bytes to the progress bar; raises `CancelledError` after the download ended."""
 
 
 @dataclass(frozen=True)
 class ServerFiles:
-    """Where the servers lie, ready to be started."""
+    """The folders of the installed servers."""
 
     kafka_jars: tuple[Path, ...]
     opensearch_home: Path
 
 
 def cache_dir() -> Path:
-    """Name the folder that all clones share; `CLICKSTREAM_CACHE` moves it."""
+    """Return the cache folder of all clones; `CLICKSTREAM_CACHE` overrides it."""
     named = os.environ.get("CLICKSTREAM_CACHE")
     return Path(named).absolute() if named else user_cache_path("clickstream")
 
 
 def missing_bytes() -> int:
-    """Say how much `ensure_server_files` would download now: 0 when everything is there."""
+    """Return the bytes that `ensure_server_files` would download now; 0 if nothing is missing."""
     return sum(each.size for each in _listed() if not _is_kept(each))
 
 
 def clear_cache() -> int:
-    """Delete the cache, servers and wheels, and give the bytes freed; 0 when there is none."""
+    """Delete the cache (servers and wheels) and return the bytes freed; 0 without a cache."""
     freed = 0
     for part in (_servers_dir(), cache_dir() / "wheels"):
         freed += sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
@@ -99,17 +99,16 @@ def clear_cache() -> int:
 def ensure_server_files(*, with_bar: bool = False) -> ServerFiles:
     """Bring the servers' files into the cache, where they are missing.
 
-    Promise: what is in the cache is whole and checked. A download that was cut, or whose
-    checksum differs, or that was interrupted, leaves nothing there; the next call goes on
-    with what is missing. Where no marker says that everything was checked, as in a copy of
-    another cache, all files are, and damaged ones are fetched anew. Two processes may call
-    this at once.
+    Promise: every file in the cache is complete and verified. A truncated or interrupted download,
+    or one with a wrong checksum, leaves nothing in the cache; the next call continues with the
+    missing files. Without the marker of a complete verification, as in a copy of another cache, all
+    files are verified and damaged ones are downloaded again. Two processes may call this at once.
 
     Args:
         with_bar: show a bar on stderr: what, how much, how long still.
 
     Raises:
-        FetchError: in one line, what was being fetched, what happened, what to do.
+        FetchError: one line that says which file, what happened, and what to do.
     """
     if missing_bytes() or not _marker().exists():
         try:
@@ -149,7 +148,7 @@ def _is_kept(each: Listed) -> bool:
 def _fetch_missing(with_bar: bool) -> None:
     from jgo.maven import PythonResolver
 
-    for stale in _servers_dir().glob("staging-*"):  # of a process that was killed
+    for stale in _servers_dir().glob("staging-*"):  # left by a killed process
         shutil.rmtree(stale, ignore_errors=True)
     if not _marker().exists():
         _remove_damaged(with_bar)
@@ -182,11 +181,11 @@ def _fetch_missing(with_bar: bool) -> None:
             try:
                 with slots:
                     _fetch(each, staging, resolver, advance)
-            except BaseException as error:  # raised below, where the caller waits
+            except BaseException as error:  # raised below, in the caller's thread
                 outcome = error
             outcomes.put(outcome)
 
-        # Python waits at exit for all but daemons, a pool's too, and one may hang in the network.
+        # At exit Python waits for all non-daemon threads, also of pools; one may hang in a read.
         threads = [threading.Thread(target=fetch, args=(each,), daemon=True) for each in missing]
         try:
             for thread in threads:
@@ -199,7 +198,7 @@ def _fetch_missing(with_bar: bool) -> None:
             is_over.set()
             if _have_ended(threads, _LAST_CHUNK_S):
                 shutil.rmtree(staging, ignore_errors=True)
-            # Otherwise the next call clears up.
+            # Otherwise the next call cleans up.
 
 
 def _have_ended(threads: list[threading.Thread], timeout_s: float) -> bool:
@@ -227,7 +226,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sha256_of_folder(folder: Path) -> str:
-    """Hash the names of everything in a folder, and the contents of its files."""
+    """Hash all names in a folder and the contents of its files."""
     lines = sorted(
         f"{path.relative_to(folder).as_posix()} {_sha256(path) if path.is_file() else ''}\n"
         for path in folder.rglob("*")
@@ -248,7 +247,7 @@ def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advan
             if attempt == _TRIES:
                 raise _network_error(each, error) from error
         except (FetchError, RuntimeError, AssertionError) as error:
-            # jgo says with a RuntimeError that no repository has the file.
+            # jgo raises a RuntimeError if no repository has the file.
             if attempt == _TRIES:
                 msg = _without_password(f"fetching {each.name}: {error}")
                 raise FetchError(msg, _mirror_remedy()) from error
@@ -309,7 +308,7 @@ def _mirror_remedy() -> str:
 
 
 def _without_password(text: str) -> str:
-    """Leave the user and password of every address out."""
+    """Remove user and password from every URL."""
     return re.sub(r"//[^/\s]*@", "//", text)
 
 

@@ -1,6 +1,6 @@
-"""Two requests of Kafka's protocol by hand: is this a Kafka, and which logins does it take.
+"""Two requests of the Kafka protocol: is this a Kafka, and which logins does it accept?
 
-librdkafka reports either only after seconds, or as a broken connection.
+librdkafka would report this only after seconds, or as a broken connection.
 
 Source: Kafka's protocol guide.
 """
@@ -18,23 +18,23 @@ _TIMEOUT_S = 5.0
 
 
 def is_kafka(connection: socket, *, timeout_s: float = _TIMEOUT_S) -> bool:
-    """Ask for the API versions, as any client does first, and say whether a Kafka answered.
+    """Request the API versions, as any client does first; say whether a Kafka answered.
 
     Args:
-        connection: just opened.
-        timeout_s: for the whole answer, not for each part of it.
+        connection: a new connection.
+        timeout_s: for the whole answer, not for each part.
 
     Raises:
-        OSError: the connection failed, or the answer was not there in time.
+        OSError: the connection failed, or the answer did not arrive in time.
     """
     return _ask(connection, _API_VERSIONS, 0, timeout_s=timeout_s)[:2] == b"\0\0"  # no error
 
 
 def sasl_mechanisms(connection: socket, wanted: str) -> list[str]:
-    """Ask for a login by a SASL mechanism, once `is_kafka` said yes; give those this port takes.
+    """Request a SASL mechanism, after `is_kafka`, and return those that this port accepts.
 
     Returns:
-        Their names; empty where this port takes no login at all.
+        Their names; empty if this port accepts no login.
 
     Raises:
         OSError: as `is_kafka`.
@@ -43,7 +43,7 @@ def sasl_mechanisms(connection: socket, wanted: str) -> list[str]:
     answer = _ask(connection, _SASL_HANDSHAKE, 1, struct.pack(f">h{len(name)}s", len(name), name))
     if answer[:2] == struct.pack(">h", _ILLEGAL_SASL_STATE):
         return []
-    found, rest = [], answer[6:]  # behind an error code, and how many there are
+    found, rest = [], answer[6:]  # after the error code and the count
     while len(rest) > 2:
         length = int.from_bytes(rest[:2])
         found.append(rest[2 : 2 + length].decode(errors="replace"))
@@ -54,7 +54,7 @@ def sasl_mechanisms(connection: socket, wanted: str) -> list[str]:
 def _ask(
     connection: socket, key: int, version: int, body: bytes = b"", *, timeout_s: float = _TIMEOUT_S
 ) -> bytes:
-    """Send a request with header version 1; the answer is empty where it is not Kafka's."""
+    """Send a request with header version 1; the answer is empty if it is not Kafka's."""
     client_id, correlation_id = b"clickstream", 1
     header = struct.pack(
         f">hhih{len(client_id)}s", key, version, correlation_id, len(client_id), client_id
@@ -69,7 +69,7 @@ def _ask(
 
 
 def _read(connection: socket, size: int, ends_s: float) -> bytes:
-    """Read `size` bytes by `ends_s`, or fewer where the connection ends."""
+    """Read `size` bytes by `ends_s`, or fewer if the connection ends."""
     found = b""
     while len(found) < size:
         connection.settimeout(max(0.001, ends_s - time.monotonic()))

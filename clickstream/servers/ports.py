@@ -1,4 +1,4 @@
-"""Ports for our own servers on loopback."""
+"""Ports for our servers on loopback."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from clickstream.errors import ServerError
 
 PORTS = range(20_000, 30_000)
-"""Below the ports from which systems serve outgoing connections (Linux: from 32768, `ip(7)`;
-macOS: from 49152), and below Kubernetes' NodePorts (from 30000). A Java server binds its port
-seconds after it was chosen; one of theirs may be somebody's connection by then."""
+"""Below the ports that systems use for outgoing connections (Linux: from 32768, `ip(7)`; macOS:
+from 49152), and below Kubernetes' NodePorts (from 30000). A Java server binds its port seconds
+after it was chosen, and a port in those ranges may be in use by then."""
 
 
 def free(among: range = PORTS) -> Iterator[int]:
-    """Give ports of loopback that nobody listens on, in random order, each once.
+    """Yield free loopback ports in random order, each once.
 
-    They are not held: by the time a server binds one, it may be taken.
+    The ports are not reserved: another program may take one before the server binds it.
 
     Raises:
-        ServerError: none is left.
+        ServerError: no port is left.
     """
     yield from filter(is_free, random.sample(among, len(among)))
     msg = f"choosing a port: all from {among.start} to {among.stop - 1} of 127.0.0.1 are taken"
@@ -28,9 +28,9 @@ def free(among: range = PORTS) -> Iterator[int]:
 
 
 def is_free(port: int) -> bool:
-    """Say whether a server could listen on this port of loopback now."""
+    """Say whether a server could listen on this loopback port now."""
     with socket.socket() as trial:
-        # Connections that a server before it closed may linger on it, as servers allow.
+        # Ignore lingering connections of an earlier server, as servers do.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(("127.0.0.1", port))

@@ -1,7 +1,7 @@
 """The state folder, and the processes whose pid and ports are recorded in it.
 
-One folder holds ports, data and logs, so that any process finds what another has started.
-What a server is, and when it is ready, is not known here.
+One folder holds ports, data and logs, so that any process finds the servers that another has
+started. This module does not depend on the kind of server.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from clickstream.errors import Command, ServerError
 
 _STOP_TIMEOUT_S = 20.0
 _KERNEL = 2
-"""Parent of Linux's own threads, which never have a command line."""
+"""Parent of Linux kernel threads, which never have a command line."""
 
 
 def folder() -> Path:
-    """Name the folder of ports, data and logs; `CLICKSTREAM_STATE` moves it."""
+    """Return the folder of ports, data and logs; `CLICKSTREAM_STATE` overrides it."""
     named = os.environ.get("CLICKSTREAM_STATE")
     return Path(named).absolute() if named else user_state_path("clickstream")
 
 
 @contextmanager
 def file_errors() -> Iterator[None]:
-    """Turn what the file system refuses inside the block into an error of one line.
+    """Translate file system errors inside the block into one-line errors.
 
     Raises:
-        ServerError: a file or the folder cannot be read, made or written.
+        ServerError: a file or the folder cannot be read, created or written.
     """
     try:
         yield
@@ -51,10 +51,10 @@ def file_errors() -> Iterator[None]:
 
 @contextmanager
 def lock() -> Iterator[None]:
-    """Keep every other process from starting or stopping anything during the block.
+    """Prevent other processes from starting or stopping servers during the block.
 
     Raises:
-        ServerError: the folder cannot be made or written.
+        ServerError: the folder cannot be created or written.
     """
     with file_errors():
         folder().mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def lock() -> Iterator[None]:
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """Read the record of a process: ports, version, pid; empty where it was never started.
+    """Read the record of a process: ports, version, pid; empty if it was never started.
 
     Raises:
         ServerError: the record is damaged or cannot be read.
@@ -84,7 +84,7 @@ def recorded(name: str) -> dict[str, Any]:
 
 
 def record(name: str, **facts: Any) -> None:
-    """Add to the record of a process, or replace what it says."""
+    """Add facts to the record of a process, or replace them."""
     path = folder() / f"{name}.json"
     new = path.with_suffix(".new")
     new.write_text(json.dumps(recorded(name) | facts))
@@ -92,20 +92,20 @@ def record(name: str, **facts: Any) -> None:
 
 
 def port(name: str) -> int:
-    """Give the port where clients connect; 0 where none was ever chosen."""
+    """Return the client port; 0 if none was ever chosen."""
     return int(recorded(name).get("port", 0))
 
 
 def log_path(name: str) -> Path:
-    """Name the log of the latest start."""
+    """Return the path of the log of the latest start."""
     return folder() / f"{name}.log"
 
 
 def running(name: str) -> psutil.Process | None:
-    """Find the process, if the recorded pid is still its own: the system uses pids again.
+    """Find the process if the recorded pid still belongs to it: the system reuses pids.
 
-    It is ours when its command line names this folder, or it works in it. The time of its
-    start is no proof: it moves when somebody sets the clock.
+    It is ours if its command line names this folder, or if the folder is its working directory.
+    The start time is no proof, because it changes when somebody sets the clock.
 
     Raises:
         ServerError: as `recorded`.
@@ -119,7 +119,7 @@ def running(name: str) -> psutil.Process | None:
             is_named = any(str(folder()) in each for each in arguments)
             is_ours = is_named or Path(process.cwd()) == folder().resolve()
             return process if is_ours else None
-        # Dying, the command line goes first; a zombie is gone once the last of its threads is.
+        # A dying process loses its command line first; a zombie ends with its last thread.
         is_gone = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
         return None if is_gone or process.ppid() == _KERNEL else process
     except (KeyError, psutil.Error):
@@ -127,10 +127,10 @@ def running(name: str) -> psutil.Process | None:
 
 
 def environment() -> dict[str, str]:
-    """Give the environment for processes of ours.
+    """Return the environment for our processes.
 
-    No options meant for the user's own Java, paths in UTF-8, and this folder by its whole path,
-    whatever their working directory.
+    It has no options for the user's Java, uses UTF-8 for paths, and names this folder by its
+    absolute path.
     """
     meant_for_others = ("JAVA_", "JDK_", "_JAVA_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(meant_for_others)}
@@ -138,7 +138,7 @@ def environment() -> dict[str, str]:
 
 
 def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one, with a log of its own, and record its pid."""
+    """Start a process that outlives this one, with a separate log, and record its pid."""
     with log_path(name).open("wb") as log:
         child = subprocess.Popen(
             arguments,
@@ -146,7 +146,7 @@ def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A Ctrl-C in the terminal or the kernel is not for the servers.
+            # A Ctrl-C in the terminal or the kernel must not reach the servers.
             start_new_session=True,
             env=environment(),
         )
@@ -156,11 +156,11 @@ def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]
 
 
 _children: list[subprocess.Popen[bytes]] = []
-"""Kept, because Python warns when a child that still runs is garbage collected."""
+"""Kept, because Python warns if a running child is garbage collected."""
 
 
 def kill(name: str) -> int | None:
-    """Kill the process with SIGKILL and wait until it is gone; give its pid, if it was running."""
+    """Send SIGKILL and wait until the process is gone; return its pid if it was running."""
     process = running(name)
     if process is None:
         return None
@@ -177,7 +177,7 @@ def stop(name: str) -> bool:
     if process is None:
         return False
     for end in (process.terminate, process.kill):
-        with suppress(psutil.NoSuchProcess):  # gone between two looks, which is what was wanted
+        with suppress(psutil.NoSuchProcess):  # ended in the meantime, as wanted
             end()
         _wait_until_gone(name)
         if not running(name):
@@ -188,12 +188,12 @@ def stop(name: str) -> bool:
 
 def _wait_until_gone(name: str) -> None:
     deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-    # Not psutil's wait: a child of another kernel stays a zombie until that kernel looks.
+    # Not psutil's wait: a child of another kernel stays a zombie until that kernel reaps it.
     while running(name) and time.monotonic() < deadline_s:
         time.sleep(0.05)
 
 
 def _reap(pid: int) -> None:
-    for child in _children:  # or it stays a zombie, whoever stopped it
+    for child in _children:  # reap our own children, or they stay zombies
         with suppress(subprocess.TimeoutExpired):
             child.wait(1 if child.pid == pid else 0)

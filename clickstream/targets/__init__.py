@@ -1,1 +1,1 @@
-"""Which Kafka and OpenSearch: this machine's, or those that `conf/` names; can they be reached."""
+"""The choice of Kafka and OpenSearch, local or hosted by `conf/`, and reachability checks."""

@@ -1,7 +1,7 @@
-"""The two files of a hosted target: what they may say, checked and made into settings.
+"""The two files of a hosted target: read, validate and turn them into settings.
 
-What is wrong in them is told here, before anything is sent; no connection is opened but to
-Vault, for a value that lies there.
+Mistakes in the files are reported here, before anything is sent. The only connection is to Vault,
+for values that are stored there.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from clickstream.targets.vault import PREFIX, Vault
 
 
 class _ConfFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Its fields are the keys that a file may have, all of them texts."""
+    """The fields are the keys that a file may contain; all values are strings."""
 
     def __repr__(self) -> str:
-        """Show no value, for some are secrets."""
+        """Show no values, because some are secrets."""
         return type(self).__name__
 
     def given(self) -> dict[str, str]:
-        """Give what has a value, by the key that stands in the file."""
+        """Return the given values, by their key in the file."""
         values: dict[str, str | None] = msgspec.to_builtins(self)
         return {key: value for key, value in values.items() if value is not None}
 
 
 class KafkaFile(_ConfFile, frozen=True, kw_only=True, rename=lambda name: name.replace("_", ".")):
-    """`kafka.json`: librdkafka's own names, with dots, and the topic."""
+    """`kafka.json`: librdkafka's property names, with dots, and the topic."""
 
     bootstrap_servers: str
     topic: str = KafkaSettings.topic
@@ -86,11 +86,11 @@ _NAMES: Final = {
     "topic": (r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,240}", "letters, digits, '.', '_' and '-'"),
     "index": (r"[a-z0-9][a-z0-9._-]{0,240}", "lower-case letters, digits, '.', '_' and '-'"),
 }
-"""Of one topic, of one index: a pattern for several, as `*`, would be deleted whole by a reset."""
+"""Valid names of one topic and one index; a reset would delete all matches of a pattern."""
 _ADDRESSES: Final = frozenset({"bootstrap.servers", "host"})
 _PROTOCOLS = ("SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT")
 _MISSPELT = 0.93
-"""How alike a variable is to one of ours, from 0 to 1, where it is taken for that with a slip."""
+"""Similarity, from 0 to 1, above which a variable counts as a misspelling of one of ours."""
 _CA, _CERT, _KEY = "ca.pem", "service.cert", "service.key"
 
 
@@ -98,10 +98,10 @@ def is_configured(folder: Path) -> bool:
     """Say whether a folder names a hosted target.
 
     Raises:
-        ConfigError: only one of the two files is there.
+        ConfigError: only one of the two files exists.
     """
     try:
-        # A link that points nowhere is there, too: reading it says so.
+        # A broken link counts as present; reading it reports the error.
         there = [
             name
             for name in (KAFKA, OPENSEARCH)
@@ -118,15 +118,15 @@ def is_configured(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Settings:
-    """Give the settings that a folder's two files describe.
+    """Return the settings that a folder's two files describe.
 
-    A variable replaces a file's value, or gives what it lacks: `CLICKSTREAM_KAFKA_` or
-    `CLICKSTREAM_OPENSEARCH_` before the key in capitals, `.` written as `_`. A value
+    An environment variable overrides or adds a value: `CLICKSTREAM_KAFKA_` or
+    `CLICKSTREAM_OPENSEARCH_` followed by the key in capitals, with `_` for `.`. A value
     `vault:PATH#FIELD` is read from Vault.
 
     Raises:
-        ConfigError: a file is missing or is no JSON object, a key is unknown, a value is
-            missing or contradicts another, a certificate is unusable, Vault gave nothing.
+        ConfigError: a file is missing or is not a JSON object, a key is unknown, a value is
+            missing or contradicts another, a certificate is unusable, or Vault has no value.
     """
     if not is_configured(folder):
         msg = f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}"
@@ -150,7 +150,7 @@ def readable_by_others(folder: Path, settings: Settings) -> list[Path]:
 
 
 def chmod_remedy(paths: list[Path]) -> str:
-    """Say how to keep these files from other users."""
+    """Return the command that makes these files private."""
     return f"run `chmod 600 {' '.join(map(str, paths))}`"
 
 
@@ -163,7 +163,7 @@ def _holds_secret(path: Path) -> bool:
 
 
 def _read(path: Path, kind: type[_File], vault: Vault) -> _File:
-    """Read a file, variables and Vault on top; every value is checked by itself."""
+    """Read a file, apply variables and Vault, and validate each value."""
     keys, values = KEYS[path.name], _parse(path)
     for key, value in values.items():
         if key in _REFUSED:
@@ -208,7 +208,7 @@ def _parse(path: Path) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        # Windows' editors put a mark before UTF-8.
+        # Windows editors write a byte order mark before UTF-8.
         found: Any = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
         msg = f"reading {path}: {error.strerror}"
@@ -248,7 +248,7 @@ def _suggestion(word: str, words: Iterable[str]) -> str:
 
 
 def _is_misspelt(variable: str, variables: Iterable[str]) -> bool:
-    """Whether it is one of them with a slip in the prefix that all of them share."""
+    """Say whether it is one of them with a misspelt prefix."""
     is_ours = variable.startswith("CLICKSTREAM_")
     return is_ours and bool(get_close_matches(variable, variables, 1, cutoff=_MISSPELT))
 
@@ -286,7 +286,7 @@ def _url(path: Path, host: str) -> str:
 
 
 def _brokers(path: Path, servers: str) -> str:
-    """Leave out what a list may hold without harm; a user in it would be shown wherever it is."""
+    """Normalise a broker list; refuse a user in it, because the list is shown in many places."""
     named = ",".join(filter(None, (each.strip() for each in servers.split(","))))
     if "@" in named:
         msg = f"{path}: 'bootstrap.servers' holds a user"
@@ -321,7 +321,7 @@ def _kafka_settings(folder: Path, file: KafkaFile) -> KafkaSettings:
 
 
 def _certificates(folder: Path, protocol: str, security: Mapping[str, str]) -> dict[str, str]:
-    """Give the files that are named, or lie in the folder under their usual names."""
+    """Return the certificate files that are named, or have their usual names in the folder."""
     usual = [_CA, _CERT, _KEY] if protocol == "SSL" else [_CA]
     beside = {
         property_: name

@@ -1,7 +1,7 @@
-"""Can a target be reached: do its names resolve, do its ports answer, does TLS succeed.
+"""Check that a target is reachable: names resolve, ports answer, and TLS succeeds.
 
-librdkafka says little of why TLS failed, and only after seconds; so a connection is tried by
-hand first, with the same certificates. No login and no name of ours is sent.
+librdkafka reports a TLS failure only after seconds and with little detail, so this module first
+tries a connection with the same certificates. It sends no login and no topic or index name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LAST_PORT = 65_535
 
 
 def check(settings: Settings, need: Collection[str] = ("kafka", "opensearch")) -> None:
-    """Resolve the names of those that are needed, connect, and go through TLS where asked for.
+    """Resolve the names of the needed servers, connect, and complete TLS if configured.
 
     Raises:
         ConfigError: a name does not resolve, or TLS failed; the message says why.
@@ -42,7 +42,7 @@ def resolve_kafka(settings: KafkaSettings) -> str:
     """Resolve the brokers' names, and list them; one that resolves is enough.
 
     Raises:
-        ConfigError: an address is none, or no name resolves.
+        ConfigError: an address is invalid, or no name resolves.
     """
     found, failures = [], []
     for host, port in _broker_addresses(settings):
@@ -58,15 +58,15 @@ def resolve_kafka(settings: KafkaSettings) -> str:
 
 
 def probe_kafka(settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> str:
-    """Connect to the brokers until one answers as a Kafka, and give its version of TLS.
+    """Connect to the brokers until one answers as a Kafka, and return its TLS version.
 
     Args:
-        settings: where they are, and with which certificates.
-        timeout_s: for a connection, and for a whole answer on it.
+        settings: the brokers and the certificates.
+        timeout_s: for a connection, and for a complete answer on it.
 
     Raises:
-        ConfigError: TLS failed, or the port takes another kind of login; the message says why.
-        ServerError: no broker answers, or what answers is no Kafka.
+        ConfigError: TLS failed, or the port accepts another kind of login; the message says why.
+        ServerError: no broker answers, or the server is not a Kafka.
     """
     security = settings.security
     protocol = security.get("security.protocol", "PLAINTEXT")
@@ -97,7 +97,7 @@ def probe_kafka(settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> st
 
 
 def _check_login(server: str, wanted: str | None, connection: socket.socket) -> None:
-    """Compare the SASL mechanism of the settings, None for none, with those that the port takes."""
+    """Compare the SASL mechanism of the settings, or None, with those the port accepts."""
     taken = kafka_handshake.sasl_mechanisms(connection, wanted or "PLAIN")
     if wanted is None and taken:
         msg = f"{server}: this port is for user names and passwords"
@@ -113,10 +113,10 @@ def _check_login(server: str, wanted: str | None, connection: socket.socket) -> 
 
 
 def resolve_opensearch(settings: OpenSearchSettings) -> str:
-    """Resolve OpenSearch's name, and give it.
+    """Resolve OpenSearch's name, and return it.
 
     Raises:
-        ConfigError: it does not resolve.
+        ConfigError: the name does not resolve.
     """
     host, port, _ = _opensearch_address(settings)
     _resolve("OpenSearch", host, port)
@@ -124,7 +124,7 @@ def resolve_opensearch(settings: OpenSearchSettings) -> str:
 
 
 def probe_opensearch(settings: OpenSearchSettings) -> str:
-    """Connect to OpenSearch, and give its version of TLS.
+    """Connect to OpenSearch, and return its TLS version.
 
     Raises:
         ConfigError: TLS failed; the message says why.
@@ -177,7 +177,7 @@ def _connected(
     *,
     timeout_s: float = _TIMEOUT_S,
 ) -> Iterator[socket.socket]:
-    """Connect, and turn what goes wrong inside the block into our errors."""
+    """Connect, and translate errors inside the block into ours."""
     is_there = False
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:

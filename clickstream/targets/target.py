@@ -1,4 +1,4 @@
-"""Which Kafka and OpenSearch: the kit's own on this machine, or the hosted ones of `conf/`."""
+"""The target: the kit's servers on this machine, or the hosted ones of `conf/`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clickstream.settings import HOSTED, LOCAL, Settings
 from clickstream.targets import conf_files, reachability
 
 TARGET, FOLDER = "CLICKSTREAM_TARGET", CONF
-"""The variables that name the target, and the folder of the hosted one."""
+"""Environment variables for the target, and for the folder of the hosted one."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables by which a kernel, and what it starts, finds the same target."""
+        """Variables that make a kernel and its child processes use the same target."""
         return {TARGET: self.name, FOLDER: str(self.folder.absolute())}
 
     def find(
@@ -41,12 +41,12 @@ class Target:
         say: Callable[[str], None] | None = None,
         need: Collection[Name] = local.NAMES,
     ) -> Settings:
-        """Give its settings, once both servers answered; starts nothing.
+        """Return the settings after both servers have answered; starts nothing.
 
         Args:
-            namespace: by default `CLICKSTREAM_NAMESPACE`; without that none.
-            say: called with a line where others can read a file with a secret.
-            need: the servers that have to answer.
+            namespace: by default `CLICKSTREAM_NAMESPACE`, or none.
+            say: called with one line if other users can read a file with a secret.
+            need: the servers that must answer.
 
         Raises:
             ConfigError: as `conf_files.read` and `reachability.check`, or the namespace cannot
@@ -63,7 +63,7 @@ class Target:
         return _in_namespace(settings, namespace)
 
     def read(self) -> Settings:
-        """Give what `find` gives, of a hosted target without connecting to it.
+        """Return the same as `find`, but without connecting to a hosted target.
 
         Raises:
             ConfigError, ServerError: as `find`.
@@ -73,7 +73,7 @@ class Target:
     def up(
         self, *, namespace: str | None = None, say: Callable[[str], None] | None = None
     ) -> Settings:
-        """Give what `find` gives, and start local servers that are down.
+        """Return the same as `find`, and start local servers that are down.
 
         Raises:
             ConfigError: as `find`.
@@ -89,10 +89,10 @@ def _in_namespace(found: Settings, namespace: str | None) -> Settings:
 
 
 def choose(folder: Path, wanted: str | None = None) -> Target:
-    """Choose the wanted target; by default the hosted one where the folder names one.
+    """Choose the wanted target; by default the hosted one if the folder configures it.
 
     Raises:
-        ConfigError: no such target, or the folder has one of its two files.
+        ConfigError: no such target, or the folder has only one of the two files.
     """
     if wanted is None:
         return Target(HOSTED if conf_files.is_configured(folder) else LOCAL, folder)
@@ -103,12 +103,12 @@ def choose(folder: Path, wanted: str | None = None) -> Target:
 
 
 def from_environment() -> Target:
-    """Choose the target that `clickstream demo` names to its kernels, by environment.
+    """Choose the target that `clickstream demo` passes to its kernels in the environment.
 
-    Without those variables the local one: a notebook never finds a hosted target by itself.
+    Without these variables it is the local one: a notebook never uses a hosted target by itself.
 
     Raises:
-        ConfigError: there is no such target, or the hosted one's folder is not a whole path.
+        ConfigError: no such target, or the path of the hosted one's folder is not absolute.
     """
     target = choose(Path(os.environ.get(FOLDER) or "."), os.environ.get(TARGET) or LOCAL)
     if target.is_hosted and not target.folder.is_absolute():

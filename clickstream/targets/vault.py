@@ -1,7 +1,7 @@
-"""Values that lie in HashiCorp Vault: `vault:PATH#FIELD` of a KV v2 engine, read through hvac.
+"""Values stored in HashiCorp Vault: `vault:PATH#FIELD` of a KV v2 engine, read through hvac.
 
-Where Vault is and who asks comes from the variables Vault's own tools read: `VAULT_ADDR`,
-`VAULT_TOKEN`, and `VAULT_NAMESPACE` and `VAULT_CACERT` where they are set.
+Address and token come from the same variables that Vault's tools use: `VAULT_ADDR`,
+`VAULT_TOKEN`, and optionally `VAULT_NAMESPACE` and `VAULT_CACERT`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _TIMEOUT_S = 10
 
 
 class Vault:
-    """Reads references, each path once."""
+    """Reads references; each path is read once."""
 
     def __init__(self) -> None:
         self._secrets: dict[str, dict[str, Any]] = {}
 
     def read(self, reference: str) -> str:
-        """Give the value that `vault:PATH#FIELD` stands for; PATH begins with the engine's.
+        """Return the value of `vault:PATH#FIELD`; PATH begins with the path of the engine.
 
         Raises:
-            ConfigError: the reference or a variable cannot be used, or Vault gave nothing;
-                the message holds nothing that Vault holds.
+            ConfigError: the reference or a variable is invalid, or Vault returned no value; the
+                message contains no value from Vault.
         """
         path, _, name = reference.removeprefix(PREFIX).strip("/").partition("#")
         engine, _, inner = path.partition("/")
@@ -58,8 +58,8 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
     host = urlsplit(os.environ["VAULT_ADDR"]).hostname or ""
     hints: list[str] = []
     session = requests.Session()
-    session.trust_env = not is_loopback(host)  # or a proxy would get the token
-    # Here, because hvac takes the session's in place of its own.
+    session.trust_env = not is_loopback(host)  # otherwise a proxy would get the token
+    # Set here, because hvac uses the setting of the session.
     session.verify = os.environ.get("VAULT_CACERT") or True
     try:
         client = hvac.Client(
@@ -93,12 +93,12 @@ _REFUSALS = {
     "Forbidden": "the token may not read it, or is not valid any more",
     "VaultDown": "Vault is sealed or on standby",
 }
-"""By hvac's names for what Vault answers."""
+"""By the name of hvac's exception."""
 _UNREADABLE = "Vault gave no answer that can be read"
 
 
 def _check_variables(reference: str) -> None:
-    """Refuse what cannot be used, or would send the token in the clear, before anything is sent."""
+    """Refuse invalid variables, and addresses that would send the token unencrypted."""
     address = os.environ.get("VAULT_ADDR", "")
     if not (address and os.environ.get("VAULT_TOKEN")):
         msg = f"{reference!r}: set VAULT_ADDR and VAULT_TOKEN, as for the command vault"

@@ -1,1 +1,1 @@
-"""What moves on a page: the control room, its pipeline, the live chart, chaos."""
+"""Live elements of a notebook: control room, its pipeline, live chart, and faults."""

@@ -1,8 +1,8 @@
-"""Faults to order in the middle of live traffic: OpenSearch down, a consumer killed, bad messages.
+"""Faults during live traffic: OpenSearch stopped, the consumer killed, invalid messages.
 
-Nothing here blocks a cell: readers, the samples of the lag, and OpenSearch's stop and start run in
-background workers; the consumer is a process of its own (`clickstream consume`), so that it can be
-killed. A new `Chaos`, as of a first cell that is run again, ends what an earlier one started.
+Nothing here blocks a cell: the readers, the lag samples, and the stop and start of OpenSearch run
+in background workers. The consumer is a separate process (`clickstream consume`), so that it can
+be killed. A new `Chaos`, as when a cell is run again, ends everything an earlier one started.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ from clickstream.widgets import workers
 from clickstream.widgets.outage_proxy import OutageProxy
 
 CONSUMER = "consumer"
-"""Its name in the state folder: found again by another kernel, ended by `clickstream down`."""
+"""Its name in the state folder, so that another kernel and `clickstream down` find it."""
 
 _SAMPLE_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.1
 _WATCH_S = 3.0
 _PATIENCE_S = 16.0
-"""For a consumer that reads nothing: the partitions of a killed one come free after six."""
+"""Patience with a consumer that reads nothing; Kafka needs 6 s to detect a killed one."""
 
 _PRODUCER = "producer"
-"""As in a live pipeline: the readers of one of them act at a time."""
+"""The same name as in a live pipeline, so that only one of them runs readers."""
 _LAG = "lag"
 _TAKE_DOWN = "take-down"
 _BRING_UP = "bring-up"
 _UNTIL_STOPPED = (_PRODUCER, _LAG)
 _UNTIL_DONE = (_TAKE_DOWN, _BRING_UP)
-"""Workers that come to an end by themselves; a server's start cannot be hurried."""
+"""Workers that end by themselves; the start of a server cannot be cut short."""
 
 
 @dataclass
 class _OpenSearch:
-    """An OpenSearch that can be taken down: this machine's own, or the way to another's."""
+    """An OpenSearch that can be taken down: the local one, or a proxy to a hosted one."""
 
     url: str
     stop: Callable[[], object]
     start: Callable[[], object]
     is_up: Callable[[], bool]
     stopping: str
-    """Says that it is being stopped."""
+    """The message while it is being stopped."""
 
 
 def _opensearch_of(demo: Demo) -> _OpenSearch:
-    """Give the local server, or a proxy before an OpenSearch that is not ours to stop."""
+    """Return the local server, or a proxy to a hosted OpenSearch, which we may not stop."""
     settings = demo.settings.opensearch
     if not demo.settings.is_hosted:
         return _OpenSearch(
@@ -93,12 +93,12 @@ def _is_local_up() -> bool:
 
 
 class Chaos:
-    """Breaks and mends one demo; a new one ends what an earlier one started.
+    """Breaks and repairs one demo; a new one ends everything an earlier one started.
 
-    The OpenSearch of a hosted target is never stopped: a proxy before it is.
+    It never stops the OpenSearch of a hosted target, but only a proxy to it.
 
     Args:
-        demo: whose topic and index.
+        demo: provides the topic and the index.
     """
 
     def __init__(self, demo: Demo) -> None:
@@ -114,10 +114,10 @@ class Chaos:
         try:
             return sum(offsets.consumer_lag(self._settings.kafka).values())
         except ClickstreamError:
-            return None  # Kafka is away for a moment: the line stands still meanwhile
+            return None  # Kafka does not answer; the line pauses
 
     def start_traffic(self, events_per_second: float = 100.0) -> str:
-        """Let readers act from now on, in the background; called again, at the new rate.
+        """Start the readers in the background; a second call changes the rate.
 
         Raises:
             ConfigError: the rate is out of range.
@@ -129,14 +129,14 @@ class Chaos:
         return f"readers make {events_per_second:g} events a second, in the background"
 
     def start_consumer(self) -> str:
-        """Start `clickstream consume` in a process of its own; one that runs is replaced.
+        """Start `clickstream consume` in a separate process; it replaces a running one.
 
         Raises:
             ServerError: Kafka did not answer.
         """
         kafka, index = self._settings.kafka, self._settings.opensearch.index
         processes.stop(CONSUMER)
-        # Kafka counts one that was killed as a member for a few seconds more.
+        # Kafka counts a killed consumer as a member for a few more seconds.
         others = 0 if self._has_killed else topics.consumers(kafka)
         child = processes.spawn(
             CONSUMER,
@@ -158,7 +158,7 @@ class Chaos:
         )
 
     def kill_consumer(self) -> str:
-        """Kill -9: it gets no chance to finish, to commit or to leave its group."""
+        """Send SIGKILL: the consumer cannot finish, commit or leave its group."""
         self._has_consumer = False
         pid = processes.kill(CONSUMER)
         if pid is None:
@@ -177,7 +177,7 @@ class Chaos:
         return f"{self._opensearch.stopping}; readers and Kafka go on"
 
     def bring_up(self) -> str:
-        """Start OpenSearch again, in the background; it takes some ten seconds."""
+        """Start OpenSearch again, in the background; it takes about ten seconds."""
         if workers.is_running(_BRING_UP):
             return "OpenSearch is on its way up"
         self._is_down = False
@@ -206,7 +206,7 @@ class Chaos:
         return "OpenSearch answers"
 
     def send_poison(self) -> ProduceReport:
-        """Send one message of every kind that can never be a document; see `invalid_events`."""
+        """Send one invalid message of each kind; see `invalid_events`."""
         event = next(live_now().events())
         messages = [(value, event.user_id, None) for value in invalid_events.of_every_kind(event)]
         self._timeline.mark("poison sent")
@@ -215,16 +215,16 @@ class Chaos:
     def watch(
         self, *, above: float = -1, below: float = math.inf, most_s: float = 15.0
     ) -> go.Figure:
-        """Wait for three seconds and until the lag is within bounds, then draw its course.
+        """Wait three seconds and until the lag is within bounds, then draw the lag.
 
         Args:
             above: the lag must be more than this.
             below: the lag must be less than this.
-            most_s: the longest wait: a cell must end.
+            most_s: the longest wait, because a cell must end.
 
         Raises:
-            ClickstreamError: what ended readers, consumer or OpenSearch's start; raised once.
-            Interrupted: by the notebook's stop button; what runs goes on.
+            ClickstreamError: the error that ended readers, consumer or OpenSearch's start; once.
+            Interrupted: the notebook's stop button; background work continues.
         """
         started_s = time.monotonic()
         with _interruptible("watching the lag"):
@@ -237,17 +237,17 @@ class Chaos:
         return self._timeline.figure()
 
     def audit(self, *, patience_s: float = _PATIENCE_S) -> Audit:
-        """Account by id for every message since this was made.
+        """Account by id for every message since this object was created.
 
-        Waits for an OpenSearch that is on its way up, and until the consumer has caught up.
+        It waits for a starting OpenSearch, and until the consumer has caught up.
 
         Args:
-            patience_s: how long the consumer may read nothing.
+            patience_s: how long to wait for a consumer that reads nothing.
 
         Raises:
             ServerError: a server did not answer or start, or the consumer ended or read nothing
                 for `patience_s`.
-            Interrupted: by the notebook's stop button.
+            Interrupted: the notebook's stop button.
         """
         with _interruptible("counting by id"):
             while workers.is_running(_BRING_UP):
@@ -265,10 +265,10 @@ class Chaos:
             raise ServerError(msg, "start_consumer() starts another")
 
     def close(self) -> None:
-        """Bring OpenSearch up where it is down, and end readers, samples and consumer.
+        """Start OpenSearch if it is down, and end readers, samples and consumer.
 
         Raises:
-            ClickstreamError: OpenSearch does not start, or what had ended the readers.
+            ClickstreamError: OpenSearch does not start, or an error had ended the readers.
         """
         if self._is_down:
             self._opensearch.start()
@@ -290,10 +290,10 @@ _proxies: list[OutageProxy] = []
 
 
 def end_all() -> None:
-    """End readers, samples, consumer and proxies, also those of an earlier `Chaos`.
+    """End readers, samples, consumer and proxies, including those of an earlier `Chaos`.
 
     Raises:
-        ClickstreamError: what had ended one of them, after all have ended.
+        ClickstreamError: an error had ended one of them; raised after all have ended.
     """
     failures: list[ClickstreamError] = []
     for name in (*_UNTIL_STOPPED, *(_UNTIL_DONE if _proxies else ())):

@@ -1,8 +1,8 @@
 """The control room: readers, Kafka and OpenSearch on one screen, with buttons and sliders.
 
-A widget's callback never waits for a server: it sets a number, or queues a command. A worker of
-the name `commands` runs what is queued, one after the other, and as long as something runs the
-worker `painter` alone writes to the widgets.
+A widget's callback never waits for a server: it sets a number or queues a command. The worker
+`commands` runs queued commands one by one. While anything runs, only the worker `painter` writes to
+the widgets.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ _HEIGHTS: Final = {
     TopReaders.name: "27vh",
     DeviceCategory.name: "27vh",
 }
-"""The charts, in their order."""
+"""The charts, in display order."""
 _LEAST_WIDTH: Final = "250px"
-"""Of a chart whose labels can still be read."""
+"""The smallest width of a chart with readable labels."""
 
 _COMMANDS: Final = "commands"
 _PAINTER: Final = "painter"
 
 
 class _Result(NamedTuple):
-    """What the latest command came to."""
+    """The result of the latest command."""
 
     text: str
     scenario: str = ""
-    """The scenario whose effect the text names; the text holds while that plays."""
+    """The scenario that the text describes; the text is valid while it runs."""
 
 
 _Command = Callable[[], _Result]
 
 
 class ControlRoom:
-    """One screen, shown as the last expression of a cell. At rest it has no thread.
+    """One screen, shown as the last expression of a cell. When idle it has no thread.
 
-    A new one ends what an earlier one started, as when its cell is run again.
+    A new one ends everything an earlier one started, for example when its cell is run again.
 
     Args:
-        demo: whose topic and index.
-        events_per_second: where the slider stands at first, one of `RATES`.
-        paint_every_s: from one update of the screen to the next.
+        demo: provides the topic and the index.
+        events_per_second: the initial value of the slider, one of `RATES`.
+        paint_every_s: seconds between two updates of the screen.
 
     Raises:
         ClickstreamError: a server did not answer.
@@ -90,7 +90,7 @@ class ControlRoom:
         self._is_busy = False
         self._result = _Result("Press Start.")
         self._doing = ""
-        """What a command that takes a while is doing; empty while none runs."""
+        """Describes a longer command while it runs; otherwise empty."""
         self._command_began_s = 0.0
         self._reset_asked_s = -_CONFIRM_S
         self._status, self._numbers, self._speed = (widgets.HTML() for _ in range(3))
@@ -102,7 +102,7 @@ class ControlRoom:
         self._painted: dict[str, go.Figure] = {}
         self.widget = self._build(events_per_second)
         self._paint()
-        # A page that is loaded anew asks the kernel for all widgets that it has.
+        # A reloaded page requests all widgets from the kernel.
         while _shown:
             _dispose(_shown.pop())
         _shown.append(self.widget)
@@ -133,8 +133,9 @@ class ControlRoom:
             self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
         for control in (*actions, *self._scenarios.values(), rate, mix):
-            # Handled beside the cell that runs, as the page asks. ipykernel 7.4 would hand it to
-            # the loop that last wrote to its widget: the first click would wait for that cell.
+            # Handled in parallel with the running cell, as the page requests. ipykernel 7.4 would
+            # pass it to the loop that last wrote to the widget: the first click would then wait
+            # for that cell.
             control.comm._reply_subshell_for = lambda data, asked: asked
         charts = list(self._charts.values())
         return widgets.VBox(
@@ -162,10 +163,10 @@ class ControlRoom:
 
     def _set(self, what: str, change: Any) -> None:
         setattr(self.pipeline, what, change.new)
-        self._queue(lambda: self._result)  # so that it is painted at rest, too
+        self._queue(lambda: self._result)  # so that the idle room is painted, too
 
     def _queue(self, command: _Command) -> None:
-        """Have it run after what was queued before."""
+        """Queue a command behind earlier ones."""
         with self._lock:
             self._commands.append(command)
             if not self._is_busy:
@@ -185,7 +186,7 @@ class ControlRoom:
                 self._doing = ""
 
     def _next(self) -> _Command | None:
-        """Take the next command; without one, and without readers, come to rest."""
+        """Take the next command; without commands and readers, end the workers."""
         with self._lock:
             if self._commands:
                 return self._commands.popleft()
@@ -198,19 +199,19 @@ class ControlRoom:
             return None
 
     def start(self) -> str:
-        """Do as the button does, and wait until it is done; say what came of it."""
+        """Do the same as the button, wait until it is done, and return the result."""
         self._queue(self._start)
         return self._wait()
 
     def until(self, *, more: int, most_s: float = 15.0) -> Snapshot:
-        """Wait until `more` documents have come into the index, and give how much is where.
+        """Wait until the index has `more` new documents, and return the current counts.
 
         Args:
-            more: documents, counted from now.
-            most_s: the longest wait: a cell must end.
+            more: the number of documents, counted from now.
+            most_s: the longest wait, because a cell must end.
 
         Raises:
-            Interrupted: by the notebook's stop button; what runs goes on.
+            Interrupted: the notebook's stop button; background work continues.
         """
         goal, ends_s = self.pipeline.snapshot().indexed + more, time.monotonic() + most_s
         try:
@@ -223,11 +224,11 @@ class ControlRoom:
 
     @property
     def charts(self) -> dict[str, go.Figure]:
-        """The charts as OpenSearch answered last, at full size, by name."""
+        """The charts of OpenSearch's latest answer, at full size, by name."""
         return self.pipeline.charts
 
     def stop(self) -> str:
-        """Do as the button does, and wait until all has ended; say what came of it."""
+        """Do the same as the button, wait until everything has ended, and return the result."""
         self._queue(self._stop)
         return self._wait()
 
@@ -285,8 +286,8 @@ class ControlRoom:
                 )
 
     def _paint(self) -> None:
-        # The status may be older than the numbers beside it, never newer: not "empty" over
-        # what was there before. So it is read first.
+        # Read the status first: it may be older than the numbers beside it, but never newer, or
+        # it could say "empty" above old numbers.
         doing, result = self._progress(), self._current_result()
         snapshot = self.pipeline.snapshot()
         self._numbers.value = _numbers(snapshot)
@@ -311,14 +312,14 @@ class ControlRoom:
         return f"{doing} {waited_s:.0f} s" if doing and waited_s > _SHOW_SECONDS_AFTER_S else doing
 
     def _current_result(self) -> str:
-        """Give the latest result, or that the scenario it names has ended by itself."""
+        """Return the latest result, or say that its scenario has ended by itself."""
         text, scenario = self._result
         if scenario and self.pipeline.is_running and scenario not in self.pipeline.playing:
             return f"{SCENARIOS[scenario].title} has ended."
         return text
 
     def close(self) -> None:
-        """End all that runs, at once; what is shown stands still."""
+        """End everything at once; the screen no longer updates."""
         workers.end(_COMMANDS, _PAINTER)
         self.pipeline.close()
 
@@ -337,16 +338,16 @@ def _dispose(widget: widgets.Widget) -> None:
 
 _IN_SECONDS_MS: Final = 10_000
 _SHORT: Final = 90
-"""Characters of a line beside a projector's 1280 pixels; a longer one is set smaller."""
+"""Characters of a line that fit on a 1280-pixel projector; longer lines get smaller text."""
 _ROOMY: Final = 120.0
-"""Hundredths of the row that the characters of all numbers share, each as high as its share."""
+"""Hundredths of the row width shared by the characters of all numbers; sets their height."""
 _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
-"""As wide for one digit as for three, so that what stands right of it does not move."""
+"""The same width for one digit and for three, so that the text on the right does not move."""
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
 
 
 def _side_by_side(charts: list[LiveChart]) -> widgets.Widget:
-    """Divide the width evenly; in a narrow window one goes below the others."""
+    """Divide the width evenly; in a narrow window charts wrap to the next line."""
     columns = f"repeat(auto-fit, minmax(min(100%, {_LEAST_WIDTH}), 1fr))"
     return widgets.GridBox(charts, layout={"grid_template_columns": columns, "width": "100%"})
 
@@ -373,7 +374,7 @@ def _numbers(snapshot: Snapshot) -> str:
         ("per second", f"{snapshot.per_second:,.0f}"),
         ("Kafka to index", latency),
     ]
-    # In hundredths of the row's own width: a file browser beside it takes a quarter of a window.
+    # In hundredths of the row's width, because a file browser may take a quarter of the window.
     width = min(3.4, _ROOMY / sum(len(value) for _, value in cells))
     number = f"font-size:clamp(12px,{width:.2f}cqw,30px);line-height:1.2;font-weight:700"
     label = "font-size:clamp(11px,1.6cqw,15px);line-height:1.3"

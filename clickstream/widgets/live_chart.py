@@ -1,9 +1,8 @@
-"""A plotly figure that moves, and may be shown again, made anew or reloaded without harm.
+"""A live plotly figure that survives a second display, a new instance and a page reload.
 
-`plotly`'s own `FigureWidget` freezes when its cell is run again, and every new one brings
-5 MB of JavaScript with it. Here the plotly.js of the installed package is the state of one
-widget that all charts of a kernel share: it reaches a page once, as widgets do, and a change
-is one JSON string, drawn by `Plotly.react`.
+plotly's `FigureWidget` freezes when its cell is run again, and each new one loads 5 MB of
+JavaScript. Here one widget holds the plotly.js of the installed package, and all charts of a kernel
+share it: a page loads it once. Each change is one JSON string, drawn by `Plotly.react`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 
 class _Library(anywidget.AnyWidget):
-    """Holds plotly.js, and shows nothing."""
+    """Holds plotly.js and displays nothing."""
 
     _esm = "export default { render() {} }"
     source = traitlets.Bytes().tag(sync=True)
@@ -28,21 +27,21 @@ _libraries: list[_Library] = []
 
 
 def _library() -> _Library:
-    """Give this kernel's, or a new one if all widgets were closed."""
+    """Return the library of this kernel, or a new one if all widgets were closed."""
     if not _libraries or _libraries[-1].comm is None:
         _libraries.append(_Library(source=get_plotlyjs().encode()))
     return _libraries[-1]
 
 
 class LiveChart(anywidget.AnyWidget):
-    """A figure in a cell, its title as a line of text above; `show` changes it in every view.
+    """A figure in a cell, with its title as text above; `show` updates every view.
 
-    Zoom, and what was switched off in the legend, stay while the data move. Any thread may
-    call `show`. Works without a network.
+    Updates keep the zoom and the series that are hidden in the legend. Any thread may call `show`.
+    It works without a network.
 
     Args:
-        figure: what is seen first; by default an empty chart.
-        height: as CSS takes it: `300px`, `30vh`; as wide as the cell.
+        figure: the first figure; by default an empty chart.
+        height: a CSS height such as `300px` or `30vh`; the chart is as wide as the cell.
     """
 
     _esm = Path(__file__).with_suffix(".js")
@@ -57,7 +56,7 @@ class LiveChart(anywidget.AnyWidget):
             self.show(figure)
 
     def show(self, figure: go.Figure) -> bool:
-        """Draw this figure from now on; return whether it differs from the one before."""
+        """Show this figure; return whether it differs from the previous one."""
         before = self._figure
         self._figure = figure.to_json()
         return bool(self._figure != before)

@@ -1,9 +1,9 @@
-"""From simulated readers through Kafka into OpenSearch, live: what runs behind a control room.
+"""The live pipeline behind a control room: simulated readers, Kafka and OpenSearch.
 
-Four background workers, from `start` to `stop`: `producer` sends events, `consumer` indexes
-them, `offsets` asks Kafka four times a second how much lies and waits there, `charts` searches
-OpenSearch once a second. Nothing here knows of a widget: a view calls `snapshot`, and draws
-`charts`, a dictionary that is replaced as a whole.
+Four background workers run from `start` to `stop`: `producer` sends events, `consumer` indexes
+them, `offsets` reads message counts and lag from Kafka four times per second, and `charts` searches
+OpenSearch once per second. The module does not depend on widgets: a view calls `snapshot` and draws
+`charts`, a dictionary that is always replaced as a whole.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RATE: Final = 20.0
 MAX_MESSAGES: Final = 5_000_000
-"""As many as the local servers are meant for."""
+"""The largest topic that the local servers are designed for."""
 OFFSETS_EVERY_S: Final = 0.25
 CHARTS_EVERY_S: Final = 1.0
 WINDOW: Final = timedelta(minutes=5)
-"""What the charts show."""
+"""The period that the charts show."""
 
 _BUCKET_S = 2
 _SEARCHABLE_AFTER_S = 1.5
-"""By then a stored document is found: one refresh interval, and half of another."""
+"""A stored document is searchable after this time: one and a half refresh intervals."""
 _CATCH_UP_S = 1.0
 _RETRY_AFTER_S = 1.0
 _PATIENCE_S = 4.0
-"""For an answer of a server: an audience sees what stands still."""
+"""For an answer of a server, because an audience notices a stalled screen."""
 
 PRODUCER: Final = "producer"
 CONSUMER: Final = "consumer"
@@ -66,22 +66,22 @@ _WORKERS = (PRODUCER, CONSUMER, OFFSETS, CHARTS)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How much is where, at one moment."""
+    """Message and document counts at one moment."""
 
     is_running: bool = False
     produced: int = 0
-    """Acknowledged by Kafka since `start`, over all its runs."""
+    """Events that Kafka acknowledged since the first `start`, over all runs."""
     per_second: float = 0.0
-    """Messages that arrived in Kafka, over the latest second."""
+    """Messages that arrived in Kafka during the latest second."""
     in_kafka: int = 0
     lag: int = 0
     indexed: int = 0
     """Documents in the index."""
     dead_letters: int = 0
     latency_ms: float | None = None
-    """From Kafka's timestamp to OpenSearch's answer, the median; None before the first."""
+    """Median time from Kafka's timestamp to OpenSearch's answer; None before the first."""
     trouble: str = ""
-    """What went wrong, and what to do, in a line; empty where all is well."""
+    """One line that says what failed and what to do; empty without errors."""
 
     def __str__(self) -> str:
         return (
@@ -95,16 +95,16 @@ class Snapshot:
 
 
 class LivePipeline:
-    """Everything that runs for one demo; a new one ends what an earlier one started.
+    """Everything that runs for one demo; a new one ends everything an earlier one started.
 
-    At rest it has no thread. Where the local servers hold as much as a laptop should, the
-    readers are stopped, and the snapshot says so.
+    When idle it has no thread. If local servers hold as many messages as a laptop should, it stops
+    the readers, and the snapshot says so.
 
     Args:
-        demo: whose topic and index.
-        events_per_second: what readers make at the start; set it to change it at once.
+        demo: provides the topic and the index.
+        events_per_second: the initial rate; set the attribute to change it at once.
         catch_up_s: how long `stop` waits for the consumer to read the rest.
-        max_messages: where the readers of a local target are stopped.
+        max_messages: the number of messages at which readers of a local target stop.
 
     Raises:
         ClickstreamError: a server did not answer.
@@ -130,26 +130,26 @@ class LivePipeline:
     def _clear(self) -> None:
         self._traffic: Traffic | None = None
         self._latest = Snapshot()
-        """As of the latest look at Kafka; `snapshot` adds what is known without asking."""
+        """As of the latest request to Kafka; `snapshot` adds values that need no request."""
         self.other_consumers = 0
-        """Consumers of the group that were at work elsewhere at the latest start."""
+        """Other consumers of the group that were running at the latest start."""
         self._produced_before = 0
-        """Acknowledged before the run that `_produce_report` counts."""
+        """Events acknowledged before the run that `_produce_report` counts."""
         self._produce_report = ProduceReport(self._demo.settings.kafka.topic)
         self._documents_before = 0
-        """In the index beside those that `_index_report` counts."""
+        """Documents in the index besides those that `_index_report` counts."""
         self._index_report = IndexReport()
         self._stalled: dict[int, int] = {}
-        """Messages that wait in partitions whose owner does not read them."""
+        """The lag of partitions whose owner does not read them."""
         self.arrivals = Arrivals(OFFSETS_EVERY_S)
         self._troubles: dict[str, str] = {}
-        """By worker: what went wrong in it last."""
+        """The latest error, by worker."""
         self.charts: dict[str, go.Figure] = {}
-        """Of the latest answer, by the name of the visualization."""
+        """Figures of the latest answer, by chart name."""
         self._searched_s = self._indexed_s = time.monotonic()
 
     def refresh(self) -> None:
-        """Count and draw everything once, with what was stored this moment.
+        """Count and draw everything once, including documents stored just now.
 
         Raises:
             ClickstreamError: a server did not answer.
@@ -166,7 +166,7 @@ class LivePipeline:
 
     @property
     def events_per_second(self) -> float:
-        """The rate asked for."""
+        """The requested rate."""
         return self._pace.events_per_second
 
     @events_per_second.setter
@@ -175,7 +175,7 @@ class LivePipeline:
 
     @property
     def reactions(self) -> float:
-        """How often readers like, comment and share, 1 being as always; setting it acts at once."""
+        """Factor for likes, comments and shares, 1 by default; a new value applies at once."""
         return self._reactions
 
     @reactions.setter
@@ -190,18 +190,18 @@ class LivePipeline:
 
     @property
     def speed(self) -> float:
-        """How much faster than by nature the crowd acts."""
+        """How much faster than its natural rate the crowd acts."""
         crowd = None if self._traffic is None else self._traffic.crowd
         return self.events_per_second / (DEFAULT_RATE if crowd is None else crowd.natural_rate)
 
     @property
     def is_running(self) -> bool:
-        """Whether readers act."""
+        """Whether the readers run."""
         return self._is_running(PRODUCER)
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing of it runs."""
+        """Whether no worker runs."""
         return not any([self._is_running(name) for name in _WORKERS])
 
     def _is_running(self, name: str) -> bool:
@@ -212,7 +212,7 @@ class LivePipeline:
             return False
 
     def start(self) -> None:
-        """Let readers act and the consumer index; what runs already goes on.
+        """Start the readers and the consumer; workers that already run continue.
 
         Raises:
             ClickstreamError: a server did not answer.
@@ -256,19 +256,19 @@ class LivePipeline:
         consumer.index_topic(self._demo.settings, stop=stop, report=self._index_report)
 
     def stop(self) -> None:
-        """End the readers, give the consumer `catch_up_s` to read the rest, and end everything.
+        """Stop the readers, give the consumer `catch_up_s` to read the rest, and end everything.
 
-        Events that Kafka did not acknowledge in time are shown as trouble, with their number.
+        The number of events that Kafka did not acknowledge in time is shown as trouble.
 
         Raises:
-            ClickstreamError: a server did not answer to the last count; all has ended.
+            ClickstreamError: a server did not answer the last count; all workers have ended.
         """
         self._stop_workers(PRODUCER, OFFSETS)
         if OFFSETS not in self._troubles:  # without Kafka there is nothing to wait for
             with suppress(ClickstreamError):
                 self._wait_for_consumer()
         self._stop_workers(CONSUMER, CHARTS)
-        for name in (OFFSETS, CHARTS):  # nothing is watched any more: what follows counts alone
+        for name in (OFFSETS, CHARTS):  # monitoring has ended: the following counts are final
             self._troubles.pop(name, None)
         self.refresh()
 
@@ -288,7 +288,7 @@ class LivePipeline:
                 self._troubles[name] = shown(error)
 
     def reset(self) -> str:
-        """Stop, and make topic, dead letters and index new and empty; return what was deleted.
+        """Stop, empty the topic, dead letters and index, and return what was deleted.
 
         Raises:
             ServerError: a server did not answer, or another consumer is reading; then nothing
@@ -309,7 +309,7 @@ class LivePipeline:
         workers.end(*_WORKERS)
 
     def toggle(self, name: str) -> bool:
-        """Start a scenario, or end it if it plays; return whether it plays now.
+        """Start a scenario, or end it if it runs; return whether it runs now.
 
         Without readers nothing happens.
         """
@@ -323,7 +323,7 @@ class LivePipeline:
 
     @property
     def playing(self) -> tuple[str, ...]:
-        """The names of the scenarios that play."""
+        """The names of the running scenarios."""
         return () if self._traffic is None else self._traffic.running
 
     def _watch_kafka(self, stop: threading.Event) -> None:
@@ -340,8 +340,8 @@ class LivePipeline:
     def _count(self, gauge: OffsetsReader) -> TopicOffsets:
         with self._lock:
             produced = self._produced_before + self._produce_report.delivered
-        # By offsets, not by counts: what Kafka hands out a second time, as after an outage, is
-        # settled once. All of it before Kafka is asked, so that it never holds fewer.
+        # By offsets, not by counts: messages that Kafka delivers again, as after an outage, count
+        # once. Read before the request to Kafka, so that Kafka never reports fewer.
         settled = dict(self._index_report.settled)
         indexed = self._documents_before + self._index_report.stored
         depth = gauge.read()
@@ -375,11 +375,11 @@ class LivePipeline:
             self._troubles.pop(CHARTS, None)
 
     def _recount_documents(self) -> None:
-        """Count what another consumer, a bulk with a lost answer or a deletion changed."""
+        """Count again, because another consumer, a lost answer or a deletion may change it."""
         report = self._index_report
         at_least = report.stored
         counted = self._demo.documents()
-        # In this order: what settles in between is in both, not in neither.
+        # In this order, a document stored in between is in both counts, not in neither.
         at_most = report.in_flight + report.stored
         self._documents_before = min(
             max(self._documents_before, counted - at_most), counted - at_least
@@ -392,8 +392,8 @@ class LivePipeline:
         self._searched_s = time.monotonic()
 
     def _stall(self) -> str:
-        """Describe what stands still though nothing has failed; empty where all moves."""
-        # A search is given as long as a bulk may take.
+        """Describe a stall without an error; empty if everything progresses."""
+        # A search may take as long as a bulk request.
         waited_s = time.monotonic() - self._searched_s
         if waited_s > _PATIENCE_S and self._is_running(CHARTS):
             return (
@@ -405,7 +405,7 @@ class LivePipeline:
                 f"messages wait though their consumer is alive: {waiting}; its committed offset "
                 f"has not moved for {STALLED_S:.0f} s; press Stop, then Start"
             )
-        # A consumer that could not leave its group keeps its partitions for another 6 s.
+        # A consumer that could not leave its group keeps its partitions for 6 more seconds.
         waited_s = time.monotonic() - self._indexed_s
         if waited_s > 2 * _PATIENCE_S and self._is_running(CONSUMER):
             return f"nothing was indexed for {waited_s:.0f} s; what is in Kafka waits there"
@@ -414,7 +414,7 @@ class LivePipeline:
     def _retry(
         self, name: str, watch: Callable[[threading.Event], None], stop: threading.Event
     ) -> None:
-        """Run a watch until it is stopped; an error is noted as trouble, and it starts again."""
+        """Run a monitor until it is stopped; an error is shown as trouble, and it restarts."""
         while not stop.is_set():
             try:
                 watch(stop)
@@ -426,9 +426,9 @@ class LivePipeline:
                 stop.wait(_RETRY_AFTER_S)
 
     def snapshot(self) -> Snapshot:
-        """Give how much is where; no server is asked, so it may be called often."""
+        """Return the current counts without a request, so it may be called often."""
         is_running = self.is_running
-        self._is_running(CONSUMER)  # notes what ended it, if anything did
+        self._is_running(CONSUMER)  # records the error that ended it, if any
         return replace(
             self._latest,
             is_running=is_running,
@@ -439,7 +439,7 @@ class LivePipeline:
 
 
 def _without_partial_buckets(answer: Answer, now: datetime) -> Answer:
-    """Leave the latest buckets out of the volume: not yet complete, they would look like a fall."""
+    """Drop the latest volume buckets: incomplete buckets would look like a drop in traffic."""
     last = now - timedelta(seconds=_BUCKET_S + _SEARCHABLE_AFTER_S)
     frames = dict(answer.frames)
     for name in (Volume.name, ADDED):

@@ -1,7 +1,7 @@
-"""A proxy before an OpenSearch that is not ours to stop: up, and down on command.
+"""A proxy to an OpenSearch that we may not stop; the proxy can go down on command.
 
-All requests pass unchanged. It listens on loopback alone and adds no credentials, except a
-client certificate in its context: any program of this machine that asks it speaks as us.
+All requests pass unchanged. It listens only on loopback and adds no credentials, except a client
+certificate in its TLS context: any program on this machine that uses the proxy acts with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from clickstream.errors import ServerError
 
 _CONNECT_S = 5.0
-# Of one connection only (RFC 9110, 7.6.1), or set anew on ours.
+# Headers of a single connection (RFC 9110, 7.6.1), or set again on ours.
 _NOT_PASSED_ON = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
     *("transfer-encoding", "upgrade", "host", "content-length", "expect"),
@@ -32,7 +32,7 @@ _NOT_PASSED_ON = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client gets; a content-length among the headers overrides the body's own."""
+    """The response to the client; a content-length header overrides the body's length."""
 
     status: int
     body: bytes
@@ -40,11 +40,11 @@ class Answer:
 
 
 class OutageProxy:
-    """Stands before one OpenSearch, from the start until it is closed.
+    """A proxy to one OpenSearch, from its creation until it is closed.
 
     Args:
-        upstream_url: of the OpenSearch behind it, `http` or `https`.
-        context: for `https`, the authorities to trust.
+        upstream_url: the URL of the OpenSearch, `http` or `https`.
+        context: the TLS context for `https`.
     """
 
     def __init__(self, upstream_url: str, *, context: ssl.SSLContext | None = None) -> None:
@@ -59,7 +59,7 @@ class OutageProxy:
         self.url = f"http://127.0.0.1:{self._port}{upstream.path.rstrip('/')}"
 
     def upstream(self) -> HTTPConnection:
-        """Make a connection to the OpenSearch behind it, for one request."""
+        """Open a connection to the OpenSearch, for one request."""
         return self._connect()
 
     def __enter__(self) -> Self:
@@ -69,9 +69,9 @@ class OutageProxy:
         self.close()
 
     def take_down(self) -> None:
-        """Cut all connections and close the port, so that new ones are refused; repeat at will.
+        """Cut all connections and close the port, so that new ones fail; repeating is safe.
 
-        Promise: then nothing more is forwarded, and no thread and no socket is left.
+        Promise: afterwards it forwards nothing, and no thread and no socket is left.
         """
         with self._switch_lock:
             if self._listener:
@@ -86,10 +86,10 @@ class OutageProxy:
         return self._listener is not None
 
     def bring_up(self) -> None:
-        """Open the same port again; repeat at will.
+        """Open the same port again; repeating is safe.
 
         Raises:
-            ServerError: another program took the port meanwhile.
+            ServerError: another program took the port in the meantime.
         """
         try:
             with self._switch_lock:
@@ -99,12 +99,12 @@ class OutageProxy:
             raise ServerError(msg, "make a new proxy") from error
 
     def answer(self, exchange: Exchange) -> Answer | None:
-        """Answer one request; None hangs up without a byte."""
+        """Answer one request; None closes the connection without an answer."""
         return exchange.forward()
 
 
 class _Listener(TCPServer):
-    """The open port, and all that came in by it."""
+    """The open port and its connections."""
 
     allow_reuse_address = True
     request_queue_size = 128
@@ -119,18 +119,18 @@ class _Listener(TCPServer):
         self._acceptor = _start(self.serve_forever, 0.02)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give every connection a thread of its own."""
+        """Handle every connection in a separate thread."""
         living = [thread for thread in self._threads if thread.is_alive()]
         self._threads = [*living, _start(self._serve, request, client_address)]
 
     def _serve(self, connection: socket.socket, client_address: Any) -> None:
-        # An OSError: either side may hang up at any time.
+        # An OSError: either side may close the connection at any time.
         with connection, suppress(OSError), self.cuttable(connection):
             self.finish_request(connection, client_address)
 
     @contextmanager
     def cuttable(self, connection: socket.socket) -> Iterator[None]:
-        """Let `close` cut a connection inside the block."""
+        """Allow `close` to cut a connection inside the block."""
         with self._lock:
             if self.is_closing.is_set():
                 raise ConnectionAbortedError
@@ -142,7 +142,7 @@ class _Listener(TCPServer):
                 self._connections.remove(connection)
 
     def close(self) -> None:
-        """Refuse new connections, cut those there are, and see every thread end."""
+        """Refuse new connections, cut existing ones, and wait for every thread."""
         self.shutdown()
         self.server_close()
         with self._lock:
@@ -162,21 +162,21 @@ def _start(target: Callable[..., None], *args: Any) -> threading.Thread:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """A client's connection, with the request that is on it."""
+    """A client's connection with its current request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Listener
 
     def forward(self, body: bytes | None = None) -> Answer:
-        """Pass the request on, or another body in its place; read OpenSearch's answer in full."""
+        """Forward the request, or another body instead; read OpenSearch's complete answer."""
         body = self.body if body is None else body
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _NOT_PASSED_ON}
-        upstream = self.server.proxy.upstream()  # of this request alone: it cannot be stale
+        upstream = self.server.proxy.upstream()  # a new connection per request cannot be stale
         try:
             upstream.connect()
             with self.server.cuttable(upstream.sock):
-                upstream.sock.settimeout(None)  # how long it may take is the client's to say
+                upstream.sock.settimeout(None)  # the client sets the timeout
                 upstream.request(self.command, self.path, body or None, headers)
                 response = upstream.getresponse()
                 answer = response.read()
@@ -195,7 +195,7 @@ class Exchange(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length", 0))
         self.body = self.rfile.read(length)
         answer = None
-        # Half a request, and one without a length, goes no further.
+        # Do not forward an incomplete request, or one without a length.
         if len(self.body) == length and "transfer-encoding" not in self.headers:
             answer = self.server.proxy.answer(self)
         if answer is None:
@@ -210,8 +210,8 @@ class Exchange(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
             self.close_connection |= int(headers["content-length"]) > len(answer.body)
 
-    # The names by which http.server asks.
+    # The method names that http.server calls.
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815
 
     def log_message(self, *args: object) -> None:
-        """Stay quiet: stderr is a notebook's output."""
+        """Log nothing, because stderr shows in a notebook's output."""

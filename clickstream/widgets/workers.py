@@ -1,6 +1,6 @@
-"""Named background threads: starting one replaces the old, stopping waits until it is gone.
+"""Named background threads: a new one replaces the old one, and stopping waits for the end.
 
-A cell may be run again at any time; its worker's name keeps the work from being done twice.
+A cell may be run again at any time; the name of its worker prevents duplicate work.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Worker:
         self._error: Exception | None = None
         self._stop = threading.Event()
         self._work = work
-        # In the context of the cell that starts it. Without one, ipykernel sends what it writes to
-        # widgets as an answer to whatever the page asked last; a page that is being loaded asks
-        # every widget for its state, and would take a chart's next figure for all of that.
+        # In the context of the cell that starts it. Without one, ipykernel sends widget updates as
+        # the answer to the page's latest request. A page that is loading requests the state of
+        # every widget, and would mistake a chart's next figure for that state.
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,
             args=(self._run,),
@@ -47,25 +47,25 @@ class Worker:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it still runs."""
         return self._thread.is_alive()
 
     def raise_error(self) -> None:
-        """Raise what ended it, where that was an error; once."""
+        """Raise the error that ended it, if any; once."""
         error, self._error = self._error, None
         if error is not None:
             raise error
 
     def request_stop(self) -> None:
-        """Ask it to stop, and do not wait."""
+        """Request a stop without waiting."""
         self._stop.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until it has ended, for `timeout_s` at most."""
+        """Wait until it has ended, at most `timeout_s` seconds."""
         self._thread.join(timeout_s)
 
     def stop(self) -> None:
-        """Ask it to stop, and wait until it has."""
+        """Request a stop, and wait until it has ended."""
         self.request_stop()
         self.join(_STOP_S)
         if self.is_running:
@@ -78,14 +78,14 @@ _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def start(name: str, work: Callable[[threading.Event], object]) -> Worker:
-    """Run `work(stop)` in the background; one of that name that still runs is stopped first.
+    """Run `work(stop)` in the background; first stop a running worker of the same name.
 
     Args:
-        name: of the worker; its thread is `clickstream-NAME`.
-        work: returns soon after its event is set; it looks at it every 0.2 s at least.
+        name: the name of the worker; its thread is `clickstream-NAME`.
+        work: returns soon after its event is set; it must check the event every 0.2 s.
 
     Raises:
-        ServerError: the old one did not stop.
+        ServerError: the old worker did not stop.
     """
     with _locks[name]:
         if name in _workers:
@@ -95,10 +95,10 @@ def start(name: str, work: Callable[[threading.Event], object]) -> Worker:
 
 
 def stop(name: str) -> bool:
-    """Stop it and wait until it is gone; return whether it was running.
+    """Stop a worker and wait until it has ended; return whether it was running.
 
     Raises:
-        Exception: what had ended it before; raised once.
+        Exception: the error that had ended it before; raised once.
         ServerError: it did not stop.
     """
     with _locks[name]:
@@ -112,10 +112,10 @@ def stop(name: str) -> bool:
 
 
 def is_running(name: str) -> bool:
-    """Return whether a worker of that name runs; at once, also while one is being stopped.
+    """Return whether a worker of that name runs, without waiting, even during a stop.
 
     Raises:
-        Exception: what had ended it; raised once.
+        Exception: the error that had ended it; raised once.
     """
     worker = _workers.get(name)
     if worker is None:
@@ -125,14 +125,14 @@ def is_running(name: str) -> bool:
 
 
 def end(*names: str) -> None:
-    """Stop them one after the other, and drop the errors that had ended them."""
+    """Stop workers one by one, and drop the errors that had ended them."""
     for name in names:
         with suppress(Exception):
             stop(name)
 
 
 def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
-    """Tick every `every_s` seconds until told to stop, however long the work in between takes."""
+    """Tick every `every_s` seconds until stopped, regardless of the work in between."""
     next_s = time.monotonic()
     while not stop.is_set():
         yield next_s
@@ -142,7 +142,7 @@ def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
 
 @atexit.register
 def _stop_all() -> None:
-    """Let a consumer leave its group, so that the next kernel gets its partitions at once."""
+    """Make a consumer leave its group, so that the next kernel gets its partitions at once."""
     for worker in list(_workers.values()):
         worker.request_stop()
     ends_s = time.monotonic() + _AT_EXIT_S

@@ -1,4 +1,4 @@
-"""Charts: the numbers of their table, readable from the back of a room."""
+"""Charts show the numbers of their tables, readable from the back of a room."""
 
 import json
 import time
@@ -28,7 +28,7 @@ ON_TOP = ("breaking-news", "bot", "comment-storm", "logout-wave")
 
 
 def answer(*, empty: bool = False) -> Answer:
-    """Frames in the shape that `search.ask` gives, with numbers that can be told apart."""
+    """An answer in the form of `search.ask`, with distinct numbers."""
     pairs = [(device, category) for device in DEVICE_TYPES for category in CATEGORIES]
     grid = pd.DataFrame(pairs, columns=list(DeviceCategory.fields))
     grid["count"] = [0 if empty else 1_000 + 17 * i for i in range(len(grid))]
@@ -62,7 +62,7 @@ def answer(*, empty: bool = False) -> Answer:
 
 
 def over_time(counts: list[int], *, bucket_s: int, since: datetime = SINCE) -> Answer:
-    """The same answer with a volume of these counts, a bucket each."""
+    """The same answer, with these counts as volume, one per bucket."""
     times = [since + timedelta(seconds=bucket_s * i) for i in range(len(counts) + 1)]
     found = replace(answer(), since=times[0], until=times[-1], bucket_s=bucket_s)
     starts = pd.Series(times[:-1], dtype="datetime64[ms, UTC]")
@@ -71,7 +71,7 @@ def over_time(counts: list[int], *, bucket_s: int, since: datetime = SINCE) -> A
 
 
 def ranking(counts: list[int], *, count_error: int = 0) -> Answer:
-    """The same answer with a bar of each of these counts."""
+    """The same answer, with one reader per count."""
     found = replace(answer(), count_error=count_error)
     users = [f"reader-{number:04d}" for number in range(len(counts))]
     found.frames[TopReaders.name] = pd.DataFrame(
@@ -81,7 +81,7 @@ def ranking(counts: list[int], *, count_error: int = 0) -> Answer:
 
 
 def played(**added: list[int]) -> Answer:
-    """The same answer, with what scenarios (`_` for `-`) added in each of the four hours."""
+    """The same answer, with events added by scenarios (`_` for `-`) in each of four hours."""
     found = answer()
     times = found.frames[Volume.name]["timestamp"]
     parts = [
@@ -93,7 +93,7 @@ def played(**added: list[int]) -> Answer:
 
 
 def arms(**counts: list[int]) -> Answer:
-    """The same answer, with an A/B test: views and likes, then comments of each arm, by name."""
+    """The same answer, with an A/B test: views, likes and comments by arm."""
     found = answer()
     rows = [
         (arm, event_type, dict(zip(("page_view", "like", "comment"), of_arm, strict=False)))
@@ -108,7 +108,7 @@ def arms(**counts: list[int]) -> Answer:
 
 
 def sizes(value: Any, key: str = "") -> list[float]:
-    """Every font size anywhere in a figure."""
+    """Every font size in a figure."""
     if isinstance(value, dict):
         return [size for name, part in value.items() for size in sizes(part, f"{key}.{name}")]
     if isinstance(value, list):
@@ -118,13 +118,13 @@ def sizes(value: Any, key: str = "") -> list[float]:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """All five that are always there, as the JSON that plotly.js gets."""
+    """The five permanent charts, as JSON for plotly.js."""
     drawn = answer().figures(tz="UTC")
     return {name: json.loads(figure.to_json()) for name, figure in drawn.items()}
 
 
 def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
-    """Slices, points, bars and cells are the counts, in their order."""
+    """Slices, points, bars and cells show the counts in order."""
     drawn = answer().figures(tz="UTC")
     frames = answer().frames
 
@@ -147,7 +147,7 @@ def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
 
 
 def test_titles_say_what_is_seen(figures: dict[str, Any]) -> None:
-    """Not what is plotted."""
+    """Titles state the result, not the plotted fields."""
     titles = {name: figure["layout"]["title"]["text"] for name, figure in figures.items()}
     assert "page_view is 92% of 5,420 events" in titles["event-types"]
     assert "1,015 events, at most 900 in 1 hour (Mon 13:00)" in titles["volume"]
@@ -158,7 +158,7 @@ def test_titles_say_what_is_seen(figures: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
-    """18 pixels and more everywhere, and the whole chart within JupyterLab's share of 720."""
+    """Text is at least 18 pixels, and a chart fits into a 720-pixel screen with JupyterLab."""
     busiest = answer(empty=True) if empty else ranking(list(range(120, 100, -1)))
     if not empty:
         busiest.frames[ADDED] = played(bot=[0, 5, 5, 0]).frames[ADDED]
@@ -179,7 +179,7 @@ def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
 
 
 def test_text_has_contrast_wherever_it_stands() -> None:
-    """4.5 to 1 and more, on paper and on every shade of the heatmap."""
+    """Text has a contrast of at least 4.5 on paper and on every shade of the heatmap."""
     assert theme.contrast((27, 31, 36), (255, 255, 255)) > 15
     assert theme.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
     for percent in range(101):
@@ -190,7 +190,7 @@ def test_text_has_contrast_wherever_it_stands() -> None:
 
 
 def test_slices_have_a_second_cue() -> None:
-    """No two slices share colour or pattern, so a print in grey still tells them apart."""
+    """Slices differ in colour and in pattern, so they also differ in a grey print."""
     marker = answer().figures(tz="UTC")["event-types"].data[0].marker
     assert len(set(marker.colors)) == len(marker.colors)
     assert len(set(marker.pattern.shape)) == len(marker.pattern.shape)
@@ -211,14 +211,14 @@ def deficient(colour: str, kind: str) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("kind", ["protan", "deutan"])
 def test_colours_differ_for_people_who_see_fewer(kind: str) -> None:
-    """Every two colours of the wheel stay apart."""
+    """All colours stay distinct for people with colour blindness."""
     seen = [deficient(colour, kind) for colour in theme.COLOURS]
     for one, other in combinations(seen, 2):
         assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 0.04
 
 
 def test_the_time_axis_is_in_the_presenter_s_zone_and_says_so() -> None:
-    """Noon UTC is one o'clock in Berlin in winter."""
+    """The axis shows times in the presenter's zone and names it."""
     figure = answer().figures(tz="Europe/Berlin")["volume"]
     assert str(figure.data[0].x[0]).startswith("2026-01-05T13:00")
     assert figure.layout.xaxis.title.text == "time (Europe/Berlin, UTC+01:00)"
@@ -230,7 +230,7 @@ def test_the_time_axis_is_in_the_presenter_s_zone_and_says_so() -> None:
 
 
 def test_no_hour_comes_twice_when_the_clocks_go_back() -> None:
-    """One chart has one offset, that of the window's end, and says which."""
+    """A chart uses one offset, that of the window's end, and names it."""
     night = datetime(2026, 10, 24, 22, tzinfo=UTC)
     figure = over_time([5] * 6, bucket_s=3_600, since=night).figures(tz="Europe/Berlin")["volume"]
     before = over_time([5] * 2, bucket_s=3_600, since=night).figures(tz="Europe/Berlin")["volume"]
@@ -245,7 +245,7 @@ def test_no_hour_comes_twice_when_the_clocks_go_back() -> None:
 
 @pytest.fixture
 def clock_zone(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The `TZ` of this process, until the test is over."""
+    """Set `TZ` for one test."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", request.param)
         time.tzset()
@@ -268,21 +268,21 @@ def clock_zone(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
 def test_the_time_axis_is_in_this_machine_s_zone_however_it_is_written(
     clock_zone: str, name: str
 ) -> None:
-    """A rule without a name in the database still has an offset."""
+    """A time zone without a name still has an offset."""
     figure = answer().figures()["volume"]
     assert figure.layout.xaxis.title.text == f"time ({name})"
 
 
 @pytest.mark.parametrize("clock_zone", [":/etc/localtime"], indirect=True)
 def test_a_zone_given_as_a_file_is_this_machine_s(clock_zone: str) -> None:
-    """As some desktops set it."""
+    """A zone given as a file path is that of this machine."""
     figure = answer().figures()["volume"]
     offset = SINCE.astimezone().utcoffset() or timedelta(0)
     assert pd.Timestamp(figure.data[0].x[0]) == pd.Timestamp(SINCE.replace(tzinfo=None)) + offset
 
 
 def test_an_unknown_zone_is_told_by_name() -> None:
-    """In one line."""
+    """An unknown zone is a one-line error with its name."""
     with pytest.raises(ConfigError, match="no time zone 'Berlin'"):
         answer().figures(tz="Berlin")
 
@@ -300,7 +300,7 @@ def test_an_unknown_zone_is_told_by_name() -> None:
 def test_ticks_are_few_and_say_no_more_than_the_window_needs(
     buckets: int, bucket_s: int, format: str
 ) -> None:
-    """Level, seconds under ten minutes, and the day on a line of its own over a day."""
+    """Time labels are horizontal, with seconds or days depending on the window."""
     drawn = over_time([9] * buckets, bucket_s=bucket_s).figures(tz="UTC")["volume"]
     axis = drawn.layout.xaxis
 
@@ -310,7 +310,7 @@ def test_ticks_are_few_and_say_no_more_than_the_window_needs(
 
 @pytest.mark.parametrize(("most", "step"), [(1, 1), (2, 1), (5, 1), (6, None), (900, None)])
 def test_counts_have_whole_ticks(most: int, step: int | None) -> None:
-    """One by one while they are few; from six on plotly's five steps are whole by themselves."""
+    """Count axes have only whole numbers."""
     axis = over_time([0, most, 1], bucket_s=60).figures(tz="UTC")["volume"].layout.yaxis
 
     assert axis.dtick == step
@@ -320,7 +320,7 @@ def test_counts_have_whole_ticks(most: int, step: int | None) -> None:
 
 
 def test_one_event_is_one() -> None:
-    """No title speaks of `1 events`."""
+    """Titles use the singular for one event."""
     ranked, one = ranking([1]), replace(over_time([1], bucket_s=3_600), count_error=1)
     one.frames[TopReaders.name] = ranked.frames[TopReaders.name]
     one.frames[EventTypes.name] = pd.DataFrame({"event_type": ["login"], "count": [1]})
@@ -333,7 +333,7 @@ def test_one_event_is_one() -> None:
 
 
 def test_a_bucket_that_is_alone_has_the_width_that_was_asked_for() -> None:
-    """The axis shows all of it."""
+    """The axis shows a single bucket at its full width."""
     figure = over_time([7], bucket_s=3_600).figures(tz="UTC")["volume"]
     start, end = map(pd.Timestamp, figure.layout.xaxis.range)
 
@@ -343,7 +343,7 @@ def test_a_bucket_that_is_alone_has_the_width_that_was_asked_for() -> None:
 
 
 def test_counts_that_may_be_short_say_by_how_much() -> None:
-    """Below the title of the bars; exact ones say nothing."""
+    """Inexact counts name the maximum error; exact counts do not."""
     short = ranking([9, 7], count_error=1_234).figures(tz="UTC")["top-users"]
     exact = ranking([9, 7]).figures(tz="UTC")["top-users"]
 
@@ -352,7 +352,7 @@ def test_counts_that_may_be_short_say_by_how_much() -> None:
 
 
 def test_an_empty_answer_gives_friendly_charts() -> None:
-    """Each says that nothing is there yet and what to do."""
+    """Empty charts say that there is no data yet and what to do."""
     for figure in answer(empty=True).figures(tz="UTC").values():
         assert "nothing yet" in figure.layout.title.text
         assert "Produce some" in figure.layout.annotations[0].text
@@ -360,7 +360,7 @@ def test_an_empty_answer_gives_friendly_charts() -> None:
 
 
 def test_without_a_scenario_volume_is_one_line() -> None:
-    """No legend, no second trace, and nothing in the way of the chart."""
+    """Without a scenario, volume has one line and no legend."""
     figure = answer().figures(tz="UTC")["volume"]
 
     assert len(figure.data) == 1
@@ -370,7 +370,7 @@ def test_without_a_scenario_volume_is_one_line() -> None:
 
 
 def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
-    """All parts add up to the count of all events, and the title says whose they are."""
+    """The parts add up to all events, and the title names the scenario."""
     added = {"breaking_news": [0, 700, 10, 0], "logout_wave": [0, 0, 20, 0]}
     drawn = played(**added).figures(tz="UTC")
     figure = drawn["volume"]
@@ -392,7 +392,7 @@ def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
 
 
 def test_a_scenario_keeps_its_colour_whatever_plays_beside_it() -> None:
-    """Each has one of its own, and a pattern; one that is new here comes after the known ones."""
+    """Each scenario has a fixed colour and pattern; unknown ones come last."""
     four = {name.replace("-", "_"): [1, 1, 1, 1] for name in (*ON_TOP, "flood")}
     together = played(**four).figures(tz="UTC")["volume"].data[1:]
     looks = {each.name: each.fillpattern for each in together}
@@ -405,7 +405,7 @@ def test_a_scenario_keeps_its_colour_whatever_plays_beside_it() -> None:
 
 
 def test_a_bar_that_a_scenario_made_is_set_off_and_named() -> None:
-    """In the colour that the scenario has in `volume`, with room for its name."""
+    """A reader that a scenario added has its name, and its colour from `volume`."""
     found = ranking([361, 12, 11])
     found.frames[TopReaders.name].loc[0, ["user_id", "scenario"]] = ["reader-bot", "bot"]
     drawn = found.figures(tz="UTC")["top-users"]
@@ -421,7 +421,7 @@ def test_a_bar_that_a_scenario_made_is_set_off_and_named() -> None:
 
 
 def test_without_an_ab_test_there_is_no_chart_of_one() -> None:
-    """It is the last of six when there is, so that the others keep their places."""
+    """The A/B chart exists only with a test, and is the last of six."""
     names = list(answer().figures(tz="UTC"))
 
     assert len(names) == 5
@@ -429,7 +429,7 @@ def test_without_an_ab_test_there_is_no_chart_of_one() -> None:
 
 
 def test_reactions_are_counted_by_page_view_and_arm() -> None:
-    """A beside B, with their counts; the title says in what they differ most surely."""
+    """Reactions are shown per view and arm; the title names the clearest difference."""
     figure = arms(A=[10_000, 470, 200], B=[20_000, 1_220, 430]).figures(tz="UTC")["ab-test"]
     arm_a, arm_b = figure.data
 
@@ -464,13 +464,13 @@ def test_reactions_are_counted_by_page_view_and_arm() -> None:
 def test_a_difference_that_may_be_chance_is_called_so(
     counts: dict[str, list[int]], title: str
 ) -> None:
-    """Few views prove nothing; an arm without one has no rate."""
+    """Few views may be chance, and an arm without views has no rate."""
     figure = arms(**counts).figures(tz="UTC")["ab-test"]
     assert title in figure.layout.title.text
 
 
 def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> None:
-    """With a colour and a pattern of their own, and in the totals."""
+    """Unknown values come last, with a separate colour and pattern, and in the totals."""
     found = answer()
     found.frames[EventTypes.name] = pd.DataFrame(
         {"event_type": [*EVENT_TYPES, "clap", "vote"], "count": 10}
@@ -494,7 +494,7 @@ def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> N
 
 
 def test_many_sections_stand_below_each_other() -> None:
-    """Beside each other their names and numbers would be cut; all of it fits the usual height."""
+    """Many sections become rows, so that names and numbers fit."""
     found = answer()
     sections = [f"section-{letter}" for letter in "abcde"]
     pairs = [(device, name) for device in DEVICE_TYPES for name in (*CATEGORIES, *sections)]
@@ -517,7 +517,7 @@ def test_many_sections_stand_below_each_other() -> None:
 
 
 def test_a_small_pie_names_shares_and_keeps_the_counts_for_who_points_at_it() -> None:
-    """A long legend would take the pie's own room; the chart it was made of stays as it is."""
+    """A small pie moves its counts into the hover text; the original does not change."""
     found = answer()
     found.frames[EventTypes.name] = pd.DataFrame(
         {"event_type": ["login", "page_view"], "count": [1_000, 3_000]}
@@ -534,7 +534,7 @@ def test_a_small_pie_names_shares_and_keeps_the_counts_for_who_points_at_it() ->
 
 
 def test_a_small_heatmap_writes_large_numbers_in_thousands() -> None:
-    """Up to 999 they stand whole; the number itself is kept for who points at the cell."""
+    """A small heatmap shortens numbers above 999; the hover text has the full number."""
     counts = [999, 1_025, 14_268, 999_499, 999_500]
     found = answer()
     found.frames[DeviceCategory.name] = pd.DataFrame(

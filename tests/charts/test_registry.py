@@ -1,4 +1,4 @@
-"""Charts as the registry lists them: they speak of fields that events have."""
+"""The charts of the registry use the fields of an event."""
 
 from itertools import islice
 
@@ -18,14 +18,14 @@ from clickstream.simulation.traffic import Traffic
 
 
 def test_every_visualization_asks_about_fields_of_an_event() -> None:
-    """A renamed field cannot leave a chart behind."""
+    """Every chart aggregates existing fields of an event."""
     properties = events.mapping()["properties"]
     assert {field for chart in CHARTS for field in chart.fields} <= set(properties)
     assert {chart.only[0] for chart in CHARTS if chart.only} <= set(properties)
 
 
 def test_fixed_orders_hold_every_value_of_their_field() -> None:
-    """A new category or event type appears in the charts by itself."""
+    """Fixed orders contain every value of their field, so new values appear by themselves."""
     known = {
         "event_type": events.EVENT_TYPES,
         "device_type": events.DEVICE_TYPES,
@@ -39,7 +39,7 @@ def test_fixed_orders_hold_every_value_of_their_field() -> None:
 
 
 def test_values_that_the_model_does_not_have_come_after_those_it_has() -> None:
-    """By name; and nothing is fixed where nothing is known."""
+    """Unknown values follow known ones, sorted by name."""
     assert EventTypes().order(0, ["vote", "login", "clap"]) == [*events.EVENT_TYPES, "clap", "vote"]
     assert AbTest().order(0, {"B", "A"}) == ["A", "B"]
     assert TopReaders().order(0) == []
@@ -47,7 +47,7 @@ def test_values_that_the_model_does_not_have_come_after_those_it_has() -> None:
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
 def test_the_charts_know_of_every_scenario_whose_events_those_are(name: str) -> None:
-    """A new one that only labels is not taken for one that adds, nor the other way round."""
+    """The charts know of every scenario whether it adds events or only labels them."""
     crowd, stage = (Traffic(Simulator(seed=3, start_ms=1_767_618_000_000)) for _ in range(2))
     own = {event.event_id for event in islice(crowd.events(), 4_000)}
     played = list(islice(stage.events(), 1_000))
@@ -67,7 +67,7 @@ def test_the_charts_know_of_every_scenario_whose_events_those_are(name: str) -> 
 
 
 def test_names_are_fit_for_files_and_told_apart() -> None:
-    """Each is the key of its figure and the name of its file."""
+    """Chart names are unique and valid file names."""
     names = [chart.name for chart in CHARTS]
     assert len(set(names)) == len(names)
     assert all(name.replace("-", "").isalpha() and name.islower() for name in names)

@@ -1,4 +1,4 @@
-"""One search, and its answer equals a recount of the topic's own messages."""
+"""The answer of one search equals a recount of the topic's messages."""
 
 import re
 import uuid
@@ -35,14 +35,14 @@ ON_TOP = tuple(name for name, look in SCENARIO_LOOKS.items() if look.place is no
 
 
 def ask(client: OpenSearch, name: str, **question: Any) -> search.Answer:
-    """Ask an index as the demo does."""
+    """Ask an index like the demo."""
     send = partial(index.search, client, name)
     return search.ask(send, scenarios=SCENARIO_LOOKS, **question)
 
 
 @pytest.fixture(scope="module")
 def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
-    """Six hours of events, some sent twice, indexed; and the messages as a table."""
+    """Six hours of indexed events, some sent twice, and the messages as a table."""
     own = settings.in_namespace(f"site-{uuid.uuid4().hex[:8]}")
     client = opensearch.connect(own.opensearch)
     try:
@@ -66,7 +66,7 @@ def site(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
 
 @pytest.fixture(scope="module")
 def played(settings: Settings) -> Iterator[tuple[OpenSearch, str, pd.DataFrame]]:
-    """Ten minutes in which every scenario plays, as `site`."""
+    """Ten minutes with every scenario, as `site`."""
     own = settings.in_namespace(f"played-{uuid.uuid4().hex[:8]}")
     client = opensearch.connect(own.opensearch)
     start_ms = MONDAY_MS + 9 * 3_600_000
@@ -102,7 +102,7 @@ PLAYED = (
     *(("breaking-news:seconds=120",), ("comment-storm:seconds=90",), ("device-outage",)),
     *((), ("logout-wave",), ()),
 )
-"""What begins in which minute."""
+"""The scenarios and their start minutes."""
 
 
 def recount(table: pd.DataFrame, field: str) -> dict[Any, int]:
@@ -111,12 +111,12 @@ def recount(table: pd.DataFrame, field: str) -> dict[Any, int]:
 
 
 def number(cell: str) -> int:
-    """The count that a table's cell shows."""
+    """The count in a table cell."""
     return int(re.sub(r"<[^>]+>|,", "", cell))
 
 
 def counted(frame: pd.DataFrame, field: str) -> dict[Any, int]:
-    """An answer's frame as the same kind of dictionary."""
+    """A frame of the answer as the same kind of dictionary."""
     return dict(zip(frame[field], frame["count"], strict=True))
 
 
@@ -136,7 +136,7 @@ def counted(frame: pd.DataFrame, field: str) -> dict[Any, int]:
 def test_every_figure_equals_a_recount(
     site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any]
 ) -> None:
-    """By distinct event id, whatever the window and the filters; exact, and it says so."""
+    """Counts equal a recount by distinct id, for any window and filter, and are exact."""
     client, name, table = site
     since = question.get("since", table["timestamp"].min())
     until = question.get("until", table["timestamp"].max() + timedelta(milliseconds=1))
@@ -194,7 +194,7 @@ def test_every_figure_equals_a_recount(
 def test_what_scenarios_add_equals_a_recount(
     played: tuple[OpenSearch, str, pd.DataFrame], bucket_s: int
 ) -> None:
-    """By bucket and scenario, as a part of all events; what is only labelled is not in it."""
+    """Added events equal a recount by bucket and scenario, without merely labelled events."""
     client, name, table = played
     answer = ask(client, name, bucket_s=bucket_s)
     volume, added = answer.frames["volume"], answer.frames["volume-scenarios"]
@@ -218,7 +218,7 @@ def test_what_scenarios_add_equals_a_recount(
 def test_a_reader_whom_a_scenario_made_is_known_by_it(
     played: tuple[OpenSearch, str, pd.DataFrame],
 ) -> None:
-    """By which most of his events are; who is in an arm of a test is a reader like others."""
+    """A reader's scenario is the one with most of the reader's events; A/B arms do not count."""
     client, name, table = played
     top = ask(client, name, top=40_000).frames["top-users"]
     found = dict(zip(top["user_id"], top["scenario"], strict=True))
@@ -233,7 +233,7 @@ def test_a_reader_whom_a_scenario_made_is_known_by_it(
 
 
 def test_an_ab_test_equals_a_recount(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
-    """Dirty data's variants are no arms; likes trebled in B are seen after minutes."""
+    """A/B counts equal a recount without the variants of dirty data, and show the lift."""
     client, name, table = played
     answer = ask(client, name)
     grid = answer.frames["ab-test"]
@@ -253,7 +253,7 @@ def test_an_ab_test_equals_a_recount(played: tuple[OpenSearch, str, pd.DataFrame
 def test_before_any_scenario_the_answer_has_its_shape_without_rows(
     played: tuple[OpenSearch, str, pd.DataFrame],
 ) -> None:
-    """Same columns and types as with all of them."""
+    """Without scenarios the tables have the same columns and types."""
     client, name, table = played
     busy = ask(client, name).frames
     quiet = ask(client, name, until=table["timestamp"].min() + timedelta(seconds=50))
@@ -268,7 +268,7 @@ def test_before_any_scenario_the_answer_has_its_shape_without_rows(
 
 
 def test_all_the_answers_are_one_search(played: tuple[OpenSearch, str, pd.DataFrame]) -> None:
-    """OpenSearch itself counts them; with both ends given none is needed to look for these."""
+    """A question with both ends takes one search, as counted by OpenSearch."""
     client, name, table = played
     since = table["timestamp"].min()
 
@@ -282,7 +282,7 @@ def test_all_the_answers_are_one_search(played: tuple[OpenSearch, str, pd.DataFr
 
 
 def test_the_most_buckets_of_all_scenarios_are_within_opensearch_s_limit(made: Settings) -> None:
-    """Ten thousand buckets, and in each of them as many scenarios as there is room for."""
+    """Ten thousand buckets with the maximum of scenarios stay within OpenSearch's limit."""
     crowd = Simulator(seed=3, start_ms=MONDAY_MS, readers=1_000)
     client, name = opensearch.connect(made.opensearch), made.opensearch.index
     pattern = msgspec.structs.asdict(next(crowd.events()))
@@ -304,7 +304,7 @@ def test_the_most_buckets_of_all_scenarios_are_within_opensearch_s_limit(made: S
 
 
 def test_values_that_the_model_does_not_have_are_counted_too(made: Settings) -> None:
-    """An index that another version of the kit filled is shown whole, and is no error."""
+    """Values from another version of the kit are counted, without an error."""
     client, name = opensearch.connect(made.opensearch), made.opensearch.index
     sent = list(islice(Simulator(seed=5, start_ms=MONDAY_MS, readers=1_000).events(), 200))
     new = [event for event in sent if event.event_type == "page_view"][:20]
@@ -328,7 +328,7 @@ def test_values_that_the_model_does_not_have_are_counted_too(made: Settings) -> 
 def test_no_bucket_is_a_part_of_one_where_the_window_holds_whole_ones(
     site: tuple[OpenSearch, str, pd.DataFrame],
 ) -> None:
-    """Buckets begin where the window does, whatever the clock says, so no end looks like a fall."""
+    """Buckets start at `since`, so that no partial bucket looks like a drop."""
     client, name, _ = site
     since = MONDAY + timedelta(hours=10, minutes=0, seconds=13)
     window = {"since": since, "until": since + timedelta(hours=3)}
@@ -341,7 +341,7 @@ def test_no_bucket_is_a_part_of_one_where_the_window_holds_whole_ones(
 def test_a_window_from_the_oldest_on_begins_with_its_bucket(
     site: tuple[OpenSearch, str, pd.DataFrame],
 ) -> None:
-    """By the clock, with no more than a hundred buckets and nothing left out."""
+    """The default buckets are at most a hundred and cover all events."""
     client, name, table = site
     for bucket_s in (None, 3_600, 10_800):
         answer = ask(client, name, bucket_s=bucket_s)
@@ -355,7 +355,7 @@ def test_a_window_from_the_oldest_on_begins_with_its_bucket(
 def test_every_bucket_is_there_even_if_nothing_happened_in_it(
     site: tuple[OpenSearch, str, pd.DataFrame],
 ) -> None:
-    """The line starts and ends where the window does, at zero where nothing was."""
+    """Every bucket of the window exists, with 0 where nothing happened."""
     client, name, _ = site
     since, until = MONDAY, MONDAY + timedelta(hours=12)
     volume = ask(client, name, since=since, until=until, bucket_s=3_600).frames["volume"]
@@ -368,7 +368,7 @@ def test_every_bucket_is_there_even_if_nothing_happened_in_it(
 def test_a_quiet_window_gives_empty_frames_of_the_same_shape(
     site: tuple[OpenSearch, str, pd.DataFrame],
 ) -> None:
-    """Same columns and types as a busy one, so that the charts need no special case."""
+    """An empty window gives tables with the same columns and types."""
     client, name, _ = site
     busy = ask(client, name).frames
     quiet = ask(client, name, since=MONDAY - timedelta(hours=2), until=MONDAY - timedelta(hours=1))
@@ -392,7 +392,7 @@ def test_a_quiet_window_gives_empty_frames_of_the_same_shape(
 def test_a_window_beyond_all_events_is_empty_and_no_error(
     site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any]
 ) -> None:
-    """Its other end lies an hour away."""
+    """A window beyond all events is one hour long."""
     client, name, _ = site
     answer = ask(client, name, **question)
 
@@ -403,7 +403,7 @@ def test_a_window_beyond_all_events_is_empty_and_no_error(
 
 
 def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
-    """Before the first event every chart says that there is nothing yet."""
+    """An index without documents gives empty charts."""
     client, name = opensearch.connect(made.opensearch), made.opensearch.index
     answer = ask(client, name)
 
@@ -413,14 +413,14 @@ def test_an_index_without_documents_can_be_asked(made: Settings) -> None:
 
 
 def test_a_missing_index_is_told_in_one_line(fresh: Settings) -> None:
-    """With the command that makes it."""
+    """A missing index is a one-line error with the command that creates it."""
     client = opensearch.connect(fresh.opensearch)
     with raises_shown(ConfigError, match=r"no such index; `\S*clickstream consume` makes it"):
         ask(client, fresh.opensearch.index)
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
-    """With the command that starts it."""
+    """An unreachable server is a one-line error with the command that starts it."""
     client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=2))
     with raises_shown(ServerError, match=r"check`; `\S*clickstream up` starts local servers"):
         ask(client, "clickstream-events")
@@ -445,14 +445,14 @@ def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
 def test_a_question_without_sense_is_refused(
     site: tuple[OpenSearch, str, pd.DataFrame], question: dict[str, Any], why: str
 ) -> None:
-    """Before anything is asked."""
+    """An invalid question is refused before any search."""
     client, name, _ = site
     with pytest.raises(ConfigError, match=why):
         ask(client, name, **question)
 
 
 def test_counts_stay_exact_with_far_more_readers_than_asked_for(made: Settings) -> None:
-    """Five readers out of thousands, and not one event is missed."""
+    """The top five of thousands of readers have exact counts."""
     crowd = Simulator(seed=2, start_ms=MONDAY_MS, readers=8_000)
     sent = list(islice(crowd.events(), 30_000))
     producer.send(made.kafka, sent)

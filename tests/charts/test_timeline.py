@@ -1,4 +1,4 @@
-"""The lag over time, drawn with what was done."""
+"""The chart of the lag over time, with marks for actions."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from clickstream.charts.timeseries import Timeline
 
 
 def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:
-    """The title is the finding; each mark stands at its line, none on another's place."""
+    """The title states the lag; marks are at their times and do not overlap."""
     timeline = Timeline()
     for lag in (0, 5, 1_234):
         timeline.sample(lag)
@@ -26,7 +26,7 @@ def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:
 
 
 def test_a_lag_that_is_over_is_told_as_over() -> None:
-    """The title of an outage that is over says how bad it was."""
+    """After an outage the title states the highest lag."""
     timeline = Timeline()
     timeline.sample(0)
     assert "Nothing waits" in timeline.figure().layout.title.text
@@ -36,7 +36,7 @@ def test_a_lag_that_is_over_is_told_as_over() -> None:
 
 
 def test_without_a_sample_there_is_a_chart_that_says_so() -> None:
-    """The first cell may be run before anything was measured."""
+    """Without a sample the chart says so."""
     timeline = Timeline()
 
     assert "Nothing was measured yet" in timeline.figure().layout.title.text
@@ -44,7 +44,7 @@ def test_without_a_sample_there_is_a_chart_that_says_so() -> None:
 
 
 def test_recording_leaves_out_what_cannot_be_measured_and_ends_when_told() -> None:
-    """A Kafka that is away for a moment leaves the line as it is."""
+    """Failed samples are ignored, and recording ends on a stop."""
     timeline, answers = Timeline(), iter([7, None, 9])
     stop = threading.Event()
 

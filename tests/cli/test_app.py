@@ -1,4 +1,4 @@
-"""The command line without servers: one line per mistake, the same bytes per seed."""
+"""The command line without servers: one-line errors, and the same bytes per seed."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def nowhere(tmp_path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left behind."""
+    """The result of a command."""
 
     returncode: int
     stdout: str
@@ -52,7 +52,7 @@ Typed = Callable[..., Done]
 def typed(
     nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Typed:
-    """Runs the command as a terminal does, in this process, where no server runs."""
+    """Runs the command in this process like a terminal, without servers."""
     for name in ("CLICKSTREAM_STATE", "CLICKSTREAM_CONF"):
         monkeypatch.setenv(name, nowhere[name])
 
@@ -92,7 +92,7 @@ def typed(
 def test_a_mistake_is_one_line_with_the_remedy(
     typed: Typed, arguments: list[str], why: str
 ) -> None:
-    """On stderr, with an exit code, and never a traceback."""
+    """A mistake is one line on stderr, with an exit code and without a traceback."""
     done = typed(*arguments)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -112,7 +112,7 @@ def test_a_mistake_is_one_line_with_the_remedy(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_an_unknown_word_is_named(typed: Typed, arguments: list[str], names: str) -> None:
-    """With the way to the help, exit code 2, and no traceback."""
+    """An unknown word is named, with a pointer to the help, exit code 2 and no traceback."""
     done = typed(*arguments)
     assert done.returncode == 2
     assert names in done.stderr
@@ -136,14 +136,14 @@ def test_an_unknown_word_is_named(typed: Typed, arguments: list[str], names: str
 def test_what_was_removed_names_what_replaces_it(
     typed: Typed, arguments: list[str], instead: str
 ) -> None:
-    """In one line, with the exit code of any unknown word."""
+    """A removed command names its replacement in one line, with exit code 2."""
     done = typed(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(f"clickstream: No such .*; {instead}.*\n", done.stderr)
 
 
 def test_every_command_explains_itself(typed: Typed) -> None:
-    """The list of commands, and a page for each."""
+    """`--help` lists all commands, and each command has a help page."""
     listed = typed("--help").stdout
     for command in (
         "demo", "up", "down", "status", "prepare", "cache", "fresh", "simulate", "scenarios",
@@ -160,11 +160,11 @@ STATUS = {
     "target", "kafka", "opensearch", "topic", "index", "messages", "documents", "dead_letters",
     "lag", "lag_by_partition", "waiting_s", "stalled", "consumers", "errors",
 }  # fmt: skip
-"""The keys of `status --json`, whatever was found."""
+"""The keys of `status --json`, which are always the same."""
 
 
 def test_status_of_servers_that_were_never_started_is_json(typed: Typed) -> None:
-    """With every key, null for what is not known, an error a server, and exit code 1."""
+    """The JSON has every key, null for unknown values, one error per server, and exit code 1."""
     done = typed("status", "--json")
     facts = json.loads(done.stdout)
     assert done.returncode == 1
@@ -204,7 +204,7 @@ print(len(pages), *sorted(sys.modules))
 
 
 def test_help_loads_nothing_but_the_command_line(nowhere: dict[str, str]) -> None:
-    """Of no command: neither a library, nor a module of ours but the command line's own."""
+    """The help of any command imports no library and only modules of the command line."""
     count, *loaded = subprocess.run(
         [sys.executable, "-c", HELP], env=nowhere, capture_output=True, text=True, check=True
     ).stdout.split()
@@ -225,7 +225,7 @@ def test_help_loads_nothing_but_the_command_line(nowhere: dict[str, str]) -> Non
 @pytest.mark.timed
 @pytest.mark.parametrize("words", ["--version", "--help", "produce --help"])
 def test_an_answer_without_work_comes_at_once(nowhere: dict[str, str], words: str) -> None:
-    """Within three times what Python takes to import typer; the best of five each, in turn."""
+    """Help and version take at most three times as long as the import of typer (best of five)."""
 
     def seconds(*arguments: str) -> float:
         started_s = time.monotonic()
@@ -244,12 +244,12 @@ def test_an_answer_without_work_comes_at_once(nowhere: dict[str, str], words: st
 
 
 def test_the_target_s_variable_has_one_name() -> None:
-    """The command line spells it out, so that its help need not load the targets."""
+    """The command line repeats the variable's name, so that its help does not import targets."""
     assert cli_target.TARGET == target.TARGET
 
 
 def test_simulate_writes_events_a_line_each(typed: Typed) -> None:
-    """The same bytes for the same seed, from the default Monday or any other start."""
+    """`simulate` writes the same bytes for the same seed, from any start."""
     first, again = (typed("simulate", "--events", "500") for _ in range(2))
     lines = first.stdout.splitlines()
 
@@ -262,7 +262,7 @@ def test_simulate_writes_events_a_line_each(typed: Typed) -> None:
 
 
 def test_scenarios_lists_every_one_with_its_keys(typed: Typed) -> None:
-    """What it does, what to watch for, and each key with its default and what is valid."""
+    """Each scenario is listed with its effect, and with keys, defaults and valid values."""
     done = typed("scenarios")
     assert done.returncode == 0
     for name, kind in scenarios.SCENARIOS.items():
@@ -273,13 +273,13 @@ def test_scenarios_lists_every_one_with_its_keys(typed: Typed) -> None:
 
 
 def test_simulate_stops_at_the_number_of_days(typed: Typed) -> None:
-    """Whatever comes first, days or events."""
+    """`simulate` stops at the number of days or of events, whichever comes first."""
     done = typed("simulate", "--days", "0.1", "--users", "500")
     assert json.loads(done.stdout.splitlines()[-1])["timestamp"] < "2026-01-05T02:24:00.000Z"
 
 
 def test_a_reader_of_the_pipe_may_leave_early(nowhere: dict[str, str]) -> None:
-    """As `| head` does."""
+    """A closed pipe, as with `| head`, ends a command without an error."""
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m clickstream simulate --events 200000 | head -n 2"],
         env=nowhere,
@@ -293,13 +293,13 @@ def test_a_reader_of_the_pipe_may_leave_early(nowhere: dict[str, str]) -> None:
 
 
 def test_down_may_be_said_at_any_time(typed: Typed) -> None:
-    """Nothing runs, nothing is stopped, nothing is wrong."""
+    """`down` without running servers is no error."""
     done = typed("down")
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")
 
 
 def test_check_names_what_is_missing_and_the_remedy(typed: Typed) -> None:
-    """A line per finding; the exit code says whether the demo could start."""
+    """`check` prints one line per finding; the exit code says whether the demo could start."""
     done = typed("check")
     assert done.returncode == 1
     for subject in ("Python", "packages", "disk", "ports"):
@@ -313,7 +313,7 @@ def test_check_names_what_is_missing_and_the_remedy(typed: Typed) -> None:
 def test_a_missing_package_is_a_line_with_the_remedy(
     nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether nothing can be imported without it, or only a chart."""
+    """A missing package is one line, whether every command needs it or only charts."""
     program = (
         "import sys; sys.modules['typer'] = None; from clickstream.__main__ import main; main()"
     )
@@ -358,7 +358,7 @@ def test_check_sends_nobody_to_check() -> None:
 def test_a_hosted_target_is_never_mistaken_for_the_local_one(
     typed: Typed, nowhere: dict[str, str]
 ) -> None:
-    """Half of one is refused, not silently done locally; `--target local` and `down` work on."""
+    """One file of a target is refused for hosted use; `--target local` and `down` still work."""
     folder = Path(nowhere["CLICKSTREAM_CONF"])
     (folder / "kafka.json").write_text('{"sasl.password": "hush"}')
     for command in ("produce", "up", "check", "demo"):
@@ -380,7 +380,7 @@ def test_a_hosted_target_is_never_mistaken_for_the_local_one(
 def test_the_clone_s_own_conf_counts_from_anywhere(
     typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A `conf` folder that happens to lie where one stands is none of the kit's."""
+    """A `conf` folder in the working directory is ignored."""
     monkeypatch.delenv("CLICKSTREAM_CONF")
     (tmp_path / "conf" / "kafka.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
@@ -390,7 +390,7 @@ def test_the_clone_s_own_conf_counts_from_anywhere(
 def test_looking_works_whatever_lies_in_the_way(
     typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A state folder that cannot be one is told in one line, or as a finding."""
+    """An unusable state folder is a one-line error or a finding."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "file" / "state"))
     for command in ("status", "peek", "consume"):
@@ -400,7 +400,7 @@ def test_looking_works_whatever_lies_in_the_way(
 
 
 def test_a_full_disk_behind_the_pipe_is_told_in_one_line(nowhere: dict[str, str]) -> None:
-    """However little was written."""
+    """A full disk behind the pipe is a one-line error, even for little output."""
     for num_events in ("1", "100000"):
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(
@@ -416,7 +416,7 @@ def test_a_full_disk_behind_the_pipe_is_told_in_one_line(nowhere: dict[str, str]
 
 
 def test_ctrl_c_ends_a_command_in_one_line(nowhere: dict[str, str]) -> None:
-    """With the exit code that shells know."""
+    """Ctrl-C ends a command in one line with exit code 130."""
     process = subprocess.Popen(
         [sys.executable, "-m", "clickstream", "simulate", "--days", "30000"],
         env=nowhere,
@@ -431,5 +431,5 @@ def test_ctrl_c_ends_a_command_in_one_line(nowhere: dict[str, str]) -> None:
 
 
 def test_the_version_is_told(typed: Typed) -> None:
-    """So that a report of trouble can name it."""
+    """`--version` prints the version."""
     assert typed("--version").stdout.startswith("clickstream 1.")

@@ -14,7 +14,7 @@ from tests.support.outages import taken_down
 
 
 def test_kafka_is_enough_for_who_needs_no_more(made: Settings) -> None:
-    """Produce and peek work, status tells the half it knows, consume waits and says for what."""
+    """Produce and peek work, status shows Kafka's half, and consume says what it waits for."""
     environment = os.environ | {"CLICKSTREAM_NAMESPACE": namespace(made)}
 
     def clickstream(*words: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The command line on real servers: what it loads for its work."""
+"""The imports of commands on real servers."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ DRAWS_OR_DOWNLOADS = {"pandas", "plotly", "jgo", "ipywidgets"}
 def test_a_command_loads_nothing_that_draws_or_downloads(
     made: Settings, command: str, said: str
 ) -> None:
-    """Neither pandas nor plotly, jgo or ipywidgets; and it does its work."""
+    """A command that draws nothing works without pandas, plotly, jgo and ipywidgets."""
     if not command.startswith("produce"):
         send(made, 20)
     done = subprocess.run(

@@ -16,7 +16,7 @@ BAD = events.encode(EVENT).replace(b'"session_seq":0', b'"session_seq":"none"')
 
 
 def letter(offset: int, value: bytes | None, reason: str = "why") -> DeadLetter:
-    """A letter that lies at an offset."""
+    """A dead letter at an offset."""
     source = Place("clickstream-events", 1, 70 + offset)
     place = Place("clickstream-events-dlq", 0, offset)
     return DeadLetter(place, source, "EventError", reason, MOMENT, b"\xffkey", value)
@@ -26,7 +26,7 @@ LETTERS = [letter(0, BAD), letter(1, b"\xff\xfe\x1b"), letter(2, None), letter(3
 
 
 def test_a_letter_is_a_line_of_json() -> None:
-    """Whatever the bytes are; in ASCII, so that no terminal is driven by them."""
+    """Any letter becomes one line of ASCII JSON, which cannot control a terminal."""
     lines = [dead_letters.to_line(each) for each in LETTERS]
 
     assert all(line.isascii() and line.isprintable() for line in lines)
@@ -47,7 +47,7 @@ def test_a_letter_is_a_line_of_json() -> None:
 
 @pytest.mark.parametrize("columns", [80, 160])
 def test_a_letter_is_a_line_that_fits_the_terminal(columns: int) -> None:
-    """Place, type, reason and how the value begins, in columns; what is cut says so."""
+    """A line has position, type, reason and start of the value; truncated text is marked."""
     reason = "not an event: Object contains unknown field `\x1b[2J`" + "!" * 900
     shown = dead_letters._lines([letter(7, b"\x07" * 2_000_000, reason), *LETTERS], columns)
 
@@ -59,6 +59,6 @@ def test_a_letter_is_a_line_that_fits_the_terminal(columns: int) -> None:
 
 
 def test_a_narrow_terminal_still_shows_a_line_a_letter() -> None:
-    """It wraps rather than to hide the cause."""
+    """In a narrow terminal a line wraps, but always shows the reason."""
     (line,) = dead_letters._lines([letter(7, BAD, "malformed")], 20)
     assert line == '0:7  EventError  malformed  {"event_id"…'

@@ -25,20 +25,20 @@ jupyter.run("00-start-here.ipynb", environment={}, say=lambda line: print(line, 
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working copy in a folder of the test's own."""
+    """A working copy in a temporary folder."""
     folder = tmp_path / "work"
     monkeypatch.setattr(jupyter, "COPY", folder)
     return folder
 
 
 def test_the_copy_holds_every_notebook(copy: Path) -> None:
-    """And nothing else."""
+    """The working copy holds every notebook and nothing else."""
     jupyter.fill_copy()
     assert {p.name for p in copy.iterdir()} == {p.name for p in jupyter.NOTEBOOKS.glob("*.ipynb")}
 
 
 def test_a_presenter_s_edits_are_never_overwritten(copy: Path) -> None:
-    """A notebook that was deleted comes back; one that was changed stays."""
+    """A deleted notebook is copied again; a changed one is kept."""
     jupyter.fill_copy()
     (copy / "00-start-here.ipynb").write_text("mine")
     (copy / "01-meet-the-readers.ipynb").unlink()
@@ -48,7 +48,7 @@ def test_a_presenter_s_edits_are_never_overwritten(copy: Path) -> None:
 
 
 def test_renewing_keeps_the_old_copy_aside(copy: Path) -> None:
-    """Nothing of a presenter's is lost."""
+    """Renewing the copy keeps the old one beside it."""
     jupyter.fill_copy()
     (copy / "00-start-here.ipynb").write_text("mine")
     aside = jupyter.renew()
@@ -58,7 +58,7 @@ def test_renewing_keeps_the_old_copy_aside(copy: Path) -> None:
 
 
 def test_a_jupyterlab_that_is_gone_is_not_running(copy: Path) -> None:
-    """What it left behind is no proof of life."""
+    """A record of an ended JupyterLab does not count as running."""
     copy.mkdir()
     (copy / ".jupyterlab.json").write_text('{"pid": 1, "url": "http://127.0.0.1:9/lab/?token=x"}')
     assert jupyter.how_to_end() is None
@@ -68,7 +68,7 @@ def test_a_jupyterlab_that_is_gone_is_not_running(copy: Path) -> None:
 def test_jupyterlab_ends_with_its_terminal(
     copy: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Until then a second one is refused, with a way to end it that needs no terminal."""
+    """A second JupyterLab is refused, with a way to end the first one without its terminal."""
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(copy)],
         env={

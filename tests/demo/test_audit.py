@@ -1,4 +1,4 @@
-"""The count by id sees what is missing, what is there twice, and what lies in dead letters."""
+"""The count by id finds missing and doubled documents, and dead letters."""
 
 import threading
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from tests.support.by_id import MONDAY_MS, send, send_raw
 
 
 def test_every_message_is_accounted_for(made: Settings) -> None:
-    """Documents, repeats and dead letters; what was there before is not looked at."""
+    """The audit counts documents, repeats and dead letters, and ignores earlier messages."""
     send(made, 50, seed=1)
     start = end_offsets(made)
     send(made, 300, seed=2)
@@ -38,7 +38,7 @@ def test_every_message_is_accounted_for(made: Settings) -> None:
 
 
 def test_what_is_missing_or_doubled_is_named(made: Settings) -> None:
-    """A document deleted behind its back, and one put into a second backing index."""
+    """The audit names a deleted document, and one doubled in a second backing index."""
     start = end_offsets(made)
     ids = send(made, 200, seed=2)
     consumer.index_topic(made, until_caught_up=True)
@@ -55,7 +55,7 @@ def test_what_is_missing_or_doubled_is_named(made: Settings) -> None:
 
 
 def test_a_consumer_that_is_behind_is_waited_for_and_then_told(made: Settings) -> None:
-    """One line with how many messages are open."""
+    """The audit waits for a consumer, then raises one line with the number of open messages."""
     start = end_offsets(made)
     send(made, 200, seed=2)
 
@@ -64,7 +64,7 @@ def test_a_consumer_that_is_behind_is_waited_for_and_then_told(made: Settings) -
 
 
 def test_a_consumer_that_comes_nearer_is_waited_for_however_slow_it_is(made: Settings) -> None:
-    """Five steps of two seconds each with a patience of eight; what it did not store is lost."""
+    """The audit waits for slow progress beyond its patience; unstored messages count as lost."""
     start = end_offsets(made)
     send(made, 200, seed=2)
     ends = end_offsets(made)
@@ -89,7 +89,7 @@ def test_a_consumer_that_comes_nearer_is_waited_for_however_slow_it_is(made: Set
 
 
 def test_a_dead_letter_stays_one_when_its_event_is_mended_in_another(made: Settings) -> None:
-    """One event broken in eight ways, one of them mended: eight dead letters, none sent again."""
+    """A dead letter still counts if another message of its event is repaired."""
     start = end_offsets(made)
     event = Simulator(seed=9, start_ms=MONDAY_MS).take()
     assert event is not None

@@ -1,4 +1,4 @@
-"""Readers and scenarios as charts, held against the tables they are drawn from."""
+"""Charts of readers and scenarios, compared with their tables."""
 
 import json
 import math
@@ -37,12 +37,12 @@ def usual() -> pd.DataFrame:
 
 
 def rehearse(text: str, crowd: int = CROWD) -> pd.DataFrame:
-    """The same crowd's ten minutes, with a scenario."""
+    """Ten minutes of the same crowd, with a scenario."""
     return rehearsal.rehearse(text, seed=5, start_ms=ELEVEN_MS, readers=crowd)
 
 
 def visit(*steps: tuple[str, int]) -> pd.DataFrame:
-    """A session made by hand: what, and how many seconds after its begin."""
+    """A hand-made session of event types and seconds after its start."""
     rows, page = [], 0
     for kind, second in steps:
         page += kind == "page_view"
@@ -61,29 +61,29 @@ def visit(*steps: tuple[str, int]) -> pd.DataFrame:
 
 
 def title(figure: go.Figure) -> str:
-    """What its two lines say, without the tags."""
+    """The text of the title's two lines, without tags."""
     text = str(figure.layout.title.text)
     return text.replace("<b>", "").replace("</b>", "").partition("</span>")[0]
 
 
 def moment_ms(moment: Any) -> int:
-    """Milliseconds since 1970 of a moment on an axis."""
+    """An axis value in milliseconds since 1970."""
     return parse_timestamp(f"{pd.Timestamp(moment).isoformat(timespec='milliseconds')}Z")
 
 
 def bars(figure: go.Figure) -> list[go.Bar]:
-    """Its bars, a trace each."""
+    """The bar traces of a figure."""
     return [trace for trace in figure.data if trace.type == "bar"]
 
 
 def line(figure: go.Figure, name: str) -> go.Scatter:
-    """The line of a name."""
+    """The line trace of this name."""
     (found,) = [trace for trace in figure.data if trace.name == name]
     return found
 
 
 def text_sizes(part: Any) -> Iterator[float]:
-    """Every size of text that a figure sets."""
+    """Every text size in a figure."""
     if isinstance(part, dict):
         for key, value in part.items():
             if key.endswith("font") and isinstance(value, dict) and "size" in value:
@@ -96,7 +96,7 @@ def text_sizes(part: Any) -> Iterator[float]:
 
 @pytest.fixture(scope="module")
 def figures(two_days: pd.DataFrame, usual: pd.DataFrame) -> dict[str, go.Figure]:
-    """One of each."""
+    """One figure of each kind."""
     session = two_days[two_days["session_id"] == two_days["session_id"].mode()[0]]
     texts = ["breaking-news", "logout-wave", "ab-test", "dirty-data"]
     return {
@@ -108,7 +108,7 @@ def figures(two_days: pd.DataFrame, usual: pd.DataFrame) -> dict[str, go.Figure]
 
 
 def test_a_table_has_every_event_and_its_time(two_days: pd.DataFrame) -> None:
-    """A row each, in their order; the time is the timestamp's."""
+    """A table has one row per event, in order, with the time of its timestamp."""
     crowd = Simulator(seed=5, start_ms=FRIDAY_MS, readers=300)
     events = list(crowd.events(until_ms=FRIDAY_MS + 2 * DAY_MS))
 
@@ -118,7 +118,7 @@ def test_a_table_has_every_event_and_its_time(two_days: pd.DataFrame) -> None:
 
 
 def test_a_session_is_drawn_as_long_as_its_pages_were_read() -> None:
-    """A bar from each view to the next, the last to the logout; the title counts."""
+    """Each bar lasts from a view to the next one or the logout; the title has the counts."""
     steps = ("login", 0), ("page_view", 2), ("like", 5), ("page_view", 62), ("logout", 92)
     figure = reader_pictures.session(visit(*steps))
 
@@ -131,7 +131,7 @@ def test_a_session_is_drawn_as_long_as_its_pages_were_read() -> None:
 
 
 def test_a_reaction_is_marked_on_the_page_it_is_to() -> None:
-    """At its moment, in the row of the page open then."""
+    """A reaction is marked at its time, in the row of its page."""
     steps = ("page_view", 2), ("page_view", 40), ("share", 55), ("comment", 60), ("page_view", 70)
     figure = reader_pictures.session(visit(("register", 0), ("login", 1), *steps))
 
@@ -146,7 +146,7 @@ def test_a_reaction_is_marked_on_the_page_it_is_to() -> None:
 
 
 def test_a_session_left_without_logout_does_not_pretend_to_know_how_long() -> None:
-    """The last page has no time, and no logout is drawn."""
+    """Without a logout the last page has no reading time, and no logout is drawn."""
     figure = reader_pictures.session(visit(("login", 0), ("page_view", 2), ("page_view", 30)))
 
     notes = [note.text.strip() for note in figure.layout.annotations]
@@ -155,7 +155,7 @@ def test_a_session_left_without_logout_does_not_pretend_to_know_how_long() -> No
 
 
 def test_a_day_is_the_average_of_its_half_of_the_week() -> None:
-    """Three weekdays of 1, 2 and 3 events at noon are 2 events at noon; Sunday's 5 are 5."""
+    """Weekdays and weekend days are averaged separately."""
     noons = [(0, 1), (-1, 2), (-2, 3), (2, 5)]  # days from Friday on, events
     at_ms = [FRIDAY_MS + days * DAY_MS + 12 * HOUR_MS for days, n in noons for _ in range(n)]
     figure = reader_pictures.day(pd.DataFrame({"at_ms": at_ms, "device_type": "mobile"}))
@@ -167,7 +167,7 @@ def test_a_day_is_the_average_of_its_half_of_the_week() -> None:
 
 
 def test_a_day_names_the_evening_of_mobile_only_where_there_is_one(two_days: pd.DataFrame) -> None:
-    """An evening above the afternoon by a tenth is in the title, and marked where it is."""
+    """The title and a mark name an evening peak of at least a tenth, and only then."""
     figure = reader_pictures.day(two_days)
     mobile = two_days[two_days["device_type"] == "mobile"]
     hours = mobile[mobile["at_ms"] < FRIDAY_MS + DAY_MS]["at_ms"] % DAY_MS // HOUR_MS
@@ -179,7 +179,7 @@ def test_a_day_names_the_evening_of_mobile_only_where_there_is_one(two_days: pd.
 
 
 def test_a_half_of_the_week_without_a_day_is_left_out(two_days: pd.DataFrame) -> None:
-    """A Friday alone is one half; nothing is drawn for the weekend."""
+    """A Friday alone draws nothing for the weekend."""
     figure = reader_pictures.day(two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS])
 
     assert len(figure.data) == 3
@@ -187,7 +187,7 @@ def test_a_half_of_the_week_without_a_day_is_left_out(two_days: pd.DataFrame) ->
 
 
 def test_the_slope_in_the_title_is_that_of_the_views() -> None:
-    """Views of 1,000 ÷ rank fall by 1.00; views of 1,000 ÷ √rank by half of that."""
+    """The title's slope is 1.00 for views of 1,000 ÷ rank, and half of that for 1,000 ÷ √rank."""
     for power, slope in ((1.0, "−1.00"), (0.5, "−0.50")):
         counts = {f"article {rank}": round(10_000 * rank**-power) for rank in range(1, 101)}
         counts |= {f"article {rank}": 1 for rank in range(101, 201)}  # too low to be looked at
@@ -202,7 +202,7 @@ def test_the_slope_in_the_title_is_that_of_the_views() -> None:
 
 
 def test_the_articles_of_the_first_day_alone_are_ranked(two_days: pd.DataFrame) -> None:
-    """Views of the second day, and what is no view, do not count; nor ranks beyond 100."""
+    """Only views of the first day count, and only ranks up to 100."""
     first = two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS]
     figure = reader_pictures.popularity(two_days)
     points = figure.data[0]
@@ -216,7 +216,7 @@ def test_the_articles_of_the_first_day_alone_are_ranked(two_days: pd.DataFrame) 
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
 def test_every_scenario_has_strengths_that_it_takes(name: str) -> None:
-    """Five, all different, from weak to strong."""
+    """Every scenario has five different valid strengths, from weak to strong."""
     texts = rehearsal.strengths(name)
     values = [list(scenarios.make(text).values.values()) for text in texts]
     numbers = [[value for value in row if not isinstance(value, str)] for row in values]
@@ -230,7 +230,7 @@ def test_every_scenario_has_strengths_that_it_takes(name: str) -> None:
 def test_a_rehearsal_is_the_same_every_time_and_the_crowd_the_same_in_all(
     usual: pd.DataFrame,
 ) -> None:
-    """What breaking news adds apart, they are those without it; the site is full from the start."""
+    """Without the added events, a rehearsal equals one without the scenario."""
     played = rehearse("breaking-news:seconds=60")
 
     assert played.equals(rehearse("breaking-news:seconds=60"))
@@ -244,7 +244,7 @@ def test_a_rehearsal_is_the_same_every_time_and_the_crowd_the_same_in_all(
 
 
 def test_a_preview_shows_every_event_once(usual: pd.DataFrame) -> None:
-    """The bars add up to the crowd's events and the scenario's; the title has their number."""
+    """The bars add up to the events of crowd and scenario, and the title has their number."""
     played = rehearse("comment-storm:peak=5")
     own = played["scenario"].notna()
     figure = reader_pictures.preview("comment-storm:peak=5", played, usual)
@@ -261,7 +261,7 @@ def test_a_preview_shows_every_event_once(usual: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("text", ["device-outage:seconds=240", "logout-wave"])
 def test_what_is_taken_away_is_seen_as_a_dip_below_a_line(text: str, usual: pd.DataFrame) -> None:
-    """The line is the crowd without the scenario, and the same until it begins."""
+    """The line shows the crowd without the scenario, and is equal until the scenario begins."""
     figure = reader_pictures.preview(text, rehearse(text), usual)
     crowd, without = bars(figure)[0], line(figure, "without it")
 
@@ -273,7 +273,7 @@ def test_what_is_taken_away_is_seen_as_a_dip_below_a_line(text: str, usual: pd.D
 
 
 def test_bad_data_is_counted_below_the_title(usual: pd.DataFrame) -> None:
-    """Late, twice and broken, by the label each carries; no event of the crowd is missing."""
+    """Late, duplicate and malformed messages are counted by label, and no event is missing."""
     text = "dirty-data:late=0.1,duplicate=0.2,malformed=0.1"
     played = rehearse(text)
     figure = reader_pictures.preview(text, played, usual)
@@ -286,7 +286,7 @@ def test_bad_data_is_counted_below_the_title(usual: pd.DataFrame) -> None:
 
 
 def test_an_ab_test_is_drawn_as_reactions_to_100_views_in_each_arm(usual: pd.DataFrame) -> None:
-    """The rates are those of the events; the one with a lift leads in B."""
+    """The drawn rates are those of the events, and B leads in the lifted reaction."""
     played = rehearse("ab-test:lift=3,event=comment")
     figure = reader_pictures.preview("ab-test:lift=3,event=comment", played, usual)
 
@@ -304,7 +304,7 @@ def test_an_ab_test_is_drawn_as_reactions_to_100_views_in_each_arm(usual: pd.Dat
 
 
 def test_text_is_read_from_the_back_of_the_room(figures: dict[str, go.Figure]) -> None:
-    """No figure sets a size below 18 pixels, and each is as high as the others or higher."""
+    """No text is below 18 pixels, and every figure has at least the usual height."""
     for name, figure in figures.items():
         drawn = json.loads(figure.to_json())
         sizes = list(text_sizes(drawn))
@@ -314,7 +314,7 @@ def test_text_is_read_from_the_back_of_the_room(figures: dict[str, go.Figure]) -
 
 
 def test_colour_never_tells_alone(figures: dict[str, go.Figure]) -> None:
-    """Bars of two colours have two patterns, lines of two colours two symbols."""
+    """Different colours also have different patterns or symbols."""
     for name, figure in figures.items():
         styles = [
             {"pattern": {}, "symbol": None, **trace.get("line", {}), **trace["marker"]}
@@ -328,7 +328,7 @@ def test_colour_never_tells_alone(figures: dict[str, go.Figure]) -> None:
 
 
 def test_where_there_is_nothing_to_draw_the_title_says_so(usual: pd.DataFrame) -> None:
-    """No events make a figure without data, not an error."""
+    """Without events the figure is empty, and its title says so."""
     none = rehearsal.tabulate([])
     drawn = [
         reader_pictures.session(none),
@@ -351,7 +351,7 @@ def test_where_there_is_nothing_to_draw_the_title_says_so(usual: pd.DataFrame) -
 
 
 def test_a_scenario_that_is_none_is_told() -> None:
-    """By both that take its name, with the names there are."""
+    """Both functions refuse an unknown scenario and list the valid names."""
     with pytest.raises(ConfigError, match="there is breaking-news"):
         rehearsal.strengths("rain")
     with pytest.raises(ConfigError, match="it takes a number from"):

@@ -1,4 +1,4 @@
-"""Dead letters on real servers: shown with their cause, mended, sent back, stored once."""
+"""Dead letters on real servers: shown, repaired, sent again, and stored once."""
 
 import json
 import os
@@ -22,27 +22,27 @@ from tests.support.by_id import MONDAY_MS, namespace, send_raw, stored_ids
 CROWD = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 220))
 GOOD, OTHERS = CROWD[:200], CROWD[200:]
 NEVER = {"timestamp": NO_SUCH_DAY}
-"""Passes the typed check; only OpenSearch knows that there is no 31st of February."""
+"""Passes the type check; only OpenSearch refuses the 31st of February."""
 
 
 def poison(event: events.Event, **broken: object) -> bytes:
-    """An event's bytes with fields that it should not have."""
+    """The bytes of an event with invalid fields."""
     return json.dumps(json.loads(events.encode(event)) | broken).encode()
 
 
 def consume(made: Settings) -> tuple[int, int, int]:
-    """Index what was not read yet: how many were stored, replayed, dead-lettered."""
+    """Index unread messages; return the numbers stored, replayed and dead-lettered."""
     report = consumer.index_topic(made, until_caught_up=True)
     return report.stored, report.replayed, report.dead_lettered
 
 
 def ids(sent: list[events.Event]) -> list[str]:
-    """The ids that are to be found for events."""
+    """The expected ids of events."""
     return sorted(event.event_id for event in sent)
 
 
 def mend(letter: DeadLetter) -> bytes | None:
-    """Put right what `poison` did, where there was an event before."""
+    """Undo `poison`, if the letter was made from an event."""
     try:
         fields = json.loads(letter.value or b"")
     except ValueError:
@@ -54,7 +54,7 @@ def mend(letter: DeadLetter) -> bytes | None:
 
 
 def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings) -> None:
-    """By id; with its headers, under its reader's key, and again without doubling anything."""
+    """A repaired letter is stored once, with its headers and key; a second replay adds nothing."""
     producer.send(made.kafka, GOOD)
     bad: list[bytes | None] = [
         poison(OTHERS[0], session_seq="seven"),
@@ -100,7 +100,7 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
 
 
 def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
-    """What nobody mended stays: no event, or an event that OpenSearch refused as it is."""
+    """Letters that are not repaired are not sent."""
     send_raw(made, b"{ not json", b"{ not json", b"[]", poison(OTHERS[0], **NEVER))
     assert consume(made) == (0, 0, 4)
     report = replay.replay(made.kafka)
@@ -112,7 +112,7 @@ def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
 
 
 def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
-    """A repair that does not help fails once, however often it is tried; a better one goes."""
+    """A failed repair is sent only once; a better repair is sent again."""
 
     def half(letter: DeadLetter) -> bytes:
         return (letter.value or b"").replace(b'"colour": "red", ', b"")
@@ -137,7 +137,7 @@ def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
 
 
 def test_a_message_that_died_twice_is_one_letter(made: Settings) -> None:
-    """A second group reads the topic, as a killed consumer would again; the first is shown."""
+    """A message that two groups dead-lettered is shown once."""
     send_raw(made, b"{ not json", poison(OTHERS[0], colour="red"), b"{ not json")
     consume(made)
     consume(made.for_group(f"again-{made.kafka.topic}"))
@@ -148,7 +148,7 @@ def test_a_message_that_died_twice_is_one_letter(made: Settings) -> None:
 
 
 def send_foreign(made: Settings) -> None:
-    """Write into the dead-letter topic what the consumer would never write there."""
+    """Write messages into the dead-letter topic that the consumer would never write."""
     client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
     where = {"clickstream.topic": b"news", "clickstream.partition": b"1"}
     headers: list[dict[str, bytes | None] | None] = [
@@ -166,7 +166,7 @@ def send_foreign(made: Settings) -> None:
 
 
 def test_letters_of_somebody_else_are_shown_with_what_is_known(made: Settings) -> None:
-    """No header need be there or make sense; nothing of unknown cause is sent as it is."""
+    """Foreign letters are shown despite invalid headers, and not sent unchanged."""
     send_foreign(made)
     found = dead_letters.read(made.kafka)
 
@@ -181,7 +181,7 @@ def test_letters_of_somebody_else_are_shown_with_what_is_known(made: Settings) -
 
 
 def test_headers_of_the_same_name_come_back_as_they_were(made: Settings) -> None:
-    """A message may carry what looks like ours, twice or empty: only what we added goes."""
+    """The headers of a message survive, even if they have our names."""
     own = [("clickstream.offset", b"5"), ("a", b"1"), ("a", None), ("a", b"\xff")]
     client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
     client.produce(made.kafka.topic, poison(OTHERS[0], colour="red"), headers=own)
@@ -198,7 +198,7 @@ def test_headers_of_the_same_name_come_back_as_they_were(made: Settings) -> None
 
 
 def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
-    """With a header more it is larger than the client's own limit."""
+    """The largest message can be sent again with one more header."""
     padded = poison(OTHERS[0], colour="red")
     padded += b" " * (999_940 - len(padded))
     send_raw(made, padded)
@@ -211,19 +211,19 @@ def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
 
 
 def clickstream(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as in a terminal of 100 columns."""
+    """Run the command as in a terminal with 100 columns."""
     return terminal.clickstream(os.environ | {"COLUMNS": "100"}, *arguments)
 
 
 @pytest.fixture
 def default(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The names that the command uses, which the environment names."""
+    """The names that the command takes from the environment."""
     monkeypatch.setenv("CLICKSTREAM_NAMESPACE", namespace(made))
     return made
 
 
 def test_the_command_lists_and_replays(default: Settings) -> None:
-    """No message drives the terminal; what is an event by now is sent back and stored once."""
+    """The list is safe for a terminal, and valid events are sent again and stored once."""
     nothing = clickstream("dlq", "list")
     assert (nothing.returncode, nothing.stdout) == (
         0,
@@ -277,7 +277,7 @@ def test_the_command_lists_and_replays(default: Settings) -> None:
 
 
 def test_the_command_shows_letters_of_somebody_else(default: Settings) -> None:
-    """As lines and as JSON, with no traceback."""
+    """Foreign letters are listed as lines and as JSON, without a traceback."""
     send_foreign(default)
     listed, as_json = clickstream("dlq", "list"), clickstream("dlq", "list", "--json")
     done = clickstream("dlq", "replay")
@@ -289,7 +289,7 @@ def test_the_command_shows_letters_of_somebody_else(default: Settings) -> None:
 
 
 def test_a_report_says_what_stays_and_why() -> None:
-    """Only what there is, with a reason cut and made safe for terminal and notebook."""
+    """A report shows only counts above 0, with a short and safe reason."""
     alone = replay.ReplayReport("news", 2, sent=2, no_events=0, unrepaired=0, left=0)
     mixed = replay.ReplayReport(
         "news", 1_200, 1, no_events=3, unrepaired=1, left=1_195, reason="<b>\x1b[2J" + "x" * 500

@@ -1,4 +1,4 @@
-"""A scenario on stage: started while readers act, seen in its chart within ten seconds, gone."""
+"""Live scenarios: each shows in its chart within ten seconds, and ends."""
 
 import threading
 import time
@@ -29,19 +29,19 @@ SOON_S = 10
 
 
 class Show:
-    """Readers who act, and a consumer that follows."""
+    """Live readers and a consumer."""
 
     def __init__(self, made: Settings) -> None:
         self.kit = Demo(made)
         self.traffic = Traffic(live_now(seed=1))
 
     def ask(self) -> Answer:
-        """What the charts show now."""
+        """The current data of the charts."""
         index.refresh(self.kit._client, self.kit.settings.opensearch.index)
         return self.kit.ask(bucket_s=1)
 
     def seen(self, text: str, is_shown: Callable[[Answer, Answer], bool]) -> float:
-        """Start one, and wait until its chart shows it: how many seconds it took."""
+        """Start a scenario, and return the seconds until its chart shows it."""
         before = self.ask()
         self.traffic.start(scenarios.make(text))
         started_s = time.monotonic()
@@ -52,7 +52,7 @@ class Show:
         pytest.fail(f"{text} is not seen after {took_s:.0f} s")
 
     def settled(self, counted: Callable[[Answer], int]) -> None:
-        """Wait until what had been sent is indexed: it is the same count two seconds later."""
+        """Wait until everything sent is indexed, so that a count is stable for two seconds."""
         kafka = self.kit.settings.kafka
         ends = {each.partition: each.end_offset for each in offsets.partitions(kafka)}
         wait_until(
@@ -72,7 +72,7 @@ class Show:
 
 @contextmanager
 def show(made: Settings) -> Iterator[Show]:
-    """Let 40 events a second come, be indexed, and be seen, for the length of a block."""
+    """Produce and index 40 events per second during a block."""
     on, stop = Show(made), threading.Event()
     source = PacedEvents(on.traffic, Pace(40, rng=Random(1)))
     workers = [
@@ -92,19 +92,19 @@ def show(made: Settings) -> Iterator[Show]:
 
 
 def count(frame: pd.DataFrame, **where: str) -> int:
-    """The events of a frame that are so."""
+    """Count the events of a frame that match."""
     for column, value in where.items():
         frame = frame[frame[column] == value]
     return int(frame["count"].sum())
 
 
 def of_type(answer: Answer, kind: str) -> int:
-    """Events of a type."""
+    """Count events of a type."""
     return count(answer.frames[EventTypes.name], event_type=kind)
 
 
 def last_seconds(answer: Answer, number: int) -> float:
-    """Events a second, shortly before the newest."""
+    """Events per second, shortly before the newest."""
     return float(answer.frames[Volume.name]["count"].iloc[-number - 1 : -1].mean())
 
 
@@ -114,7 +114,7 @@ def last_seconds(answer: Answer, number: int) -> float:
 def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
     made: Settings,
 ) -> None:
-    """Beside 40 events a second; several at once; what it was is said by the chart it is for."""
+    """Each scenario shows in its chart within ten seconds, even with others at once."""
     with show(made) as on:
         took_s = {
             "breaking-news": on.seen("breaking-news", lambda _, now: last_seconds(now, 2) > 2 * 40),
@@ -165,7 +165,7 @@ def test_each_scenario_is_in_its_chart_within_ten_seconds_and_gone_when_stopped(
 
 
 def test_produce_plays_scenarios_by_name_and_ends_them_with_it(made: Settings) -> None:
-    """What is asked for comes on top; late events still held are sent, and nothing is lost."""
+    """Scenarios add events to the requested number, and late events are sent at the end."""
     kit = Demo(made)
     report = kit.produce(
         400, events_per_second=200, scenarios=["bot:per_minute=600", "dirty-data:late=1,delay=60"]

@@ -1,4 +1,4 @@
-"""The verbs of the notebooks, each twice, on real servers."""
+"""The methods of `Demo`, each called twice, on real servers."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from tests.support.errors import raises_shown
 
 
 def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
-    """Every event came back by id, and its topic and index are gone."""
+    """A round trip finds every event by id, and deletes its topic and index."""
     round_trip = Demo(made).round_trip(2_000)
 
     assert round_trip.events == 2_000
@@ -35,7 +35,7 @@ def test_a_round_trip_proves_itself_and_leaves_nothing(made: Settings) -> None:
 
 
 def test_a_round_trip_of_which_nothing_comes_back_is_no_proof(fresh: Settings) -> None:
-    """It says how many events are missing, and where to look for them."""
+    """A failed round trip says how many events are missing, and where to look."""
     topics.ensure_topics(fresh.kafka)
     client, name = opensearch.connect(fresh.opensearch), fresh.opensearch.index
     client.indices.create(index=name, body={"mappings": {"dynamic": "strict", "properties": {}}})
@@ -44,7 +44,7 @@ def test_a_round_trip_of_which_nothing_comes_back_is_no_proof(fresh: Settings) -
 
 
 def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
-    """Topic, dead letters, offsets and index; afterwards all works as before."""
+    """Reset empties topic, dead letters, offsets and index; everything still works."""
     kit = Demo(made)
     for _ in range(2):
         kit.produce(300, events_per_second=math.inf)
@@ -59,7 +59,7 @@ def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
 @pytest.mark.timed
 @pytest.mark.timeout(180)
 def test_history_is_loaded_once_and_only_what_is_missing_is_added(made: Settings) -> None:
-    """About 100,000 events of the last 48 full hours, in ten seconds or little more."""
+    """History loads 100,000 events of 48 hours once, and later only missing events."""
     kit = Demo(made)
     first = kit.load_history()
     again = kit.load_history()
@@ -84,13 +84,13 @@ def test_history_is_loaded_once_and_only_what_is_missing_is_added(made: Settings
 
 @pytest.fixture
 def small_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A history of fewer readers, where its size does not matter."""
+    """A smaller history, for tests where the size does not matter."""
     monkeypatch.setattr(history, "EVENTS", 10_000)
 
 
 @pytest.mark.usefixtures("small_history")
 def test_live_events_stay_out_of_the_history(made: Settings) -> None:
-    """History ends with the last full hour; what is produced now comes after."""
+    """History ends with the last full hour, before live events."""
     kit = Demo(made)
     kit.produce(200, events_per_second=math.inf)
     kit.consume()
@@ -103,7 +103,7 @@ def test_live_events_stay_out_of_the_history(made: Settings) -> None:
 
 @pytest.mark.usefixtures("small_history")
 def test_history_ends_before_the_first_live_event(made: Settings) -> None:
-    """Live events of three hours ago stand in no chart of the history, then or later."""
+    """History ends before existing live events, also on later calls."""
     kit = Demo(made)
     now_ms = int(time.time() * 1000)
     crowd = Simulator(seed=99, start_ms=now_ms - 3 * 3_600_000)
@@ -120,7 +120,7 @@ def test_history_ends_before_the_first_live_event(made: Settings) -> None:
 
 @pytest.mark.usefixtures("small_history")
 def test_older_events_that_come_later_change_no_history(made: Settings) -> None:
-    """Somebody replays last week on top: nothing is loaded a second time."""
+    """Older events that arrive later do not cause a second load."""
     kit = Demo(made)
     first = kit.load_history()
     start_ms = int(time.time() * 1000) - 6 * 86_400_000
@@ -132,7 +132,7 @@ def test_older_events_that_come_later_change_no_history(made: Settings) -> None:
 
 
 def test_the_same_readers_go_on_from_cell_to_cell(made: Settings) -> None:
-    """Sessions that were open when a cell ended go on in the next one, without a gap."""
+    """Sessions continue from one `produce` call to the next without a gap."""
     kit = Demo(made)
     kit.produce(1_500, events_per_second=math.inf)
     cut = events.format_timestamp(int(time.time() * 1000))
@@ -151,7 +151,7 @@ def test_the_same_readers_go_on_from_cell_to_cell(made: Settings) -> None:
 
 
 def test_a_replay_may_be_limited_to_the_newest(made: Settings) -> None:
-    """So that its cell ends, however long the demo went on; nothing doubles."""
+    """A replay can be limited to the newest messages, and creates no duplicates."""
     kit = Demo(made)
     kit.produce(3_000, events_per_second=math.inf)
     kit.consume()
@@ -165,7 +165,7 @@ def test_a_replay_may_be_limited_to_the_newest(made: Settings) -> None:
 def test_reset_beside_a_running_consumer_deletes_nothing(
     made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says who is in the way; once that one has stopped, it works."""
+    """Reset is refused while a consumer reads, and works after it has stopped."""
     monkeypatch.setattr(topics, "_MEMBERS_GONE_S", 1.0)
     kit = Demo(made)
     kit.produce(300, events_per_second=math.inf)
@@ -189,7 +189,7 @@ def test_reset_beside_a_running_consumer_deletes_nothing(
 
 
 def test_a_cell_never_waits_long_for_a_server_that_is_away(made: Settings) -> None:
-    """Consuming and replaying without OpenSearch is one line, at once."""
+    """Without OpenSearch, consume and replay fail at once in one line."""
     away = Settings(made.kafka, OpenSearchSettings("http://127.0.0.1:9", timeout_s=1))
     for verb in (Demo(away).consume, Demo(away).replay):
         with pytest.raises(ServerError, match="OpenSearch did not answer"):
@@ -197,7 +197,7 @@ def test_a_cell_never_waits_long_for_a_server_that_is_away(made: Settings) -> No
 
 
 def test_what_was_just_indexed_is_counted_at_once(made: Settings) -> None:
-    """Nobody in the room waits for a refresh, and no number is a second old."""
+    """Documents count at once after indexing, without waiting for a refresh."""
     kit = Demo(made)
     kit.produce(5_000, events_per_second=math.inf)
     kit.consume()
@@ -211,7 +211,7 @@ def test_produce_without_an_end_is_refused(made: Settings) -> None:
 
 
 def test_peek_shows_the_newest_messages(made: Settings) -> None:
-    """As they lie in the topic, oldest first."""
+    """`peek` returns the newest messages, oldest first."""
     kit = Demo(made)
     kit.produce(50, events_per_second=math.inf)
     newest = kit.peek(5)
@@ -241,7 +241,7 @@ def test_status_says_how_much_lies_where(settings: Settings) -> None:
 
 @pytest.mark.timed
 def test_looking_takes_no_time_to_speak_of(made: Settings) -> None:
-    """What a presenter looks at between two sentences answers within a second or two."""
+    """Read-only methods answer within a second or two."""
     kit = Demo(made)
     kit.overview()
     started_s = time.monotonic()

@@ -1,7 +1,7 @@
-"""A consumer that lives, consumes: whatever was paused, taken away and given back meanwhile.
+"""A running consumer reads its partitions, even after pauses and rebalances.
 
-In each test OpenSearch refuses everything, so that the consumer pauses what it reads; then the
-group changes; and the same consumer, not a fresh one, has to bring the lag to 0.
+In each test OpenSearch refuses everything, so that the consumer pauses its partitions. Then the
+group changes, and the same consumer, not a new one, must bring the lag to 0.
 """
 
 import os
@@ -33,22 +33,22 @@ from tests.support.faults import FaultProxy, Refuse
 
 
 class Room:
-    """A consumer that pauses soon, because OpenSearch, which is a proxy, refuses everything."""
+    """A consumer that pauses soon, because a proxy to OpenSearch refuses everything."""
 
     def __init__(self, made: Settings, proxy: FaultProxy, worker: Running) -> None:
         self.made, self.proxy, self.worker = made, proxy, worker
         self.sent: list[str] = []
 
     def send(self, num_events: int = 4_000) -> None:
-        """Send events; all partitions get some."""
+        """Send events to all partitions."""
         self.sent += send(self.made, num_events, seed=3 + len(self.sent))
 
     def shares(self, *wanted: int) -> None:
-        """Wait until the members of the group have so many partitions each."""
+        """Wait until the members of the group have these numbers of partitions."""
         wait_until(lambda: sorted(shares(self.made)) == list(wanted), 30)
 
     def reads_on(self) -> None:
-        """OpenSearch is back: the consumer works off what it may read, and stands at its end."""
+        """Bring OpenSearch back, and check that the consumer reads its partitions to the end."""
         self.proxy.fault = None
         before = -1
         while (now := self.worker.report.messages) != before or not now:
@@ -56,7 +56,7 @@ class Room:
             time.sleep(1)
 
     def is_through(self) -> None:
-        """The same consumer brings the lag to 0, and nothing is lost or doubled."""
+        """Check that the same consumer brings the lag to 0, and that nothing is lost or doubled."""
         self.proxy.fault = None
         wait_until(lambda: lag(self.made) == 0, 45)
         self.worker.stop()
@@ -87,7 +87,7 @@ def room(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
 
 
 def test_a_partition_that_a_member_took_and_gave_back_is_read_again(room: Room) -> None:
-    """It joins while all is paused, and leaves when the consumer reads on."""
+    """Another member joins during the pause and leaves after it; its partitions are read."""
     with another_member(room.made):
         room.shares(1, 2)
         room.reads_on()
@@ -98,7 +98,7 @@ def test_a_partition_that_a_member_took_and_gave_back_is_read_again(room: Room) 
 
 
 def test_a_partition_of_a_member_that_was_killed_is_read_again(room: Room, start: Start) -> None:
-    """It joins while all is paused, and is killed when the consumer reads on."""
+    """Another member joins during the pause and is killed after it; its partitions are read."""
     other = start(through(room.made, room.proxy))
     room.shares(1, 2)
     os.kill(other.process.pid, signal.SIGSTOP)
@@ -111,7 +111,7 @@ def test_a_partition_of_a_member_that_was_killed_is_read_again(room: Room, start
 
 
 def test_partitions_that_are_added_while_all_is_paused_are_read(room: Room) -> None:
-    """From 3 to 6: the new ones are assigned to a member that wants nothing."""
+    """Three partitions that are added and assigned during the pause are read."""
     admin = AdminClient(room.made.kafka.client_config())
     (made,) = admin.create_partitions([NewPartitions(room.made.kafka.topic, 6)]).values()
     made.result()
@@ -122,7 +122,7 @@ def test_partitions_that_are_added_while_all_is_paused_are_read(room: Room) -> N
 
 
 def test_a_partition_taken_and_given_back_while_all_is_paused_is_read_again(room: Room) -> None:
-    """Both rebalances fall into the consumer's wait for OpenSearch."""
+    """A partition that is revoked and assigned again during the pause is read."""
     with another_member(room.made):
         room.shares(1, 2)
     room.shares(3)
@@ -133,7 +133,7 @@ def test_a_partition_taken_and_given_back_while_all_is_paused_is_read_again(room
 
 @pytest.mark.slow
 def test_a_consumer_that_waits_settles_nothing_of_what_it_handed_over(room: Room) -> None:
-    """Two consumers, of which one waited when the other joined, report different partitions."""
+    """After a handover during the wait, two consumers report different partitions."""
     with running(through(room.made, room.proxy), bulk_documents=100) as other:
         room.shares(1, 2)
         room.proxy.fault = None
@@ -149,7 +149,7 @@ def test_a_consumer_that_waits_settles_nothing_of_what_it_handed_over(room: Room
 
 
 def test_a_member_that_lost_its_session_reads_on(made: Settings, start: Start) -> None:
-    """Stopped like a laptop that sleeps, it finds all its partitions with somebody else."""
+    """A member that lost its session, like a sleeping laptop, reads again."""
     with FaultProxy(made.opensearch.url) as proxy:
         sleeper = start(through(made, proxy), bulk_documents=100)
         wait_until(lambda: shares(made) == [3], 30)
@@ -171,7 +171,7 @@ def test_a_member_that_lost_its_session_reads_on(made: Settings, start: Start) -
 
 
 def test_status_names_a_partition_that_its_owner_does_not_read(made: Settings) -> None:
-    """With a member that only sits there; without one, what waits is nobody's."""
+    """`status` names the partition if a member owns it, and not if nobody does."""
     send(made, 300)
     namespace = made.kafka.topic.removeprefix("clickstream-events-")
 

@@ -1,6 +1,7 @@
-"""The consumer under everything: killed, cut off, lied to, poisoned; always checked by id.
+"""The consumer under every fault: kills, lost connections, wrong answers, invalid messages.
 
-`make test` runs five short forms, `make test-all` all of them, `make torture` the long ones.
+Every test checks by id. `make test` runs five short forms, `make test-all` all of them, and
+`make torture` the long ones.
 """
 
 import json
@@ -59,7 +60,7 @@ from tests.support.faults import (
 
 
 def assigned(made: Settings) -> list[int]:
-    """How many partitions the group has given to how many members."""
+    """Return the number of members, and how many partitions each has."""
     given = shares(made)
     return [sum(given), len(given)]
 
@@ -70,7 +71,7 @@ def assigned(made: Settings) -> list[int]:
 def test_kills_in_the_middle_lose_nothing_and_double_nothing(
     made: Settings, is_long: bool, start: Start
 ) -> None:
-    """Kill -9 with a bulk unanswered, again and again; the next goes on, and the ids agree."""
+    """After SIGKILLs with a bulk unanswered, the next consumer continues; the ids agree."""
     num_events, kills = (1_000_000, 20) if is_long else (40_000, 2)
     rng, sent = random.Random(1), send(made, num_events)
     for _ in range(kills):
@@ -90,7 +91,7 @@ def test_kills_in_the_middle_lose_nothing_and_double_nothing(
 
 @pytest.mark.parametrize("graceful", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_members_come_and_go(made: Settings, is_long: bool, start: Start, graceful: bool) -> None:
-    """Who leaves or hands over in peace leaves nothing to repeat; who is killed, little."""
+    """A clean leave or handover causes no repeats; a kill causes a few."""
     topics.delete_topics(made.kafka)
     topics.ensure_topics(made.kafka, num_partitions=6)
     changes, num_events = (25, 100_000) if is_long else (2, 60_000)
@@ -134,7 +135,7 @@ def test_members_come_and_go(made: Settings, is_long: bool, start: Start, gracef
 def test_what_a_paused_member_is_given_it_reads_later(
     made: Settings, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another member dies while OpenSearch refuses everything: its partitions' messages stay."""
+    """If another member dies while OpenSearch refuses everything, no message is lost."""
     topics.delete_topics(made.kafka)
     topics.ensure_topics(made.kafka, num_partitions=4)
     paused: set[int] = set()
@@ -169,7 +170,7 @@ def test_what_a_paused_member_is_given_it_reads_later(
 def test_a_storm_is_weathered_and_only_what_was_rejected_is_sent_again(
     made: Settings, is_long: bool
 ) -> None:
-    """Items rejected, requests refused, connections reset, answers cut; and then peace."""
+    """The consumer survives rejected items, refused requests, reset connections and cut answers."""
     storm_s, num_events = (30, 2_000_000) if is_long else (3, 200_000)
     sent = send(made, num_events)
     with FaultProxy(made.opensearch.url) as proxy, running(through(made, proxy)) as worker:
@@ -200,7 +201,7 @@ def test_a_storm_is_weathered_and_only_what_was_rejected_is_sent_again(
 
 
 def test_only_rejected_documents_are_sent_again(made: Settings) -> None:
-    """Of ten thousand documents, each as often as it was rejected, and once more."""
+    """Each of ten thousand documents is sent once more than it was rejected."""
     sent = send(made, 10_000)
     with FaultProxy(made.opensearch.url) as proxy:
         proxy.fault = RejectItems(share=0.3)
@@ -213,7 +214,7 @@ def test_only_rejected_documents_are_sent_again(made: Settings) -> None:
 
 
 def test_answers_lost_after_storing_double_nothing(made: Settings, is_long: bool) -> None:
-    """What was stored and not answered is sent again, and recognised."""
+    """Documents that were stored without an answer are sent again and recognised."""
     answers = 200 if is_long else 10
     sent = send(made, 200 * answers)
     with FaultProxy(made.opensearch.url) as proxy:
@@ -230,7 +231,7 @@ def test_answers_lost_after_storing_double_nothing(made: Settings, is_long: bool
 
 @pytest.mark.slow
 def test_a_document_that_is_rejected_for_long_holds_up_offsets_alone(made: Settings) -> None:
-    """What is behind it is stored and counted, up to a bound, and then committed with it."""
+    """Later documents are stored and counted, up to a limit, and committed after it."""
     sent = send(made, 6_000)
     first: list[bytes] = []
 
@@ -263,7 +264,7 @@ def test_a_document_that_is_rejected_for_long_holds_up_offsets_alone(made: Setti
 
 @pytest.mark.slow
 def test_a_refusal_is_told_while_an_older_bulk_is_under_way(made: Settings) -> None:
-    """The older one is taken in and committed; nothing that was sent after it is."""
+    """The older bulk is counted and committed; nothing sent after it is."""
     found = list(islice(Simulator(seed=3, start_ms=MONDAY_MS).events(), 1_000))
     # Of one key, so that they lie in one partition, and the first one is in the oldest bulk.
     producer.send_raw(made.kafka, [(events.encode(each), "reader-0666", None) for each in found])
@@ -287,7 +288,7 @@ def test_a_refusal_is_told_while_an_older_bulk_is_under_way(made: Settings) -> N
 
 @pytest.mark.slow
 def test_a_read_only_index_is_waited_for(made: Settings, is_long: bool) -> None:
-    """Writes are blocked in the middle and freed again: it goes on by itself."""
+    """The consumer continues by itself after writes were blocked and unblocked."""
     sent = send(made, 60_000)
     client = opensearch.connect(made.opensearch)
 
@@ -315,7 +316,7 @@ def test_a_read_only_index_is_waited_for(made: Settings, is_long: bool) -> None:
 
 
 def poison(event: events.Event, i: int) -> bytes | None:
-    """The i-th broken copy of an event, of all the kinds in turn."""
+    """Return the i-th invalid copy of an event, cycling through all kinds."""
     good = json.loads(events.encode(event))
     victim = event.event_id.encode()
     kinds: list[Callable[[], bytes | None]] = [
@@ -343,7 +344,7 @@ def poison(event: events.Event, i: int) -> bytes | None:
 def test_each_poisoned_message_is_dead_lettered_once_and_nothing_else_is(
     made: Settings, is_long: bool
 ) -> None:
-    """One in a hundred, of every kind, with all headers; every good event is stored."""
+    """One message in a hundred is dead-lettered with its headers; every valid event is stored."""
     num_events = 200_000 if is_long else 9_000
     allow(made, made.kafka.topic, 3_000_000)
     batch: list[producer.Raw] = []
@@ -375,7 +376,7 @@ def test_each_poisoned_message_is_dead_lettered_once_and_nothing_else_is(
 
 @pytest.mark.slow
 def test_a_request_over_the_servers_limit_is_halved_until_it_fits(made: Settings) -> None:
-    """What is too large alone is a dead letter; all the rest is stored."""
+    """A document that is too large alone becomes a dead letter; all others are stored."""
     sent = send(made, 2_000)
     event = Simulator(seed=9, start_ms=MONDAY_MS).take()
     assert event is not None
@@ -396,7 +397,7 @@ def test_a_request_over_the_servers_limit_is_halved_until_it_fits(made: Settings
 
 
 def allow(made: Settings, topic: str, num_bytes: int) -> None:
-    """Set the largest message that a topic takes."""
+    """Set the largest message that a topic accepts."""
     entry = ConfigEntry(
         "max.message.bytes", str(num_bytes), incremental_operation=AlterConfigOpType.SET
     )
@@ -408,7 +409,7 @@ def allow(made: Settings, topic: str, num_bytes: int) -> None:
 
 @pytest.mark.slow
 def test_dead_letters_that_nobody_takes_stop_the_consumer(made: Settings) -> None:
-    """It stands still and says so; when the topic is mended, it goes on, and nothing is lost."""
+    """It stops and says why; after the topic is repaired it continues, and nothing is lost."""
     send_raw(made, b"{ not json")
     sent = send(made, 1_000)
     allow(made, made.kafka.dead_letter_topic, 60)
@@ -425,7 +426,7 @@ def test_dead_letters_that_nobody_takes_stop_the_consumer(made: Settings) -> Non
 
 
 def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: Settings) -> None:
-    """One in ten is too much; with the guard off each is dead-lettered, and nothing is lost."""
+    """One invalid message in ten stops it; without the guard each becomes a dead letter."""
     sent = send(made, 10_000)
     send_raw(made, *[b"{ not json %d" % i for i in range(1_000)])
 
@@ -445,7 +446,7 @@ def test_a_flood_of_poison_stops_the_consumer_until_somebody_lets_it_pass(made: 
 
 @pytest.mark.slow
 def test_gaps_in_the_offsets_leave_no_lag(made: Settings) -> None:
-    """Aborted transactions and a beginning that retention has cut off."""
+    """The lag is 0 after aborted transactions and after retention deleted the first messages."""
     client = Producer(
         {"bootstrap.servers": made.kafka.bootstrap_servers, "transactional.id": made.kafka.topic}
     )
@@ -477,7 +478,7 @@ def test_gaps_in_the_offsets_leave_no_lag(made: Settings) -> None:
 
 
 def delete_below(made: Settings, offsets: dict[int, int]) -> None:
-    """Cut off the beginning of each partition, as retention does."""
+    """Delete the first messages of each partition, as retention does."""
     wanted = [TopicPartition(made.kafka.topic, i, offset) for i, offset in offsets.items()]
     admin = AdminClient(made.kafka.client_config())
     for future in admin.delete_records(wanted).values():
@@ -486,7 +487,7 @@ def delete_below(made: Settings, offsets: dict[int, int]) -> None:
 
 @pytest.mark.slow
 def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None:
-    """Of each key only the newest messages are left; the consumer reads over the gaps."""
+    """Compaction keeps only the newest message per key; the consumer reads across the gaps."""
     topics.ensure_topics(fresh.kafka)
     index.ensure(opensearch.connect(fresh.opensearch), fresh.opensearch.index)
     admin = AdminClient(fresh.kafka.client_config())
@@ -519,7 +520,7 @@ def test_a_compacted_topic_leaves_no_lag(fresh: Settings, is_long: bool) -> None
 def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(
     made: Settings, pause_s: int
 ) -> None:
-    """With the consumer running all the while, or told that it is gone: all that is new is read."""
+    """All new messages are read, whether the consumer keeps running or is restarted."""
     first = send(made, 3_000)
     with running(made) as worker:
         worker.settled(3_000)

@@ -1,4 +1,4 @@
-"""The consumer where a server is killed under it; always checked by id.
+"""The consumer while servers are killed; every test checks by id.
 
 `make test-all` runs the short forms, `make torture` the long ones of the same tests.
 """
@@ -28,7 +28,7 @@ from tests.support.faults import Bulk, FaultProxy, LoseAnswer, Refuse, RejectIte
 
 @pytest.mark.slow
 def test_a_killed_broker_is_waited_for(made: Settings, is_long: bool) -> None:
-    """Kill -9 of Kafka under load; the consumer lives, goes on, and the ids agree."""
+    """After a SIGKILL of Kafka under load the consumer continues, and the ids agree."""
     num_events, away_s = (1_000_000, 15) if is_long else (60_000, 3)
     sent = send(made, num_events)
     with running(made) as worker:
@@ -52,7 +52,7 @@ def test_a_killed_broker_is_waited_for(made: Settings, is_long: bool) -> None:
 def test_a_killed_opensearch_is_waited_for(
     made: Settings, is_long: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kill -9 of OpenSearch, back after a minute, and after longer than Kafka waits for a poll."""
+    """The consumer survives a SIGKILL of OpenSearch, even if it is down beyond the poll limit."""
     outages_s, num_events = (60, 360), 1_000_000
     if not is_long:
         outages_s, num_events = (12,), 60_000
@@ -89,9 +89,9 @@ def test_a_killed_opensearch_is_waited_for(
 
 @pytest.mark.slow
 def test_dead_letters_wait_for_a_broker_that_is_away(made: Settings) -> None:
-    """Kafka gone while a letter is on its way: the consumer lives, and the letter arrives.
+    """If Kafka dies while a letter is being sent, the consumer survives and the letter arrives.
 
-    Perhaps twice, for its offset may not have been committed; its place in the topic tells.
+    It may arrive twice, because its offset may not have been committed; its origin is the same.
     """
     sent = send(made, 3_000)
     in_the_way = threading.Event()
@@ -124,7 +124,7 @@ def test_dead_letters_wait_for_a_broker_that_is_away(made: Settings) -> None:
 def test_a_soak_with_one_fault_after_the_other(
     made: Settings, is_long: bool, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Live traffic and a random fault every few seconds; the ids agree, and memory stays."""
+    """With a random fault every few seconds the ids agree, and memory does not grow."""
     caplog.set_level(logging.ERROR)
     soak_s, every_s, rate = (1_800, 60, 2_000) if is_long else (25, 5, 1_000)
     rng = random.Random(5)

@@ -9,14 +9,14 @@ MOMENT = datetime(2026, 1, 5, 9, 30, 0, 123_000, UTC)
 
 
 def letter(offset: int, value: bytes | None, source: Place | None = None) -> DeadLetter:
-    """A letter that lies at an offset."""
+    """A dead letter at an offset."""
     place = Place("clickstream-events-dlq", 0, offset)
     headers = ((dead_letters.REPLAYED_FROM, b"clickstream-events-dlq:0:1"),) if source else ()
     return DeadLetter(place, source, "EventError", "why", MOMENT, b"reader-1", value, headers)
 
 
 def test_a_table_has_its_columns_and_types_with_and_without_letters() -> None:
-    """What is not known is missing, and nothing of it changes a type."""
+    """Columns and types stay the same with unknown values and without letters."""
     known = letter(3, b"\x1b[1m", Place("clickstream-events", 2, 17))
     full, empty = dead_letters.table([known, letter(4, None)]), dead_letters.table([])
 

@@ -1,4 +1,4 @@
-"""A seat in a consumer group, on a real Kafka: nothing that is delivered is dropped."""
+"""Membership in a consumer group, on a real Kafka: no delivered message is dropped."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tests.support.by_id import lag, send, wait_until
 
 
 class Seat:
-    """A member of the group, and the calls that it made of its own accord."""
+    """A member of the group, and the callbacks that it made."""
 
     def __init__(self, made: Settings) -> None:
         self.calls: list[str] = []
@@ -26,7 +26,7 @@ class Seat:
         self.ends: Offsets = {}
 
     def poll(self) -> None:
-        """Read what there is."""
+        """Poll once, and record the result."""
         polled = self.reader.poll(100, 0.1)
         self.ids += [events.decode(each.value()).event_id for each in polled.messages]
         self.ends |= polled.next_offsets
@@ -34,7 +34,7 @@ class Seat:
 
 @pytest.fixture
 def seat(made: Settings) -> Iterator[Callable[[], Seat]]:
-    """Takes a seat, which is left at the end."""
+    """Joins the group, and leaves it at the end of the test."""
     taken: list[Seat] = []
 
     def take() -> Seat:
@@ -50,7 +50,7 @@ def seat(made: Settings) -> Iterator[Callable[[], Seat]]:
 def test_what_comes_while_the_seat_is_kept_is_delivered_by_the_next_polls(
     made: Settings, seat: Callable[[], Seat], num_events: int
 ) -> None:
-    """Messages and the ends of partitions: joined and assigned without a single poll."""
+    """Messages and ends that arrive while staying in the group are returned by the next poll."""
     sent = send(made, num_events)
     member = seat()
 
@@ -72,7 +72,7 @@ def test_what_comes_while_the_seat_is_kept_is_delivered_by_the_next_polls(
 def test_leaving_commits_what_was_stored_and_hands_nothing_over(
     made: Settings, seat: Callable[[], Seat]
 ) -> None:
-    """Whoever leaves has dealt with what it read: nothing more is asked of it."""
+    """A member that leaves calls no callback any more."""
     send(made, 300)
     member = seat()
     wait_until(lambda: bool(member.poll() or len(member.ids) == 300), 30)

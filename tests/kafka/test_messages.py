@@ -1,4 +1,4 @@
-"""Messages read as they lie in a topic, on a real broker."""
+"""Reading the messages of a topic, on a real broker."""
 
 from itertools import islice
 from random import Random
@@ -15,7 +15,7 @@ from tests.support.by_id import MONDAY_MS
 
 
 def test_reading_gives_every_message_once(made: Settings) -> None:
-    """Partition by partition, offsets without gaps, key and value as sent."""
+    """Every message is read once, with consecutive offsets and its key and value."""
     sent = list(islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 600))
     producer.send(made.kafka, sent)
 
@@ -29,7 +29,7 @@ def test_reading_gives_every_message_once(made: Settings) -> None:
 
 
 def test_peeking_gives_the_newest_messages_in_order(made: Settings) -> None:
-    """No more than asked for, oldest first, and fewer where fewer are there."""
+    """Peeking returns at most `n` of the newest messages, oldest first."""
     assert messages.peek(made.kafka, 5) == []
     producer.send(made.kafka, islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 50))
 
@@ -42,7 +42,7 @@ def test_peeking_gives_the_newest_messages_in_order(made: Settings) -> None:
 
 
 def test_a_time_that_no_calendar_has_breaks_no_look(made: Settings) -> None:
-    """Kafka takes any from a client; it is shown as 1970."""
+    """A message with an invalid time is shown as 1970."""
     client = Producer({"bootstrap.servers": made.kafka.bootstrap_servers})
     client.produce(made.kafka.topic, b"x", timestamp=-(10**14))
     assert client.flush(10) == 0
@@ -51,7 +51,7 @@ def test_a_time_that_no_calendar_has_breaks_no_look(made: Settings) -> None:
 
 
 def test_a_key_stays_in_one_partition(made: Settings) -> None:
-    """One reader's messages lie in one partition, in the order of their events."""
+    """All messages of a reader are in one partition, in the order of their events."""
     crowd = Simulator(seed=Random(3).randrange(100), start_ms=MONDAY_MS)
     producer.send(made.kafka, islice(crowd.events(), 2_000))
 
@@ -75,5 +75,5 @@ def test_a_key_stays_in_one_partition(made: Settings) -> None:
     ],
 )
 def test_no_value_drives_a_terminal(data: bytes, shown: str) -> None:
-    """Control characters, turned text and broken UTF-8 are escaped; all on one line."""
+    """Control characters, reversed text and invalid UTF-8 are escaped, on one line."""
     assert messages.text(data) == shown

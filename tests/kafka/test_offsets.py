@@ -1,4 +1,4 @@
-"""Offsets and lag of a consumer group, asked of a real broker without joining it."""
+"""Offsets and lag of a consumer group, read from a real broker without joining it."""
 
 import time
 from contextlib import closing
@@ -30,12 +30,12 @@ from tests.support.by_id import MONDAY_MS, send, wait_until
 def test_lag_is_what_the_group_can_still_read(
     first: int, end: int, committed: int | None, waiting: int
 ) -> None:
-    """Nothing that was deleted counts, nothing is negative, and no offset means all."""
+    """The lag ignores deleted messages, is never negative, and is everything without an offset."""
     assert lag(first, end, committed) == waiting
 
 
 def test_lag_of_a_group_that_never_read_is_everything(made: Settings) -> None:
-    """A partition the group never committed counts from its beginning."""
+    """A partition without a committed offset counts from its beginning."""
     producer.send(made.kafka, islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 600))
 
     assert sum(offsets.consumer_lag(made.kafka).values()) == 600
@@ -43,7 +43,7 @@ def test_lag_of_a_group_that_never_read_is_everything(made: Settings) -> None:
 
 
 def test_a_missing_topic_is_told_with_those_that_exist(made: Settings) -> None:
-    """The error quotes the name, lists the others and says what makes one."""
+    """The error for a missing topic lists the others and the command that creates it."""
     nowhere = made.in_namespace("nowhere").kafka
 
     with pytest.raises(ConfigError, match=rf"no topic .*there is: .*{made.kafka.topic}"):
@@ -51,7 +51,7 @@ def test_a_missing_topic_is_told_with_those_that_exist(made: Settings) -> None:
 
 
 def test_a_broker_that_is_not_there_is_one_line() -> None:
-    """After the time-out the error names the address and the remedy."""
+    """An unreachable broker is a one-line error with address and remedy."""
     nobody = KafkaSettings("127.0.0.1:9", timeout_s=1.0)
 
     with pytest.raises(ServerError, match=r"did not answer on 127\.0\.0\.1:9 within 1 s"):
@@ -59,7 +59,7 @@ def test_a_broker_that_is_not_there_is_one_line() -> None:
 
 
 def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
-    """About as many as asked for, shared evenly between the partitions."""
+    """A group starts with about `most` newest messages, spread evenly over partitions."""
     producer.send(made.kafka, islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 3_000))
     offsets.start_at_newest(made.kafka, 600)
 
@@ -69,7 +69,7 @@ def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
 
 
 def test_a_kept_reader_sees_messages_lag_and_a_topic_made_anew(made: Settings) -> None:
-    """On the same connections, and offsets of the old topic hide nothing of the new one."""
+    """The reader keeps its connections, and old offsets hide no message of a recreated topic."""
     with closing(OffsetsReader(made.kafka)) as reader:
         assert reader.read().messages == 0
         send(made, 500)
@@ -89,7 +89,7 @@ def test_a_kept_reader_sees_messages_lag_and_a_topic_made_anew(made: Settings) -
 
 
 def test_caught_up_is_what_lay_there_when_it_was_asked_first(made: Settings) -> None:
-    """What comes later does not count; after `close` the answer stays."""
+    """Messages that arrive later do not count; the answer stays after `close`."""
     send(made, 300)
     with closing(CaughtUp(made.kafka)) as caught_up:
         assert not caught_up.is_so
@@ -106,14 +106,14 @@ def test_caught_up_is_what_lay_there_when_it_was_asked_first(made: Settings) -> 
 
 
 def connections(settings: KafkaSettings) -> set[int]:
-    """Our own ports of the connections that this process has with Kafka now."""
+    """Local ports of this process's connections to Kafka."""
     port = int(settings.bootstrap_servers.rpartition(":")[2])
     found = psutil.Process().net_connections("tcp")
     return {each.laddr.port for each in found if each.raddr and each.raddr.port == port}
 
 
 def test_an_idle_consumer_asks_again_on_the_connections_it_has(made: Settings) -> None:
-    """It does so ten times a second; and gives them back in the end."""
+    """An idle consumer asks ten times per second on the same connections, and closes them."""
     send(made, 10)
     others = connections(made.kafka)
     with closing(CaughtUp(made.kafka)) as caught_up:

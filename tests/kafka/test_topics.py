@@ -1,4 +1,4 @@
-"""Topics made, deleted and made again, on a real broker."""
+"""Topics are created, deleted and created again, on a real broker."""
 
 from itertools import islice
 
@@ -10,7 +10,7 @@ from tests.support.by_id import MONDAY_MS
 
 
 def test_topics_are_made_once(fresh: Settings) -> None:
-    """Making them again changes nothing; topic and dead-letter topic come together."""
+    """Topic and dead-letter topic are created together; a second call changes nothing."""
     assert topics.ensure_topics(fresh.kafka) is True
     assert topics.ensure_topics(fresh.kafka) is False
 
@@ -19,7 +19,7 @@ def test_topics_are_made_once(fresh: Settings) -> None:
 
 
 def test_deleting_leaves_names_that_can_be_made_again_at_once(made: Settings) -> None:
-    """Deleted twice without complaint; made anew it is empty."""
+    """Deleting twice is no error, and a recreated topic is empty."""
     producer.send(made.kafka, islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 50))
     topics.delete_topics(made.kafka)
     topics.delete_topics(made.kafka)

@@ -1,4 +1,4 @@
-"""The breaker lets one request at a time to a server in trouble, and all to a healthy one."""
+"""The breaker sends one request at a time to a failing server, and all to a healthy one."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from tests.support.by_id import wait_until
 
 
 class Crowd:
-    """Threads that pass again and again, and how many were inside at once."""
+    """Threads that send requests repeatedly, and the highest number at once."""
 
     def __init__(self, passing: Breaker, number: int) -> None:
         self._lock = threading.Lock()
@@ -38,14 +38,14 @@ class Crowd:
                 return
 
     def join(self) -> None:
-        """Wait until all are out."""
+        """Wait until all threads have ended."""
         for thread in self._threads:
             thread.join(5)
             assert not thread.is_alive()
 
 
 def test_healthy_requests_go_side_by_side_and_troubled_ones_alone() -> None:
-    """Three at once; one after a failure; three again after a success."""
+    """Three requests run in parallel, one after a failure, and three again after a success."""
     breaker = Breaker()
     crowd = Crowd(breaker, 3)
     wait_until(lambda: crowd.most == 3, 20)
@@ -64,7 +64,7 @@ def test_healthy_requests_go_side_by_side_and_troubled_ones_alone() -> None:
 
 
 def test_waits_grow_with_failures_and_are_bounded() -> None:
-    """Each is drawn up to a limit that doubles; partial success starts it anew."""
+    """The limit of the random wait doubles with each failure; partial success resets it."""
     drawn = []
 
     def highest(low: float, high: float) -> float:
@@ -86,7 +86,7 @@ def test_waits_grow_with_failures_and_are_bounded() -> None:
 
 
 def test_giving_up_ends_every_wait() -> None:
-    """Who waits for a turn, who waits for the time, and who comes later."""
+    """`give_up` ends waits for a turn, waits for the time, and later requests."""
     breaker = Breaker()
     for _ in range(20):
         breaker.note(taken=0, rejected=1)

@@ -1,4 +1,4 @@
-"""What answers where OpenSearch should be, and is none: always one line, never a KeyError."""
+"""A server that is not OpenSearch: always a one-line error, never a KeyError."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ from tests.support.errors import raises_shown
 
 @contextmanager
 def answering(status: int, body: str, kind: str) -> Iterator[OpenSearchSettings]:
-    """Run a server that gives the same answer to everybody."""
+    """Run a server that always gives the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -70,7 +70,7 @@ QUESTIONS: list[Callable[[Any, str], object]] = [
     ],
 )
 def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str) -> None:
-    """JSON of another service, Dashboards, a login page."""
+    """JSON of another service, Dashboards and a login page are not taken for OpenSearch."""
     with answering(status, body, kind) as settings:
         client = opensearch.connect(settings)
         for question in QUESTIONS:
@@ -82,7 +82,7 @@ def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str
 
 @pytest.mark.parametrize("fault", [AttributeError, KeyError, TypeError, ValueError])
 def test_a_fault_of_our_own_is_not_told_as_one_of_opensearch(fault: type[Exception]) -> None:
-    """What the block itself raises passes as it is."""
+    """An error raised by the block itself passes through unchanged."""
     client = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9"))
     with pytest.raises(fault), opensearch.translated_errors(client, "counting"):
         raise fault

@@ -9,7 +9,7 @@ from clickstream.opensearch.flood_guard import FloodGuard
 
 
 def test_a_batch_without_poison_never_is_a_flood() -> None:
-    """Not even when a large good batch leaves the window, or beside one that was a flood."""
+    """A valid batch never stops the consumer, whatever leaves the window or came before."""
     guard = FloodGuard("topic")
     letter: Any = (None, "EventError", "no event")
     guard.check(4_000, [])

@@ -1,4 +1,4 @@
-"""The index and what its answers mean, on a real OpenSearch."""
+"""The index and its answers, on a real OpenSearch."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def action(number: int, **change: object) -> bytes:
-    """One create action of a login event, with fields changed at will."""
+    """One create action of a login event, with changed fields."""
     event_id = f"019b8b74-0000-7000-8000-{number:012x}"
     document = {
         "event_id": event_id,
@@ -34,7 +34,7 @@ def action(number: int, **change: object) -> bytes:
 
 
 def test_the_index_is_made_once(client: OpenSearch, fresh: Settings) -> None:
-    """A data stream with one backing index; making it again changes nothing."""
+    """The data stream has one backing index; creating it again changes nothing."""
     name = fresh.opensearch.index
 
     assert index.ensure(client, name) is True
@@ -48,7 +48,7 @@ def test_the_index_is_made_once(client: OpenSearch, fresh: Settings) -> None:
 
 
 def test_the_index_is_made_once_by_several_at_once(client: OpenSearch, fresh: Settings) -> None:
-    """Whoever comes second finds it made, and that is no error."""
+    """Several clients may create the index at once without an error."""
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: index.ensure(client, fresh.opensearch.index), range(4)))
 
@@ -56,7 +56,7 @@ def test_the_index_is_made_once_by_several_at_once(client: OpenSearch, fresh: Se
 
 
 def test_each_document_of_a_bulk_has_its_own_outcome(client: OpenSearch, made: Settings) -> None:
-    """Stored, replayed and refused stand side by side, in order, with the reason."""
+    """One bulk returns stored, replayed and refused documents in order, with the reason."""
     name = made.opensearch.index
 
     assert [a.outcome for a in bulk.send(client, name, [action(1)])] == [Outcome.STORED]
@@ -74,7 +74,7 @@ def test_each_document_of_a_bulk_has_its_own_outcome(client: OpenSearch, made: S
 
 
 def test_a_read_only_index_rejects_for_now(client: OpenSearch, made: Settings) -> None:
-    """A block is lifted by somebody some day: not a refusal, and not an error."""
+    """A write block rejects documents temporarily: neither a refusal nor an error."""
     name = made.opensearch.index
     client.indices.put_settings(index=name, body={"index.blocks.write": True})
 
@@ -84,7 +84,7 @@ def test_a_read_only_index_rejects_for_now(client: OpenSearch, made: Settings) -
 
 
 def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> None:
-    """Nothing is wrong with the documents: they wait until somebody opens it again."""
+    """A closed index rejects documents temporarily."""
     name = fresh.opensearch.index
     client.indices.create(index=name, body={"mappings": events.mapping()})
     client.indices.close(index=name)
@@ -98,7 +98,7 @@ def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> 
 def test_a_date_that_does_not_exist_is_refused(
     client: OpenSearch, made: Settings, timestamp: str
 ) -> None:
-    """The typed check counts characters; what they mean is the index's to judge."""
+    """The type check only counts characters; the index refuses invalid dates."""
     (answer,) = bulk.send(client, made.opensearch.index, [action(1, timestamp=timestamp)])
 
     assert answer.outcome is Outcome.REFUSED
@@ -106,7 +106,7 @@ def test_a_date_that_does_not_exist_is_refused(
 
 
 def test_ids_can_be_read_up_to_a_time(client: OpenSearch, made: Settings) -> None:
-    """Milliseconds are understood, and the end is exclusive."""
+    """The end time has millisecond precision and is exclusive."""
     name = made.opensearch.index
     bulk.send(client, name, [action(1), action(2, timestamp="2026-01-05T00:00:01.000Z")])
     index.refresh(client, name)
@@ -121,7 +121,7 @@ def test_ids_can_be_read_up_to_a_time(client: OpenSearch, made: Settings) -> Non
 def test_an_index_with_the_default_format_of_dates_is_ours_still(
     client: OpenSearch, fresh: Settings
 ) -> None:
-    """One that was made before the format was named takes events and answers as before."""
+    """An index with the default date format accepts events and answers as before."""
     name = fresh.opensearch.index
     mapping = events.mapping()
     for field in ("timestamp", "article_published_at"):
@@ -135,7 +135,7 @@ def test_an_index_with_the_default_format_of_dates_is_ours_still(
 
 
 def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings) -> None:
-    """Written over, read by anybody, and no part of the mapping that is checked."""
+    """Facts can be overwritten and read, and do not affect the mapping check."""
     name = made.opensearch.index
     assert index.recall(client, name) == {}
     index.remember(client, name, {"hours": [1, 2]})
@@ -156,7 +156,7 @@ def test_a_missing_index_stops_the_bulk(client: OpenSearch, fresh: Settings) -> 
 
 
 def test_a_node_that_is_not_there_is_unavailable() -> None:
-    """Bulk says that trying again may help; everything else is a one-line error."""
+    """A bulk to an unreachable node is retriable; other requests are one-line errors."""
     nobody = opensearch.connect(OpenSearchSettings("http://127.0.0.1:9", timeout_s=1))
 
     with pytest.raises(bulk.Unavailable):
@@ -166,7 +166,7 @@ def test_a_node_that_is_not_there_is_unavailable() -> None:
 
 
 def test_another_mapping_is_told_and_left_alone(client: OpenSearch, fresh: Settings) -> None:
-    """The error names the fields that differ and how to reset."""
+    """An index with another mapping is unchanged; the error names the fields and the remedy."""
     name = fresh.opensearch.index
     client.indices.create(
         index=name, body={"mappings": {"properties": {"user_id": {"type": "text"}}}}
@@ -180,7 +180,7 @@ def test_another_mapping_is_told_and_left_alone(client: OpenSearch, fresh: Setti
 
 
 def test_create_works_on_a_plain_index_too(client: OpenSearch, fresh: Settings) -> None:
-    """An index of the user's own with our mapping takes the same bulk."""
+    """A plain index with our mapping accepts the same bulk request."""
     name = fresh.opensearch.index
     client.indices.create(index=name, body={"mappings": events.mapping()})
 
@@ -190,7 +190,7 @@ def test_create_works_on_a_plain_index_too(client: OpenSearch, fresh: Settings) 
 
 
 def test_deleting_twice_is_fine(client: OpenSearch, made: Settings) -> None:
-    """Stream and template are gone, and gone again."""
+    """Deleting data stream and template twice is no error."""
     index.delete(client, made.opensearch.index)
     index.delete(client, made.opensearch.index)
 

@@ -1,4 +1,4 @@
-"""What a bulk is told by a cluster that somebody made read-only."""
+"""A bulk request to a read-only cluster."""
 
 import pytest
 from opensearchpy import OpenSearch
@@ -8,7 +8,7 @@ from clickstream.settings import Settings
 
 
 def test_a_read_only_cluster_is_unavailable(client: OpenSearch, made: Settings) -> None:
-    """It refuses the whole request, for now."""
+    """A read-only cluster rejects the whole request temporarily."""
     block = {"persistent": {"cluster.blocks.read_only": True}}
     lifted = {"persistent": {"cluster.blocks.read_only": None}}
     client.cluster.put_settings(body=block)

@@ -1,4 +1,4 @@
-"""What tests of delivery share: events sent, consumers as processes, and the check by id."""
+"""Shared code of delivery tests: send events, run consumer processes, and check by id."""
 
 import json
 import os
@@ -23,7 +23,7 @@ MONDAY_MS = 1_767_571_200_000
 
 
 def send(made: Settings, num_events: int, *, seed: int = 3) -> list[str]:
-    """Send a crowd's first events; their ids."""
+    """Send a crowd's first events, and return their ids."""
     ids = []
 
     def noted() -> Iterable[events.Event]:
@@ -36,7 +36,7 @@ def send(made: Settings, num_events: int, *, seed: int = 3) -> list[str]:
 
 
 def namespace(made: Settings) -> str:
-    """What `CLICKSTREAM_NAMESPACE` has to name, for a command to use the same names."""
+    """The value of `CLICKSTREAM_NAMESPACE` with which a command uses the same names."""
     return made.kafka.topic.removeprefix(f"{KafkaSettings.topic}-")
 
 
@@ -70,25 +70,25 @@ def stored_ids(made: Settings) -> list[str]:
 
 
 def stored(made: Settings) -> int:
-    """How many documents there are."""
+    """The number of documents."""
     client = opensearch.connect(made.opensearch)
     index.refresh(client, made.opensearch.index)
     return index.count(client, made.opensearch.index)
 
 
 def topic_ids(made: Settings) -> list[str]:
-    """The ids of the events that lie in the topic."""
+    """The ids of the events in the topic."""
     found = messages.read(made.kafka)
     return sorted({events.decode(message.value or b"").event_id for message in found})
 
 
 def lag(made: Settings) -> int:
-    """Messages the group has still to read."""
+    """Messages that the group has not read yet."""
     return sum(offsets.consumer_lag(made.kafka).values())
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
-    """Poll a condition, and fail when it does not come true in time."""
+    """Poll a condition, and fail if it is not true in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, f"not so within {timeout_s} s"
@@ -114,7 +114,7 @@ print(json.dumps({"stored": report.stored, "replayed": report.replayed}), flush=
 
 
 class Consumer:
-    """A member of the group in a process of its own."""
+    """A member of the group in a separate process."""
 
     def __init__(self, made: Settings, *, bulk_documents: int = 500) -> None:
         self._made = made
@@ -128,9 +128,9 @@ class Consumer:
             text=True,
         )
         self.settled = -1
-        """Messages settled, as far as it has said."""
+        """Number of settled messages, from its output."""
         self.report: dict[str, int] = {}
-        """What it says at its end."""
+        """Its final report."""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.wait_until_settled(0)  # its first sign of life
@@ -145,7 +145,7 @@ class Consumer:
                     self.settled = int(line)
 
     def wait_until_settled(self, messages: int, timeout_s: float = 60) -> None:
-        """Wait until it has settled so many messages."""
+        """Wait until it has settled this many messages."""
 
         def is_so() -> bool:
             assert self.process.poll() is None, "the consumer ended"
@@ -154,10 +154,10 @@ class Consumer:
         wait_until(is_so, timeout_s)
 
     def freeze_with_an_answer_missing(self, started_at: int) -> int:
-        """Freeze it where a bulk is stored that it does not know of; documents in the index.
+        """Freeze it while a bulk is stored but unanswered; return the number of documents.
 
         Args:
-            started_at: messages that were committed when it began.
+            started_at: committed messages when it started.
         """
         while True:
             # Frozen, it can take no answer in: what is on its way stays unanswered.
@@ -173,13 +173,13 @@ class Consumer:
             self.wait_until_settled(self.settled + 1)
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Send SIGKILL."""
         self.process.kill()
         self._end()
         assert self.process.returncode == -signal.SIGKILL
 
     def stop(self) -> dict[str, int]:
-        """End it as a terminal does; its report."""
+        """Interrupt it as a terminal does, and return its report."""
         self.process.terminate()
         self._end()
         assert self.process.returncode == 0, self.process.returncode

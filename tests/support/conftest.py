@@ -1,4 +1,4 @@
-"""A fault proxy for the length of a test."""
+"""A fault proxy for one test."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.support.proxied import Stage
 
 @pytest.fixture
 def stage(fresh: Settings) -> Iterator[Stage]:
-    """A proxy without a fault, before an empty index."""
+    """A proxy without a fault, in front of an empty index."""
     index.ensure(client.connect(fresh.opensearch), fresh.opensearch.index)
     stage = Stage(fresh)
     with stage.proxy:

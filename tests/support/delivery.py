@@ -1,4 +1,4 @@
-"""What tests of delivery in trouble share: a consumer in a thread, and how it is judged."""
+"""Shared code of delivery tests with faults: a consumer in a thread, and its checks."""
 
 import os
 import signal
@@ -22,13 +22,13 @@ from tests.support.faults import FaultProxy
 
 
 def assert_exactly_once(made: Settings, sent: list[str]) -> None:
-    """Nothing lost, nothing twice, nothing overwritten, nothing left to read."""
+    """Check that nothing is lost, doubled, overwritten or unread."""
     assert documents(made) == [(event_id, 1) for event_id in sent]
     assert lag(made) == 0
 
 
 def through(made: Settings, proxy: FaultProxy) -> Settings:
-    """The same, with the proxy before OpenSearch."""
+    """The same settings, with the proxy in front of OpenSearch."""
     return replace(made, opensearch=replace(made.opensearch, url=proxy.url))
 
 
@@ -54,12 +54,12 @@ class Running:
         self.progress_s.append(time.monotonic())
 
     def settled(self, messages: int, timeout_s: float = 60) -> None:
-        """Wait until so many messages are settled."""
+        """Wait until this many messages are settled."""
         wait_until(lambda: self.error is not None or self.report.messages >= messages, timeout_s)
         assert self.error is None
 
     def stop(self) -> IndexReport:
-        """End it; its report."""
+        """Stop it, and return its report."""
         self._stop.set()
         self._thread.join(30)
         assert not self._thread.is_alive()
@@ -70,7 +70,7 @@ class Running:
 
 @contextmanager
 def running(made: Settings, **options: object) -> Iterator[Running]:
-    """A consumer for the length of the block; whatever happens, it is ended."""
+    """Run a consumer during the block, and always stop it."""
     worker = Running(made, **options)
     try:
         yield worker
@@ -85,7 +85,7 @@ def caught_up(made: Settings, timeout_s: float = 60) -> None:
 
 
 def kill_server(name: Name) -> None:
-    """Kill -9 a server of the test's own pair."""
+    """Send SIGKILL to a server of the test's pair."""
     (pid,) = [server.pid for server in local.status() if server.name == name]
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -93,7 +93,7 @@ def kill_server(name: Name) -> None:
 
 
 def shares(made: Settings) -> list[int]:
-    """How many partitions the group has given to each of its members."""
+    """The number of partitions of each member of the group."""
     group_id = made.kafka.group_id
     found = Admin(made.kafka).ask(
         f"describing group {group_id!r}",
@@ -104,7 +104,7 @@ def shares(made: Settings) -> list[int]:
 
 @contextmanager
 def another_member(made: Settings) -> Iterator[None]:
-    """A bare consumer of the same group for the length of the block; it commits nothing."""
+    """Run a plain consumer of the same group during the block; it commits nothing."""
     has_left = threading.Event()
     config = made.kafka.client_config() | PROPERTIES
     config |= {"group.id": made.kafka.group_id, "enable.auto.commit": False}

@@ -1,9 +1,8 @@
-"""A proxy before OpenSearch that misbehaves on command: refuses, loses answers, is down.
+"""A proxy to OpenSearch that fails on command: it refuses, loses answers, or is down.
 
-The server behind it is a real one, so what the client is told can be held against what
-became of the documents. Only `_bulk` requests meet a fault; all others pass unchanged. It
-takes bulk bodies to be as the kit writes them: uncompressed pairs of an action line and a
-document line.
+The server behind it is real, so a test can compare the answers with the stored documents. Faults
+affect only `_bulk` requests; all others pass unchanged. It expects bulk bodies as the kit writes
+them: uncompressed pairs of an action line and a document line.
 """
 
 from __future__ import annotations
@@ -27,44 +26,44 @@ _OVERLOADED = {"type": "rejected_execution_exception", "reason": "rejected by th
 
 @dataclass
 class Counts:
-    """What became of bulk requests in the proxy; set one to 0 to count anew."""
+    """Counts of bulk requests in the proxy; set one to 0 to restart it."""
 
     bulks: int = 0
     documents_passed_on: int = 0
     documents_rejected: int = 0
-    """By the proxy itself: OpenSearch never saw them."""
+    """Documents rejected by the proxy itself; OpenSearch never received them."""
     answers_lost: int = 0
     answers_cut: int = 0
     connections_reset: int = 0
     most_at_once: int = 0
-    """The largest number of bulk requests under way side by side."""
+    """The largest number of parallel bulk requests."""
 
 
 @dataclass(frozen=True)
 class Bulk:
-    """One bulk request on its way through the proxy."""
+    """One bulk request in the proxy."""
 
     proxy: FaultProxy
     exchange: Exchange
 
     @property
     def actions(self) -> list[bytes]:
-        """Its actions, each with its document."""
+        """The actions, each with its document."""
         lines = self.exchange.body.split(b"\n")
         return [b"%b\n%b\n" % pair for pair in zip(lines[::2], lines[1::2], strict=False)]
 
     def forward(self, actions: Sequence[bytes] | None = None) -> Answer:
-        """Pass it on, or only these of its actions; read OpenSearch's answer in full."""
+        """Forward it, or only some of its actions, and read OpenSearch's complete answer."""
         return self.exchange.forward(None if actions is None else b"".join(actions))
 
 
 Fault = Callable[[Bulk], Answer | None]
-"""What meets a bulk request: it gives the answer, or None to hang up without a byte."""
+"""A fault returns the answer to a bulk request, or None to close the connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sometimes(ABC):
-    """A fault that strikes a request with chance `share`, and else lets it pass."""
+    """A fault that affects a request with probability `share`, and otherwise forwards it."""
 
     share: float = 1.0
 
@@ -77,10 +76,10 @@ class _Sometimes(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class RejectItems:
-    """Reject each document with chance `share`, item status 429; forward the others.
+    """Reject each document with probability `share`, item status 429; forward the others.
 
-    A `filter_path` of the request has to keep `items.*.status`: without it OpenSearch leaves
-    out the items of stored documents, and nobody can tell which is which.
+    A `filter_path` of the request must keep `items.*.status`. Otherwise OpenSearch omits the items
+    of stored documents, and the items cannot be matched.
     """
 
     share: float = 1.0
@@ -123,7 +122,7 @@ class Reset(_Sometimes):
 
 
 class LoseAnswer(_Sometimes):
-    """Forward, read the answer in full, and close the connection without a byte of it."""
+    """Forward, read the complete answer, and close the connection without sending any of it."""
 
     def _strike(self, bulk: Bulk) -> Answer | None:
         bulk.forward()
@@ -136,7 +135,7 @@ class CutAnswer(_Sometimes):
     """Forward, and send the first half of the answer's body."""
 
     honest_length: bool = True
-    """Announce the length of the whole, so that the client sees the cut; or that of the half."""
+    """Announce the full length, so that the client notices the cut; or the length of the half."""
 
     def _strike(self, bulk: Bulk) -> Answer | None:
         answer = bulk.forward()
@@ -148,7 +147,7 @@ class CutAnswer(_Sometimes):
 
 @dataclass(frozen=True)
 class Delay:
-    """Forward after a wait; the proxy's going down ends it, with nothing forwarded."""
+    """Forward after a wait; if the proxy goes down, the wait ends and nothing is forwarded."""
 
     seconds: float
 
@@ -159,13 +158,13 @@ class Delay:
 
 
 class Storm:
-    """Several faults in turn: each request meets the next of them."""
+    """Several faults in turn: each request gets the next one."""
 
     def __init__(self, *faults: Fault) -> None:
         self._next = cycle(faults)
 
     def __call__(self, bulk: Bulk) -> Answer | None:
-        """Take the next; whether it strikes is its own share's matter."""
+        """Apply the next fault, with its own probability."""
         return next(self._next)(bulk)
 
 
@@ -174,18 +173,18 @@ def _refusal(status: int, error: dict[str, str]) -> Answer:
 
 
 class FaultProxy(OutageProxy):
-    """An `OutageProxy` at which bulk requests meet a fault.
+    """An `OutageProxy` that applies a fault to bulk requests.
 
     Args:
-        upstream_url: of the OpenSearch behind it.
-        rng: where the faults' chances come from, of a fixed seed by default. Requests side by
-            side draw from it in the order in which they come.
+        upstream_url: the URL of the OpenSearch.
+        rng: the source of randomness for faults, by default with a fixed seed. Parallel requests
+            draw from it in the order of their arrival.
     """
 
     def __init__(self, upstream_url: str, *, rng: Random | None = None) -> None:
         self.rng = rng or Random(1)
         self.fault: Fault | None = None
-        """What meets each bulk request from now on; with None all pass."""
+        """The fault for each bulk request from now on; None forwards all."""
         self.counts = Counts()
         self._under_way = 0
         self._lock = threading.Lock()

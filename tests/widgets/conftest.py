@@ -1,4 +1,4 @@
-"""What runs behind a control room, for the length of a test or of a module."""
+"""Live pipelines for one test or for one module."""
 
 import threading
 import uuid
@@ -14,7 +14,7 @@ from clickstream.widgets.live_pipeline import LivePipeline
 
 
 def threads() -> list[str]:
-    """The kit's own, by name, but for the consumer's senders."""
+    """Names of the kit's threads, without the consumer's senders."""
     names = (each.name for each in threading.enumerate())
     return sorted(
         name.removeprefix("clickstream-")
@@ -24,16 +24,16 @@ def threads() -> list[str]:
 
 
 def at_rest(settings: Settings, **limits: int) -> LivePipeline:
-    """200 events a second once it is started.
+    """An idle pipeline that produces 200 events per second once it is started.
 
-    Its consumer has all the time to catch up: on a slow machine a second may not be enough.
+    Its consumer has plenty of time to catch up, because a slow machine may need over a second.
     """
     return LivePipeline(Demo(settings), events_per_second=200, catch_up_s=20.0, **limits)
 
 
 @pytest.fixture
 def pipeline(made: Settings) -> Iterator[LivePipeline]:
-    """At rest, with names of its own; nothing of it is left afterwards."""
+    """An idle pipeline with separate names, which are deleted afterwards."""
     pipeline = at_rest(made)
     yield pipeline
     pipeline.close()
@@ -42,7 +42,7 @@ def pipeline(made: Settings) -> Iterator[LivePipeline]:
 
 @pytest.fixture(scope="module")
 def shared_settings(settings: Settings) -> Iterator[Settings]:
-    """Names that a module's tests share, made."""
+    """Names that the tests of a module share, with topic and index."""
     shared = settings.in_namespace(f"shared-pipeline-{uuid.uuid4().hex[:8]}")
     opensearch = client.connect(shared.opensearch)
     topics.ensure_topics(shared.kafka)
@@ -54,7 +54,7 @@ def shared_settings(settings: Settings) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def shared(shared_settings: Settings) -> Iterator[LivePipeline]:
-    """At rest, for tests that start it, look and stop it: its messages stay for the next."""
+    """An idle pipeline for tests that start and stop it; its messages stay for the next test."""
     pipeline = at_rest(shared_settings)
     yield pipeline
     pipeline.close()

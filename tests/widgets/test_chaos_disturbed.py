@@ -1,6 +1,6 @@
-"""The levers of the notebook about breaking things, on real servers.
+"""The faults of notebook 07, on real servers.
 
-All of them in one worker: a state folder remembers one consumer.
+All tests run in one worker, because a state folder records one consumer.
 """
 
 import json
@@ -27,14 +27,14 @@ from tests.support.by_id import lag, wait_until
 
 @pytest.fixture(autouse=True)
 def nothing_left(made: Settings) -> Iterator[None]:
-    """Whatever a test breaks is ended and mended, before its topic goes."""
+    """End and repair everything a test broke, before its topic is deleted."""
     yield
     local.start("opensearch")
     end_all()
 
 
 def assert_all_there(chaos: Chaos, patience_s: float = 16) -> None:
-    """Nothing lost, nothing doubled, something there; a consumer that starts may take its time."""
+    """Check that events are stored, none lost or doubled; a new consumer may need time."""
     wait_until(lambda: topics.consumers(chaos._settings.kafka) > 0, 60)
     wait_until(lambda: chaos.audit(patience_s=patience_s).messages > 0, 20)
     found = chaos.audit(patience_s=patience_s)
@@ -60,7 +60,7 @@ def hosted(made: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 def test_opensearch_goes_and_comes_under_live_traffic(
     made: Settings, hosted: Settings, target: str
 ) -> None:
-    """No cell blocks; the lag grows and drains. A hosted one stays up, out of reach by a proxy."""
+    """OpenSearch goes down without blocking a cell; a hosted one stays up behind a proxy."""
     settings = hosted if target == "hosted" else made
     chaos = Chaos(Demo(settings))
     chaos.start_consumer()
@@ -95,7 +95,7 @@ def test_opensearch_goes_and_comes_under_live_traffic(
 
 
 def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None:
-    """Started twice there is one; killed, its successor goes on; down ends it, too."""
+    """A second start replaces the consumer, a killed one is replaced, and `down` ends it."""
     chaos = Chaos(Demo(made))
     chaos.start_consumer()
     first = processes.running(CONSUMER)
@@ -122,7 +122,7 @@ def test_a_killed_consumer_is_replaced_and_one_is_enough(made: Settings) -> None
 
 @pytest.mark.slow
 def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted: Settings) -> None:
-    """As in the exercise; and one that ends by itself is reported once, with its reason."""
+    """A consumer waits for OpenSearch; one that ends by itself is reported once, with a reason."""
     chaos = Chaos(Demo(hosted))
     chaos.start_traffic(50)
     chaos.take_down()
@@ -143,7 +143,7 @@ def test_a_consumer_that_is_started_while_opensearch_is_down_waits_for_it(hosted
 
 @pytest.mark.slow
 def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
-    """A control room would take over what is killed; a killed one, still a member, is no reader."""
+    """Another consumer of the group is reported; a killed consumer does not count as one."""
     chaos, stop = Chaos(Demo(made)), threading.Event()
     other = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
     other.start()
@@ -163,7 +163,7 @@ def test_whoever_reads_beside_the_consumer_is_told(made: Settings) -> None:
 def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
     hosted: Settings,
 ) -> None:
-    """However long that takes; *Run All* on a slow machine goes through."""
+    """The audit waits for a starting OpenSearch, so that *Run All* works on a slow machine."""
     chaos = Chaos(Demo(hosted))
     up = chaos._opensearch.start
     chaos._opensearch.start = lambda: (time.sleep(14), up())
@@ -177,7 +177,7 @@ def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
 
 
 def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
-    """Each has its place and its cause, and what is good around it is stored."""
+    """Each invalid message becomes a dead letter with origin and cause; valid ones are stored."""
     chaos = Chaos(Demo(made))
     chaos.start_consumer()
     chaos.start_traffic(50)
@@ -191,7 +191,7 @@ def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
 
 
 def test_what_ended_the_traffic_is_told_where_it_is_looked_at(made: Settings) -> None:
-    """A worker's error is one line in the next cell."""
+    """The error that ended the traffic is one line in the next cell."""
     chaos = Chaos(Demo(made))
 
     def fail(stop: object) -> None:
@@ -206,7 +206,7 @@ def test_what_ended_the_traffic_is_told_where_it_is_looked_at(made: Settings) ->
 
 @pytest.mark.slow
 def test_the_consumer_says_in_its_log_why_it_waits(made: Settings) -> None:
-    """One line a try, and no traceback, while OpenSearch is away."""
+    """While OpenSearch is down, the consumer logs one line per attempt and no traceback."""
     chaos = Chaos(Demo(made))
     chaos.start_consumer()
     chaos.start_traffic(50)

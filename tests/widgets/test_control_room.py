@@ -1,4 +1,4 @@
-"""What the control room writes, for the back of a room and for a small screen."""
+"""Text sizes of the control room, for large rooms and small screens."""
 
 import re
 
@@ -16,7 +16,7 @@ def width(reading: Snapshot) -> float:
 
 
 def test_numbers_of_seven_digits_stay_on_one_row() -> None:
-    """Smaller where they are long; the largest they may be while they are short."""
+    """Long numbers are smaller, short ones have the maximum size, and all stay on one row."""
     assert width(Snapshot(produced=39_443, in_kafka=39_469, lag=287, indexed=39_182)) == 3.4
     million = 1_050_218
     much = Snapshot(
@@ -33,5 +33,5 @@ def test_numbers_of_seven_digits_stay_on_one_row() -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("Press Start.", 18), ("x" * 150, 15)])
 def test_a_long_line_is_set_smaller(text: str, size: int) -> None:
-    """So that what is below it moves less."""
+    """A long line gets smaller text, so that the content below moves less."""
     assert f"font-size:{size}px" in control_room._line(text, is_trouble=False)

@@ -1,4 +1,4 @@
-"""What runs behind the control room: readers, consumer, and what is read off them."""
+"""The live pipeline: readers, consumer, and their counts."""
 
 import re
 import threading
@@ -26,19 +26,19 @@ from tests.widgets.conftest import at_rest, threads
 
 
 def all_is_counted(found: Snapshot) -> bool:
-    """Whether each message is counted as waiting or as indexed."""
+    """Whether every message counts as waiting or as indexed."""
     return found.lag >= found.in_kafka - found.indexed
 
 
 def looks(pipeline: LivePipeline, times: int) -> Iterator[Snapshot]:
-    """Read it again and again, twenty times a second."""
+    """Take snapshots, twenty per second."""
     for _ in range(times):
         yield pipeline.snapshot()
         time.sleep(0.05)
 
 
 def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Settings) -> None:
-    """What was produced is in Kafka, what is there is indexed, and no worker is left."""
+    """After a stop, produced, in Kafka and indexed agree, and no worker is left."""
     shared.start()
     before = shared.snapshot().indexed
     wait_until(lambda: shared.snapshot().indexed > before + 300, 20)
@@ -62,7 +62,7 @@ def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Set
 
 @pytest.mark.timed
 def test_another_rate_is_measured_within_a_second(shared: LivePipeline) -> None:
-    """Up and down again, while all goes on; the best of three, for a machine may stall."""
+    """A new rate is measured within a second, up and down (best of three attempts)."""
     shared.start()
     wait_until(lambda: shared.snapshot().per_second > 100, 10)
     took_s: list[float] = []
@@ -81,7 +81,7 @@ def test_another_rate_is_measured_within_a_second(shared: LivePipeline) -> None:
 
 
 def test_readers_go_on_after_a_stop(shared: LivePipeline, shared_settings: Settings) -> None:
-    """Nobody's session is cut off, and counts go on, too."""
+    """After a stop and a start, sessions and counts continue."""
     shared.start()
     before = shared.snapshot().produced
     wait_until(lambda: shared.snapshot().produced > before + 200, 10)
@@ -100,7 +100,7 @@ def test_readers_go_on_after_a_stop(shared: LivePipeline, shared_settings: Setti
 
 
 def test_reset_empties_all_and_may_be_repeated(pipeline: LivePipeline, made: Settings) -> None:
-    """In the middle of traffic; what is watched afterwards is the new topic."""
+    """Reset during traffic empties everything; afterwards the counts are those of the new topic."""
     pipeline.start()
     wait_until(lambda: bool(pipeline.charts) and pipeline.snapshot().indexed > 300, 20)
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_reset_empties_all_and_may_be_repeated(pipeline: LivePipeline, made: Set
 
 
 def test_made_once_more_it_replaces_the_first(pipeline: LivePipeline, made: Settings) -> None:
-    """As by a cell that is run again: there is one of each worker."""
+    """A second pipeline replaces the first, so there is one of each worker."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().produced > 100, 10)
     other = LivePipeline(Demo(made), events_per_second=200)
@@ -133,7 +133,7 @@ def test_made_once_more_it_replaces_the_first(pipeline: LivePipeline, made: Sett
 
 @pytest.mark.slow
 def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: Settings) -> None:
-    """All answers come, the charts move, and the lag only grows: the room says that it waits."""
+    """A consumer whose documents are all rejected is reported, although nothing failed."""
     with FaultProxy(made.opensearch.url) as proxy:
         target = replace(made, opensearch=replace(made.opensearch, url=proxy.url))
         pipeline = LivePipeline(Demo(target), events_per_second=200)
@@ -153,7 +153,7 @@ def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: 
 
 
 def test_readers_stop_where_a_laptop_has_enough(made: Settings) -> None:
-    """At so many messages, with a line that says what to do; after a reset they act again."""
+    """Readers stop at `max_messages` with a remedy; after a reset they run again."""
     pipeline = at_rest(made, max_messages=400)
     try:
         pipeline.start()
@@ -172,7 +172,7 @@ def test_readers_stop_where_a_laptop_has_enough(made: Settings) -> None:
 
 @pytest.mark.slow
 def test_reactions_and_scenarios_act_at_once(pipeline: LivePipeline, made: Settings) -> None:
-    """Five times the reactions show in the mix; a bot is there, and gone."""
+    """Reactions and scenarios take effect at once, and end at once."""
     pipeline.events_per_second = 2_000
     pipeline.start()
     time.sleep(4)
@@ -198,7 +198,7 @@ def test_reactions_and_scenarios_act_at_once(pipeline: LivePipeline, made: Setti
 
 @pytest.mark.slow
 def test_others_may_index_at_the_same_time(pipeline: LivePipeline, made: Settings) -> None:
-    """As from a second notebook: it is said, all is counted, and a reset there is refused."""
+    """Another consumer is reported and counted, and a reset is refused meanwhile."""
     stop = threading.Event()
     other = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
     other.start()
@@ -229,7 +229,7 @@ def test_others_may_index_at_the_same_time(pipeline: LivePipeline, made: Setting
 def test_a_reset_elsewhere_at_rest_is_seen_at_the_next_start(
     pipeline: LivePipeline, made: Settings
 ) -> None:
-    """No number of before is left, and the lag is the new topic's."""
+    """After an outside reset, all counts and the lag are those of the new topic."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 500, 20)
     pipeline.stop()
@@ -246,7 +246,7 @@ def test_a_reset_elsewhere_at_rest_is_seen_at_the_next_start(
 def test_a_topic_and_an_index_that_are_deleted_meanwhile_are_told(
     pipeline: LivePipeline, made: Settings
 ) -> None:
-    """By hand, behind everybody's back; with what to do, and after it all is well."""
+    """A deleted topic or index is reported with a remedy, after which everything works."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 300, 20)
     Admin(made.kafka).ask("deleting", lambda client: client.delete_topics([made.kafka.topic]))
@@ -261,7 +261,7 @@ def test_a_topic_and_an_index_that_are_deleted_meanwhile_are_told(
 
 
 def test_the_room_says_empty_when_its_numbers_are(made: Settings) -> None:
-    """Not a moment before: who hears "empty" reads no number of what was there."""
+    """The room says "empty" only when its numbers are 0."""
     # Nothing is painted in between that would bring the numbers.
     room = ControlRoom(Demo(made), events_per_second=200, paint_every_s=3.0)
     buttons, _, strip, numbers, *_ = room.widget.children
@@ -282,7 +282,7 @@ def test_the_room_says_empty_when_its_numbers_are(made: Settings) -> None:
 
 @pytest.mark.slow
 def test_the_room_says_when_a_scenario_has_ended_by_itself(made: Settings) -> None:
-    """What was to be watched for is taken back; another line stays."""
+    """The line about a scenario disappears at its end; any other line stays."""
     room = ControlRoom(Demo(made), events_per_second=200)
     _, scenarios, strip, *_ = room.widget.children
     try:

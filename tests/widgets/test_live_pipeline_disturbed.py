@@ -1,4 +1,4 @@
-"""The control room's readers and consumer where a server is away or hangs."""
+"""The live pipeline while a server is down or hangs."""
 
 import re
 import time
@@ -17,12 +17,12 @@ from tests.widgets.conftest import threads
 
 
 def all_is_counted(found: Snapshot) -> bool:
-    """Whether each message is counted as waiting or as indexed."""
+    """Whether every message counts as waiting or as indexed."""
     return found.lag >= found.in_kafka - found.indexed
 
 
 def test_trouble_is_a_line_and_what_can_goes_on(pipeline: LivePipeline, made: Settings) -> None:
-    """OpenSearch away: the lag grows and is seen; back again, it drains and the line is gone."""
+    """While OpenSearch is down, the lag grows and a line says why; both end after it is back."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
     with taken_down("opensearch"):
@@ -39,7 +39,7 @@ def test_trouble_is_a_line_and_what_can_goes_on(pipeline: LivePipeline, made: Se
 def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(
     pipeline: LivePipeline, made: Settings
 ) -> None:
-    """What readers did meanwhile waits in the producer; nothing that was acknowledged is lost."""
+    """While Kafka is down, events wait in the producer; no acknowledged event is lost."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
     with taken_down("kafka"):
@@ -67,7 +67,7 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(
 def test_an_opensearch_that_hangs_is_told_within_seconds(
     pipeline: LivePipeline, made: Settings, frozen: Callable[[str], AbstractContextManager[None]]
 ) -> None:
-    """Its client would wait half a minute; afterwards all goes on, and nothing is missing."""
+    """A hanging OpenSearch is reported soon; afterwards everything continues without loss."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
     with frozen("opensearch"):
@@ -83,7 +83,7 @@ def test_an_opensearch_that_hangs_is_told_within_seconds(
 def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
     pipeline: LivePipeline, made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the number; once Kafka is back, Start goes on and all numbers agree."""
+    """Unacknowledged events are reported by number; after Kafka is back, the counts agree."""
     monkeypatch.setattr("clickstream.producer._FLUSH_S", 1.0)
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
@@ -112,7 +112,7 @@ def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
 def test_the_room_names_a_partition_that_its_owner_does_not_read(
     pipeline: LivePipeline, made: Settings, frozen: Callable[[str], AbstractContextManager[None]]
 ) -> None:
-    """After 10 s, with how much waits there; while OpenSearch does not answer, that instead."""
+    """A stalled partition is reported after 10 s with its lag, unless OpenSearch is down."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 100, 30)
     with another_member(made):

@@ -1,4 +1,4 @@
-"""Workers by name: never two of one, and gone when they are stopped."""
+"""Named workers: only one per name, and none after a stop."""
 
 import subprocess
 import sys
@@ -14,14 +14,14 @@ from clickstream.widgets import workers
 
 @pytest.fixture(autouse=True)
 def nobody_left() -> Iterator[None]:
-    """Whatever a test starts is ended."""
+    """End every worker that a test starts."""
     yield
     workers.stop("test")
     assert [t.name for t in threading.enumerate() if t.name == "clickstream-test"] == []
 
 
 def test_starting_again_replaces_the_old_one() -> None:
-    """Started by ten threads at once there is one in the end, and the others have ended."""
+    """After ten simultaneous starts one worker runs, and the others have ended."""
     alive: list[int] = []
 
     def work(stop: threading.Event) -> None:
@@ -43,7 +43,7 @@ def test_starting_again_replaces_the_old_one() -> None:
 
 
 def test_what_ended_a_worker_is_told_once() -> None:
-    """An error in the background is not lost, and does not stand in the way for ever."""
+    """The error that ended a worker is raised exactly once."""
 
     def work(stop: threading.Event) -> None:
         msg = "no more events"
@@ -72,7 +72,7 @@ workers.start("counter", count)
 
 
 def test_what_a_worker_shows_belongs_to_the_cell_that_started_it() -> None:
-    """A page that is loaded anew never takes it for the answer to what it asked the kernel."""
+    """A worker's output belongs to its cell, so a reloading page does not misread it."""
     with run_kernel(kernel_name="python3") as kernel:
         started = kernel.execute(COUNTS)
         kernel.get_shell_msg(timeout=60)
@@ -104,7 +104,7 @@ workers.start("consumer", leave)
 
 
 def test_a_process_that_ends_tells_its_workers() -> None:
-    """So that a consumer leaves its group before the kernel is gone."""
+    """A process that ends stops its workers, so that a consumer leaves its group."""
     done = subprocess.run(
         [sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=20, check=True
     )
