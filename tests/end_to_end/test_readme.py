@@ -1,4 +1,4 @@
-"""The README's commands do what it says, in a fresh clone, through a shell."""
+"""The README's commands work in a fresh clone, through a shell."""
 
 import os
 import re
@@ -15,11 +15,11 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"^```sh(?P<mark>[^\n]*)\n(?P<script>.*?)^```", re.DOTALL | re.MULTILINE)
 ELSEWHERE = ("make test\n", "make walk\n")
-"""What runs this test, and what tests of the notebooks do with each of them."""
+"""The command that runs this test, and one that the notebook tests cover."""
 
 
 def blocks() -> list[str]:
-    """The shell blocks in order, but those marked untested and those that are run elsewhere."""
+    """The shell blocks in order, without untested blocks and those covered elsewhere."""
     found = BLOCK.finditer((ROOT / "README.md").read_text())
     return [
         match["script"]
@@ -30,9 +30,9 @@ def blocks() -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A clone of what git would track, with a state folder of its own, down at the end.
+    """A clone with a separate state folder, whose servers are stopped at the end.
 
-    There is a space in its path, as in many a user's.
+    Its path contains a space.
     """
     folder = tmp_path_factory.mktemp("fresh") / "the clone"
     folder.mkdir()
@@ -52,7 +52,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """This process's environment with nothing of the tests' own pair in it, and no browser."""
+    """The environment of this process without the tests' pair and without a browser."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -63,7 +63,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(folder: Path, script: str) -> str:
-    """Run a block through sh, stopping at its first failure; its output, both streams."""
+    """Run a block through sh until its first failure; return both output streams."""
     done = subprocess.run(
         ["sh", "-e", "-c", script],
         cwd=folder,
@@ -80,7 +80,7 @@ def run(folder: Path, script: str) -> str:
 
 
 def run_demo(folder: Path) -> str:
-    """Run `make demo` until JupyterLab answers, then press Ctrl-C; its output."""
+    """Run `make demo` until JupyterLab answers, send Ctrl-C, and return the output."""
     log = folder.parent / "demo.log"
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -105,7 +105,7 @@ def run_demo(folder: Path) -> str:
 
 @pytest.mark.timeout(1_800)
 def test_the_commands_of_the_readme_run_in_a_fresh_clone(clone: Path) -> None:
-    """Block after block, in the README's order, from `make demo` on."""
+    """All blocks of the README run in order, starting with `make demo`."""
     scripts = blocks()
     assert scripts[0] == "make demo\n"
 
