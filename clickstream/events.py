@@ -72,7 +72,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
     article_title: str | None = None
     article_published_at: Timestamp | None = None
     referrer_type: ReferrerType | None = None
-    """Where a page_view came from."""
+    """The origin of a page_view."""
     share_channel: str | None = None
     scenario: str | None = None
     """Set on events that a scenario adds or delays, and on whole sessions during an A/B test."""

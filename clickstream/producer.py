@@ -53,7 +53,7 @@ Raw = tuple[bytes, str, Headers | None]
 
 
 class Source(Protocol):
-    """Where events come from."""
+    """A source of events."""
 
     def __iter__(self) -> Iterator[Event | None]:
         """Yield each event when it is due, and None at least every 0.2 s while none is due."""

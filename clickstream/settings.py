@@ -49,7 +49,7 @@ class KafkaSettings:
         return f"{self.topic}-dlq"
 
     def client_config(self) -> dict[str, Any]:
-        """Give the properties every librdkafka client of the kit starts from."""
+        """Return the base properties of every librdkafka client of the kit."""
         return {
             **self.security,
             "bootstrap.servers": self.bootstrap_servers,

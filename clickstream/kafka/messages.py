@@ -1,4 +1,4 @@
-"""Messages as they lie in a topic: read them all, or the newest, and show them safely.
+"""Read the messages of a topic, all or only the newest, and show them safely.
 
 Reading joins no consumer group and commits nothing.
 """

@@ -30,7 +30,7 @@ class Number:
     what: str
 
     def read(self, value: str | float) -> float | None:
-        """Give the value, or None where it is none of the valid ones."""
+        """Return the value, or None if it is not valid."""
         try:
             number = float(value)
         except ValueError:
@@ -39,7 +39,7 @@ class Number:
 
     @property
     def valid(self) -> str:
-        """What it takes, in words."""
+        """A description of the valid values."""
         return f"a number from {self.low:,.10g} to {self.high:,.10g}"
 
 
@@ -52,12 +52,12 @@ class Choice:
     what: str
 
     def read(self, value: str | float) -> str | None:
-        """Give the value, or None where it is none of the valid ones."""
+        """Return the value, or None if it is not valid."""
         return str(value) if value in self.words else None
 
     @property
     def valid(self) -> str:
-        """What it takes, in words."""
+        """A description of the valid values."""
         return f"one of {', '.join(self.words)}"
 
 

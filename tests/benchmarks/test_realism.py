@@ -1,4 +1,4 @@
-"""The statistics of the readers, measured on seeds nobody chose, and shown to be able to fail."""
+"""The statistics of the readers hold for arbitrary seeds, and each one can fail."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
     ],
 )
 def test_every_property_holds(seed: int, start: str) -> None:
-    """On two weeks of a million events, from any seed and start; a failure names the property."""
+    """Every property holds for two weeks of a million events, from any seed and start."""
     report = properties.measure(seed, start_ms=events.parse_timestamp(start))
 
     assert [found for found in report.properties if not found.holds] == []
@@ -45,7 +45,7 @@ def test_every_property_holds(seed: int, start: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_report_is_a_line_a_property() -> None:
-    """And the exit code 0 when all hold, in less than a minute (30 s are promised)."""
+    """The report has one line per property, and exit code 0 if all hold, within a minute."""
     started_s = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.realism", "--seed", "31337"],
@@ -66,7 +66,7 @@ def test_the_report_is_a_line_a_property() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_what_follows_what_is_what_the_rows_say_on_20_seeds() -> None:
-    """Chi-square of every state with Holm's correction over all of them; total variation < 0.01."""
+    """Transitions match the rows on 20 seeds (chi-square with Holm's correction)."""
     tables = [
         transitions.count(sample.draw(seed, start_ms=MONDAY_MS, events=60_000))
         for seed in range(100, 120)
@@ -86,7 +86,7 @@ def test_what_follows_what_is_what_the_rows_say_on_20_seeds() -> None:
 
 @pytest.fixture(scope="module")
 def two_weeks() -> Sample:
-    """A sample small enough to be broken in many ways."""
+    """A small sample for tests that break it."""
     return sample.draw(5, start_ms=MONDAY_MS, events=100_000)
 
 
@@ -107,19 +107,19 @@ def changed(drawn: Sample, column: str, change: Callable[[pd.DataFrame], pd.Seri
 
 
 def slower(table: pd.DataFrame) -> pd.Series:
-    """Times by which everything in a session takes 1.3 times as long."""
+    """Times at which everything in a session takes 1.3 times as long."""
     begin = table.groupby("session_id", observed=True)["at_ms"].transform("first")
     return (begin + 1.3 * (table["at_ms"] - begin)).clip(upper=table["at_ms"].max())
 
 
 def evenly(table: pd.DataFrame) -> pd.Series:
-    """Times as of a day without a shape."""
+    """Times without a daily pattern."""
     first, last = table["at_ms"].min(), table["at_ms"].max()
     return first + (last - first) * table.index.to_series() / len(table)
 
 
 def shuffled(table: pd.DataFrame, column: str) -> pd.Series:
-    """A column in another order, so that it goes with nothing else."""
+    """A shuffled column, without a relation to the others."""
     return pd.Series(table[column].sample(frac=1, random_state=1).to_numpy(), index=table.index)
 
 
@@ -199,7 +199,7 @@ BREAKS: dict[str, Callable[[Sample], Sample]] = {
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_property_that_is_broken_is_told(name: str, two_weeks: Sample) -> None:
-    """Each fails, by name and with what was measured, on a sample that lacks it."""
+    """Each property fails by name, with its measured value, on a sample that lacks it."""
     broken = found(BREAKS[name](two_weeks), name)
 
     assert not broken.holds
@@ -209,7 +209,7 @@ def test_a_property_that_is_broken_is_told(name: str, two_weeks: Sample) -> None
 def test_a_row_that_is_changed_by_a_twentieth_is_told(
     two_weeks: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The chi-square sees that readers no longer do what their persona's row says."""
+    """The chi-square test detects readers that do not follow their persona's row."""
     assert found(two_weeks, "transitions by persona, chi-square").holds
     skimmer = personas.PERSONAS["skimmer"]
     rows = {kind: dict(row) for kind, row in skimmer.rows.items()}
@@ -220,7 +220,7 @@ def test_a_row_that_is_changed_by_a_twentieth_is_told(
 
 
 def test_a_report_shows_every_property_in_text_and_in_a_notebook(two_weeks: Sample) -> None:
-    """Name, target, measured value and source, a line each, and how many hold."""
+    """A report shows name, target, value and source per line, and how many hold."""
     report = properties.judge(two_weeks)
     text = str(report)
     for each in report.properties:
@@ -233,7 +233,7 @@ def test_a_report_shows_every_property_in_text_and_in_a_notebook(two_weeks: Samp
 
 
 def test_a_start_before_1970_is_refused() -> None:
-    """With one line, before anything is simulated."""
+    """A start before 1970 is refused in one line, before the simulation."""
     with pytest.raises(ConfigError, match="before 1970"):
         properties.measure(1, start_ms=-1)
 
@@ -241,7 +241,7 @@ def test_a_start_before_1970_is_refused() -> None:
 def test_the_day_is_cut_by_utc_wherever_the_machine_stands(
     two_weeks: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same seed makes the same events, and the same curve, in Kolkata."""
+    """Events and curves do not depend on the time zone."""
     before = found(two_weeks, "busiest hour begins at")
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()

@@ -1,4 +1,4 @@
-"""Consumers in processes of their own, of which none outlives its test."""
+"""Consumers in separate processes, which end with the test."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ Start = Callable[..., Consumer]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start consumers in processes of their own; none outlives the test."""
+    """Start consumers in separate processes, and end them with the test."""
     started: list[Consumer] = []
 
     def start_one(made: Settings, *, bulk_documents: int = 500) -> Consumer:

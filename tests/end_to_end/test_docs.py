@@ -21,7 +21,7 @@ PAGES = [
 """In the order in which they are tried: commands.md starts the servers that the README stopped."""
 
 ELSEWHERE = ("make test\n", "make walk\n")
-"""What runs this test, and what tests of the notebooks do with each of them."""
+"""The command that runs this test, and one that the notebook tests cover."""
 
 
 def blocks() -> list[str]:
@@ -36,9 +36,9 @@ def blocks() -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A clone of what git would track, with a state folder of its own, down at the end.
+    """A clone with a separate state folder, whose servers are stopped at the end.
 
-    There is a space in its path, as in many a user's.
+    Its path contains a space.
     """
     folder = tmp_path_factory.mktemp("fresh") / "the clone"
     folder.mkdir()
@@ -58,7 +58,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """This process's environment with nothing of the tests' own pair in it, and no browser."""
+    """The environment of this process without the tests' pair and without a browser."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -69,7 +69,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(folder: Path, script: str) -> str:
-    """Run a block through sh, stopping at its first failure; its output, both streams."""
+    """Run a block through sh until its first failure; return both output streams."""
     done = subprocess.run(
         ["sh", "-e", "-c", script],
         cwd=folder,
@@ -86,7 +86,7 @@ def run(folder: Path, script: str) -> str:
 
 
 def run_demo(folder: Path) -> str:
-    """Run `make demo` until JupyterLab answers, then press Ctrl-C; its output."""
+    """Run `make demo` until JupyterLab answers, send Ctrl-C, and return the output."""
     log = folder.parent / "demo.log"
     with log.open("w") as out:
         process = subprocess.Popen(

@@ -12,13 +12,13 @@ from scripts.walk import NOTEBOOKS
 from tests.support.notebooks import assert_runs_twice, run_twice, tracked
 
 APART = ("07", "99")
-"""What takes a server of the shared pair down, and what stops a pair."""
+"""Notebooks that stop a server of the shared pair, or the whole pair."""
 
 
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", [name for name in tracked() if not name.startswith(APART)])
 def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings, tmp_path: Path) -> None:
-    """Without an error or a word on stderr, exercises solved; no worker left, all charts there."""
+    """A notebook runs twice without errors, its exercises can be solved, and all charts exist."""
     assert_runs_twice(name, settings, tmp_path / "page.html")
 
 
@@ -26,7 +26,7 @@ def test_a_notebook_runs_twice_in_one_kernel(name: str, settings: Settings, tmp_
 def test_the_last_notebook_stops_a_pair_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing by itself, everything once `stop = True` stands there."""
+    """The last notebook stops nothing by default, and everything with `stop = True`."""
     monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path))
     local.up()
     try:

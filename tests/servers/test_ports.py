@@ -1,4 +1,4 @@
-"""Ports for servers of our own."""
+"""Ports for our servers."""
 
 import socket
 import sys
@@ -12,7 +12,7 @@ from clickstream.servers import ports
 
 
 def test_no_outgoing_connection_is_given_a_port_of_ours() -> None:
-    """A server binds its port seconds after the choice; what others are given lies elsewhere."""
+    """Our ports are outside the range for outgoing connections."""
     chosen = [next(ports.free()) for _ in range(50)]
     assert len(set(chosen)) > 40  # by chance, or two starts at once would choose the same
     assert len(set(islice(ports.free(), 50))) == 50
@@ -24,7 +24,7 @@ def test_no_outgoing_connection_is_given_a_port_of_ours() -> None:
 
 
 def test_a_port_that_somebody_listens_on_is_not_chosen() -> None:
-    """Where all are taken, one line says which."""
+    """A used port is not chosen; if all are used, one line says so."""
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", next(ports.free())))
         stranger.listen()

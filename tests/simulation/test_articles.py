@@ -1,4 +1,4 @@
-"""The site: articles published over time, the same for the same seed."""
+"""The articles of the site, which depend only on seed and hour."""
 
 import pickle
 from dataclasses import replace
@@ -26,7 +26,7 @@ MONDAY_TABLE = MONDAY_MS // TABLE_MS
 
 
 def test_the_same_seed_and_hour_publish_the_same_articles() -> None:
-    """And another seed others."""
+    """Another seed publishes other articles."""
     hour = MONDAY_MS // HOUR_MS + 9
     first, again, other = (
         [(a.article_id, a.title, a.published_ms) for a in published_in_hour(seed, hour)]
@@ -37,7 +37,7 @@ def test_the_same_seed_and_hour_publish_the_same_articles() -> None:
 
 
 def test_articles_come_out_all_day_and_fewer_at_night() -> None:
-    """About 120 a day, over four weeks, in every category."""
+    """About 120 articles appear per day, in every category, and fewer at night."""
     hours = range(MONDAY_MS // HOUR_MS, MONDAY_MS // HOUR_MS + 28 * 24)
     by_hour = [published_in_hour(3, hour) for hour in hours]
     articles = [article for hour in by_hour for article in hour]
@@ -50,7 +50,7 @@ def test_articles_come_out_all_day_and_fewer_at_night() -> None:
 
 
 def test_an_article_has_an_id_of_its_own_that_a_reader_can_read() -> None:
-    """Category and minute of publication, and no two share it."""
+    """An article id is unique, with category and minute of publication."""
     hours = range(MONDAY_MS // HOUR_MS, MONDAY_MS // HOUR_MS + 14 * 24)
     articles = [article for hour in hours for article in published_in_hour(5, hour)]
 
@@ -64,7 +64,7 @@ def test_an_article_has_an_id_of_its_own_that_a_reader_can_read() -> None:
 
 
 def test_headlines_agree_in_number() -> None:
-    """Whatever subject is drawn, its action's verb fits: one wins, many win."""
+    """The verb of a headline agrees with its subject."""
     many, one = {"rugby women"}, {"Cult series", "Self-driving bus"}  # against their last letter
     for category, section in SECTIONS.items():
         are_many = {
@@ -80,7 +80,7 @@ def test_headlines_agree_in_number() -> None:
 
 
 def test_the_shelf_is_full_at_the_start_and_holds_nothing_of_the_future() -> None:
-    """At least seven days of past, in every category, and nobody reads ahead."""
+    """The shelf starts with seven days in every category, and has no article of the future."""
     newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
     shelf = newsroom.shelf(MONDAY_TABLE)
 
@@ -95,7 +95,7 @@ def test_the_shelf_is_full_at_the_start_and_holds_nothing_of_the_future() -> Non
 
 
 def test_popularity_falls_with_age() -> None:
-    """The same article weighs less and less, hour after hour."""
+    """The popularity of an article falls with its age."""
     newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
     weights = []
     for hours in range(0, 24, 3):
@@ -108,7 +108,7 @@ def test_popularity_falls_with_age() -> None:
 
 
 def test_every_article_is_told_once_and_in_order() -> None:
-    """From the start on, none of the past."""
+    """Every article since the start is published once and in order."""
     newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
     told = [
         article.published_ms
@@ -123,7 +123,7 @@ def test_every_article_is_told_once_and_in_order() -> None:
 
 
 def test_memory_stays_the_same_over_months() -> None:
-    """What has left the shelf is forgotten, though nobody takes what is published."""
+    """Memory stays constant over months, even if nobody takes published articles."""
     newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
 
     def bytes_after(days: int) -> int:
@@ -150,7 +150,7 @@ def test_memory_stays_the_same_over_months() -> None:
     ],
 )
 def test_a_wrong_section_is_named(name: str, changed: dict[str, object], said: str) -> None:
-    """With what it takes instead."""
+    """A wrong section is named with its valid values."""
     section = replace(SECTIONS["tech"], **changed)  # type: ignore[arg-type]
     with raises_shown(ConfigError, match=said):
         site.check({**SECTIONS, name: section})
@@ -159,6 +159,6 @@ def test_a_wrong_section_is_named(name: str, changed: dict[str, object], said: s
 
 
 def test_a_section_may_be_one_of_fifty() -> None:
-    """There is always something to read in it."""
+    """A section with a fiftieth of the articles is never empty."""
     names = [a + b for a in "abcdefghij" for b in "klmno"]
     site.check(dict.fromkeys(names, SECTIONS["tech"]))

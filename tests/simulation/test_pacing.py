@@ -1,4 +1,4 @@
-"""When each event is due, in virtual time: waiting takes none, and every second is counted."""
+"""Pacing in virtual time, so that tests do not wait."""
 
 import math
 from collections import Counter, defaultdict
@@ -29,31 +29,31 @@ in_virtual_time = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 class Clock:
-    """A clock that stands still but while somebody waits."""
+    """A clock that only moves during a wait."""
 
     def __init__(self) -> None:
         self.at_s = MONDAY_MS / 1000
 
     def now(self) -> float:
-        """Seconds since 1970, and seconds that only go up."""
+        """Return seconds since 1970, also as the monotonic clock."""
         return self.at_s
 
     def wait(self, seconds: float) -> None:
-        """Let them pass."""
+        """Move the clock."""
         self.at_s += seconds
 
     def now_ms(self) -> int:
-        """The time as events carry it."""
+        """The time in milliseconds, as in events."""
         return int(self.at_s * 1000)
 
 
 def live_crowd(readers: int | None = None) -> Simulator:
-    """Readers who act from the clock's start on; a small crowd is made sooner."""
+    """Live readers from the clock's start on; a small crowd is faster to make."""
     return Simulator(seed=1, start_ms=MONDAY_MS, live_from_ms=MONDAY_MS, readers=readers)
 
 
 class Site:
-    """A crowd at a pace, and a clock of its own."""
+    """A paced crowd with its clock."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Site:
         self._given = iter(self.source)
 
     def during(self, seconds: float) -> Iterator[Event]:
-        """Give what is due in the next seconds."""
+        """Yield the events of the next seconds."""
         until_s = self.clock.at_s + seconds
         while self.clock.at_s < until_s:
             event = next(self._given)
@@ -85,7 +85,7 @@ class Site:
 
 
 def assert_no_gap(found: Iterable[Event]) -> None:
-    """Every session's numbers are 0, 1, 2 and so on, in the order of the stream."""
+    """Check that the numbers in every session are 0, 1, 2 …, in stream order."""
     numbers: dict[str, list[int]] = defaultdict(list)
     for event in found:
         numbers[event.session_id].append(event.session_seq)
@@ -95,7 +95,7 @@ def assert_no_gap(found: Iterable[Event]) -> None:
 @given(rate=rates, seed=seeds)
 @in_virtual_time
 def test_the_rate_asked_for_is_kept(rate: float, seed: int) -> None:
-    """As many events as the time has room for, within five sigma of a Poisson process."""
+    """The number of events matches the rate within five sigma of a Poisson process."""
     site = Site(rate, seed=seed)
     num_events = len(list(site.during(1_000 / rate)))
     assert abs(num_events - 1_000) < 5 * math.sqrt(1_000)
@@ -106,9 +106,9 @@ def test_the_rate_asked_for_is_kept(rate: float, seed: int) -> None:
 def test_a_change_of_rate_acts_at_once_and_keeps_every_session(
     changes: list[tuple[float, float]], seed: int
 ) -> None:
-    """As many events as there is area under the rates; no gap, none in the future, none goes back.
+    """With changing rates the number of events matches the area, in order and without gaps.
 
-    Waits are 0.2 s at the most, so that a change is seen so soon.
+    Waits are at most 0.2 s, so that a change applies within that time.
     """
     site = Site(20, seed=seed)
     found: list[Event] = []
@@ -137,7 +137,7 @@ def test_a_change_of_rate_acts_at_once_and_keeps_every_session(
 def test_nothing_that_was_taken_from_the_crowd_is_lost_by_a_stop(
     num_items: int, rate: float, texts: list[str]
 ) -> None:
-    """Stopped after any item, in the middle of what one step gives, too: no session has a gap."""
+    """A stop after any event leaves no gap in a session."""
     site = Site(rate)
     for text in texts:
         site.traffic.start(scenarios.make(text))
@@ -154,7 +154,7 @@ def test_nothing_that_was_taken_from_the_crowd_is_lost_by_a_stop(
 @given(rate=rates, seed=seeds)
 @in_virtual_time
 def test_who_takes_events_hears_something_every_fifth_of_a_second(rate: float, seed: int) -> None:
-    """So that a stop acts soon, at the slowest rate, too."""
+    """The source yields at least every 0.2 s at any rate, so that a stop acts soon."""
     site = Site(rate, seed=seed)
     before_s = site.clock.at_s
     for _ in islice(site.source, 200):
@@ -163,7 +163,7 @@ def test_who_takes_events_hears_something_every_fifth_of_a_second(rate: float, s
 
 
 def test_who_takes_events_hears_of_each_that_a_scenario_holds_back() -> None:
-    """While all of them are held back at full speed, a stop still acts."""
+    """The source yields even while a scenario holds back every event."""
     site = Site(math.inf)
     site.traffic.start(scenarios.make("dirty-data:late=1,delay=3600"))
     assert list(islice(site.source, 1_000)) == [None] * 1_000
@@ -172,7 +172,7 @@ def test_who_takes_events_hears_of_each_that_a_scenario_holds_back() -> None:
 
 @pytest.mark.parametrize("rate", [20, 1_000])
 def test_events_are_spread_as_chance_spreads_them(rate: float) -> None:
-    """Counts of equal spans are as dispersed as a Poisson process makes them, 0.8 to 1.3."""
+    """Counts per interval have the dispersion of a Poisson process, 0.8 to 1.3."""
     site = Site(rate, seed=6)
     spans = Counter(
         (events.id_ms(event.event_id) - MONDAY_MS) * rate // 20_000
@@ -185,7 +185,7 @@ def test_events_are_spread_as_chance_spreads_them(rate: float) -> None:
 
 
 def test_the_slider_goes_from_20_to_5000_and_back_with_every_session_kept() -> None:
-    """Each turn acts within half a second; nobody is logged out, and nobody begins anew, by it."""
+    """A new rate acts within half a second and neither ends nor starts sessions."""
     site = Site(20, seed=12, crowd=live_crowd())
     found = list(site.during(30))
     kept = [(session, session.next) for session in site.traffic.crowd.open_sessions()]
@@ -211,7 +211,7 @@ def test_the_slider_goes_from_20_to_5000_and_back_with_every_session_kept() -> N
 
 
 def test_a_minute_that_was_slept_through_is_not_made_up_for() -> None:
-    """What is more than a second behind is skipped."""
+    """A delay of more than a second is skipped, not caught up."""
     site = Site(1_000, seed=3)
     list(site.during(2))
     site.clock.wait(60)
@@ -223,7 +223,7 @@ def test_a_minute_that_was_slept_through_is_not_made_up_for() -> None:
 def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(
     behind_s: int, rate: float
 ) -> None:
-    """Past events carry their own time, every hour of a day; then the rate is the natural one."""
+    """Past events keep their times; live events then follow at the natural rate."""
     crowd = Simulator(
         seed=1,
         start_ms=MONDAY_MS - 1000 * behind_s,
@@ -246,7 +246,7 @@ def test_a_replay_starts_in_the_past_and_goes_live_when_it_reaches_now(
 
 
 def test_a_number_of_events_is_the_crowd_s_own_and_scenarios_come_on_top() -> None:
-    """Not one more or less, and what scenarios held back is given at the end."""
+    """The requested number counts only the crowd's events; held-back events come at the end."""
     site = Site(200, num_events=400)
     for text in ("bot:per_minute=600", "dirty-data:late=1,delay=60"):
         site.traffic.start(scenarios.make(text))
@@ -260,7 +260,7 @@ def test_a_number_of_events_is_the_crowd_s_own_and_scenarios_come_on_top() -> No
 
 
 def test_what_a_scenario_adds_comes_while_the_crowd_s_next_event_is_waited_for() -> None:
-    """A bot does not stand still because readers are few, and no event is held until then."""
+    """Events of a scenario do not wait for the crowd's next event."""
     site = Site(0.2, seed=2)
     site.traffic.start(scenarios.make("bot:per_minute=600"))
     for event in site.during(20):
@@ -270,14 +270,14 @@ def test_what_a_scenario_adds_comes_while_the_crowd_s_next_event_is_waited_for()
 
 @pytest.mark.parametrize("num_events", [0, -5])
 def test_asking_for_no_event_is_refused(num_events: int) -> None:
-    """A report of 0 events would look like success."""
+    """A number of 0 is refused, because 0 events would look like success."""
     with pytest.raises(ConfigError, match=rf"produce {num_events} events: ask for 1 or more"):
         Site(20, num_events=num_events)
 
 
 @pytest.mark.parametrize("rate", [0, 0.1, -1, 5_001, 10_000, math.nan, "max", max, None])
 def test_a_rate_that_is_none_is_told_in_one_line(rate: Any) -> None:
-    """With the range, and what to write for no limit, here and in a terminal; a change, too."""
+    """An invalid rate, also a later one, is one line with the range and the value for no limit."""
     said = r"from 0\.2 to 5,000; .* `math.inf`, in a terminal `max`"
     with raises_shown(ConfigError, match=said):
         Pace(rate, rng=Random(1))
@@ -288,14 +288,14 @@ def test_a_rate_that_is_none_is_told_in_one_line(rate: Any) -> None:
 
 
 def test_a_rate_is_read_as_it_is_typed() -> None:
-    """A number, or `max`; anything else is told."""
+    """A typed rate is a number or `max`; anything else is an error."""
     assert (parse_rate("2.5"), parse_rate("max")) == (2.5, math.inf)
     with pytest.raises(ConfigError, match="--rate 'fast' is neither a number of events"):
         parse_rate("fast")
 
 
 def test_a_crowd_that_starts_now_is_live_from_its_first_event_on() -> None:
-    """Each moment has readers of its own, unless a seed is given."""
+    """A crowd that starts now is live from its first event; its readers depend on the time."""
     clock = Clock()
     crowd, chosen = live_now(now=clock.now), live_now(seed=7, now=clock.now)
 

@@ -1,4 +1,4 @@
-"""Reader habits: tables that add up, and readers that follow from seed and number alone."""
+"""Reader habits: valid tables, and readers that depend only on seed and number."""
 
 from collections import Counter
 from dataclasses import replace
@@ -13,14 +13,14 @@ from tests.support.errors import raises_shown
 
 
 def test_personas_have_their_shares() -> None:
-    """Of 50,000 readers, each within a point."""
+    """The shares of personas among 50,000 readers are right within a percentage point."""
     found = Counter(personas.persona_of(4, number) for number in range(50_000))
     for name, persona in PERSONAS.items():
         assert found[name] / 50_000 == pytest.approx(persona.weight, abs=0.01)
 
 
 def test_a_reader_is_the_same_for_the_same_seed() -> None:
-    """Persona and visits are a pure function; another seed gives another crowd."""
+    """Persona and visits are a pure function of seed and number."""
     crowds = [
         [(personas.persona_of(s, n), personas.visits_per_day(s, n)) for n in range(500)]
         for s in (1, 1, 2)
@@ -29,7 +29,7 @@ def test_a_reader_is_the_same_for_the_same_seed() -> None:
 
 
 def test_visits_differ_widely_around_the_persona_s_median() -> None:
-    """Some come once a week, some many times a day."""
+    """Visits per day vary widely around the persona's median."""
     visits = [
         personas.visits_per_day(1, n)
         for n in range(20_000)
@@ -41,14 +41,14 @@ def test_visits_differ_widely_around_the_persona_s_median() -> None:
 
 
 def test_reading_times_have_the_published_quartiles() -> None:
-    """21, 47, 90 and 158 seconds, within a tenth."""
+    """Reading times have quantiles of 21, 47, 90 and 158 seconds, within a tenth."""
     times, steps = personas.READING_MS, len(personas.READING_MS)
     for share, seconds in ((0.25, 21), (0.5, 47), (0.75, 90), (0.9, 158)):
         assert times[int(share * steps)] / 1000 == pytest.approx(seconds, rel=0.1)
 
 
 def test_a_longer_row_makes_longer_sessions() -> None:
-    """The expected number of events follows from the transition rows."""
+    """Rows with fewer exits give longer sessions."""
     skimmer = PERSONAS["skimmer"]
     rows = {name: dict(row) for name, row in skimmer.rows.items()}
     rows["page_view"]["page_view"] += 0.1
@@ -57,7 +57,7 @@ def test_a_longer_row_makes_longer_sessions() -> None:
 
 
 def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
-    """A misspelt event, a row over 1, a way into nothing or into a second login, a weight of 0."""
+    """A wrong entry is named: event, row sum, transition or weight."""
     skimmer = PERSONAS["skimmer"]
 
     def with_row(name: str, row: dict[str, float]) -> dict[str, personas.Persona]:

@@ -1,4 +1,4 @@
-"""The mood of the crowd: more reactions, or fewer, and everything else as it was."""
+"""The crowd's mood: more or fewer reactions, and no other change."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ HOURS_MS = 6 * 3_600_000
 
 
 def counted(times: float) -> Counter[str]:
-    """Six hours of a crowd in that mood, by event type."""
+    """Count six hours of a crowd in that mood by event type."""
     traffic = Traffic(Simulator(seed=4, start_ms=MONDAY_MS))
     traffic.start(Mood(times=times))
     return Counter(event.event_type for event in traffic.events(until_ms=MONDAY_MS + HOURS_MS))
@@ -22,12 +22,12 @@ def counted(times: float) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def usual() -> Counter[str]:
-    """The same hours as always."""
+    """The same hours without a mood."""
     return counted(1)
 
 
 def test_a_mood_of_1_changes_no_event(usual: Counter[str]) -> None:
-    """As though nobody had touched the dial."""
+    """A mood of 1 changes no event."""
     crowd = Simulator(seed=4, start_ms=MONDAY_MS)
     plain = Counter(event.event_type for event in crowd.events(until_ms=MONDAY_MS + HOURS_MS))
     assert usual == plain
@@ -35,7 +35,7 @@ def test_a_mood_of_1_changes_no_event(usual: Counter[str]) -> None:
 
 @pytest.mark.parametrize("times", [0, 0.5, 3])
 def test_reactions_come_so_many_times_as_often(usual: Counter[str], times: float) -> None:
-    """Each kind, within a tenth; views, logins and logouts are the same to the last one."""
+    """Each reaction is scaled within a tenth, and views, logins and logouts do not change."""
     found = counted(times)
     for kind in REACTIONS:
         assert found[kind] == pytest.approx(times * usual[kind], rel=0.1, abs=0.5)
@@ -44,7 +44,7 @@ def test_reactions_come_so_many_times_as_often(usual: Counter[str], times: float
 
 
 def test_nothing_is_labelled() -> None:
-    """What comes of a mood is the crowd's own: no chart sets it off."""
+    """Events of a mood carry no label."""
     traffic = Traffic(Simulator(seed=4, start_ms=MONDAY_MS))
     traffic.start(Mood(times=5))
     found = list(traffic.events(until_ms=MONDAY_MS + HOURS_MS // 6))

@@ -1,4 +1,4 @@
-"""What a presenter triggers: each does what it says, carries its name, leaves the rest alone."""
+"""Each scenario has its effect, labels its events, and changes nothing else."""
 
 import math
 import statistics
@@ -19,7 +19,7 @@ from tests.support.errors import raises_shown
 
 NOON_MS = events.parse_timestamp("2026-01-05T11:00:00.000Z")
 BEGIN_MS = NOON_MS + 180_000
-"""Where scenarios begin: the crowd is at home on the site by then."""
+"""The start of scenarios, when the crowd has filled the site."""
 
 
 def traffic(*, rate: float = 20.0, seed: int = 1) -> Traffic:
@@ -28,7 +28,7 @@ def traffic(*, rate: float = 20.0, seed: int = 1) -> Traffic:
 
 
 def play(*texts: str, minutes: float = 10, rate: float = 20.0, seed: int = 1) -> list[Event]:
-    """So many minutes from eleven on, with scenarios from three minutes past."""
+    """Run this many minutes from eleven on, with scenarios from three minutes past."""
     on = traffic(rate=rate, seed=seed)
     found = list(on.events(until_ms=BEGIN_MS))
     for text in texts:
@@ -49,17 +49,17 @@ def at_ms(event: Event) -> int:
 
 
 def lines(found: list[Event]) -> list[bytes]:
-    """Every byte of them."""
+    """The encoded events."""
     return [events.encode(event) for event in found]
 
 
 def labelled(found: list[Event], name: str) -> list[Event]:
-    """Those that carry a scenario's name."""
+    """The events with a scenario's name."""
     return [event for event in found if event.scenario == name]
 
 
 def within(found: list[Event], since_s: float, until_s: float) -> list[Event]:
-    """Those of some seconds, counted from where the scenario begins."""
+    """The events of some seconds, counted from the scenario's start."""
     return [e for e in found if since_s * 1000 <= at_ms(e) - BEGIN_MS < until_s * 1000]
 
 
@@ -68,7 +68,7 @@ ADDING = ("breaking-news", "bot", "comment-storm")
 
 @pytest.mark.parametrize("name", ADDING)
 def test_what_adds_leaves_the_crowd_s_own_events_as_they_are(name: str, alone: list[Event]) -> None:
-    """To the byte and in their order; what is added carries the name."""
+    """Added events carry the name, and the crowd's events do not change in bytes or order."""
     found = play(name)
 
     assert lines([event for event in found if event.scenario is None]) == lines(alone)
@@ -76,7 +76,7 @@ def test_what_adds_leaves_the_crowd_s_own_events_as_they_are(name: str, alone: l
 
 
 def test_dirty_data_leaves_all_but_the_late_events_as_they_are(alone: list[Event]) -> None:
-    """The copies come beside; what is late is the same event, but for its label."""
+    """Dirty data only adds copies, and changes late events only by their label."""
     found = play("dirty-data")
     late = {event.event_id for event in found if event.variant == "late"}
 
@@ -103,7 +103,7 @@ EVERYTHING = ("ab-test:lift=5", "bot:per_minute=6000", "comment-storm", "logout-
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_laws_of_a_session_hold_whatever_plays(texts: tuple[str, ...], seed: int) -> None:
-    """Login first, nothing after logout, numbers without gaps, reactions after a view; in order."""
+    """With any scenario, sessions keep their order, login, numbering and reactions."""
     found = play(*texts, seed=seed, minutes=7)
 
     assert all(a.timestamp <= b.timestamp for a, b in pairwise(found))
@@ -133,7 +133,7 @@ def test_the_laws_of_a_session_hold_whatever_plays(texts: tuple[str, ...], seed:
 def test_breaking_news_takes_a_third_of_the_views_and_multiplies_traffic(
     alone: list[Event],
 ) -> None:
-    """Within ten seconds it is seen; in the end it is gone. One article, out when it begins."""
+    """Breaking news shows within ten seconds, ends, and is about one new article."""
     found = play("breaking-news")
 
     height, usual = within(found, 20, 80), within(alone, 20, 80)
@@ -156,7 +156,7 @@ def test_breaking_news_takes_a_third_of_the_views_and_multiplies_traffic(
 
 @pytest.mark.parametrize("peak", [2, 10])
 def test_breaking_news_is_as_high_as_was_asked(peak: int, alone: list[Event]) -> None:
-    """Within a tenth at its height, where it has a third of the views even at the lowest peak."""
+    """The peak is right within a tenth, with at least a third of the views."""
     height = within(play(f"breaking-news:peak={peak},seconds=300"), 60, 110)
     assert len(height) / len(within(alone, 60, 110)) == pytest.approx(peak, rel=0.1)
     views = Counter(e.article_id for e in height if e.event_type == "page_view")
@@ -164,7 +164,7 @@ def test_breaking_news_is_as_high_as_was_asked(peak: int, alone: list[Event]) ->
 
 
 def test_a_bot_reads_fast_and_evenly() -> None:
-    """As many actions a minute as asked, whose gaps hardly differ; nobody else is like that."""
+    """A bot acts at the requested rate, with regular gaps, unlike any reader."""
     found = play("bot:per_minute=90,seconds=240", minutes=7.5)
     bot = labelled(found, "bot")
 
@@ -177,7 +177,7 @@ def test_a_bot_reads_fast_and_evenly() -> None:
 
 
 def test_a_comment_storm_is_about_one_article_that_was_there_already(alone: list[Event]) -> None:
-    """Comments swell to a multiple; nearly all of the added ones are about it."""
+    """Comments multiply, and nearly all added ones are about one existing article."""
     found = play("comment-storm")
     comments = [e for e in within(found, 10, 60) if e.event_type == "comment"]
     usual = [e for e in within(alone, 10, 60) if e.event_type == "comment"]
@@ -190,7 +190,7 @@ def test_a_comment_storm_is_about_one_article_that_was_there_already(alone: list
 
 
 def test_an_outage_silences_one_device_and_nobody_else(alone: list[Event]) -> None:
-    """Nothing of it comes; sessions that begin after it are what they would have been."""
+    """An outage silences only one device, and later sessions do not change."""
     found = play("device-outage:device=tablet,seconds=120")
 
     silent = within(found, 0, 120)
@@ -208,7 +208,7 @@ def test_an_outage_silences_one_device_and_nobody_else(alone: list[Event]) -> No
 
 
 def test_who_could_not_register_during_an_outage_is_no_reader_later() -> None:
-    """A newcomer's first session opens with `register`, always."""
+    """A newcomer who could not register during an outage never appears."""
     on = Traffic(Simulator(seed=4, start_ms=NOON_MS, readers=300))
     on.start(scenarios.make("device-outage:seconds=86400"))
     found = list(on.events(until_ms=NOON_MS + 3 * 86_400_000))
@@ -223,7 +223,7 @@ def test_who_could_not_register_during_an_outage_is_no_reader_later() -> None:
 
 
 def test_a_logout_wave_logs_everybody_out_within_seconds(alone: list[Event]) -> None:
-    """Every open session ends with a labelled logout; later sessions are what they would be."""
+    """Every open session ends with a labelled logout, and later sessions do not change."""
     found = play("logout-wave:seconds=4")
     wave = labelled(found, "logout-wave")
 
@@ -240,7 +240,7 @@ def test_a_logout_wave_logs_everybody_out_within_seconds(alone: list[Event]) -> 
 
 @pytest.mark.parametrize("name", ["logout-wave", "device-outage"])
 def test_what_takes_away_waits_until_somebody_is_there(name: str) -> None:
-    """Asked for with the first event, it begins when the crowd has acted for ten seconds."""
+    """A removing scenario waits until the crowd has acted for ten seconds."""
     on = traffic()
     on.start(scenarios.make(name))
     found = list(on.events(until_ms=NOON_MS + 30_000))
@@ -254,13 +254,13 @@ def test_what_takes_away_waits_until_somebody_is_there(name: str) -> None:
 
 
 def test_a_logout_wave_may_take_some_of_them() -> None:
-    """As many as the share says."""
+    """A logout wave affects the requested share."""
     waves = [len(labelled(play(f"logout-wave:share={s}"), "logout-wave")) for s in (0.25, 1)]
     assert waves[0] / waves[1] == pytest.approx(0.25, abs=0.08)
 
 
 def by_arm(found: list[Event]) -> dict[str, dict[str, list[int]]]:
-    """Views and likes of every reader, by arm."""
+    """Views and likes of each reader, by arm."""
     counts: dict[str, dict[str, list[int]]] = {"A": {}, "B": {}}
     for event in found:
         if event.variant is not None and event.event_type in ("page_view", "like"):
@@ -270,7 +270,7 @@ def by_arm(found: list[Event]) -> dict[str, dict[str, list[int]]]:
 
 
 def likes_per_view(arm: dict[str, list[int]]) -> tuple[float, float]:
-    """The rate and its variance, readers being the units (the delta method for a ratio)."""
+    """The rate and its variance, with readers as units (delta method for a ratio)."""
     views, likes = sum(v for v, _ in arm.values()), sum(n for _, n in arm.values())
     rate, number = likes / views, len(arm)
     spread = statistics.fmean((n - rate * v) ** 2 for v, n in arm.values())
@@ -278,7 +278,7 @@ def likes_per_view(arm: dict[str, list[int]]) -> tuple[float, float]:
 
 
 def ab_test(seed: int, lift: float) -> tuple[float, float]:
-    """The lift found in a day, and the p-value of there being none."""
+    """The lift of one day, and the p-value of no lift."""
     on = Traffic(Simulator(seed=seed, start_ms=NOON_MS, readers=crowd_for(0.8)))
     on.start(scenarios.make(f"ab-test:lift={lift}"))
     counts = by_arm(list(on.events(until_ms=NOON_MS + 86_400_000)))
@@ -288,7 +288,7 @@ def ab_test(seed: int, lift: float) -> tuple[float, float]:
 
 
 def test_an_ab_test_shows_the_lift_that_was_set() -> None:
-    """Up or down, at p < 0.01, within two fifths of it."""
+    """The lift is found at p < 0.01, within two fifths of its value."""
     for seed, lift in ((1, 0.5), (2, -0.5)):
         found, p = ab_test(seed, lift)
         assert p < 0.01
@@ -296,7 +296,7 @@ def test_an_ab_test_shows_the_lift_that_was_set() -> None:
 
 
 def test_an_ab_test_without_a_lift_finds_none() -> None:
-    """On 20 seeds the p-values are uniform."""
+    """Without a lift, the p-values of 20 seeds are uniform."""
     found = [ab_test(seed, 0)[1] for seed in range(20, 40)]
     assert stats.kstest(found, "uniform").pvalue > 0.001
 
@@ -304,7 +304,7 @@ def test_an_ab_test_without_a_lift_finds_none() -> None:
 def test_an_ab_test_touches_arm_b_alone_and_every_reader_has_one_arm(
     alone: list[Event],
 ) -> None:
-    """A's events are the same but for the label; B's too, but for reactions and their numbers."""
+    """Arm A changes only labels; arm B also changes reactions and their numbers."""
     on = traffic()
     found = list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("ab-test:lift=2"))
@@ -354,7 +354,7 @@ def test_an_ab_test_touches_arm_b_alone_and_every_reader_has_one_arm(
 
 @pytest.mark.parametrize("dial", ["late", "duplicate", "malformed"])
 def test_dirty_data_is_as_dirty_as_its_dial_says(dial: str) -> None:
-    """Within half a point; the other dials are off, and so is all of it by default."""
+    """The share is right within half a point, and other defects are off."""
     found = play(f"dirty-data:{dial}=0.05", minutes=20)
     after = [event for event in found if at_ms(event) >= BEGIN_MS]
     dirty = Counter(event.variant for event in after)
@@ -365,7 +365,7 @@ def test_dirty_data_is_as_dirty_as_its_dial_says(dial: str) -> None:
 
 
 def test_late_events_come_late_and_none_is_lost_by_a_stop() -> None:
-    """Held back as long as the delay says; what is held when it ends comes at once."""
+    """Late events have the requested delay, and a stop sends them at once."""
     on = traffic()
     list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("dirty-data:late=1,delay=3"))
@@ -384,7 +384,7 @@ def test_late_events_come_late_and_none_is_lost_by_a_stop() -> None:
 
 
 def test_duplicates_have_the_same_id_and_broken_copies_one_of_their_own() -> None:
-    """The first is stored once; the second is refused by the typed check."""
+    """Duplicates share their id and are stored once; broken copies fail the type check."""
     found = play("dirty-data:duplicate=0.05,malformed=0.05")
     ids = {event.event_id for event in found if event.scenario is None}
     twice = [event for event in found if event.variant == "duplicate"]
@@ -400,7 +400,7 @@ def test_duplicates_have_the_same_id_and_broken_copies_one_of_their_own() -> Non
 
 
 def test_several_play_at_once_and_each_stops_by_itself_or_when_told() -> None:
-    """What they add is told apart; the crowd's own stays what it is."""
+    """Several scenarios run at once, with separate labels and ends."""
     on = traffic()
     found = list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("bot"))
@@ -421,7 +421,7 @@ def test_several_play_at_once_and_each_stops_by_itself_or_when_told() -> None:
 
 
 def test_what_ends_by_itself_has_given_all_it_had() -> None:
-    """However seldom the crowd acts: what was due before the end is not lost between two events."""
+    """A scenario that ends by itself loses no event, even if the crowd is slow."""
     on = Traffic(Simulator(seed=3, start_ms=NOON_MS, readers=20))
     on.start(scenarios.make("bot:per_minute=6000,seconds=10"))
     found = list(on.events(until_ms=NOON_MS + 3_600_000))
@@ -431,7 +431,7 @@ def test_what_ends_by_itself_has_given_all_it_had() -> None:
 
 
 def test_what_is_held_back_is_seen_by_the_others_all_the_same() -> None:
-    """Breaking news draw as many whether dirty data were there first or not."""
+    """Other scenarios also react to events that one holds back."""
     counts = [
         len(labelled(play(*texts, minutes=5), "breaking-news"))
         for texts in (
@@ -443,7 +443,7 @@ def test_what_is_held_back_is_seen_by_the_others_all_the_same() -> None:
 
 
 def test_what_two_would_keep_back_is_kept_by_one() -> None:
-    """Readers who come again during a wave, all of them late: every event is given once."""
+    """An event that two scenarios hold back is returned once."""
     on = traffic(rate=5)
     list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("logout-wave:seconds=60"))
@@ -457,7 +457,7 @@ def test_what_two_would_keep_back_is_kept_by_one() -> None:
 
 
 def test_a_scenario_started_a_second_time_begins_anew() -> None:
-    """Nothing of its first time is left to come."""
+    """A restarted scenario begins again without remains of its first run."""
     on = traffic()
     bot = scenarios.make("bot:per_minute=6000,seconds=600")
     on.start(bot)
@@ -471,7 +471,7 @@ def test_a_scenario_started_a_second_time_begins_anew() -> None:
 
 
 def test_starting_one_again_replaces_it() -> None:
-    """It is not doubled: the second bot is the only one."""
+    """Starting a scenario again replaces it."""
     on = traffic()
     list(on.events(until_ms=BEGIN_MS))
     on.start(scenarios.make("bot:per_minute=600"))
@@ -482,7 +482,7 @@ def test_starting_one_again_replaces_it() -> None:
 
 
 def test_a_scenario_may_be_started_and_stopped_while_another_thread_takes_events() -> None:
-    """It plays from the next event on, and is gone after the next one."""
+    """Another thread may start and stop a scenario between events."""
     on = traffic()
     seen: list[Event] = []
     is_over = threading.Event()
@@ -510,13 +510,13 @@ def test_a_scenario_may_be_started_and_stopped_while_another_thread_takes_events
 
 
 def test_the_same_seed_and_moment_play_the_same() -> None:
-    """Byte for byte, several at once."""
+    """The same seed and time give the same bytes, even with several scenarios."""
     texts = ("breaking-news", "bot", "ab-test:lift=1", "dirty-data")
     assert lines(play(*texts, minutes=5)) == lines(play(*texts, minutes=5))
 
 
 def test_live_scenarios_run_by_the_clock_however_fast_the_crowd_does() -> None:
-    """At 25 times the speed the bot has the same pace, and nothing comes from the future."""
+    """At 25 times the speed a bot keeps its pace, and no event is in the future."""
     on = traffic(rate=20)
     now_ms, seen = NOON_MS, list[Event]()
     on.start(scenarios.make("bot:per_minute=120"))
@@ -555,7 +555,7 @@ def test_an_impossible_setting_is_refused_by_name(text: str, said: str) -> None:
 
 
 def test_every_scenario_says_what_it_does_and_where_it_is_seen() -> None:
-    """And its defaults are valid."""
+    """Every scenario has texts for effect and chart, and valid defaults."""
     for name, kind in scenarios.SCENARIOS.items():
         assert kind.name == name
         assert kind.what
@@ -570,7 +570,7 @@ def test_every_scenario_says_what_it_does_and_where_it_is_seen() -> None:
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
 def test_a_scenario_says_which_events_carry_its_name(name: str) -> None:
-    """Those it adds, the crowd's own, or none: a chart sets off the first and no other."""
+    """`marks` says whether a scenario labels added events, the crowd's events, or none."""
     alone, on = (
         Traffic(Simulator(seed=3, start_ms=NOON_MS, readers=10_000, live_from_ms=NOON_MS))
         for _ in range(2)
@@ -590,7 +590,7 @@ def test_a_scenario_says_which_events_carry_its_name(name: str) -> None:
 
 
 def test_the_rate_of_a_reaction_follows_from_the_rows() -> None:
-    """Views with at least one like, worked out and counted, persona by persona."""
+    """The computed share of views with a like equals the counted one, for each persona."""
     crowd = Simulator(seed=9, start_ms=NOON_MS, readers=crowd_for(3.0))
     views: Counter[str] = Counter()
     liked: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Readers that act: the laws of an event, the same bytes for the same seed, the shape of it."""
+"""The simulator: rules of events, the same bytes for the same seed, and rates."""
 
 import hashlib
 import os
@@ -29,14 +29,14 @@ def simulate(num_events: int, *, seed: int = 7, readers: int | None = None) -> l
 
 @pytest.fixture(scope="module")
 def days() -> list[Event]:
-    """Two weeks of a small crowd: the statistics stand on these."""
+    """Two weeks of a small crowd, for the statistics."""
     crowd = Simulator(seed=11, start_ms=MONDAY_MS, readers=2_000)
     return list(crowd.events(until_ms=MONDAY_MS + 14 * DAY_MS))
 
 
 @pytest.fixture(scope="module")
 def sessions(days: list[Event]) -> list[list[Event]]:
-    """The same events by session, without those still open at the end."""
+    """The same events by session, without sessions that are open at the end."""
     by_session: dict[str, list[Event]] = defaultdict(list)
     for event in days:
         by_session[event.session_id].append(event)
@@ -47,9 +47,9 @@ def sessions(days: list[Event]) -> list[list[Event]]:
 
 @pytest.mark.timeout(180)
 def test_a_million_events_break_no_law(is_whole: bool) -> None:
-    """The laws of the event model, one by one, over a crowd of default size.
+    """A million events of the default crowd follow every rule of the event model.
 
-    `make test` looks at the first hundred thousand.
+    `make test` checks the first hundred thousand.
     """
     num_events = 1_000_000 if is_whole else 100_000
     ids: set[str] = set()
@@ -96,7 +96,7 @@ def test_a_million_events_break_no_law(is_whole: bool) -> None:
 
 
 def test_a_new_reader_registers_and_then_logs_in(days: list[Event]) -> None:
-    """The first session of a newcomer opens with both, in this order; no later one does."""
+    """Only the first session of a newcomer starts with `register` and `login`."""
     opened: dict[str, list[list[str]]] = defaultdict(list)
     by_session: dict[str, list[str]] = defaultdict(list)
     for event in days:
@@ -112,7 +112,7 @@ def test_a_new_reader_registers_and_then_logs_in(days: list[Event]) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
-    """Whatever the hash seed; another seed gives others."""
+    """The same seed gives the same bytes for any hash seed; another seed gives others."""
     here = hashlib.sha256()
     for event in simulate(20_000, seed=7):
         here.update(events.encode(event) + b"\n")
@@ -132,7 +132,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
 
 
 def test_seed_1_gives_the_bytes_it_always_gave() -> None:
-    """A change that is not meant to change what readers do changes not one byte."""
+    """The bytes of seed 1 never change by accident."""
     lines = b"".join(events.encode(event) + b"\n" for event in simulate(10_000, seed=1))
 
     # To be renewed only together with a change of the event, of a habit, of the site or of how
@@ -143,7 +143,7 @@ def test_seed_1_gives_the_bytes_it_always_gave() -> None:
 
 
 def test_nobody_reads_the_same_article_twice_in_a_row(sessions: list[list[Event]]) -> None:
-    """The next page is another one; to an earlier one a reader may come back."""
+    """Consecutive views of a session are of different articles."""
     read = [[e.article_id for e in each if e.event_type == "page_view"] for each in sessions]
     again = [(before, after) for views in read for before, after in pairwise(views)]
 
@@ -153,14 +153,14 @@ def test_nobody_reads_the_same_article_twice_in_a_row(sessions: list[list[Event]
 
 
 def test_the_crowd_is_as_busy_as_its_size_says() -> None:
-    """Over four days a crowd for 2 events a second makes them, within a tenth."""
+    """A crowd for 2 events per second makes them within a tenth, over four days."""
     crowd = Simulator(seed=3, start_ms=MONDAY_MS, readers=crowd_for(2.0))
     made = sum(1 for _ in crowd.events(until_ms=MONDAY_MS + 4 * DAY_MS))
     assert made / (4 * 86_400) == pytest.approx(2.0, rel=0.1)
 
 
 def test_history_flows_into_live_with_its_sessions_open() -> None:
-    """The seam moves nobody's next event: the same sessions go on, and no gap opens."""
+    """Sessions continue from history into live traffic without a gap."""
     seam_ms = MONDAY_MS + 12 * HOUR_MS
     crowd = Simulator(seed=5, start_ms=MONDAY_MS, live_from_ms=seam_ms)
     history = list(crowd.events(until_ms=seam_ms))
@@ -174,7 +174,7 @@ def test_history_flows_into_live_with_its_sessions_open() -> None:
 
 
 def test_history_is_the_same_with_and_without_a_live_to_come() -> None:
-    """Up to an hour before the seam it does not depend on it; what lies behind it does."""
+    """History does not depend on live traffic until one hour before it."""
     seam_ms = MONDAY_MS + 2 * HOUR_MS
     alone, with_live = (
         list(
@@ -193,7 +193,7 @@ def test_history_is_the_same_with_and_without_a_live_to_come() -> None:
 
 
 def test_history_meets_live_without_a_cliff() -> None:
-    """At night, when the day's shape and the live rate lie furthest apart, no 5 minutes jump."""
+    """The rate moves from history to live traffic without a jump, even at night."""
     seam_ms = MONDAY_MS + 3 * HOUR_MS
     crowd = Simulator(seed=5, start_ms=MONDAY_MS, readers=crowd_for(5.0), live_from_ms=seam_ms)
     minutes = Counter(
@@ -208,7 +208,7 @@ def test_history_meets_live_without_a_cliff() -> None:
 
 @pytest.mark.parametrize("factor", [0.1, 1, 50])
 def test_stamped_events_keep_every_law_of_time(factor: float) -> None:
-    """At any speed of the clock time never goes back, and nobody reads ahead."""
+    """At any clock speed, time never goes back and no article is read before its publication."""
     crowd = Simulator(seed=9, start_ms=MONDAY_MS, live_from_ms=MONDAY_MS)
     before = events.format_timestamp(MONDAY_MS)
     for _ in range(60_000):
@@ -220,7 +220,7 @@ def test_stamped_events_keep_every_law_of_time(factor: float) -> None:
 
 
 def test_an_article_is_published_once_on_both_sides_of_the_seam() -> None:
-    """Stamps after a history leave its articles alone; nobody reads ahead."""
+    """Articles keep their publication time between history and live traffic."""
     crowd = Simulator(seed=9, start_ms=MONDAY_MS, readers=2_000)
     history = list(crowd.events(until_ms=MONDAY_MS + 12 * HOUR_MS))
     stamped = [crowd.take(crowd.peek_ms() + 7) for _ in range(20_000)]
@@ -235,7 +235,7 @@ def test_an_article_is_published_once_on_both_sides_of_the_seam() -> None:
 
 
 def test_sessions_are_told_apart_when_thousands_of_events_share_a_millisecond() -> None:
-    """As they do when Kafka is given all it takes."""
+    """Sessions have different ids even if thousands of events share a millisecond."""
     crowd = Simulator(seed=9, start_ms=MONDAY_MS, live_from_ms=MONDAY_MS)
     taken = [crowd.take(MONDAY_MS + i // 5_000) for i in range(100_000)]
 
@@ -244,7 +244,7 @@ def test_sessions_are_told_apart_when_thousands_of_events_share_a_millisecond() 
 
 
 def test_a_stamp_before_the_last_is_raised_to_it() -> None:
-    """Two events may share a moment; none goes back."""
+    """An event time before the last one is raised to it."""
     crowd = Simulator(seed=9, start_ms=MONDAY_MS, live_from_ms=MONDAY_MS)
     late = crowd.take(MONDAY_MS + 5_000)
     assert crowd.take(MONDAY_MS + 1_000).timestamp == late.timestamp
@@ -252,7 +252,7 @@ def test_a_stamp_before_the_last_is_raised_to_it() -> None:
 
 
 def test_an_event_id_is_a_version_7_uuid_of_its_time() -> None:
-    """So that ids sort by time, and any tool can read the time off them."""
+    """An event id has the form of a version 7 UUID of its time."""
     for event in simulate(2_000):
         read = UUID(event.event_id)
         assert (read.version, read.variant) == (7, RFC_4122)
@@ -269,13 +269,13 @@ def test_an_event_id_is_a_version_7_uuid_of_its_time() -> None:
     ids=str,
 )
 def test_a_crowd_that_cannot_be_is_refused(wrong: dict[str, int], why: str) -> None:
-    """With the value that is wrong."""
+    """An invalid crowd is refused with the wrong value."""
     with pytest.raises(ConfigError, match=why):
         Simulator(**{"seed": 1, "start_ms": MONDAY_MS, **wrong})
 
 
 def test_a_reader_may_come_a_hundred_thousand_times() -> None:
-    """Over years of simulated time he stays one reader, one session after the other."""
+    """A reader stays the same over a hundred thousand visits."""
     crowd = Simulator(seed=1418, start_ms=MONDAY_MS, readers=1)
     last_ms, sessions = 0, 0
     for event in crowd.events(until_ms=MONDAY_MS + 700 * DAY_MS):
@@ -287,7 +287,7 @@ def test_a_reader_may_come_a_hundred_thousand_times() -> None:
 
 
 def test_two_starts_share_no_event_and_no_newcomer() -> None:
-    """So that two runs into one topic never collide."""
+    """Two starts share no event id and no newcomer, so runs into one topic never collide."""
     runs = []
     for start_ms in (MONDAY_MS, MONDAY_MS + HOUR_MS):
         crowd = Simulator(seed=1, start_ms=start_ms)

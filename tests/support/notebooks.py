@@ -1,4 +1,4 @@
-"""Every notebook that git tracks, run in one kernel on the real servers, and looked at."""
+"""Run every tracked notebook in one kernel on the real servers, and check it."""
 
 import ast
 import os
@@ -19,19 +19,19 @@ from scripts.headless import NotebookClient
 
 ROOT = Path(__file__).parent.parent.parent
 MOST_S = 20
-"""The longest that any cell may take, in front of people."""
+"""The longest time that a cell may take."""
 
 ENTERED_S = 15
-"""A notebook may be the first that is opened: so long its first two code cells take at most."""
+"""The longest time for the first two code cells of a notebook that is opened first."""
 
 FIGURES = {"01": 5, "04": 1, "05": 6, "06": 7, "07": 6}
-"""Charts on the page of a notebook; of the dials, the first picture."""
+"""Charts on the page of a notebook; controls count with their first chart."""
 
 LIVE = {"06-live-control-room.ipynb": "room.stop()"}
-"""What goes on after the last cell, and what ends it."""
+"""Notebooks that keep running after the last cell, and the code that stops them."""
 
 SOLUTION = re.compile(r"<summary>A solution</summary>\n\n```python\n(.*?)```", re.DOTALL)
-"""Folded behind the check of an exercise."""
+"""The folded solution after the check of an exercise."""
 
 LEFT_OVER = """
 import threading
@@ -51,9 +51,9 @@ def tracked() -> list[str]:
 def run_twice(name: str, state: str, *, stop: bool = False, again: bool = True) -> NotebookClient:
     """Run all cells, and then all of them once more.
 
-    No cell may take longer than twice `MOST_S`. One that says so is run again, as a reader would.
-    The last time every exercise is tried, where it stands. Topic and index are its own and
-    new: no notebook needs what another left.
+    No cell may take longer than twice `MOST_S`. A cell that asks for it is run again. The last run
+    also tries every exercise in its place. Topic and index are separate and new, because no
+    notebook may depend on another.
     """
     path = ROOT / "notebooks" / name
     notebook = nbformat.read(path, as_version=4)
@@ -90,12 +90,12 @@ def run_twice(name: str, state: str, *, stop: bool = False, again: bool = True) 
 
 
 def namespace(name: str) -> str:
-    """Give what makes the names of a notebook's topic and index its own."""
+    """Return the namespace of a notebook's topic and index."""
     return f"notebook-{name[:2]}"
 
 
 def execute(client: NotebookClient, cell: nbformat.NotebookNode, place: int) -> None:
-    """Run a cell, and again while it says that it was too early."""
+    """Run a cell, and repeat it while its output asks for that."""
     for _ in range(5):
         client.execute_cell(cell, place)
         if "run this cell again" not in str(cell.get("outputs", "")):
@@ -103,13 +103,13 @@ def execute(client: NotebookClient, cell: nbformat.NotebookNode, place: int) -> 
 
 
 def exercises(notebook: nbformat.NotebookNode) -> dict[int, tuple[int, str]]:
-    """By the place of its check: the place of the cell to edit, and the folded solution."""
+    """Map the index of a check to the index of the cell to edit, and the solution."""
     folded = {place: SOLUTION.search(cell.source) for place, cell in enumerate(notebook.cells)}
     return {place - 1: (place - 3, found[1]) for place, found in folded.items() if found}
 
 
 def assert_can_be_solved(client: NotebookClient, check: int, task: int, solution: str) -> None:
-    """Let the check, just run, judge what is there untouched, a wrong answer, the solution."""
+    """Check the replies for no answer, a wrong answer and the solution."""
     cells = client.nb.cells
     said = [ast.literal_eval(cells[check].outputs[0]["data"]["text/plain"])]
     for answer in (cells[task].source.replace("None", "-1"), solution):
@@ -123,21 +123,21 @@ def assert_can_be_solved(client: NotebookClient, check: int, task: int, solution
 
 
 def outputs_of(client: NotebookClient) -> list[nbformat.NotebookNode]:
-    """What all cells showed, in order; for a widget, what its output area shows."""
+    """The outputs of all cells, in order, and of the output areas of widgets."""
     shown = [output for cell in client.nb.cells for output in cell.get("outputs", [])]
     return shown + [output for comm in client.comm_objects.values() for output in comm.outputs]
 
 
 def written(client: NotebookClient, path: Path) -> tuple[int, str]:
-    """Write the notebook as `make walk` does; how many figures, and the page."""
+    """Write the page like `make walk`; return the number of figures and the page."""
     client.set_widgets_metadata()
     return walk.write(client.nb, path), path.read_text()
 
 
 def assert_runs_twice(name: str, settings: Settings, page: Path, *, again: bool = True) -> None:
-    """Without an error or a word on stderr, exercises solved; no worker left, all charts there.
+    """Check that a notebook runs twice without errors and leaves no worker, with all charts.
 
-    Its topic and index are its own and gone afterwards; the page is written as `make walk` does.
+    Its topic and index are separate and deleted afterwards; the page is that of `make walk`.
     """
     own = settings.in_namespace(namespace(name))
     try:

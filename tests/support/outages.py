@@ -1,4 +1,4 @@
-"""Servers that are away for a while."""
+"""Temporary outages of servers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from clickstream.servers.nodes import Name
 
 @contextmanager
 def taken_down(name: Name) -> Iterator[None]:
-    """Take one server down for the length of the block, and bring it back on its port."""
+    """Stop one server during the block, and start it again on its port."""
     local.stop(name)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A fault proxy before the tests' OpenSearch, and what is asked of both sides of it."""
+"""A fault proxy to the tests' OpenSearch, with requests to both sides."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ def event_id(number: int) -> str:
 
 
 def action(number: int, **change: object) -> bytes:
-    """One create action of a login event, with fields changed at will."""
+    """One create action of a login event, with changed fields."""
     document = {
         "event_id": event_id(number),
         "event_type": "login",
@@ -39,7 +39,7 @@ def action(number: int, **change: object) -> bytes:
 
 
 class Stage:
-    """A proxy before the tests' OpenSearch, and one test's index seen from both sides of it."""
+    """A proxy to the tests' OpenSearch, and one test's index, with and without the proxy."""
 
     def __init__(self, fresh: Settings) -> None:
         self.upstream = fresh.opensearch
@@ -48,7 +48,7 @@ class Stage:
         self.client = self.new_client()
 
     def new_client(self) -> OpenSearch:
-        """One that goes through the proxy."""
+        """Return a client that goes through the proxy."""
         return client.connect(replace(self.upstream, url=self.proxy.url))
 
     def bulk(self, *actions: bytes) -> list[Outcome]:
@@ -56,24 +56,24 @@ class Stage:
         return [answer.outcome for answer in bulk.send(self.client, self.name, actions)]
 
     def stored(self) -> list[int]:
-        """The numbers of the documents that OpenSearch really has."""
+        """The numbers of the stored documents, read without the proxy."""
         direct = client.connect(self.upstream)
         index.refresh(direct, self.name)
         return sorted(int(found[-12:], 16) for found in index.ids(direct, self.name))
 
     def address(self) -> tuple[str, int]:
-        """Where the proxy listens."""
+        """The address of the proxy."""
         url = urlsplit(self.proxy.url)
         return str(url.hostname), int(url.port or 0)
 
 
 def threads_of_proxies() -> list[threading.Thread]:
-    """Those that live."""
+    """The living threads of proxies."""
     return [thread for thread in threading.enumerate() if thread.name == THREAD]
 
 
 def in_background(work: Callable[[], object]) -> Future[object]:
-    """Start something on a thread that nobody has to wait for."""
+    """Run work in a daemon thread."""
     future: Future[object] = Future()
 
     def run() -> None:
@@ -87,7 +87,7 @@ def in_background(work: Callable[[], object]) -> Future[object]:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Give a few seconds to what another thread does."""
+    """Wait a few seconds for another thread."""
     deadline_s = time.monotonic() + 5
     while not is_so():
         assert time.monotonic() < deadline_s

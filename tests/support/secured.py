@@ -1,4 +1,4 @@
-"""A Kafka and an OpenSearch as a hosting service gives them: TLS, logins, few rights."""
+"""A Kafka and an OpenSearch like those of a hosting service: TLS, logins, few permissions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Authority:
         self._ca.cert_pem.write_to_path(str(self.ca))
 
     def issue(self, name: str, **options: Any) -> tuple[Path, Path]:
-        """Give certificate and key of a server (its host) or a user (its common name)."""
+        """Return certificate and key of a server (by host) or a user (by common name)."""
         if name == "localhost":
             leaf = self._ca.issue_cert(name, **options)
         else:
@@ -73,19 +73,19 @@ EXPIRED = {
 
 @dataclass(frozen=True)
 class Kafka:
-    """Ports by kind of listener, and a client that may do anything."""
+    """Ports by listener, and a client with all permissions."""
 
     plain: int
     mtls: int
     scram: int
     expired: int
-    """As `mtls`, with a certificate whose time is over."""
+    """Like `mtls`, with an expired certificate."""
     admin: AdminClient
 
 
 @contextmanager
 def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
-    """Run a broker that lets nobody do anything but as its ACLs say."""
+    """Run a broker that allows only what its ACLs grant."""
     plain, controller, mtls, scram, expired = islice(ports.free(), 5)
     own = {"port": plain, "controller_port": controller}
     command = NODES["kafka"].command(download.ensure_server_files(), folder, own)
@@ -147,12 +147,12 @@ def _keystore(prefix: str, cert: Path, key: Path) -> dict[str, str]:
 
 
 def _one_line(pem: Path) -> str:
-    """Write PEM as a value of a Java properties file."""
+    """Format PEM as a value of a Java properties file."""
     return pem.read_text().strip().replace("\n", "\\n")
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers, for a minute at most."""
+    """Wait until a server answers, at most one minute."""
     ends_s = time.monotonic() + 60
     while not condition():
         assert process.poll() is None, "the server ended"
@@ -161,7 +161,7 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> No
 
 
 def add_user(admin: AdminClient, name: str, password: str) -> None:
-    """Let a user log in by SCRAM-SHA-256."""
+    """Create a user for SCRAM-SHA-256."""
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
     wanted = UserScramCredentialUpsertion(name, info, password.encode())
     for future in admin.alter_user_scram_credentials([wanted]).values():
@@ -172,7 +172,7 @@ Right = tuple[str, str, str]
 
 
 def allow(admin: AdminClient, user: str, rights: Iterable[Right]) -> None:
-    """Give rights, each a kind of resource, a name (`*` at its end for a prefix), an operation."""
+    """Grant permissions: resource type, name (a final `*` means prefix) and operation."""
     bindings = [
         AclBinding(
             ResourceType[kind],
@@ -188,15 +188,15 @@ def allow(admin: AdminClient, user: str, rights: Iterable[Right]) -> None:
 
 @dataclass(frozen=True)
 class OpenSearch:
-    """Ports of the endpoints before one OpenSearch."""
+    """Ports of the endpoints of one OpenSearch."""
 
     port: int
     expired: int
-    """With a certificate whose time is over."""
+    """With an expired certificate."""
     poor: int
-    """Where nobody may make templates and data streams, or delete documents."""
+    """Without permission to create templates and data streams, or to delete documents."""
     mtls: int
-    """Where users prove themselves by certificate."""
+    """With client certificates."""
     log: Path
 
 
@@ -204,7 +204,7 @@ class OpenSearch:
 def opensearch(
     folder: Path, authority: Authority, upstream: str, users: dict[str, str]
 ) -> Iterator[OpenSearch]:
-    """Run an nginx with TLS and basic authentication before an OpenSearch."""
+    """Run an nginx with TLS and basic authentication in front of an OpenSearch."""
     folder.mkdir()
     port, expired_port, poor_port, mtls_port = listening = tuple(islice(ports.free(), 4))
     good, expired = authority.issue("localhost"), authority.issue("localhost", **EXPIRED)

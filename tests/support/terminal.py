@@ -1,4 +1,4 @@
-"""The command in this process: the same lines and exit codes, without seconds of imports."""
+"""Run the command in this process: the same output and exit codes, without slow imports."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from clickstream.cli import app
 def clickstream(
     environment: Mapping[str, str], *arguments: str, fed: str = ""
 ) -> CompletedProcess[str]:
-    """Run the command as in a terminal; nothing that it sets outlives it."""
+    """Run the command as in a terminal, and restore everything that it sets."""
     words = ["clickstream", *arguments]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", dict(environment))

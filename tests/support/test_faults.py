@@ -1,4 +1,4 @@
-"""The fault proxy before a real OpenSearch: what the client is told, and what is stored."""
+"""The fault proxy in front of a real OpenSearch: the answers, and the stored documents."""
 
 import http.client
 import json
@@ -34,7 +34,7 @@ from tests.support.proxied import Stage, action, in_background, threads_of_proxi
 
 
 def test_without_a_fault_the_client_sees_what_opensearch_answers(stage: Stage) -> None:
-    """Status, headers and body are the same, for every method, through the proxy and past it."""
+    """Without a fault, status, headers and body are those of OpenSearch, for every method."""
     name = stage.name
     for method, path, body in (
         ("GET", "/?pretty", None),
@@ -64,7 +64,7 @@ def test_without_a_fault_the_client_sees_what_opensearch_answers(stage: Stage) -
 
 
 def test_many_requests_take_one_connection(stage: Stage) -> None:
-    """It is kept alive between bulks and questions, and served by one thread."""
+    """Many requests use one connection and one thread of the proxy."""
     connection = http.client.HTTPConnection(*stage.address())
     ports = set()
     for number in range(50):
@@ -84,7 +84,7 @@ def test_many_requests_take_one_connection(stage: Stage) -> None:
 
 
 def test_rejected_items_stand_between_the_others_answers(stage: Stage) -> None:
-    """Each document has its own answer, in order; just those not rejected were passed on."""
+    """Rejected items keep their position, and only the others are forwarded."""
     stage.bulk(action(3), action(4))
     stage.proxy.fault = RejectItems(share=0.3)
     sent = [action(n, **({"colour": "red"} if n % 10 == 0 else {})) for n in range(400)]
@@ -113,7 +113,7 @@ def test_rejected_items_stand_between_the_others_answers(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("share", "outcome"), [(1, Outcome.REJECTED), (0, Outcome.STORED)])
 def test_all_items_are_rejected_or_none(stage: Stage, share: float, outcome: Outcome) -> None:
-    """With share 1 nothing reaches OpenSearch, with share 0 everything."""
+    """A share of 1 rejects all documents, and a share of 0 none."""
     stage.proxy.fault = RejectItems(share=share)
 
     assert stage.bulk(action(1), action(2)) == [outcome] * 2
@@ -123,7 +123,7 @@ def test_all_items_are_rejected_or_none(stage: Stage, share: float, outcome: Out
 
 
 def test_an_error_of_opensearch_is_not_mixed_with_rejections(stage: Stage) -> None:
-    """What it says of the request as a whole is handed on."""
+    """An error of OpenSearch for the whole request passes unchanged."""
     stage.proxy.fault = RejectItems(share=0.5)
 
     with pytest.raises(BulkError, match="400 illegal_argument_exception"):
@@ -133,7 +133,7 @@ def test_an_error_of_opensearch_is_not_mixed_with_rejections(stage: Stage) -> No
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_refused_request_is_not_stored(stage: Stage, status: int) -> None:
-    """OpenSearch never sees it, and the client may send it again."""
+    """A refused request is not stored, and may be sent again."""
     stage.proxy.fault = Refuse(status)
     with pytest.raises(bulk.Unavailable, match=f"{status} rejected_execution_exception"):
         stage.bulk(action(1), action(2))
@@ -144,7 +144,7 @@ def test_a_refused_request_is_not_stored(stage: Stage, status: int) -> None:
 
 
 def test_a_reset_connection_stores_nothing(stage: Stage) -> None:
-    """The client's system is told of the reset; the next request takes a new connection."""
+    """A reset connection stores nothing, and the next request uses a new connection."""
     stage.proxy.fault = Reset()
     with pytest.raises(bulk.Unavailable, match="it reset the connection"):
         stage.bulk(action(1))
@@ -156,7 +156,7 @@ def test_a_reset_connection_stores_nothing(stage: Stage) -> None:
 
 
 def test_a_lost_answer_leaves_the_documents_stored(stage: Stage) -> None:
-    """The client knows nothing, sends again, and finds them there."""
+    """After a lost answer the documents are stored, and a repeat is recognised."""
     stage.proxy.fault = LoseAnswer()
     with pytest.raises(bulk.Unavailable, match="it closed the connection"):
         stage.bulk(action(1), action(2))
@@ -174,7 +174,7 @@ def test_a_lost_answer_leaves_the_documents_stored(stage: Stage) -> None:
 def test_a_cut_answer_leaves_the_documents_stored(
     stage: Stage, honest_length: bool, told: str
 ) -> None:
-    """Cut short of its length, or broken JSON: neither is taken for an answer."""
+    """A truncated answer, or broken JSON, is not taken for an answer."""
     stage.proxy.fault = CutAnswer(honest_length=honest_length)
     with pytest.raises(bulk.Unavailable, match=told):
         stage.bulk(action(1), action(2))
@@ -186,7 +186,7 @@ def test_a_cut_answer_leaves_the_documents_stored(
 
 
 def test_a_fault_strikes_its_share_of_requests(stage: Stage) -> None:
-    """The others pass, and the counts say how many it was."""
+    """A fault affects its share of requests, and counts them."""
     for fault, count in (
         (Refuse(503, share=0.3), "documents_rejected"),
         (Reset(share=0.3), "connections_reset"),
@@ -210,7 +210,7 @@ def test_a_fault_strikes_its_share_of_requests(stage: Stage) -> None:
 
 
 def test_a_delayed_request_is_stored_after_the_wait(stage: Stage) -> None:
-    """Only bulks wait: a question beside it is answered at once."""
+    """A delayed bulk is stored after the wait, and other requests are not delayed."""
     stage.proxy.fault = Delay(1.0)
     started_s = time.monotonic()
     sent = in_background(lambda: stage.bulk(action(1)))
@@ -224,7 +224,7 @@ def test_a_delayed_request_is_stored_after_the_wait(stage: Stage) -> None:
 
 
 def test_a_storm_holds_faults_of_every_kind_and_loses_nothing(stage: Stage) -> None:
-    """Who sends again what was not acknowledged has every document stored in the end."""
+    """In a storm of faults, repeating unacknowledged documents stores all of them."""
     stage.proxy.fault = Storm(
         *(RejectItems(share=0.4), Refuse(429), Refuse(503), Reset(), LoseAnswer(), Delay(0.001)),
         *(CutAnswer(), CutAnswer(honest_length=False)),
@@ -248,7 +248,7 @@ def test_a_storm_holds_faults_of_every_kind_and_loses_nothing(stage: Stage) -> N
 
 
 def test_requests_at_once_are_counted_at_their_most(stage: Stage) -> None:
-    """Three side by side are three; one after the other is one; set to 0 it counts anew."""
+    """The highest number of parallel requests is counted, and can be restarted."""
     stage.proxy.fault = Delay(0.5)
     clients = [stage.new_client() for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -263,7 +263,7 @@ def test_requests_at_once_are_counted_at_their_most(stage: Stage) -> None:
 
 
 def test_taken_down_it_refuses_and_brought_up_it_is_where_it_was(stage: Stage) -> None:
-    """The client of before goes on with the same address; either verb may be repeated."""
+    """The proxy refuses while down, and returns on the same port; repeats are safe."""
     stage.bulk(action(1))
     stage.proxy.take_down()
     stage.proxy.take_down()
@@ -282,7 +282,7 @@ def test_taken_down_it_refuses_and_brought_up_it_is_where_it_was(stage: Stage) -
 
 
 def test_going_down_cuts_connections_that_are_kept_alive(stage: Stage) -> None:
-    """One that is idle ends there and then, so that nobody stays connected to what is down."""
+    """Going down cuts idle connections at once."""
     with socket.create_connection(stage.address()) as idle:
         wait_until(lambda: len(threads_of_proxies()) == 2)
         stage.proxy.take_down()
@@ -292,14 +292,14 @@ def test_going_down_cuts_connections_that_are_kept_alive(stage: Stage) -> None:
 
 
 def test_a_port_that_somebody_took_meanwhile_is_told(stage: Stage) -> None:
-    """Clients know the proxy by its port, so it takes no other."""
+    """If another program takes the port, the proxy raises an error and uses no other."""
     stage.proxy.take_down()
     with socket.create_server(stage.address()), raises_shown(ServerError, match="new proxy"):
         stage.proxy.bring_up()
 
 
 def test_closing_ends_a_wait_and_forwards_nothing(stage: Stage) -> None:
-    """A request that a delay holds back is cut with its connection."""
+    """Closing the proxy cuts a delayed request and forwards nothing."""
     stage.proxy.fault = Delay(60)
     sent = in_background(lambda: stage.bulk(action(1)))
     wait_until(lambda: stage.proxy.counts.bulks == 1)
@@ -314,7 +314,7 @@ def test_closing_ends_a_wait_and_forwards_nothing(stage: Stage) -> None:
 
 
 def test_half_a_request_goes_no_further(stage: Stage) -> None:
-    """A client that dies while it sends stores none of what it sent."""
+    """An incomplete request is not forwarded."""
     whole = action(1) + action(2)
     head = f"POST /{stage.name}/_bulk HTTP/1.1\r\nContent-Type: application/x-ndjson\r\n"
     with socket.create_connection(stage.address()) as dying:
@@ -328,7 +328,7 @@ def test_half_a_request_goes_no_further(stage: Stage) -> None:
 
 
 def test_it_listens_on_loopback_alone(stage: Stage) -> None:
-    """No other address of this machine leads to it, not even another of loopback."""
+    """The proxy listens on 127.0.0.1 only."""
     host, port = stage.address()
 
     assert host == "127.0.0.1"
@@ -337,7 +337,7 @@ def test_it_listens_on_loopback_alone(stage: Stage) -> None:
 
 
 def test_an_opensearch_out_of_reach_is_a_bad_gateway() -> None:
-    """The client is told so, bulk or not, and may try again."""
+    """An unreachable OpenSearch gives a retriable 502, for bulks and other requests."""
     with FaultProxy("http://127.0.0.1:9") as proxy:
         client = OpenSearch(proxy.url, max_retries=0)
         with pytest.raises(bulk.Unavailable, match="502 bad_gateway"):
@@ -350,7 +350,7 @@ def test_an_opensearch_out_of_reach_is_a_bad_gateway() -> None:
 
 
 def test_an_answer_that_is_none_to_a_bulk_leaves_everything_open(stage: Stage) -> None:
-    """Whoever says 200, nothing counts as stored that OpenSearch did not acknowledge."""
+    """An answer 200 that is not a bulk answer does not count as stored."""
     for content_type, body in (
         ("text/html", b"<html>Please log in</html>"),
         ("text/plain", b"ok"),
@@ -367,7 +367,7 @@ def test_an_answer_that_is_none_to_a_bulk_leaves_everything_open(stage: Stage) -
 
 
 def test_an_error_of_a_gateway_is_told_by_its_status(stage: Stage) -> None:
-    """In whatever form it comes: overloaded may be tried again, forbidden may not."""
+    """A gateway's error is judged by its status: overload is retriable, forbidden is not."""
     for status, body, told in (
         (503, b"[]", bulk.Unavailable),
         (503, b'"overloaded"', bulk.Unavailable),
@@ -382,5 +382,5 @@ def test_an_error_of_a_gateway_is_told_by_its_status(stage: Stage) -> None:
 
 
 def say(answer: Answer, bulk: Bulk) -> Answer:
-    """Answer so, whatever was asked."""
+    """Return this answer to any request."""
     return answer

@@ -1,4 +1,4 @@
-"""The fault proxy before an OpenSearch that never answers."""
+"""The fault proxy in front of an OpenSearch that never answers."""
 
 import socket
 import time
@@ -15,7 +15,7 @@ from tests.support.proxied import Stage, action, in_background, threads_of_proxi
 def test_closing_does_not_wait_for_opensearch(
     stage: Stage, frozen: Callable[[str], AbstractContextManager[None]]
 ) -> None:
-    """One that took a request and never answers holds no thread and no socket of the proxy."""
+    """An OpenSearch that never answers leaves no thread and no socket in the proxy."""
     with frozen("opensearch"):
         sent = in_background(lambda: stage.bulk(action(1)))
         wait_until(lambda: stage.proxy.counts.documents_passed_on == 1)

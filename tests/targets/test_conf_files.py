@@ -1,4 +1,4 @@
-"""What the files in `conf/` may say, and how it is told where they say something else."""
+"""The files in `conf/`: valid contents, and errors for everything else."""
 
 import json
 import os
@@ -30,7 +30,7 @@ OPENSEARCH = {"host": "search.example.com", "username": "ada", "password": "hush
 
 
 def written(folder: Path, kafka: object = None, opensearch: object = None) -> Path:
-    """Write both files, for us alone to read: text as it is, values on top of the default."""
+    """Write both private files: text unchanged, values merged into the default."""
     for name, default, given in (
         (conf_files.KAFKA, KAFKA, kafka),
         (conf_files.OPENSEARCH, OPENSEARCH, opensearch),
@@ -49,7 +49,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def test_the_two_files_name_a_target(tmp_path: Path) -> None:
-    """A bare host is https; SCRAM over TLS is taken where there is a user; names are the kit's."""
+    """A bare host means https, a user means SCRAM over TLS, and names have their defaults."""
     found = conf_files.read(written(tmp_path))
     assert found.target == "hosted"
     assert found.opensearch.url == "https://search.example.com"
@@ -61,7 +61,7 @@ def test_the_two_files_name_a_target(tmp_path: Path) -> None:
 
 
 def test_the_usual_three_files_are_mtls(tmp_path: Path, authority: Authority) -> None:
-    """`ca.pem`, `service.cert` and `service.key` beside kafka.json need no word in it."""
+    """`ca.pem`, `service.cert` and `service.key` beside kafka.json are used without a key in it."""
     cert, key = authority.issue("ada")
     for path, name in ((authority.ca, "ca.pem"), (cert, "service.cert"), (key, "service.key")):
         (tmp_path / name).write_bytes(path.read_bytes())
@@ -82,7 +82,7 @@ def test_the_usual_three_files_are_mtls(tmp_path: Path, authority: Authority) ->
     ],
 )
 def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: str) -> None:
-    """A URL, with a port, or bare."""
+    """A host may be a URL, a name with a port, or a bare name."""
     assert conf_files.read(written(tmp_path, None, {"host": host})).opensearch.url == url
 
 
@@ -177,7 +177,7 @@ def test_what_is_wrong_is_one_line_without_a_secret(
 
 
 def test_what_harms_nothing_is_taken(tmp_path: Path, authority: Authority) -> None:
-    """A mark before UTF-8, spaces and commas around addresses, `~` for the home folder."""
+    """A byte order mark, extra spaces and commas, and `~` are accepted."""
     folder = written(
         tmp_path,
         {"bootstrap.servers": " a:1, b:2,"},
@@ -193,7 +193,7 @@ def test_what_harms_nothing_is_taken(tmp_path: Path, authority: Authority) -> No
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """A link that points nowhere is not taken for a file that is not there."""
+    """A broken link is an unreadable file, not a missing one."""
     folder = written(tmp_path)
     path = folder / conf_files.KAFKA
     path.write_bytes(path.read_text().encode("utf-16"))
@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_half_a_target_is_told(tmp_path: Path) -> None:
-    """With the other file filled in."""
+    """With only one file, the error shows the other one filled in."""
     written(tmp_path)
     (tmp_path / "kafka.json").unlink()
     with raises_shown(ConfigError, match=r"no kafka.json: .* such as \{\"bootstrap.servers\""):
@@ -218,7 +218,7 @@ def test_half_a_target_is_told(tmp_path: Path) -> None:
 
 
 def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable replaces a value, or gives what the file lacks."""
+    """An environment variable overrides or adds a value."""
     monkeypatch.setenv("CLICKSTREAM_OPENSEARCH_PASSWORD", "from-outside")
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASSWORD", "from-outside-too")
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_USERNAME", "")
@@ -229,7 +229,7 @@ def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_mistyped_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or a password would be looked for in vain."""
+    """A misspelt variable is an error, so that a password is not silently missing."""
     monkeypatch.setenv("CLICKSTREAM_KAFKA_SASL_PASWORD", "hush")
     with raises_shown(ConfigError, match=r"SASL_PASWORD is known; perhaps .*PASSWORD' is meant"):
         conf_files.read(written(tmp_path))
@@ -242,7 +242,7 @@ def test_a_mistyped_variable_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
     tmp_path: Path, authority: Authority
 ) -> None:
-    """Without a `ca.pem` the system says whom to trust; with half a pair it is told which half."""
+    """Without `ca.pem` the system's CAs apply; one of certificate and key alone is an error."""
     folder = written(tmp_path, {"sasl.username": None, "sasl.password": None})
     cert, key = authority.issue("ada")
     (folder / "service.cert").write_bytes(cert.read_bytes())
@@ -255,16 +255,16 @@ def test_a_certificate_needs_its_key_and_no_ca_of_its_own(
 
 
 def refused(tmp_path: Path, *words: str) -> str:
-    """Give what a command that fails says on stderr; no server is up."""
+    """Return the stderr of a failing command, without servers."""
     done = clickstream(os.environ | {"CLICKSTREAM_STATE": str(tmp_path / "state")}, *words)
     assert done.returncode == 1
     return done.stderr
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """Or who mistypes it would be on the laptop's servers, in silence.
+    """A missing folder is an error, so that a mistyped one does not select local servers.
 
-    Where it is not looked into, the remedy takes the same options.
+    Commands that do not read it show remedies with the same options.
     """
     folder = str(tmp_path / "no where")
     for options, said in (
@@ -276,14 +276,14 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_an_error_names_the_file_that_was_read(tmp_path: Path) -> None:
-    """Not that of the usual folder, where there may be another."""
+    """An error names the file that was read, not that of the default folder."""
     folder = written(tmp_path, {"bootstrap.servers": "a..b:1"})
     told = refused(tmp_path, "--conf", str(folder), "status")
     assert f"nobody knows the name 'a..b'; mend it in {folder}/kafka.json" in told
 
 
 def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
-    """Whoever names it in place of the file's own address."""
+    """A password is never sent over plain http to another machine, however it is named."""
     found = conf_files.read(written(tmp_path))
     near = found.named(topic=None, index=None, opensearch="http://127.0.0.1:9200")
     assert near.opensearch.url == "http://127.0.0.1:9200"
@@ -292,7 +292,7 @@ def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) 
 
 
 def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
-    """Neither repr nor str, of the whole or of a part."""
+    """No repr or str of the settings, or a part of them, shows a secret."""
     found = conf_files.read(written(tmp_path))
     for each in (found, found.kafka, found.opensearch):
         assert "hush" not in repr(each) + str(each)
@@ -300,7 +300,7 @@ def test_no_form_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
-    """With the chmod; what holds no secret, or its name in Vault alone, may be read."""
+    """Readable files with secrets are reported with a chmod; others may be readable."""
     folder = written(tmp_path, None, {"password": None, "username": None})
     for name in (conf_files.KAFKA, conf_files.OPENSEARCH):
         (folder / name).chmod(0o644)
@@ -315,7 +315,7 @@ def test_files_that_others_can_read_are_told(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Authority) -> None:
-    """Each case by name: no PEM, a key of another, a key with a password."""
+    """Errors distinguish a file that is not PEM, a wrong key, and an encrypted key."""
     cert, key = authority.issue("ada")
     (tmp_path / "text").write_text("nothing")
     with pytest.raises(ConfigError, match="holds no CA certificate"):
@@ -339,7 +339,7 @@ def test_files_that_are_no_certificates_are_told(tmp_path: Path, authority: Auth
 
 
 def test_the_examples_are_good(tmp_path: Path) -> None:
-    """As conf/README.md has them copied, but for the addresses."""
+    """The example files are valid, apart from their addresses."""
     for name in (conf_files.KAFKA, conf_files.OPENSEARCH):
         (tmp_path / name).write_text((CLONE / "conf" / f"{name}.example").read_text())
         (tmp_path / name).chmod(0o600)
@@ -347,7 +347,7 @@ def test_the_examples_are_good(tmp_path: Path) -> None:
 
 
 def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative one would be another in the notebook's folder."""
+    """A kernel needs an absolute path, because it runs in another folder."""
     monkeypatch.setenv("CLICKSTREAM_TARGET", "hosted")
     for folder in ("", "conf"):
         monkeypatch.setenv("CLICKSTREAM_CONF", folder)

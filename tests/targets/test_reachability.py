@@ -1,4 +1,4 @@
-"""Who answers where Kafka should be, by servers on loopback that are none; each in one line."""
+"""Loopback servers that are not Kafka: each is a one-line error."""
 
 import socket
 import struct
@@ -15,12 +15,12 @@ from clickstream.targets import reachability
 from tests.support.errors import raises_shown
 
 VERSIONS = struct.pack(">iihi", 10, 1, 0, 0)
-"""Size, correlation id, no error, no versions: enough of an answer to be taken for Kafka's."""
+"""Size, correlation id, no error, no versions: enough to pass for Kafka's answer."""
 
 
 @contextmanager
 def served(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Listen, and let every connection be talked to; its port."""
+    """Serve every connection with `talk`, and yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -45,14 +45,14 @@ def served(talk: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 def settings(*ports: int, protocol: str = "PLAINTEXT") -> KafkaSettings:
-    """Those of a Kafka with these brokers."""
+    """The settings of a Kafka with these brokers."""
     security = {"security.protocol": protocol, "sasl.mechanisms": "SCRAM-SHA-256"}
     servers = ",".join(f"127.0.0.1:{port}" for port in ports)
     return KafkaSettings(servers, security=security)
 
 
 def answering(*answers: bytes) -> Callable[[socket.socket], None]:
-    """Give these, one a request."""
+    """Send these answers, one per request."""
 
     def talk(connection: socket.socket) -> None:
         for answer in answers:
@@ -64,7 +64,7 @@ def answering(*answers: bytes) -> Callable[[socket.socket], None]:
 
 
 def handshake(code: int, names: bytes) -> bytes:
-    """Answer which mechanisms there are, in Kafka's form or nearly so."""
+    """An answer with SASL mechanisms, in Kafka's format or nearly."""
     body = struct.pack(">ihi", 1, code, 1) + names
     return struct.pack(">i", len(body)) + body
 
@@ -75,7 +75,7 @@ def handshake(code: int, names: bytes) -> bytes:
     ids=["none", "half", "no-length", "no-length-more", "short", "no-text"],
 )
 def test_a_lying_answer_about_logins_breaks_nothing(names: bytes) -> None:
-    """Cut, of a wrong length, or no text: it is no SCRAM, and the line says what to do."""
+    """A malformed answer about logins is a one-line error with a remedy."""
     with (
         served(answering(VERSIONS, handshake(33, names))) as port,
         raises_shown(ConfigError, match=r"; name the one that is|write 'sasl.mechanisms' as "),
@@ -98,7 +98,7 @@ def test_who_is_no_kafka_is_told_as_that(answer: bytes, said: str) -> None:
 
 
 def test_who_drips_is_given_up() -> None:
-    """The whole answer has a time, not each byte of it."""
+    """The time limit covers the whole answer, so that a slow sender does not extend it."""
 
     def talk(connection: socket.socket) -> None:
         connection.recv(1_000)
@@ -113,7 +113,7 @@ def test_who_drips_is_given_up() -> None:
 
 
 def test_one_broker_that_works_is_enough() -> None:
-    """Wherever it stands among those that are away, unknown or something else."""
+    """One working broker is enough, at any position among broken ones."""
     with (
         served(answering(VERSIONS, handshake(34, b""))) as good,
         served(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as other,

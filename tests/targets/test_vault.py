@@ -1,4 +1,4 @@
-"""Values from Vault, read from a server on loopback that answers as its documented API does.
+"""Values from Vault, read from a loopback server that follows its documented API.
 
 Source of the answers: Vault's HTTP API, "KV secrets engine, version 2", Read secret version.
 """
@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def served(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext | None) -> Iterator[list[str]]:
-    """Run one, with a token that is good; give the paths it was asked for."""
+    """Run a Vault server and set a valid token; yield the requested paths."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.asked = []  # type: ignore[attr-defined]
     if tls is not None:
@@ -75,13 +75,13 @@ def served(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext | None) -> Itera
 
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """One that is there; gives the paths it was asked for."""
+    """A running Vault server; yields the requested paths."""
     with served(monkeypatch, None) as asked:
         yield asked
 
 
 def test_a_value_anywhere_in_the_files_comes_from_vault(tmp_path: Path, vault: list[str]) -> None:
-    """Each path is asked for once."""
+    """Values may come from Vault anywhere in the files, with one request per path."""
     reference = "vault:secret/clickstream/kafka#password"
     folder = written(tmp_path, {"sasl.password": reference}, {"password": reference})
     found = conf_files.read(folder)
@@ -92,7 +92,7 @@ def test_a_value_anywhere_in_the_files_comes_from_vault(tmp_path: Path, vault: l
 def test_a_vault_is_trusted_by_the_ca_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And, unless one is named, only as the system trusts."""
+    """Vault is verified with the CA of VAULT_CACERT, or else with the system's CAs."""
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -107,7 +107,7 @@ def test_a_vault_is_trusted_by_the_ca_that_is_named(
 def test_no_proxy_gets_the_token_on_its_way_to_this_machine(
     vault: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the environment says of proxies."""
+    """Requests to Vault on loopback ignore proxy variables."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -138,7 +138,7 @@ def test_a_reference_that_gives_nothing_is_told(
 
 
 def test_a_token_that_is_no_good_is_told(vault: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong or missing; and where Vault is."""
+    """A wrong or missing token is a one-line error, which does not show the token."""
     monkeypatch.setenv("VAULT_TOKEN", "bad-token")
     with pytest.raises(ConfigError, match="the token may not read it") as refused:
         Vault().read("vault:secret/clickstream/kafka#password")
@@ -159,7 +159,7 @@ def test_a_token_that_is_no_good_is_told(vault: list[str], monkeypatch: pytest.M
 def test_a_variable_that_cannot_be_used_is_told(
     vault: list[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
-    """And not as a Vault that does not answer."""
+    """An invalid variable is reported before any request, not as a Vault without an answer."""
     if name == "VAULT_CACERT":
         monkeypatch.setenv("VAULT_ADDR", "https://127.0.0.1:9")
     monkeypatch.setenv(name, value)
@@ -170,7 +170,7 @@ def test_a_variable_that_cannot_be_used_is_told(
 
 
 def test_a_token_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over plain http only to this machine."""
+    """A token is sent over plain http only to this machine."""
     monkeypatch.setenv("VAULT_ADDR", "http://vault.example.com")
     monkeypatch.setenv("VAULT_TOKEN", "good-token")
     with pytest.raises(ConfigError, match="not sent in the clear"):
@@ -178,7 +178,7 @@ def test_a_token_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_nobody_where_vault_should_be_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line, without hvac's traceback."""
+    """A Vault that does not answer is one line, without hvac's traceback."""
     monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:9")
     monkeypatch.setenv("VAULT_TOKEN", "good-token")
     with pytest.raises(ConfigError, match=r"no Vault answered on 127\.0\.0\.1"):

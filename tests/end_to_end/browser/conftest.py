@@ -13,7 +13,7 @@ expect.set_options(timeout=30_000)
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The installed one."""
+    """The installed Chromium."""
     found = screen.chromium()
     if found is None:
         if os.environ.get("CLICKSTREAM_REQUIRE_BROWSER"):
@@ -24,7 +24,7 @@ def chromium() -> str:
 
 @pytest.fixture
 def page(chromium: str) -> Iterator[Page]:
-    """A window of 1280 by 720, as a projector shows it."""
+    """A window of 1280 by 720, like a projector."""
     with screen.window(chromium) as page:
         yield page
 
@@ -33,7 +33,7 @@ def page(chromium: str) -> Iterator[Page]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Whatever fails in a window says what was seen there."""
+    """Add the content of the window to the report of a failed browser test."""
     report = yield
     page = getattr(item, "funcargs", {}).get("page")
     if report.when == "call" and report.failed and page is not None:

@@ -1,4 +1,4 @@
-"""JupyterLab as a customer sees it, in a real Chromium."""
+"""JupyterLab in a real Chromium."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshot
 def address(
     chromium: str, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A JupyterLab on a working copy of its own, by its first notebook's address."""
+    """The address of the first notebook in a JupyterLab on a separate working copy."""
     copy = tmp_path_factory.mktemp("lab") / "work"
     with lab(copy, "00-start-here.ipynb") as address:
         yield address
@@ -28,7 +28,7 @@ def address(
 
 @pytest.mark.timeout(180)
 def test_jupyterlab_opens_without_a_question(page: Page, address: str) -> None:
-    """The notebook is there, its kernel runs, no dialog and no news in the way."""
+    """JupyterLab opens the notebook with a kernel, without any dialog."""
     notebook = Notebook(page, address)
     page.wait_for_timeout(3_000)
 
@@ -41,7 +41,7 @@ def test_jupyterlab_opens_without_a_question(page: Page, address: str) -> None:
 
 @pytest.mark.timeout(240)
 def test_the_dials_redraw_the_chart(page: Page, address: str, settings: Settings) -> None:
-    """Run All in notebook 05 shows every chart; another choice shows another picture."""
+    """Run All in notebook 05 shows every chart, and a dial redraws one."""
     notebook = Notebook(page, address.replace("00-start-here.ipynb", "05-ask-questions.ipynb"))
     notebook.run_all()
     dials = notebook.panel.locator(".widget-interact")

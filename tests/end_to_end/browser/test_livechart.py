@@ -1,4 +1,4 @@
-"""The live chart in a real JupyterLab: shown again, made anew, reloaded, zoomed."""
+"""The live chart in a real JupyterLab."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ workers.start("mover", move); None
 
 @pytest.fixture
 def notebook(page: Page, chromium: str, tmp_path: Path) -> Iterator[Notebook]:
-    """A notebook with a chart that moves ten times a second; no server behind it."""
+    """A notebook with a chart that updates ten times per second, without a server."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in CELLS]
     made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -53,7 +53,7 @@ def notebook(page: Page, chromium: str, tmp_path: Path) -> Iterator[Notebook]:
 
 @pytest.mark.timeout(240)
 def test_a_live_chart_survives_a_presenter(notebook: Notebook) -> None:
-    """Shown again ten times, made anew ten times, in a busy kernel, zoomed, reloaded: it moves."""
+    """The chart updates after repeated display, new instances, a busy kernel, zoom and reload."""
     for place in (0, 1, 2):
         notebook.run_cell(place)
     notebook.until_drawn(1)

@@ -1,4 +1,4 @@
-"""The venue's network is gone: servers, JupyterLab, kernel and browser on loopback alone."""
+"""The demo without a network: servers, JupyterLab, kernel and browser on loopback."""
 
 import pytest
 
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.timeout(240)
 def test_everything_works_without_a_network(chromium: str) -> None:
-    """Charts move and numbers agree, and nobody asks for anything from elsewhere."""
+    """Charts update and numbers agree, without any request to another machine."""
     try:
         found = offline.look()
     except offline.NotTried as why:

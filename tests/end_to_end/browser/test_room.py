@@ -1,4 +1,4 @@
-"""The control room in a real JupyterLab, under 1,000 events a second, as a presenter uses it."""
+"""The control room in a real JupyterLab, at 1,000 events per second."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from clickstream.settings import Settings
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 SLACK = 2
-"""These machines are noisy: every bar at twice its value."""
+"""Test machines are noisy, so every limit is doubled."""
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"
 
 
@@ -23,7 +23,7 @@ SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshot
 def notebook(
     page: Page, chromium: str, settings: Settings, tmp_path: Path
 ) -> Iterator[screen.Notebook]:
-    """Notebook 06 with a cell more, that sleeps."""
+    """Notebook 06 with an extra cell that sleeps."""
     notebooks = stage.with_a_cell_more(tmp_path / "notebooks")
     with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
         yield screen.Notebook(page, address)
@@ -32,14 +32,14 @@ def notebook(
 
 
 def assert_met(*rows: Seen) -> None:
-    """Every row, at twice the bar; what was measured is printed."""
+    """Check every row against twice its limit, and print the measurements."""
     print(*rows, sep="\n")
     assert [str(row) for row in rows if not row.is_met(SLACK)] == []
 
 
 @pytest.mark.timeout(400)
 def test_the_room_survives_a_presenter(notebook: screen.Notebook) -> None:
-    """Started, steered, shown again, reloaded, stopped, reset: it moves, and the numbers agree."""
+    """The room works through start, changes, repeated display, reload, stop and reset."""
     room, first = stage.first_chart(notebook)
     assert_met(first)
     stage.begin(room)

@@ -1,4 +1,4 @@
-"""What goes wrong around a control room on stage, in a real JupyterLab."""
+"""Problems around a control room, in a real JupyterLab."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ WAIT = "print('waiting')\nroom.until(more=10**9, most_s=60)"
 
 
 def kernels() -> list[int]:
-    """The process ids of the kernels that this test's JupyterLab runs."""
+    """The process ids of the kernels of this test's JupyterLab."""
     found = []
     for each in psutil.Process(os.getpid()).children(recursive=True):
         with suppress(psutil.Error):  # it has just ended
@@ -34,7 +34,7 @@ def kernels() -> list[int]:
 def notebook(
     page: Page, chromium: str, settings: Settings, tmp_path: Path
 ) -> Iterator[screen.Notebook]:
-    """Notebook 06 with a cell more, that waits for a long time."""
+    """Notebook 06 with an extra cell that waits for a long time."""
     notebooks = stage.with_a_cell_more(tmp_path / "notebooks", WAIT)
     # Two tabs that save the same file are asked which of them is right.
     saving = {"@jupyterlab/docmanager-extension:plugin": {"autosave": False}}
@@ -53,7 +53,7 @@ def notebook(
 
 @pytest.mark.timeout(240)
 def test_trouble_around_the_room_orphans_nothing(notebook: screen.Notebook) -> None:
-    """Interrupted, in two tabs, restarted, closed: a line where one is due, and it moves on."""
+    """The room survives an interrupt, a second tab, a kernel restart and a close."""
     room, _ = stage.first_chart(notebook)
     room.button("Start").click()
     room.until(lambda: room.number("indexed") > 50)

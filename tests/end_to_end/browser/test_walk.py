@@ -1,4 +1,4 @@
-"""The pages of `make walk`: what is shown when the machine on stage fails."""
+"""The pages of `make walk`, the fallback if a machine fails."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ RANGE = "plot => plot._fullLayout.xaxis.range.map(String)"
 
 @pytest.mark.timeout(180)
 def test_a_page_opens_from_disk_and_its_charts_zoom(page: Page, tmp_path: Path) -> None:
-    """Without a network: all are drawn, one zooms where it is dragged, nothing is asked for."""
+    """A page opens without a network, draws every chart and zooms, without any request."""
     file = tmp_path / "01.html"
     figures = walk.write(walk.run(ROOT / "notebooks" / "01-meet-the-readers.ipynb"), file)
     asked: list[str] = []

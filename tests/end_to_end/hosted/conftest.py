@@ -1,4 +1,4 @@
-"""A hosting service on loopback, and `conf/` folders as its users have them."""
+"""A hosting service on loopback, and `conf/` folders of its users."""
 
 import json
 import os
@@ -26,7 +26,7 @@ LEAST_POWER = [
 
 @pytest.fixture(scope="package")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pair of these tests' own, so that they may run beside those that stop the other."""
+    """A separate pair, so that these tests may run beside tests that stop the other pair."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
         patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
@@ -36,25 +36,25 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the service's own files."""
+    """The folder of the service's files."""
     return tmp_path_factory.mktemp("hosting")
 
 
 @pytest.fixture(scope="package")
 def authority(folder: Path) -> Authority:
-    """That whose CA the users have."""
+    """The certificate authority that users trust."""
     return Authority(folder / "authority")
 
 
 @pytest.fixture(scope="package")
 def stranger(folder: Path) -> Authority:
-    """Another, that nobody here trusts."""
+    """Another certificate authority, which nobody trusts."""
     return Authority(folder / "stranger")
 
 
 @pytest.fixture(scope="package")
 def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
-    """A broker with mTLS and SCRAM, where our user may do what it must, and nothing else."""
+    """A broker with mTLS and SCRAM, where our user has only the required permissions."""
     with secured.kafka(folder / "kafka", authority) as running:
         secured.add_user(running.admin, USER, PASSWORD)
         secured.allow(running.admin, USER, LEAST_POWER)
@@ -65,7 +65,7 @@ def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
 def hosted_opensearch(
     folder: Path, authority: Authority, settings: Settings
 ) -> Iterator[OpenSearch]:
-    """The local OpenSearch behind an nginx that speaks TLS and asks for a password."""
+    """The local OpenSearch behind an nginx with TLS and a password."""
     if shutil.which("nginx") is None:
         if os.environ.get("CLICKSTREAM_REQUIRE_BROWSER"):
             pytest.fail("CLICKSTREAM_REQUIRE_BROWSER is set and there is no nginx")
@@ -86,9 +86,9 @@ def conf(
     hosted_opensearch: OpenSearch,
     made: Settings,
 ) -> Conf:
-    """Make a `conf/` folder, by default one with which all is well; values of None are left out.
+    """Make a `conf/` folder, by default a valid one; values of None are left out.
 
-    Topics and index were made by somebody else.
+    Topics and index already exist.
     """
     topics.ensure_topics(KafkaSettings(f"127.0.0.1:{kafka.plain}", topic=made.kafka.topic))
 

@@ -1,4 +1,4 @@
-"""The same verbs, notebooks and commands on a hosted target, by a user with few rights."""
+"""Methods, notebooks and commands on a hosted target, by a user with few permissions."""
 
 import json
 import math
@@ -37,12 +37,12 @@ pytestmark = pytest.mark.slow
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """That of a kernel which `clickstream demo` starts on the target."""
+    """The environment of a kernel that `clickstream demo` starts on the target."""
     return {**os.environ, **target.choose(folder).environment}
 
 
 def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
-    """Let the folder's user be one of his own, with these rights."""
+    """Give the folder a separate user with these permissions."""
     name = f"user-{uuid.uuid4().hex[:8]}"
     secured.allow(kafka.admin, name, rights)
     secured.add_user(kafka.admin, name, "hush")
@@ -57,7 +57,7 @@ def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
 
 
 def is_known(settings: KafkaSettings) -> bool:
-    """Whether the broker has heard of the user, and so of his rights, that were given before."""
+    """Whether the broker knows the user, and therefore the earlier permissions."""
     try:
         Admin(settings).partitions_by_topic()
     except ServerError:
@@ -79,7 +79,7 @@ def clickstream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("by", ["mtls", "scram"])
 def test_every_step_is_green(conf: Conf, by: str) -> None:
-    """Names, TLS, login, rights, topic, index, and ten events there and back."""
+    """Every step of the check is green, including a round trip of ten events."""
     found = list(target_steps.steps(target.choose(conf(by=by))))
     assert [str(each) for each in found if not each.is_good] == []
     assert [each.subject for each in found] == [
@@ -93,7 +93,7 @@ def test_every_step_is_green(conf: Conf, by: str) -> None:
 
 
 def test_the_commands_work_there(conf: Conf) -> None:
-    """Produce, consume, status, charts, check: what was produced is found."""
+    """Produce, consume, status, charts and check work on a hosted target."""
     folder = conf(by="scram")
     done = clickstream(folder, "produce", "--events", "500", "--rate", "max")
     assert done.returncode == 0, done.stderr
@@ -130,9 +130,9 @@ def test_the_commands_work_there(conf: Conf) -> None:
 def test_a_notebook_runs_there_unchanged(
     conf: Conf, kafka: Kafka, monkeypatch: pytest.MonkeyPatch, name: str, by: str
 ) -> None:
-    """From its first cell, which names the target, to its last; for the poor, too.
+    """The notebooks run on a hosted target, also for users with few permissions.
 
-    These may not delete the groups of replays.
+    These users may not delete the groups of replays.
     """
     folder = conf(by=by)
     if by == "poor":
@@ -147,7 +147,7 @@ def test_a_notebook_runs_there_unchanged(
 def test_nothing_is_made_without_the_right_to(
     conf: Conf, kafka: Kafka, hosted_opensearch: OpenSearch, fresh: Settings
 ) -> None:
-    """A missing topic, a missing index: one line that says who is to make it."""
+    """A missing topic or index is one line that says who can create it."""
     folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
     with raises_shown(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
         Demo(target.choose(folder).find()).ensure()
@@ -166,7 +166,7 @@ def test_nothing_is_made_without_the_right_to(
 
 
 def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> None:
-    """Which, and on what; of what may not be seen, that it is not there."""
+    """A missing permission is named with its resource; invisible resources count as missing."""
     topic, folder = made.kafka.topic, conf()
     login(
         folder, kafka, [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
@@ -178,7 +178,7 @@ def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> N
 
 
 def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
-    """And not as a Kafka that does not answer, as which librdkafka tells it."""
+    """A group without permission is reported as such, not as a Kafka without an answer."""
     kafka = target.choose(conf()).find().kafka
     with raises_shown(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
         offsets.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
@@ -189,7 +189,7 @@ DELETE = [("TOPIC", "clickstream-events*", "DELETE")]
 
 @pytest.fixture
 def kit(conf: Conf, kafka: Kafka) -> Demo:
-    """Topic and index as somebody else made them, with ten events of ours, by a user who may."""
+    """Existing topic and index with ten events, for a user who may empty them."""
     folder = conf()
     login(folder, kafka, LEAST_POWER + DELETE)
     found = Demo(target.choose(folder).find())
@@ -201,7 +201,7 @@ def kit(conf: Conf, kafka: Kafka) -> Demo:
 def test_reset_empties_there_and_leaves_what_somebody_else_made(
     kit: Demo, kafka: Kafka, settings: Settings
 ) -> None:
-    """Partitions, template and mapping stay; what nobody read yet is gone, too; all goes on."""
+    """Reset deletes all messages, keeps partitions, template and mapping, and the demo works."""
     topic, name = kit.settings.kafka.topic, kit.settings.opensearch.index
     owner = client.connect(settings.opensearch)
     owner.indices.put_mapping(index=name, body={"_meta": {"owner": "platform"}})
@@ -226,7 +226,7 @@ def test_reset_empties_there_and_leaves_what_somebody_else_made(
 def test_reset_empties_a_plain_index_behind_an_alias(
     kit: Demo, fresh: Settings, settings: Settings
 ) -> None:
-    """Whatever the name stands for."""
+    """Reset empties a plain index behind an alias and keeps the alias."""
     owner, name = client.connect(settings.opensearch), fresh.opensearch.index + "-alias"
     plain = f"{name}-1"
     owner.indices.create(index=plain, body={"mappings": events.mapping(), "aliases": {name: {}}})
@@ -245,7 +245,7 @@ def test_reset_empties_a_plain_index_behind_an_alias(
 def test_reset_that_opensearch_refuses_deletes_nothing(
     kit: Demo, hosted_opensearch: OpenSearch
 ) -> None:
-    """Neither there nor in Kafka."""
+    """If OpenSearch refuses a reset, nothing is deleted, also not in Kafka."""
     poor = Demo(
         kit.settings.named(
             topic=None, index=None, opensearch=f"https://localhost:{hosted_opensearch.poor}"
@@ -258,7 +258,7 @@ def test_reset_that_opensearch_refuses_deletes_nothing(
 
 
 def test_reset_is_refused_while_somebody_reads(kit: Demo) -> None:
-    """Before anything is deleted."""
+    """Reset is refused while somebody reads, before anything is deleted."""
     stop = threading.Event()
     reader = threading.Thread(
         target=consumer.index_topic, args=(kit.settings,), kwargs={"stop": stop}
@@ -277,7 +277,7 @@ def test_reset_is_refused_while_somebody_reads(kit: Demo) -> None:
 
 
 def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -> None:
-    """It names what it would delete; with --yes Kafka's no is told before anything is gone."""
+    """Reset asks first; a refusal by Kafka is reported before anything is deleted."""
     folder = conf()
     done = clickstream(folder, "produce", "--events", "10", "--rate", "max")
     assert done.returncode == 0, done.stderr
@@ -292,14 +292,14 @@ def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -
 def test_a_kernel_without_the_word_of_the_command_stays_local(
     conf: Conf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder alone makes no notebook talk to a hosted service."""
+    """A `conf/` folder alone does not make a notebook use a hosted service."""
     monkeypatch.setenv("CLICKSTREAM_CONF", str(conf()))
     monkeypatch.delenv("CLICKSTREAM_TARGET", raising=False)
     assert target.from_environment().name == "local"
 
 
 def test_local_servers_are_not_started_for_a_hosted_target(conf: Conf) -> None:
-    """`up` says so, and how to have them all the same."""
+    """`up` refuses to start local servers for a hosted target, and names the command for it."""
     done = clickstream(conf(), "up")
     assert done.returncode == 1
     assert re.fullmatch(r"clickstream: .* not ours to start; .*--target local up.*\n", done.stderr)

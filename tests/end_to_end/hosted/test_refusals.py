@@ -1,4 +1,4 @@
-"""What is refused of a hosted target: one line with cause and remedy, and nothing sent."""
+"""Refused hosted targets: one line with cause and remedy, and nothing is sent."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def go(folder: Path) -> Settings:
-    """Go to the target as every command does, and ask both servers."""
+    """Connect to the target like every command, and ask both servers."""
     settings = target.choose(folder).find()
     topics.ensure_topics(settings.kafka)
     client = opensearch.connect(settings.opensearch)
@@ -29,7 +29,7 @@ def go(folder: Path) -> Settings:
 
 
 def refusal(folder: Path) -> str:
-    """Give what was said instead."""
+    """Return the error message."""
     with pytest.raises(ClickstreamError) as refused:
         go(folder)
     line = shown(refused.value)
@@ -41,7 +41,7 @@ def refusal(folder: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_sent(kafka: Kafka, hosted_opensearch: OpenSearch, made: Settings) -> Iterator[None]:
-    """After each, the topic is empty, and OpenSearch was asked for nothing but its version."""
+    """Check after each test that nothing was sent to the topic or to OpenSearch."""
     yield
     plain = KafkaSettings(f"127.0.0.1:{kafka.plain}", topic=made.kafka.topic)
     assert offsets.count(plain) == 0
@@ -50,7 +50,7 @@ def nothing_sent(kafka: Kafka, hosted_opensearch: OpenSearch, made: Settings) ->
 
 
 def test_a_target_where_all_is_well_refuses_nothing(conf: Conf) -> None:
-    """Or the others prove nothing."""
+    """A valid target is not refused, or the other tests prove nothing."""
     assert go(conf()).target == "hosted"
 
 
@@ -58,7 +58,7 @@ def test_a_target_where_all_is_well_refuses_nothing(conf: Conf) -> None:
 def test_the_client_that_sends_is_as_strict(
     conf: Conf, kafka: Kafka, stranger: Authority, is_name: bool
 ) -> None:
-    """By itself: whatever the look at the way beforehand says."""
+    """The Kafka client itself refuses a wrong name or CA, without the earlier checks."""
     folder = conf()
     assert offsets.count(replace(conf_files.read(folder).kafka, timeout_s=10)) == 0
     if is_name:
@@ -72,7 +72,7 @@ def test_the_client_that_sends_is_as_strict(
 
 @pytest.mark.parametrize("by", ["mtls", "scram"])
 def test_another_ca_is_not_trusted(conf: Conf, stranger: Authority, by: str) -> None:
-    """Kafka's certificate was issued by somebody whom we do not know."""
+    """A Kafka certificate of an unknown CA is refused."""
     folder = conf(by=by)
     shutil.copy(stranger.ca, folder / "ca.pem")
     assert "Kafka on localhost" in (said := refusal(folder))
@@ -80,19 +80,19 @@ def test_another_ca_is_not_trusted(conf: Conf, stranger: Authority, by: str) -> 
 
 
 def test_a_certificate_for_another_name_is_not_trusted(conf: Conf, kafka: Kafka) -> None:
-    """Kafka answers under an address that its certificate does not name."""
+    """A Kafka certificate for another name is refused."""
     folder = conf(kafka_values={"bootstrap.servers": f"127.0.0.1:{kafka.mtls}"})
     assert "for another name" in refusal(folder)
 
 
 def test_an_expired_certificate_is_not_trusted(conf: Conf, kafka: Kafka) -> None:
-    """Of Kafka."""
+    """An expired Kafka certificate is refused."""
     folder = conf(kafka_values={"bootstrap.servers": f"localhost:{kafka.expired}"})
     assert "has expired" in refusal(folder)
 
 
 def test_kafka_wants_to_know_who_we_are(conf: Conf) -> None:
-    """Without a certificate it lets nobody in."""
+    """Kafka refuses a client without a certificate."""
     folder = conf(kafka_values={"security.protocol": "SSL"})
     (folder / "service.cert").unlink()
     (folder / "service.key").unlink()
@@ -100,7 +100,7 @@ def test_kafka_wants_to_know_who_we_are(conf: Conf) -> None:
 
 
 def test_kafka_knows_no_certificate_of_a_stranger_s(conf: Conf, stranger: Authority) -> None:
-    """Key and certificate belong together, and the issuer is another."""
+    """Kafka refuses a client certificate of another CA."""
     folder = conf()
     cert, key = stranger.issue(USER)
     shutil.copy(cert, folder / "service.cert")
@@ -109,27 +109,27 @@ def test_kafka_knows_no_certificate_of_a_stranger_s(conf: Conf, stranger: Author
 
 
 def test_a_key_of_another_certificate_is_told(conf: Conf, authority: Authority) -> None:
-    """Before anybody is asked."""
+    """A key of another certificate is reported before any connection."""
     folder = conf()
     shutil.copy(authority.issue(USER)[1], folder / "service.key")
     assert "do not belong together" in refusal(folder)
 
 
 def test_a_wrong_password_for_kafka_is_told_within_seconds(conf: Conf) -> None:
-    """And which two settings to mend."""
+    """A wrong Kafka password is reported within seconds, with the two settings to change."""
     said = refusal(conf(by="scram", kafka_values={"sasl.password": "not-this-one"}))
     assert "does not accept our user name or password" in said
     assert "not-this-one" not in said
 
 
 def test_a_port_with_tls_is_told_from_one_without(conf: Conf, kafka: Kafka) -> None:
-    """Either way round."""
+    """TLS on a plain port, and plain text on a TLS port, are reported."""
     folder = conf(kafka_values={"bootstrap.servers": f"localhost:{kafka.plain}"})
     assert "TLS" in refusal(folder)
 
 
 def test_each_port_says_which_login_it_takes(conf: Conf, kafka: Kafka) -> None:
-    """Certificates on the port for passwords; librdkafka tells that as no answer."""
+    """A login of the wrong kind for a port is reported with the accepted kind."""
     folder = conf(kafka_values={"bootstrap.servers": f"localhost:{kafka.scram}"})
     assert "this port is for user names and passwords" in refusal(folder)
 
@@ -144,14 +144,14 @@ def test_each_port_says_which_login_it_takes(conf: Conf, kafka: Kafka) -> None:
 def test_a_password_needs_its_own_port_and_mechanism(
     conf: Conf, kafka: Kafka, listener: str, values: dict[str, str | None], said: str
 ) -> None:
-    """And the line says which it is."""
+    """A password on the wrong port, or with a wrong mechanism, is refused with the cause."""
     servers = f"localhost:{getattr(kafka, listener)}"
     folder = conf(by="scram", kafka_values=values | {"bootstrap.servers": servers})
     assert said in refusal(folder)
 
 
 def test_nobody_knows_a_mistyped_name(conf: Conf) -> None:
-    """Whose name it is, and that it is one."""
+    """A mistyped host name is reported as a name that does not resolve."""
     folder = conf(kafka_values={"bootstrap.servers": "kafka.invalid:9092"})
     assert "nobody knows the name 'kafka.invalid'" in refusal(folder)
 
@@ -172,7 +172,7 @@ def test_nobody_knows_a_mistyped_name(conf: Conf) -> None:
 def test_opensearch_is_as_strict(
     conf: Conf, hosted_opensearch: OpenSearch, values: dict[str, str | None], said: str
 ) -> None:
-    """Wrong CA, name, time, password; no certificate; basic authentication without TLS."""
+    """OpenSearch's wrong CA, name, dates, password or certificate are reported in one line."""
     ports = vars(hosted_opensearch)
     filled = {key: value and value.format(**ports) for key, value in values.items()}
     if filled.get("host", "").startswith("http:"):
@@ -186,7 +186,7 @@ def test_opensearch_is_as_strict(
 def test_a_stranger_s_certificate_does_not_open_opensearch(
     conf: Conf, hosted_opensearch: OpenSearch, authority: Authority, stranger: Authority
 ) -> None:
-    """Ours does."""
+    """OpenSearch accepts our client certificate and refuses one of another CA."""
     own = {"cert": "o.cert", "key": "o.key", "username": None, "password": None}
     folder = conf(opensearch_values=own | {"host": f"localhost:{hosted_opensearch.mtls}"})
     for who, is_welcome in ((stranger, False), (authority, True)):

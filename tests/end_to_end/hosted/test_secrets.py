@@ -1,4 +1,4 @@
-"""Secrets are planted, everything is done, and everything that was written is searched."""
+"""Use known secrets, run everything, and search all output for them."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ except Exception:
 
 
 def forms() -> list[str]:
-    """Each secret as it is, in base64 (alone, and behind its user) and as part of a URL."""
+    """Each secret as plain text, in base64 (alone and with its user), and URL-encoded."""
     found = []
     for secret in (PASSWORD, OPENSEARCH_PASSWORD):
         found += [secret, quote(secret), quote(secret, safe="")]
@@ -57,7 +57,7 @@ def forms() -> list[str]:
 
 
 def files(*folders: Path) -> Iterator[tuple[str, str]]:
-    """Give the name and the text of every file but the servers' data and the authority's keys."""
+    """Yield name and text of every file, except server data and the authority's keys."""
     for folder in folders:
         for place, names_below, names in os.walk(folder):  # while Kafka deletes folders of its own
             names_below[:] = [name for name in names_below if name not in ("data", "authority")]
@@ -67,7 +67,7 @@ def files(*folders: Path) -> Iterator[tuple[str, str]]:
 
 
 def wrong_password(folder: Path) -> None:
-    """Let OpenSearch refuse a password in which the real one stands."""
+    """Use a wrong password that contains the real one."""
     path = folder / "opensearch.json"
     path.write_text(path.read_text().replace('"password": "', '"password": "x'))
 
@@ -76,7 +76,7 @@ def wrong_password(folder: Path) -> None:
 def test_no_planted_secret_is_found_anywhere(
     conf: Conf, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands and their failures, logs, notebooks and their page, process list, metrics."""
+    """No secret is in command output, logs, notebooks, pages, process list or metadata."""
     place = conf(by="scram")
     written: dict[str, str] = {}
     environment = {**os.environ, **target.choose(place).environment}
@@ -168,7 +168,7 @@ lab.run("00-start-here.ipynb", environment=target.from_environment().environment
 
 
 def test_a_planted_secret_would_be_found() -> None:
-    """In each of its forms; or the test above proves nothing."""
+    """A secret in the output would be found in each of its forms."""
     header = b64encode(f"{USER}:{OPENSEARCH_PASSWORD}".encode()).decode()
     for text in (PASSWORD, f"Basic {header}", f"https://x?{quote(PASSWORD, safe='')}"):
         assert any(form in text for form in forms())
