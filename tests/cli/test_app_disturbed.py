@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.settings import Settings
 from tests.support.by_id import lag, namespace, send, stored_ids, wait_until
 from tests.support.outages import taken_down
@@ -64,4 +64,4 @@ def test_kafka_is_enough_for_who_needs_no_more(made: Settings) -> None:
     assert consumer.returncode == 0
     assert "60 documents stored" in told
     assert set(sent) < set(stored_ids(made))
-    assert topics.count(made.kafka) == 60
+    assert offsets.count(made.kafka) == 60

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from clickstream import events
-from clickstream.kafka import topics
+from clickstream.kafka import offsets
 from clickstream.kafka.group_reader import GroupReader, Offsets
 from clickstream.settings import Settings
 from tests.support.by_id import lag, send, wait_until
@@ -62,7 +62,7 @@ def test_what_comes_while_the_seat_is_kept_is_delivered_by_the_next_polls(
     for _ in range(100):
         member.reader.keep_seat()
         time.sleep(0.02)
-    ends = {each.partition: each.end_offset for each in topics.partitions(made.kafka)}
+    ends = {each.partition: each.end_offset for each in offsets.partitions(made.kafka)}
 
     wait_until(lambda: bool(member.poll() or member.ends == ends), 30)
     assert sorted(member.ids) == sent
