@@ -9,20 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextvars import copy_context
-from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from clickstream import errors, events
-from clickstream.__main__ import main
 from clickstream.cli import target as cli_target
 from clickstream.demo import preflight
 from clickstream.demo.finding import Finding, asking
 from clickstream.simulation import scenarios
 from clickstream.targets import target
+from tests.support.terminal import clickstream
 
 
 @pytest.fixture
@@ -36,36 +35,13 @@ def nowhere(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Done:
-    """The result of a command."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Typed = Callable[..., Done]
+Typed = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def typed(
-    nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Typed:
+def typed(nowhere: dict[str, str]) -> Typed:
     """Runs the command in this process like a terminal, without servers."""
-    for name in ("CLICKSTREAM_STATE", "CLICKSTREAM_CONF"):
-        monkeypatch.setenv(name, nowhere[name])
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["clickstream", *arguments])
-        with pytest.raises(SystemExit) as end:
-            copy_context().run(main)  # what a command sets does not outlive it
-        out, err = capsys.readouterr()
-        if isinstance(end.value.code, str):  # Python writes it to stderr, and exits with 1
-            return Done(1, out, f"{err}{end.value.code}\n")
-        return Done(end.value.code or 0, out, err)
-
-    return run
+    return partial(clickstream, nowhere)
 
 
 @pytest.mark.parametrize(
@@ -378,21 +354,21 @@ def test_a_hosted_target_is_never_mistaken_for_the_local_one(
 
 
 def test_the_clone_s_own_conf_counts_from_anywhere(
-    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    typed: Typed, nowhere: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A `conf` folder in the working directory is ignored."""
-    monkeypatch.delenv("CLICKSTREAM_CONF")
+    del nowhere["CLICKSTREAM_CONF"]
     (tmp_path / "conf" / "kafka.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     assert "Kafka is not up" in typed("peek").stderr
 
 
 def test_looking_works_whatever_lies_in_the_way(
-    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    typed: Typed, nowhere: dict[str, str], tmp_path: Path
 ) -> None:
     """An unusable state folder is a one-line error or a finding."""
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "file" / "state"))
+    nowhere["CLICKSTREAM_STATE"] = str(tmp_path / "file" / "state")
     for command in ("status", "peek", "consume"):
         done = typed(command)
         assert re.fullmatch(r"clickstream: state folder .* CLICKSTREAM_STATE\n", done.stderr)

@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 import pytest
 from typer.testing import CliRunner
 
-from clickstream.cli import app
+from clickstream.__main__ import main
 
 
 def clickstream(
@@ -23,7 +23,7 @@ def clickstream(
         with CliRunner().isolation(fed) as (out, err, _):
             code: object = None
             try:
-                copy_context().run(app.main)
+                copy_context().run(main)
             except SystemExit as ended:
                 code = ended.code
             if isinstance(code, str):  # as the interpreter does with it
