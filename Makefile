@@ -14,18 +14,23 @@ APART = set -e; for name in $$(env | sed -n 's/^\(CLICKSTREAM_[A-Z_]*\)=.*/\1/p'
 	*) unset $$name ;; esac; done; \
 	CLICKSTREAM_STATE="$$PWD/build/state/$@"; export CLICKSTREAM_STATE; \
 	CLICKSTREAM_CONF="$$PWD/build/no-conf"; export CLICKSTREAM_CONF; \
-	$(BIN)/clickstream down >/dev/null; rm -rf build/$@ build/state/$@; mkdir -p build/$@ build/no-conf; \
+	for state in "$$CLICKSTREAM_STATE" "$$CLICKSTREAM_STATE-disturbed"; do \
+		CLICKSTREAM_STATE=$$state $(BIN)/clickstream down >/dev/null; rm -rf "$$state"; done; \
+	rm -rf build/$@; mkdir -p build/$@ build/no-conf; \
 	trap '$(BIN)/clickstream down >/dev/null' EXIT; trap 'exit 130' HUP INT TERM;
 
-# Three pytest runs on one pair of servers. Each runs even if the one before failed; exit code 5
-# means that no test was selected. In the first run two workers share the pair. Tests that disturb
-# the servers run alone on the pair, and timed tests run alone on the machine.
-# $(call RUNS,and not slow)
-RUNS = failed=0; \
+# Three pytest runs; exit code 5 means that a run had no test. Side by side: the tests that disturb a
+# server, on a pair of their own, and in two workers those that only need names of their own. Then the
+# timed tests, alone on the machine. $(call RUNS,and not slow)
+RUNS = failed=0; log=build/$@/disturbed.log; pair=$$CLICKSTREAM_STATE; \
 	run() { $(BIN)/python -m pytest "$$@" $(PYTEST) || [ $$? = 5 ] || failed=1; }; \
+	CLICKSTREAM_STATE=$$pair-disturbed $(BIN)/python -m pytest -m "disturbed $(1)" $(PYTEST) >$$log 2>&1 & \
+	disturbed=$$!; \
+	trap 'kill -INT $$disturbed 2>/dev/null || :; wait; $(BIN)/clickstream down >/dev/null; \
+		CLICKSTREAM_STATE=$$pair-disturbed $(BIN)/clickstream down >/dev/null' EXIT; \
 	$(BIN)/clickstream --target local up >/dev/null; \
 	run -n 2 --dist worksteal -m "not disturbed and not timed $(1)"; \
-	run -m "disturbed $(1)"; \
+	wait $$disturbed || [ $$? = 5 ] || failed=1; disturbed=; cat $$log; \
 	run -m "timed and not disturbed $(1)"; \
 	exit $$failed
 

@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="the long forms: about an hour")
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach this run and what it starts; a background job of a shell ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark disturbing tests, set time limits of long forms, and start the longest files first."""

@@ -11,14 +11,14 @@ import sys
 from benchmarks.realism import properties
 from clickstream import events
 
-MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
-
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description="Measure what the readers of a seed are like.")
     parser.add_argument("--seed", type=int, default=1)
-    report = properties.measure(parser.parse_args().seed, start_ms=MONDAY_MS)
+    parser.add_argument("--start", default="2026-01-05T00:00:00.000Z", help="of the two weeks")
+    asked = parser.parse_args()
+    report = properties.measure(asked.seed, start_ms=events.parse_timestamp(asked.start))
     print(report)
     sys.exit(0 if report.holds else 1)
 
