@@ -217,6 +217,5 @@ class BulkSender:
             if not half:
                 return [bulk.ItemAnswer(bulk.Outcome.REFUSED, "too_large", str(error))]
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
-        part.bulks += 1
         part.bytes += size
         return answers
