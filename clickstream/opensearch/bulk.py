@@ -12,11 +12,11 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import OpenSearch, SerializationError, TransportError
+from opensearchpy import SerializationError, TransportError
 
 from clickstream import events
 from clickstream.errors import SEE_CHECK, BulkError, Command, Hint, ServerError
-from clickstream.opensearch.client import no_answer, refusal
+from clickstream.opensearch.client import Client, no_answer, refusal
 
 
 class Outcome(Enum):
@@ -64,7 +64,7 @@ class TooLarge(BulkError):
     """The request exceeds the server's limit; a smaller one may pass."""
 
 
-def send(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
+def send(client: Client, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
     """Send one bulk request of `create` actions and return the outcome of each document.
 
     Returns:
