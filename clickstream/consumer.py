@@ -31,7 +31,7 @@ from confluent_kafka import Message
 from clickstream.errors import Command, EventError, Interrupted, ServerError
 from clickstream.kafka.dead_letters import DeadLetters
 from clickstream.kafka.group_reader import GroupReader, Offsets, Polled
-from clickstream.kafka.offsets import CaughtUp
+from clickstream.kafka.offsets import CatchUpGoal
 from clickstream.opensearch.bulk_sender import Batch, BulkSender, action
 from clickstream.opensearch.flood_guard import FloodGuard
 from clickstream.reports import BatchReport, IndexReport, Lag
@@ -99,7 +99,7 @@ def index_topic(
     stop = stop or threading.Event()
     guard = FloodGuard(settings.kafka.topic) if flood_guard else None
 
-    def run(goal: CaughtUp | None) -> None:
+    def run(goal: CatchUpGoal | None) -> None:
         with (
             _seldom_collecting(),
             closing(DeadLetters(settings.kafka)) as dead_letters,
@@ -116,8 +116,8 @@ def index_topic(
             indexer = _Indexer(reader, sender, report, bulk_documents, patience_s, on_bulk)
             indexer.run(stop, goal)
 
-    with closing(CaughtUp(settings.kafka)) as goal:  # fails early without Kafka or topic
-        if until_caught_up and not goal.is_so:
+    with closing(CatchUpGoal(settings.kafka)) as goal:  # fails early without Kafka or topic
+        if until_caught_up and not goal.is_reached:
             run(goal)
     if not until_caught_up:
         run(None)
@@ -163,7 +163,7 @@ class _Indexer:
         """In the order of the polls; a batch is removed when its offsets are committed."""
         self._started_s = self._progress_s = time.monotonic()
 
-    def run(self, stop: threading.Event, goal: CaughtUp | None) -> None:
+    def run(self, stop: threading.Event, goal: CatchUpGoal | None) -> None:
         was_interrupted = False
         self._reader.join(before_handover=self._drain, forget=self._forget)
         try:
@@ -177,14 +177,14 @@ class _Indexer:
             msg = f"stopped by interrupt; {self._report}"
             raise Interrupted(msg, "run the cell again to go on")
 
-    def _loop(self, stop: threading.Event, goal: CaughtUp | None) -> None:
+    def _loop(self, stop: threading.Event, goal: CatchUpGoal | None) -> None:
         while not stop.is_set():
             self._raise_failure()
             self._check_patience()
             # Wait for room before the poll: polled messages are then sent at once, before a
             # rebalance can give their partition to another member.
             if not self._has_room():
-                self._reader.keep_seat()
+                self._reader.stay_in_group()
                 self._settle(wait_s=_POLL_S)
                 continue
             polled = self._reader.poll(self._bulk_documents, _POLL_S)
@@ -293,10 +293,10 @@ class _Indexer:
                 msg, ("nothing is lost: see ", Command("status"), ", then run this again")
             )
 
-    def _has_reached(self, goal: CaughtUp, *, is_idle: bool) -> bool:
+    def _has_reached(self, goal: CatchUpGoal, *, is_idle: bool) -> bool:
         if is_idle:
             self._reader.commit()  # now, not up to half a second later
-        return goal.now(is_idle=is_idle)
+        return goal.check(is_idle=is_idle)
 
     def _drain(self) -> None:
         """Wait a few seconds for answers; nothing after a failed batch can be committed."""
