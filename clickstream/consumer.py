@@ -68,21 +68,18 @@ def index_topic(
 ) -> IndexReport:
     """Index the topic's messages as a member of the consumer group, until told to stop.
 
-    The delivery guarantee is the promise in this module's docstring. While OpenSearch is
-    unreachable, overloaded or read-only, the consumer waits without a time limit: it sends one
-    request at a time, with growing random waits, and sends only rejected documents again. It
-    also waits for a Kafka that is down. Topic and index must exist.
+    Delivery is as this module promises. It waits without a time limit for a Kafka that is down
+    and for an OpenSearch that is unreachable, overloaded or read-only. Topic and index must exist.
 
     Args:
         settings: the topic to read, the index to write, and the consumer group.
-        until_caught_up: end when the group has committed every message that was in the topic
-            at the start; if nobody produces, the lag is then 0.
+        until_caught_up: end when the group has committed what was in the topic at the start.
         patience_s: give up if OpenSearch answers no bulk for this long; by default never.
         flood_guard: stop, and commit nothing more, if at least 5 % of the latest 2,000
             messages, and at least a hundred, can never be documents.
-        stop: set it to stop within 5 s (8 s if Kafka hangs). Everything acknowledged is then
-            committed. Exception: while other members are joining, Kafka accepts no offset from
-            a member that leaves, and the next member reads those messages again.
+        stop: set it to stop within 5 s (8 s if Kafka hangs), with all that is acknowledged
+            committed. While other members are joining, Kafka accepts no offset from a member
+            that leaves; then the next member reads those messages again.
         on_bulk: called after every bulk request with the report so far.
         report: an empty report to fill during the run; any thread may read it.
         bulk_documents: the most documents in one bulk request.
@@ -104,12 +101,7 @@ def index_topic(
             _seldom_collecting(),
             closing(DeadLetters(settings.kafka)) as dead_letters,
             closing(
-                BulkSender(
-                    settings.opensearch,
-                    dead_letters,
-                    num_threads=BULKS_IN_FLIGHT,
-                    flood_guard=guard,
-                )
+                BulkSender(settings.opensearch, dead_letters, BULKS_IN_FLIGHT, guard)
             ) as sender,
         ):
             reader = GroupReader(settings.kafka)
@@ -190,9 +182,12 @@ class _Indexer:
             polled = self._reader.poll(self._bulk_documents, _POLL_S)
             self._send(polled)
             self._settle()
-            is_idle = not polled.messages and not self._sent
-            if goal is not None and self._has_reached(goal, is_idle=is_idle):
-                return
+            if goal is not None:
+                is_idle = not polled.messages and not self._sent
+                if is_idle:
+                    self._reader.commit()  # now, not up to half a second later
+                if goal.check(is_idle=is_idle):
+                    return
 
     def _has_room(self) -> bool:
         """Say whether to poll again: at most one bulk is queued, which keeps every sender busy."""
@@ -292,11 +287,6 @@ class _Indexer:
             raise ServerError(
                 msg, ("nothing is lost: see ", Command("status"), ", then run this again")
             )
-
-    def _has_reached(self, goal: CatchUpGoal, *, is_idle: bool) -> bool:
-        if is_idle:
-            self._reader.commit()  # now, not up to half a second later
-        return goal.check(is_idle=is_idle)
 
     def _drain(self) -> None:
         """Wait a few seconds for answers; nothing after a failed batch can be committed."""

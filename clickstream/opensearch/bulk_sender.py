@@ -94,7 +94,6 @@ class BulkSender:
         self,
         settings: OpenSearchSettings,
         dead_letters: DeadLetters,
-        *,
         num_threads: int,
         flood_guard: FloodGuard | None,
     ) -> None:
