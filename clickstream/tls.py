@@ -33,7 +33,7 @@ def context(
             path.read_bytes()
         except OSError as error:
             msg = f"reading {path}: {error.strerror}"
-            raise ConfigError(msg, "put it there, or mend its name in conf") from error
+            raise ConfigError(msg, "put it there, or fix its name in conf") from error
     try:
         made = ssl.create_default_context(cafile=None if ca is None else str(ca))
     except ssl.SSLError as error:
