@@ -72,8 +72,8 @@ def read_raw(
     yield from _read_between(settings, topic, wanted, ends)
 
 
-def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list[TopicMessage]:
-    """Return the newest `n` messages of a topic, oldest first; fewer if the topic has fewer.
+def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
+    """Return the newest `n` messages of the topic, oldest first; fewer if it has fewer.
 
     Raises:
         ConfigError: no such topic, or `n` is below 1.
@@ -82,10 +82,10 @@ def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list
     if n < 1:
         msg = f"peek at {n} messages: ask for 1 or more"
         raise ConfigError(msg)
-    admin, topic = Admin(settings), topic or settings.topic
-    ends = admin.end_offsets(topic, admin.partitions(topic))
+    admin = Admin(settings)
+    ends = admin.end_offsets(settings.topic, admin.partitions(settings.topic))
     newest = {i: end - n for i, end in ends.items()}
-    found = map(_topic_message, read_raw(settings, topic, starts=newest, ends=ends))
+    found = map(_topic_message, read_raw(settings, starts=newest, ends=ends))
     return sorted(found, key=lambda message: message.timestamp)[-n:]
 
 

@@ -286,6 +286,8 @@ def waiting_s(settings: KafkaSettings) -> dict[int, float]:
     found = partitions(settings)
     waiting = {each.partition: 0.0 for each in found}
     unseen = {each.partition for each in found if each.lag}
+    if not unseen:
+        return waiting
     starts = {each.partition: each.next_offset for each in found}
     # Read up to the end, because a gap may precede the next message of a partition.
     ends = {each.partition: each.end_offset for each in found}
@@ -365,7 +367,7 @@ def stalled(settings: KafkaSettings) -> dict[int, int]:
     """Find partitions that a member of the group owns but does not read.
 
     It returns at once if no message has waited for 10 s. Otherwise it watches for 10 s, or until
-    every suspected partition has moved or has no owner.
+    every partition with waiting messages has moved or has no owner.
 
     Returns:
         The lag of each stalled partition.
@@ -374,24 +376,22 @@ def stalled(settings: KafkaSettings) -> dict[int, int]:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    suspects = {i for i, seconds in waiting_s(settings).items() if seconds >= STALLED_S}
-    if not suspects:
+    waited_s = waiting_s(settings)
+    if max(waited_s.values()) < STALLED_S:
         return {}
-    with closing(GroupOffsets(settings)) as reader:
-        detector = StallDetector(reader)
-        latest = reader.read()
-        first = {each.partition: each.next_offset for each in latest.partitions}
-        found = detector.note(latest)
-        while suspects := suspects & reader.owned() - found.keys():
+    with closing(GroupOffsets(settings)) as group:
+        before = {each.partition: each.next_offset for each in group.partitions()}
+        suspects = {i for i, seconds in waited_s.items() if seconds}
+        lags: dict[int, int] = {}
+        ends_s = time.monotonic() + STALLED_S
+        while (suspects := suspects & group.owned()) and time.monotonic() < ends_s:
             time.sleep(_LOOK_EVERY_S)
-            latest = reader.read()
+            found = group.partitions()
             suspects &= {
-                each.partition
-                for each in latest.partitions
-                if each.next_offset == first[each.partition]
+                each.partition for each in found if each.next_offset == before.get(each.partition)
             }
-            found = detector.note(latest)
-    return found
+            lags = {each.partition: each.lag for each in found}
+    return {i: lags[i] for i in suspects}
 
 
 class CatchUpGoal:

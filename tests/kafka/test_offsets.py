@@ -70,22 +70,22 @@ def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
 
 def test_a_kept_reader_sees_messages_lag_and_a_topic_made_anew(made: Settings) -> None:
     """The reader keeps its connections, and old offsets hide no message of a recreated topic."""
-    with closing(GroupOffsets(made.kafka)) as reader:
-        assert reader.read().messages == 0
+    with closing(GroupOffsets(made.kafka)) as group:
+        assert group.read().messages == 0
         send(made, 500)
-        found = reader.read()
+        found = group.read()
         assert (found.messages, found.lag({}), found.dead_letters) == (500, 500, 0)
         assert found.lag({0: 10, 1: 10, 2: 10}) == 500 - 10 * 3
         consumer.index_topic(made, until_caught_up=True)
-        assert reader.read().lag({}) == 0
+        assert group.read().lag({}) == 0
         topics.delete_topics(made.kafka)
         topics.ensure_topics(made.kafka)
-        wait_until(lambda: reader.read().messages == 0, 10)
+        wait_until(lambda: group.read().messages == 0, 10)
         # As a consumer does that has not heard of it yet.
-        reader.set_committed(dict.fromkeys(range(3), 10_000))
+        group.set_committed(dict.fromkeys(range(3), 10_000))
         send(made, 50)
 
-        assert reader.read().lag({}) == sum(offsets.consumer_lag(made.kafka).values()) == 50
+        assert group.read().lag({}) == sum(offsets.consumer_lag(made.kafka).values()) == 50
 
 
 def test_caught_up_is_what_lay_there_when_it_was_asked_first(made: Settings) -> None:
