@@ -284,9 +284,8 @@ class _Indexer:
                 f"indexing into {self._report.index!r}: nothing was taken for {waited_s:.0f} s "
                 f"({self._report.messages:,} messages settled before)"
             )
-            raise ServerError(
-                msg, ("nothing is lost: see ", Command("status"), ", then run this again")
-            )
+            hint = "nothing is lost: see ", Command("status"), ", then run this again"
+            raise ServerError(msg, hint)
 
     def _drain(self) -> None:
         """Wait a few seconds for answers; nothing after a failed batch can be committed."""

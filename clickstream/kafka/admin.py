@@ -106,18 +106,18 @@ class Admin:
             else:
                 return {name: sorted(topic.partitions) for name, topic in found.items()}
 
-    def wait_until(self, doing: str, is_so: Callable[[dict[str, list[int]]], bool]) -> None:
+    def wait_until(self, doing: str, is_visible: Callable[[dict[str, list[int]]], bool]) -> None:
         """Wait until a change to topics is visible: Kafka confirms it slightly earlier.
 
         Args:
             doing: the change, for the error message.
-            is_so: checks the topics, each with its partitions.
+            is_visible: checks the topics, each with its partitions.
 
         Raises:
             ServerError: the check failed for `timeout_s`, or Kafka did not answer.
         """
         ends_s = time.monotonic() + self._settings.timeout_s
-        while not is_so(self.partitions_by_topic()):
+        while not is_visible(self.partitions_by_topic()):
             if time.monotonic() > ends_s:
                 raise no_answer(self._settings, doing)
             time.sleep(_TOPICS_CHECK_S)

@@ -187,9 +187,9 @@ class GroupReader:
             return True
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             msg = f"reading topic {self._topic!r}: Kafka answered {error.str()!r}"
-            raise ServerError(
-                msg, ("see ", Command("status"), ", then start the consumer again: nothing is lost")
-            )
+            status = Command("status")
+            hint = "see ", status, ", then start the consumer again: nothing is lost"
+            raise ServerError(msg, hint)
         logger.warning("kafka reported error=%r, librdkafka retries", error.str())
         return False
 

@@ -213,10 +213,8 @@ class GroupOffsets:
     def _ask_group(self, doing: str, request: Callable[[], _Answer]) -> _Answer:
         try:
             answer = self._admin.retry(f"{doing} of group {self._settings.group_id!r}", request)
-        except Refused:
-            raise
-        except ServerError:
-            if not self._has_group_answered:
+        except ServerError as error:
+            if not isinstance(error, Refused) and not self._has_group_answered:
                 # A user without permissions on the group gets no answer here, only "no
                 # coordinator". A request to describe the group is refused with the reason.
                 self.owned()
@@ -239,8 +237,8 @@ def partitions(settings: KafkaSettings) -> list[Partition]:
         ConfigError: no such topic; the message lists those that exist.
         ServerError: Kafka did not answer.
     """
-    with closing(GroupOffsets(settings)) as reader:
-        return reader.partitions()
+    with closing(GroupOffsets(settings)) as group:
+        return group.partitions()
 
 
 def consumer_lag(settings: KafkaSettings) -> dict[int, int]:
@@ -307,10 +305,10 @@ def start_at_newest(settings: KafkaSettings, most: int) -> None:
         ConfigError: no such topic.
         ServerError: Kafka did not answer, or somebody is reading as the group.
     """
-    with closing(GroupOffsets(settings)) as reader:
-        found = reader.partitions()
+    with closing(GroupOffsets(settings)) as group:
+        found = group.partitions()
         share = -(-most // len(found))
-        reader.set_committed(
+        group.set_committed(
             {each.partition: max(each.first_offset, each.end_offset - share) for each in found}
         )
 
@@ -322,19 +320,19 @@ def members(settings: KafkaSettings) -> list[Member]:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    with closing(GroupOffsets(settings)) as reader:
-        return reader.members()
+    with closing(GroupOffsets(settings)) as group:
+        return group.members()
 
 
 class StallDetector:
     """Finds partitions that a member of the group owns but does not read.
 
     Args:
-        reader: returns the owned partitions.
+        group: the offsets that `note` gets are its own.
     """
 
-    def __init__(self, reader: GroupOffsets) -> None:
-        self._reader = reader
+    def __init__(self, group: GroupOffsets) -> None:
+        self._group = group
         self._since: dict[int, tuple[int, float]] = {}
         """By partition: the group's next offset, and the time since which it has not moved."""
 
@@ -354,7 +352,7 @@ class StallDetector:
             if known != each.next_offset or not each.lag:
                 self._since[each.partition] = each.next_offset, now_s
         slow = {i for i, (_, since_s) in self._since.items() if now_s - since_s > _SLOW_S}
-        for i in slow - self._reader.owned() if slow else ():
+        for i in slow - self._group.owned() if slow else ():
             self._since[i] = self._since[i][0], now_s
         return {
             each.partition: each.lag

@@ -154,10 +154,9 @@ def translated_errors(client: Client, doing: str) -> Iterator[None]:
         cause = _status_and_cause(error)
         if "certificate" in cause:
             msg = f"{doing}: what stands before OpenSearch says: {cause}"
-            raise Forbidden(
-                msg,
-                ("name 'cert' and 'key' of a user whom it knows in ", ConfFile("opensearch.json")),
-            ) from error
+            conf = ConfFile("opensearch.json")
+            hint = "name 'cert' and 'key' of a user whom it knows in ", conf
+            raise Forbidden(msg, hint) from error
         msg = f"{doing}: OpenSearch answered {cause}"
         raise ServerError(msg, SEE_CHECK) from error
 
