@@ -47,7 +47,7 @@ def lag(first: int, end: int, committed: int | None) -> int:
     Source: LAG in Kafka's consumer-groups tool (end offset minus committed offset), less the
     messages that retention has deleted.
     """
-    return max(0, end - max(first, first if committed is None else committed))
+    return max(0, end - max(first, committed or 0))
 
 
 @dataclass(frozen=True)
