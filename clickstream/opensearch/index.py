@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from opensearchpy import NotFoundError, RequestError
@@ -103,13 +104,13 @@ def exists(client: Client, name: str) -> bool:
 def delete(client: Client, name: str) -> None:
     """Delete the data stream (or plain index) and its template; repeating is safe."""
     with translated_errors(client, f"deleting index {name!r}"):
-        for delete_kind in (
-            client.indices.delete_data_stream,
-            client.indices.delete,
-            client.indices.delete_index_template,
+        for attempt in (
+            partial(client.indices.delete_data_stream, name=name),
+            partial(client.indices.delete, index=name),
+            partial(client.indices.delete_index_template, name=name),
         ):
             with suppress(NotFoundError):  # it is of another kind
-                delete_kind(name)
+                attempt()
 
 
 def empty(client: Client, name: str) -> None:
