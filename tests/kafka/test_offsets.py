@@ -68,8 +68,8 @@ def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
     assert sum(offsets.consumer_lag(made.kafka).values()) == 3_000
 
 
-def test_a_kept_reader_sees_messages_lag_and_a_topic_made_anew(made: Settings) -> None:
-    """The reader keeps its connections, and old offsets hide no message of a recreated topic."""
+def test_a_kept_connection_sees_messages_lag_and_a_topic_made_anew(made: Settings) -> None:
+    """It keeps its connections, and old offsets hide no message of a recreated topic."""
     with closing(GroupOffsets(made.kafka)) as group:
         assert group.read().messages == 0
         send(made, 500)
