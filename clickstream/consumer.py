@@ -31,7 +31,7 @@ from confluent_kafka import Message
 from clickstream.errors import Command, EventError, Interrupted, ServerError
 from clickstream.kafka.dead_letters import DeadLetters
 from clickstream.kafka.group_reader import GroupReader, Offsets, Polled
-from clickstream.kafka.offsets import CaughtUp
+from clickstream.kafka.offsets import CatchUpGoal
 from clickstream.opensearch.bulk_sender import Batch, BulkSender, action
 from clickstream.opensearch.flood_guard import FloodGuard
 from clickstream.reports import BatchReport, IndexReport, Lag
@@ -68,21 +68,18 @@ def index_topic(
 ) -> IndexReport:
     """Index the topic's messages as a member of the consumer group, until told to stop.
 
-    The delivery guarantee is the promise in this module's docstring. While OpenSearch is
-    unreachable, overloaded or read-only, the consumer waits without a time limit: it sends one
-    request at a time, with growing random waits, and sends only rejected documents again. It
-    also waits for a Kafka that is down. Topic and index must exist.
+    Delivery is as this module promises. It waits without a time limit for a Kafka that is down
+    and for an OpenSearch that is unreachable, overloaded or read-only. Topic and index must exist.
 
     Args:
         settings: the topic to read, the index to write, and the consumer group.
-        until_caught_up: end when the group has committed every message that was in the topic
-            at the start; if nobody produces, the lag is then 0.
+        until_caught_up: end when the group has committed what was in the topic at the start.
         patience_s: give up if OpenSearch answers no bulk for this long; by default never.
         flood_guard: stop, and commit nothing more, if at least 5 % of the latest 2,000
             messages, and at least a hundred, can never be documents.
-        stop: set it to stop within 5 s (8 s if Kafka hangs). Everything acknowledged is then
-            committed. Exception: while other members are joining, Kafka accepts no offset from
-            a member that leaves, and the next member reads those messages again.
+        stop: set it to stop within 5 s (8 s if Kafka hangs), with all that is acknowledged
+            committed. While other members are joining, Kafka accepts no offset from a member
+            that leaves; then the next member reads those messages again.
         on_bulk: called after every bulk request with the report so far.
         report: an empty report to fill during the run; any thread may read it.
         bulk_documents: the most documents in one bulk request.
@@ -99,25 +96,20 @@ def index_topic(
     stop = stop or threading.Event()
     guard = FloodGuard(settings.kafka.topic) if flood_guard else None
 
-    def run(goal: CaughtUp | None) -> None:
+    def run(goal: CatchUpGoal | None) -> None:
         with (
             _seldom_collecting(),
             closing(DeadLetters(settings.kafka)) as dead_letters,
             closing(
-                BulkSender(
-                    settings.opensearch,
-                    dead_letters,
-                    num_threads=BULKS_IN_FLIGHT,
-                    flood_guard=guard,
-                )
+                BulkSender(settings.opensearch, dead_letters, BULKS_IN_FLIGHT, guard)
             ) as sender,
         ):
             reader = GroupReader(settings.kafka)
             indexer = _Indexer(reader, sender, report, bulk_documents, patience_s, on_bulk)
             indexer.run(stop, goal)
 
-    with closing(CaughtUp(settings.kafka)) as goal:  # fails early without Kafka or topic
-        if until_caught_up and not goal.is_so:
+    with closing(CatchUpGoal(settings.kafka)) as goal:  # fails early without Kafka or topic
+        if until_caught_up and not goal.is_reached:
             run(goal)
     if not until_caught_up:
         run(None)
@@ -163,7 +155,7 @@ class _Indexer:
         """In the order of the polls; a batch is removed when its offsets are committed."""
         self._started_s = self._progress_s = time.monotonic()
 
-    def run(self, stop: threading.Event, goal: CaughtUp | None) -> None:
+    def run(self, stop: threading.Event, goal: CatchUpGoal | None) -> None:
         was_interrupted = False
         self._reader.join(before_handover=self._drain, forget=self._forget)
         try:
@@ -177,22 +169,25 @@ class _Indexer:
             msg = f"stopped by interrupt; {self._report}"
             raise Interrupted(msg, "run the cell again to go on")
 
-    def _loop(self, stop: threading.Event, goal: CaughtUp | None) -> None:
+    def _loop(self, stop: threading.Event, goal: CatchUpGoal | None) -> None:
         while not stop.is_set():
             self._raise_failure()
             self._check_patience()
             # Wait for room before the poll: polled messages are then sent at once, before a
             # rebalance can give their partition to another member.
             if not self._has_room():
-                self._reader.keep_seat()
+                self._reader.stay_in_group()
                 self._settle(wait_s=_POLL_S)
                 continue
             polled = self._reader.poll(self._bulk_documents, _POLL_S)
             self._send(polled)
             self._settle()
-            is_idle = not polled.messages and not self._sent
-            if goal is not None and self._has_reached(goal, is_idle=is_idle):
-                return
+            if goal is not None:
+                is_idle = not polled.messages and not self._sent
+                if is_idle:
+                    self._reader.commit()  # now, not up to half a second later
+                if goal.check(is_idle=is_idle):
+                    return
 
     def _has_room(self) -> bool:
         """Say whether to poll again: at most one bulk is queued, which keeps every sender busy."""
@@ -289,14 +284,8 @@ class _Indexer:
                 f"indexing into {self._report.index!r}: nothing was taken for {waited_s:.0f} s "
                 f"({self._report.messages:,} messages settled before)"
             )
-            raise ServerError(
-                msg, ("nothing is lost: see ", Command("status"), ", then run this again")
-            )
-
-    def _has_reached(self, goal: CaughtUp, *, is_idle: bool) -> bool:
-        if is_idle:
-            self._reader.commit()  # now, not up to half a second later
-        return goal.now(is_idle=is_idle)
+            hint = "nothing is lost: see ", Command("status"), ", then run this again"
+            raise ServerError(msg, hint)
 
     def _drain(self) -> None:
         """Wait a few seconds for answers; nothing after a failed batch can be committed."""

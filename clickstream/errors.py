@@ -25,7 +25,6 @@ import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final, NamedTuple
 
 OPTIONS: Final = "CLICKSTREAM_OPTIONS"
@@ -41,6 +40,9 @@ class Command:
 
     words: str
 
+    def __str__(self) -> str:
+        return f"`{_program()} {f'{typed_options()} {self.words}'.strip()}`"
+
 
 @dataclass(frozen=True)
 class ConfFile:
@@ -48,11 +50,22 @@ class ConfFile:
 
     name: str
 
+    def __str__(self) -> str:
+        return f"{typed.get().folder or os.environ.get(CONF) or 'conf'}/{self.name}"
+
 
 Hint = str | Command | ConfFile | tuple[str | Command | ConfFile, ...]
 """What to do, in one part or in several that follow each other without a space."""
 
 SEE_CHECK: Final[Hint] = ("see ", Command("check"))
+GRANT_PERMISSIONS: Final[Hint] = "give the user the permissions that docs/hosted.md lists"
+
+
+def when_unreachable(*, is_hosted: bool) -> tuple[Hint, ...]:
+    """Say what to do about a server that does not answer."""
+    if is_hosted:
+        return ("see in the service's console whether it runs, and lets this machine in",)
+    return SEE_CHECK, (Command("up"), " starts local servers")
 
 
 class Typed(NamedTuple):
@@ -76,7 +89,7 @@ def typed_options() -> str:
 def shown(error: BaseException) -> str:
     """Put an error into one line for somebody to read: what was found; what to do."""
     hints = error.hints if isinstance(error, ClickstreamError) else ()
-    return "; ".join([str(error), *map(_in_words, hints)])
+    return in_words(str(error), *hints)
 
 
 def in_words(*hints: Hint) -> str:
@@ -85,18 +98,7 @@ def in_words(*hints: Hint) -> str:
 
 
 def _in_words(hint: Hint) -> str:
-    parts = hint if isinstance(hint, tuple) else (hint,)
-    return "".join(map(_part_in_words, parts))
-
-
-def _part_in_words(part: str | Command | ConfFile) -> str:
-    match part:
-        case Command(words):
-            return f"`{_program()} {f'{typed_options()} {words}'.strip()}`"
-        case ConfFile(name):
-            return f"{typed.get().folder or os.environ.get(CONF) or 'conf'}/{name}"
-        case text:
-            return text
+    return "".join(map(str, hint)) if isinstance(hint, tuple) else str(hint)
 
 
 def _program() -> Path | str:
@@ -127,13 +129,7 @@ class ClickstreamError(Exception):
         """The hints for a traceback, which shows them below the error."""
         return [*map(_in_words, self.hints)]
 
-    def _render_traceback_(
-        self,
-        etype: type[BaseException] | None = None,
-        value: BaseException | None = None,
-        tb: TracebackType | None = None,
-        tb_offset: int | None = None,
-    ) -> list[str]:
+    def _render_traceback_(self) -> list[str]:
         """Show IPython one line in place of a traceback; `CLICKSTREAM_TRACEBACK=1` shows all."""
         if os.environ.get("CLICKSTREAM_TRACEBACK"):
             return traceback.format_exception(self)

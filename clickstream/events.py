@@ -150,11 +150,7 @@ def id_ms(event_id: str) -> int:
 def format_timestamp(at_ms: int) -> str:
     """Write milliseconds since 1970 as the 24 characters of `Timestamp`."""
     seconds, milliseconds = divmod(at_ms, 1000)
-    return f"{_second(seconds)}.{milliseconds:03d}Z"
-
-
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 
 def parse_timestamp(timestamp: str) -> int:

@@ -13,7 +13,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Protocol, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -109,7 +108,8 @@ def produce(
                 if is_over() or not kafka.has_room(give_up=is_over):
                     break
         except KeyboardInterrupt:
-            kafka.was_interrupted = True
+            kafka.send_last(source.finish())
+            raise
         kafka.send_last(source.finish())
     return kafka.report
 
@@ -149,7 +149,6 @@ class _CountingProducer:
     ) -> None:
         topics.ensure_topics(settings)
         self.report = report or ProduceReport(settings.topic)
-        self.was_interrupted = False
         self._on_second = on_second
         self._is_closing = False
         self._producer = Producer(settings.client_config() | PROPERTIES)
@@ -204,12 +203,7 @@ class _CountingProducer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait for every delivery report; raise unless all messages were delivered.
 
         An error from the block, except an interrupt, takes precedence: it says more.
@@ -225,7 +219,7 @@ class _CountingProducer:
                 f"events were not acknowledged ({report.first_error or 'no answer in time'})"
             )
             raise DeliveryError(msg, ("see ", Command("status"), ", then send again"))
-        if self.was_interrupted or kind is KeyboardInterrupt:
+        if kind is KeyboardInterrupt:
             msg = f"stopped by interrupt; {report}"
             raise Interrupted(msg, "run the cell again to go on")
 

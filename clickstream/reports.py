@@ -6,14 +6,14 @@ consumer group can read it, from another process or machine, and after the consu
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+
+import msgspec
 
 _SAMPLES = 400
 """Quantiles cover this many of the latest latencies: those of twenty bulk requests, which take
@@ -59,7 +59,6 @@ class Counts:
     dead_lettered: int = 0
     retried: int = 0
     """Documents sent again; every attempt counts."""
-    bulks: int = 0
     bytes: int = 0
     """Of the bulk bodies that OpenSearch answered."""
 
@@ -67,15 +66,6 @@ class Counts:
     def messages(self) -> int:
         """Messages settled: stored, replayed or dead-lettered."""
         return self.stored + self.replayed + self.dead_lettered
-
-    def add(self, part: Counts) -> None:
-        """Add the counts of a part."""
-        self.stored += part.stored
-        self.replayed += part.replayed
-        self.dead_lettered += part.dead_lettered
-        self.retried += part.retried
-        self.bulks += part.bulks
-        self.bytes += part.bytes
 
 
 @dataclass
@@ -115,7 +105,11 @@ class IndexReport(Counts):
 
     def take(self, batch: BatchReport) -> None:
         """Count a batch that is settled."""
-        self.add(batch)
+        self.stored += batch.stored
+        self.replayed += batch.replayed
+        self.dead_lettered += batch.dead_lettered
+        self.retried += batch.retried
+        self.bytes += batch.bytes
         self._latencies_ms.extend(batch.latencies_ms)
 
     def latency_ms(self, quantile: float) -> float | None:
@@ -145,37 +139,30 @@ class IndexReport(Counts):
 
     def line(self, batch: BatchReport) -> str:
         """Format a batch and the state after it as `key=value` pairs for a log."""
-        facts = {
-            "index": self.index,
-            "stored": batch.stored,
-            "replayed": batch.replayed,
-            "dead_lettered": batch.dead_lettered,
-            "retried": batch.retried,
-            "bytes": batch.bytes,
-            "took_s": f"{batch.seconds:.3f}",
-            "in_flight": self.in_flight,
-            "lag": sum(each.messages for each in self.lag.values()),
-            "lag_s": f"{max((each.seconds for each in self.lag.values()), default=0.0):.1f}",
-            "p50_ms": _rounded(self.latency_ms(0.5)),
-            "p99_ms": _rounded(self.latency_ms(0.99)),
-        }
-        return " ".join(f"{key}={value}" for key, value in facts.items())
+        lag = sum(each.messages for each in self.lag.values())
+        lag_s = max((each.seconds for each in self.lag.values()), default=0.0)
+        return (
+            f"index={self.index} stored={batch.stored} replayed={batch.replayed} "
+            f"dead_lettered={batch.dead_lettered} retried={batch.retried} bytes={batch.bytes} "
+            f"took_s={batch.seconds:.3f} in_flight={self.in_flight} lag={lag} lag_s={lag_s:.1f} "
+            f"p50_ms={_rounded(self.latency_ms(0.5))} p99_ms={_rounded(self.latency_ms(0.99))}"
+        )
 
     def as_metadata(self) -> str:
         """Serialise the report as short JSON, committed beside an offset; `members` reads it."""
-        facts = {
-            "consumer": f"{platform.node()}:{os.getpid()}",
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "stored": self.stored,
-            "replayed": self.replayed,
-            "dead_lettered": self.dead_lettered,
-            "retried": self.retried,
-            "bytes": self.bytes,
-            "in_flight": self.in_flight,
-            "p50_ms": _rounded(self.latency_ms(0.5)),
-            "p99_ms": _rounded(self.latency_ms(0.99)),
-        }
-        return json.dumps(facts, separators=(",", ":"))
+        member = Member(
+            consumer=f"{platform.node()}:{os.getpid()}",
+            at=datetime.now(UTC),
+            stored=self.stored,
+            replayed=self.replayed,
+            dead_lettered=self.dead_lettered,
+            retried=self.retried,
+            bytes=self.bytes,
+            in_flight=self.in_flight,
+            p50_ms=_rounded(self.latency_ms(0.5)),
+            p99_ms=_rounded(self.latency_ms(0.99)),
+        )
+        return msgspec.json.encode(member).decode()
 
 
 def _rounded(value: float | None) -> int | None:
@@ -258,16 +245,10 @@ def members(metadata: Iterable[str]) -> list[Member]:
     """
     newest: dict[str, Member] = {}
     for text in metadata:
-        found = _member(text)
-        if found is not None:
-            known = newest.setdefault(found.consumer, found)
-            newest[found.consumer] = max(known, found, key=lambda each: each.at)
+        try:
+            found = msgspec.json.decode(text, type=Member)
+        except msgspec.DecodeError:
+            continue  # another program, or another version, committed these offsets
+        known = newest.setdefault(found.consumer, found)
+        newest[found.consumer] = max(known, found, key=lambda each: each.at)
     return sorted(newest.values(), key=lambda each: each.at, reverse=True)
-
-
-def _member(text: str) -> Member | None:
-    try:
-        facts: dict[str, Any] = json.loads(text)
-        return Member(**facts | {"at": datetime.fromisoformat(facts["at"])})
-    except (ValueError, TypeError, KeyError):
-        return None  # another program, or another version, committed these offsets

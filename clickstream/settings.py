@@ -7,6 +7,7 @@ index and consumer group, so that two users of one pair of servers never collide
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -22,7 +23,6 @@ DEAD_LETTER_BYTES = 10_000_000
 LOCAL, HOSTED = "local", "hosted"
 """The two targets: the kit's own servers on this machine, and those that `conf/` names."""
 
-_NAMESPACE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LONGEST_NAMESPACE = 100
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -114,8 +114,7 @@ class Settings:
             ConfigError: the namespace holds anything but lower-case letters, digits and `-`,
                 or more than 100 of them.
         """
-        is_short = 0 < len(namespace) <= _LONGEST_NAMESPACE
-        if not is_short or not _NAMESPACE_CHARACTERS.issuperset(namespace):
+        if not re.fullmatch(f"[a-z0-9-]{{1,{_LONGEST_NAMESPACE}}}", namespace):
             msg = (
                 f"namespace {namespace[: 2 * _LONGEST_NAMESPACE]!r}: 1 to {_LONGEST_NAMESPACE} "
                 "lower-case letters, digits and '-' serve as part of a topic's and an index's "

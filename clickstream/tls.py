@@ -33,7 +33,7 @@ def context(
             path.read_bytes()
         except OSError as error:
             msg = f"reading {path}: {error.strerror}"
-            raise ConfigError(msg, "put it there, or mend its name in conf") from error
+            raise ConfigError(msg, "put it there, or fix its name in conf") from error
     try:
         made = ssl.create_default_context(cafile=None if ca is None else str(ca))
     except ssl.SSLError as error:
@@ -99,14 +99,9 @@ def _explain(error: ssl.SSLError) -> tuple[str, Hint]:
             return f"its certificate is for another name: {said}", "use the name it is made for"
         if error.verify_code == _EXPIRED:
             return "its certificate has expired", "have the service renew it"
-        return (
-            f"its certificate is not trusted: {said}",
-            (
-                "save the CA of this service as ",
-                ConfFile("ca.pem"),
-                "; for OpenSearch, name it as 'ca', too",
-            ),
-        )
+        ca = ConfFile("ca.pem")
+        hint = "save the CA of this service as ", ca, "; for OpenSearch, name it as 'ca', too"
+        return f"its certificate is not trusted: {said}", hint
     reason = error.reason or str(error)
     alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
     if alert:

@@ -227,9 +227,7 @@ def test_a_rule_for_retries_is_one_line(copy: Copy) -> None:
 from opensearchpy import TransportError
 from clickstream.opensearch import bulk
 print(bulk._item_answer("news", {"status": 408}).outcome.name)
-try:
-    bulk._raise_refusal("news", TransportError(408, "timeout", {}))
-except bulk.Unavailable:
+if isinstance(bulk._refused("news", TransportError(408, "timeout", {})), bulk.Unavailable):
     print("sent again")
 """
     assert run(folder, code).stdout.split("\n")[:2] == ["REJECTED", "sent again"]

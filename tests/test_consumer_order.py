@@ -41,7 +41,7 @@ class Reader:
         """Return the next poll of the test."""
         return self.polls.pop(0)()
 
-    def keep_seat(self) -> None:
+    def stay_in_group(self) -> None:
         """Do nothing: no other member exists."""
 
     def store(self, offsets: Offsets, metadata: str) -> None:

@@ -40,13 +40,13 @@ def test_an_error_is_shown_in_one_line_with_what_to_do() -> None:
 
 def test_a_hint_is_read_where_it_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The same error names commands and files as they are for whoever reads it."""
-    error = ServerError("no answer", ("mend ", ConfFile("kafka.json"), ", then ", Command("up")))
-    assert shown(error) == "no answer; mend conf/kafka.json, then `clickstream up`"
+    error = ServerError("no answer", ("fix ", ConfFile("kafka.json"), ", then ", Command("up")))
+    assert shown(error) == "no answer; fix conf/kafka.json, then `clickstream up`"
 
     monkeypatch.setenv(errors.CONF, "/secret")
     monkeypatch.setenv(errors.OPTIONS, "--target hosted")
     assert shown(error) == (
-        "no answer; mend /secret/kafka.json, then `clickstream --target hosted up`"
+        "no answer; fix /secret/kafka.json, then `clickstream --target hosted up`"
     )
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))

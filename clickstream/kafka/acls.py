@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import TopicCollection
@@ -28,17 +29,15 @@ def check(settings: KafkaSettings) -> str:
         ConfigError: a permission is missing; the message lists what to grant.
         ServerError: Kafka did not answer.
     """
-    admin, missing = Admin(settings), []
+    admin = Admin(settings)
     there = admin.partitions_by_topic()
-    for topic in (settings.topic, settings.dead_letter_topic):
-        if topic in there:
-            missing += _missing(f"topic {topic}", _of_topic(admin, topic), TOPIC)
-    missing += _missing(f"group {settings.group_id}", _of_group(admin, settings.group_id), GROUP)
-    if missing:
-        msg = f"Kafka does not let us: {', '.join(missing)}"
+    topics = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
+    missing = [_missing_on_topic(admin, topic, TOPIC) for topic in topics]
+    missing += [_missing_on_group(admin, settings.group_id)]
+    if any(missing):
+        msg = f"Kafka does not let us: {', '.join(filter(None, missing))}"
         raise ConfigError(msg, "grant that, as docs/hosted.md lists it")
-    ours = [each for each in (settings.topic, settings.dead_letter_topic) if each in there]
-    on_topics = f"read and write on {' and '.join(ours)}, " if ours else ""
+    on_topics = f"read and write on {' and '.join(topics)}, " if topics else ""
     return f"{on_topics}read as {settings.group_id}"
 
 
@@ -52,41 +51,39 @@ def check_empty(settings: KafkaSettings) -> None:
     admin, missing = Admin(settings), []
     for topic in (settings.topic, settings.dead_letter_topic):
         admin.partitions(topic)  # raises if it is missing
-        missing += _missing(f"topic {topic}", _of_topic(admin, topic), ("DELETE",))
-    if missing:
-        msg = f"nothing deleted: Kafka does not let us: {', '.join(missing)}"
+        missing.append(_missing_on_topic(admin, topic, ("DELETE",)))
+    if any(missing):
+        msg = f"nothing deleted: Kafka does not let us: {', '.join(filter(None, missing))}"
         raise ConfigError(msg, "have somebody empty them, or grant that")
 
 
-def _of_topic(admin: Admin, topic: str) -> set[str]:
+def _missing_on_topic(admin: Admin, topic: str, needed: tuple[str, ...]) -> str:
     wanted = TopicCollection([topic])
-    return _granted(
-        admin, f"topic {topic}", lambda client: client.describe_topics(wanted, **_WITH_RIGHTS)
+    describe = partial(AdminClient.describe_topics, topics=wanted, **_WITH_PERMISSIONS)
+    return _missing(admin, f"topic {topic}", describe, needed)
+
+
+def _missing_on_group(admin: Admin, group_id: str) -> str:
+    describe = partial(
+        AdminClient.describe_consumer_groups, group_ids=[group_id], **_WITH_PERMISSIONS
     )
+    return _missing(admin, f"group {group_id}", describe, GROUP)
 
 
-def _of_group(admin: Admin, group_id: str) -> set[str]:
-    wanted = [group_id]
-    return _granted(
-        admin,
-        f"group {group_id}",
-        lambda client: client.describe_consumer_groups(wanted, **_WITH_RIGHTS),
-    )
+_WITH_PERMISSIONS: Final = {"include_authorized_operations": True}
 
 
-_WITH_RIGHTS: Final = {"include_authorized_operations": True}
-
-
-def _granted(
-    admin: Admin, what: str, describe: Callable[[AdminClient], dict[str, Future[Any]]]
-) -> set[str]:
+def _missing(
+    admin: Admin,
+    what: str,
+    describe: Callable[[AdminClient], dict[str, Future[Any]]],
+    needed: tuple[str, ...],
+) -> str:
+    """Name the permissions that we need and do not have; empty if we have all."""
     try:
-        (described,) = admin.ask(f"asking for our rights on {what}", describe).values()
+        (described,) = admin.ask(f"asking for our permissions on {what}", describe).values()
+        granted = {AclOperation(each).name for each in described.authorized_operations or ()}
     except Refused:
-        return set()
-    return {AclOperation(each).name for each in described.authorized_operations or ()}
-
-
-def _missing(what: str, granted: set[str], needed: tuple[str, ...]) -> list[str]:
+        granted = set()
     lacking = [each.capitalize() for each in needed if each not in granted]
-    return [f"{' and '.join(lacking)} on {what}"] if lacking else []
+    return f"{' and '.join(lacking)} on {what}" if lacking else ""

@@ -6,14 +6,15 @@ Nothing here joins a consumer group, so no request can cause a rebalance.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from clickstream.errors import (
+    GRANT_PERMISSIONS,
     SEE_CHECK,
     Command,
     ConfFile,
@@ -21,6 +22,7 @@ from clickstream.errors import (
     Hint,
     MissingError,
     ServerError,
+    when_unreachable,
 )
 from clickstream.settings import KafkaSettings
 
@@ -63,7 +65,7 @@ class Admin:
             self._client = AdminClient(config)
         except KafkaException as error:
             msg = f"Kafka's client says: {error.args[0].str()}"
-            raise ConfigError(msg, ("mend ", ConfFile("kafka.json"))) from error
+            raise ConfigError(msg, ("fix ", ConfFile("kafka.json"))) from error
 
     def ask(
         self, doing: str, request: Callable[[AdminClient], dict[_Key, Future[Any]]]
@@ -85,7 +87,7 @@ class Admin:
             futures = request(self._client)
             return {key: self._result(doing, future) for key, future in futures.items()}
 
-        return self.retry(answers)
+        return self.retry(doing, answers)
 
     def partitions_by_topic(self) -> dict[str, list[int]]:
         """List the existing topics, each with its partitions in order.
@@ -104,18 +106,18 @@ class Admin:
             else:
                 return {name: sorted(topic.partitions) for name, topic in found.items()}
 
-    def wait_until(self, doing: str, is_so: Callable[[dict[str, list[int]]], bool]) -> None:
+    def wait_until(self, doing: str, is_visible: Callable[[dict[str, list[int]]], bool]) -> None:
         """Wait until a change to topics is visible: Kafka confirms it slightly earlier.
 
         Args:
             doing: the change, for the error message.
-            is_so: checks the topics, each with its partitions.
+            is_visible: checks the topics, each with its partitions.
 
         Raises:
             ServerError: the check failed for `timeout_s`, or Kafka did not answer.
         """
         ends_s = time.monotonic() + self._settings.timeout_s
-        while not is_so(self.partitions_by_topic()):
+        while not is_visible(self.partitions_by_topic()):
             if time.monotonic() > ends_s:
                 raise no_answer(self._settings, doing)
             time.sleep(_TOPICS_CHECK_S)
@@ -132,22 +134,25 @@ class Admin:
             raise self._no_topic(topic, found)
         return found[topic]
 
-    def offsets(
-        self, topic: str, spec: OffsetSpec, *, among: Iterable[int] | None = None
-    ) -> dict[int, int]:
-        """Return the first or the end offset of every partition of a topic.
-
-        Args:
-            topic: its name.
-            spec: which offset.
-            among: the partitions, if known; by default it asks Kafka.
+    def first_offsets(self, topic: str) -> dict[int, int]:
+        """Return the first offset that still exists, by partition of a topic.
 
         Raises:
             ConfigError: no such topic.
             ServerError: Kafka did not answer.
         """
-        known = self.partitions(topic) if among is None else among
-        wanted = {TopicPartition(topic, i): spec for i in known}
+        return self._offsets(topic, self.partitions(topic), OffsetSpec.earliest())
+
+    def end_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the offset that the next message will get, by partition of a topic.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
+        return self._offsets(topic, partitions, OffsetSpec.latest())
+
+    def _offsets(self, topic: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
+        wanted = {TopicPartition(topic, i): spec for i in partitions}
         answers = self.ask(
             f"asking offsets of {topic!r}", lambda client: client.list_offsets(wanted)
         )
@@ -187,22 +192,33 @@ class Admin:
         produce = Command("produce")
         remedy: Hint = (produce, " makes it")
         if self._settings.is_hosted:
-            mend = "mend 'topic' in ", ConfFile("kafka.json")
-            remedy = (*mend, ", or ", produce, " makes it, where you may")
+            conf = ConfFile("kafka.json")
+            remedy = ("fix 'topic' in ", conf, ", or ", produce, " makes it, where you may")
         return MissingError(
             f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: {shown}{more}",
             remedy,
         )
 
-    def retry(self, ask: Callable[[], _Answer]) -> _Answer:
-        """Ask, and repeat while the broker is still electing a coordinator or a leader."""
+    def retry(self, doing: str, ask: Callable[[], _Answer]) -> _Answer:
+        """Ask, and repeat while the broker is still electing a coordinator or a leader.
+
+        Raises:
+            Refused: Kafka answered with an error.
+            ServerError: Kafka did not answer.
+        """
         ends_s = time.monotonic() + self._settings.timeout_s
         while True:
             try:
                 return ask()
-            except Refused as refused:
-                if refused.code not in _RETRIABLE or time.monotonic() > ends_s:
-                    raise
+            except KafkaException as exception:
+                cause: KafkaError = exception.args[0]
+                code = cause.code()
+                if code in _UNREACHABLE:
+                    raise no_answer(self._settings, doing) from exception
+                if code not in _RETRIABLE or time.monotonic() > ends_s:
+                    hint = GRANT_PERMISSIONS if code in NOT_ALLOWED else SEE_CHECK
+                    msg = f"{doing}: Kafka answered {cause.str()!r}"
+                    raise Refused(msg, hint, code=code) from exception
             time.sleep(_RETRY_S)
 
     def _result(self, doing: str, future: Future[Any]) -> Any:
@@ -214,8 +230,6 @@ class Admin:
                 self._raise_if_login_refused(doing)
                 if time.monotonic() > ends_s:
                     raise no_answer(self._settings, doing) from error
-            except KafkaException as exception:
-                raise self.error(doing, exception) from exception
 
     def _raise_if_login_refused(self, doing: str) -> None:
         self._client.poll(0)
@@ -224,98 +238,17 @@ class Admin:
                 f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our "
                 "user name or password"
             )
-            raise ConfigError(
-                msg,
-                (
-                    "mend 'sasl.username' and 'sasl.password' in ",
-                    ConfFile("kafka.json"),
-                    ", or the variable",
-                ),
-            )
-
-    def error(self, doing: str, exception: KafkaException) -> ServerError:
-        """Turn librdkafka's error into ours: `Refused`, or `ServerError` if unreachable."""
-        cause: KafkaError = exception.args[0]
-        if cause.code() in _UNREACHABLE:
-            return no_answer(self._settings, doing)
-        is_allowed = cause.code() not in NOT_ALLOWED
-        remedy = SEE_CHECK if is_allowed else "give the user the rights that docs/hosted.md lists"
-        return Refused(f"{doing}: Kafka answered {cause.str()!r}", remedy, code=cause.code())
-
-
-class GroupOffsets:
-    """Reads and sets the offsets of a consumer group, without joining it.
-
-    It does not use the admin client, whose requests for group offsets crash the process while
-    the broker has not elected the group's coordinator yet (librdkafka issue 5040).
-    """
-
-    def __init__(self, admin: Admin, settings: KafkaSettings) -> None:
-        self._admin, self._settings = admin, settings
-        config = {"group.id": settings.group_id, "enable.auto.commit": False}
-        self._client = Consumer(settings.client_config() | config)
-        self._has_answered = False
-
-    def committed(self, topic: str, partitions: Iterable[int]) -> list[TopicPartition]:
-        """Return the committed offsets and metadata; a negative offset means none.
-
-        Raises:
-            ServerError: Kafka did not answer, or refused.
-        """
-        wanted = [TopicPartition(topic, i) for i in partitions]
-        found: list[TopicPartition] = self._ask(
-            "asking offsets", lambda: self._client.committed(wanted, self._settings.timeout_s)
-        )
-        return found
-
-    def commit(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """Set the offsets of a group without members.
-
-        Raises:
-            ServerError: Kafka did not answer, or somebody is reading as the group.
-        """
-        wanted = [TopicPartition(topic, i, offset) for i, offset in offsets.items()]
-        self._ask(
-            "setting the offsets",
-            lambda: self._client.commit(offsets=wanted, asynchronous=False),
-        )
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
-
-    def _ask(self, doing: str, request: Callable[[], _Answer]) -> _Answer:
-        doing = f"{doing} of group {self._settings.group_id!r}"
-
-        def answer() -> _Answer:
-            try:
-                return request()
-            except KafkaException as exception:
-                raise self._admin.error(doing, exception) from exception
-
-        try:
-            found = self._admin.retry(answer)
-        except Refused:
-            raise
-        except ServerError:
-            if not self._has_answered:
-                # A user without permissions on the group gets no answer here, only "no
-                # coordinator". A request to describe the group is refused with the reason.
-                self._admin.consumers(self._settings.group_id)
-            raise
-        self._has_answered = True
-        return found
+            conf = ConfFile("kafka.json")
+            hint = "fix 'sasl.username' and 'sasl.password' in ", conf, ", or the variable"
+            raise ConfigError(msg, hint)
 
 
 def no_answer(settings: KafkaSettings, doing: str) -> ServerError:
     """Make the error for a Kafka that did not answer."""
-    hints: tuple[Hint, ...] = (SEE_CHECK, (Command("up"), " starts local servers"))
-    if settings.is_hosted:
-        hints = ("see in the service's console whether it runs, and lets this machine in",)
     return ServerError(
         f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
         f"{settings.timeout_s:g} s",
-        *hints,
+        *when_unreachable(is_hosted=settings.is_hosted),
     )
 
 

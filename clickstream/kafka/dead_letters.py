@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -86,9 +86,15 @@ class DeadLetters:
                 failures.append(error)
 
         with self._lock:  # so that a flush waits only for the letters of this batch
-            for letter in dead:
+            for message, error_type, reason in dead:
                 try:
-                    self._produce(*letter, on_delivery)
+                    self._producer.produce(
+                        self._topic,
+                        message.value(),
+                        message.key(),
+                        headers=_headers(message, error_type, reason),
+                        on_delivery=on_delivery,
+                    )
                 except KafkaException as exception:
                     failures.append(exception.args[0])
             warn_s = time.monotonic() + _WARN_EVERY_S
@@ -108,25 +114,19 @@ class DeadLetters:
                 f"letters were refused ({failures[0].str()}); their offsets are not committed, "
                 "and the consumer stands still"
             )
-            raise DeliveryError(msg, "mend the topic and consume again: nothing is lost")
-
-    def _produce(
-        self,
-        message: Message,
-        error_type: str,
-        reason: str,
-        on_delivery: Callable[[KafkaError | None, Message], None],
-    ) -> None:
-        origin = message.topic(), str(message.partition()), str(message.offset())
-        added = [each.encode() for each in (*origin, error_type, reason)]
-        added[-1] = added[-1][:_REASON_BYTES]
-        headers = [*(message.headers() or ()), *zip(_HEADERS, added, strict=True)]
-        value, key = message.value(), message.key()
-        self._producer.produce(self._topic, value, key, headers=headers, on_delivery=on_delivery)
+            raise DeliveryError(msg, "fix the topic and consume again: nothing is lost")
 
     def close(self) -> None:
         """Close the producer; `send` has already waited for every letter."""
         self._producer.close()
+
+
+def _headers(message: Message, error_type: str, reason: str) -> list[tuple[str, bytes]]:
+    """Return the headers of the message, followed by its origin and cause."""
+    origin = message.topic(), str(message.partition()), str(message.offset())
+    values = [each.encode() for each in (*origin, error_type, reason)]
+    values[-1] = values[-1][:_REASON_BYTES]
+    return [*(message.headers() or ()), *zip(_HEADERS, values, strict=True)]
 
 
 @dataclass(frozen=True, order=True)
@@ -162,10 +162,8 @@ class DeadLetter:
     @property
     def replayed_from(self) -> str | None:
         """The earlier dead letter whose replay failed and became this one."""
-        for name, value in self.headers:
-            if name == REPLAYED_FROM:
-                return _text(value)
-        return None
+        found = (_text(value) for name, value in self.headers if name == REPLAYED_FROM)
+        return next(found, None)
 
 
 def read(settings: KafkaSettings) -> list[DeadLetter]:
@@ -198,22 +196,24 @@ def table(found: Iterable[DeadLetter]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [
-        (
-            *(letter.place.partition, letter.place.offset, letter.timestamp),
-            *(printable(letter.error_type), printable(letter.reason)),
-            *(None if part is None else messages.text(part) for part in (letter.key, letter.value)),
-            *_source_columns(letter.source),
-            letter.replayed_from and printable(letter.replayed_from),
-        )
-        for letter in found
-    ]
-    columns: Iterable[Any] = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
-    return pd.DataFrame(
-        {
-            name: pd.Series(list(values), dtype=kind)
-            for (name, kind), values in zip(_COLUMNS.items(), columns, strict=True)
-        }
+    rows = [_row(letter) for letter in found]
+    return pd.DataFrame(rows, columns=[*_COLUMNS], dtype=object).astype(_COLUMNS)
+
+
+def _row(letter: DeadLetter) -> tuple[object, ...]:
+    place, source = letter.place, letter.source
+    return (
+        place.partition,
+        place.offset,
+        letter.timestamp,
+        printable(letter.error_type),
+        printable(letter.reason),
+        None if letter.key is None else messages.text(letter.key),
+        None if letter.value is None else messages.text(letter.value),
+        source and printable(source.topic),
+        source and source.partition,
+        source and source.offset,
+        letter.replayed_from and printable(letter.replayed_from),
     )
 
 
@@ -267,9 +267,3 @@ def _source(topic: bytes | None, *numbers: bytes | None) -> Place | None:
 
 def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace")
-
-
-def _source_columns(source: Place | None) -> tuple[str | None, int | None, int | None]:
-    if source is None:
-        return None, None, None
-    return printable(source.topic), source.partition, source.offset

@@ -73,7 +73,7 @@ class GroupReader:
         self._assigned: set[int] = set()
         self._paused: set[int] = set()
         self._early: list[Message] = []
-        """Messages that arrived during `keep_seat`; the next poll returns them first."""
+        """Messages that arrived during `stay_in_group`; the next poll returns them first."""
         self._position: Offsets = {}
         self._polled_s = time.monotonic()
         self._is_leaving = False
@@ -100,7 +100,9 @@ class GroupReader:
         Raises:
             ServerError: the topic is gone, or librdkafka reports a fatal error.
         """
-        self._read_on()
+        if self._paused:
+            self._consumer.resume([TopicPartition(self._topic, i) for i in self._paused])
+            self._paused.clear()
         fetched = self._consumer.consume(most, timeout=timeout_s)
         self._polled_s = time.monotonic()
         early, self._early = self._early, []
@@ -123,7 +125,7 @@ class GroupReader:
         self._position |= polled.next_offsets
         return polled
 
-    def keep_seat(self) -> None:
+    def stay_in_group(self) -> None:
         """Stay in the group without taking messages, instead of a poll.
 
         It also pauses partitions that were assigned since the last call.
@@ -176,14 +178,8 @@ class GroupReader:
         group removes this member after the session timeout.
         """
         self._is_leaving = True
-        if not within(_CLOSE_S, self._consumer.close):
+        if not run_with_timeout(_CLOSE_S, self._consumer.close):
             logger.warning("kafka does not answer, left without it topic=%s", self._topic)
-
-    def _read_on(self) -> None:
-        """Resume the partitions that `keep_seat` paused."""
-        if self._paused:
-            self._consumer.resume([TopicPartition(self._topic, i) for i in self._paused])
-            self._paused.clear()
 
     def _is_end(self, error: KafkaError) -> bool:
         """Say whether it is the end of a partition; raise errors that librdkafka does not retry."""
@@ -191,9 +187,9 @@ class GroupReader:
             return True
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             msg = f"reading topic {self._topic!r}: Kafka answered {error.str()!r}"
-            raise ServerError(
-                msg, ("see ", Command("status"), ", then start the consumer again: nothing is lost")
-            )
+            status = Command("status")
+            hint = "see ", status, ", then start the consumer again: nothing is lost"
+            raise ServerError(msg, hint)
         logger.warning("kafka reported error=%r, librdkafka retries", error.str())
         return False
 
@@ -231,8 +227,8 @@ class GroupReader:
         self._forget_offsets(gone)
 
 
-def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Run `work` in a thread, wait at most `seconds`, and say whether it has ended.
+def run_with_timeout(timeout_s: float, work: Callable[[], object]) -> bool:
+    """Run `work` in a thread, wait at most `timeout_s`, and say whether it has ended.
 
     Work that hangs continues in the background and ends with the process.
     """
@@ -242,5 +238,5 @@ def within(seconds: float, work: Callable[[], object]) -> bool:
     except RuntimeError:  # Python 3.12 cannot start a thread during shutdown
         work()
         return True
-    thread.join(seconds)
+    thread.join(timeout_s)
     return not thread.is_alive()

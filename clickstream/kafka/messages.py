@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
 from clickstream.errors import Command, ConfigError, ServerError
 from clickstream.kafka.admin import Admin, no_answer
@@ -66,15 +65,15 @@ def read_raw(
         ConfigError, ServerError: as `read`.
     """
     admin, topic = Admin(settings), topic or settings.topic
-    ends = ends or admin.offsets(topic, OffsetSpec.latest())
-    firsts = admin.offsets(topic, OffsetSpec.earliest())
+    firsts = admin.first_offsets(topic)
+    ends = ends or admin.end_offsets(topic, firsts)
     wanted = {i: max(first, (starts or {}).get(i, 0)) for i, first in firsts.items()}
     wanted = {i: first for i, first in wanted.items() if ends.get(i, 0) > first}
     yield from _read_between(settings, topic, wanted, ends)
 
 
-def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list[TopicMessage]:
-    """Return the newest `n` messages of a topic, oldest first; fewer if the topic has fewer.
+def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
+    """Return the newest `n` messages of the topic, oldest first; fewer if it has fewer.
 
     Raises:
         ConfigError: no such topic, or `n` is below 1.
@@ -83,11 +82,10 @@ def peek(settings: KafkaSettings, n: int = 10, topic: str | None = None) -> list
     if n < 1:
         msg = f"peek at {n} messages: ask for 1 or more"
         raise ConfigError(msg)
-    admin, topic = Admin(settings), topic or settings.topic
-    firsts = admin.offsets(topic, OffsetSpec.earliest())
-    ends = admin.offsets(topic, OffsetSpec.latest())
-    wanted = {i: max(first, ends[i] - n) for i, first in firsts.items() if ends[i] > first}
-    found = map(_topic_message, _read_between(settings, topic, wanted, ends))
+    admin = Admin(settings)
+    ends = admin.end_offsets(settings.topic, admin.partitions(settings.topic))
+    newest = {i: end - n for i, end in ends.items()}
+    found = map(_topic_message, read_raw(settings, starts=newest, ends=ends))
     return sorted(found, key=lambda message: message.timestamp)[-n:]
 
 

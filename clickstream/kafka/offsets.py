@@ -1,24 +1,25 @@
 """Offsets of a topic and its consumer group: the number of messages, and the lag.
 
 Reading offsets never joins the group, so it cannot cause a rebalance. Each function opens a
-connection for one request; `OffsetsReader` keeps its connection for repeated requests.
+connection for one request; `GroupOffsets` keeps its connection for repeated requests.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import Consumer, TopicPartition
 
 from clickstream import reports
+from clickstream.errors import ServerError
 from clickstream.kafka import messages
-from clickstream.kafka.admin import Admin, GroupOffsets, Refused
+from clickstream.kafka.admin import Admin, Refused
 from clickstream.reports import Member
 from clickstream.settings import KafkaSettings
 
@@ -46,7 +47,7 @@ def lag(first: int, end: int, committed: int | None) -> int:
     Source: LAG in Kafka's consumer-groups tool (end offset minus committed offset), less the
     messages that retention has deleted.
     """
-    return max(0, end - max(first, first if committed is None else committed))
+    return max(0, end - max(first, committed or 0))
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ class TopicOffsets:
         )
 
 
-class OffsetsReader:
-    """Reads offsets repeatedly on connections that stay open; one thread owns it.
+class GroupOffsets:
+    """Offsets of a topic and its consumer group, on connections that stay open.
+
+    It never joins the group. One thread owns it.
 
     Args:
         settings: names the topic, the group and the dead-letter topic.
@@ -110,7 +113,11 @@ class OffsetsReader:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._admin = Admin(settings)
-        self._group = GroupOffsets(self._admin, settings)
+        # Not the admin client: its requests for group offsets crash the process while the broker
+        # has not elected the group's coordinator yet (librdkafka issue 5040).
+        config = {"group.id": settings.group_id, "enable.auto.commit": False}
+        self._client = Consumer(settings.client_config() | config)
+        self._has_group_answered = False
         self._firsts: dict[str, dict[int, int]] = {}
         self._firsts_read_s = -math.inf
 
@@ -142,9 +149,30 @@ class OffsetsReader:
         """
         return self._admin.assigned(self._settings.topic, self._settings.group_id)
 
+    def members(self) -> list[Member]:
+        """Return the reports that the group's consumers committed, newest first.
+
+        Raises:
+            ConfigError: no such topic.
+            ServerError: Kafka did not answer.
+        """
+        found = self._committed(self._admin.partitions(self._settings.topic))
+        return reports.members(each.metadata for each in found if each.metadata)
+
+    def set_committed(self, offsets: Mapping[int, int]) -> None:
+        """Set the offsets of a group without members, by partition of the topic.
+
+        Raises:
+            ServerError: Kafka did not answer, or somebody is reading as the group.
+        """
+        wanted = [TopicPartition(self._settings.topic, *each) for each in offsets.items()]
+        self._ask_group(
+            "setting the offsets", lambda: self._client.commit(offsets=wanted, asynchronous=False)
+        )
+
     def close(self) -> None:
         """Close the connections."""
-        self._group.close()
+        self._client.close()
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
         was_read_before = bool(self._firsts)
@@ -160,22 +188,39 @@ class OffsetsReader:
         topic = self._settings.topic
         firsts = self._first_offsets(topic)
         # Committed offsets first: a commit in between can only make the lag look larger.
-        committed = {each.partition: each.offset for each in self._group.committed(topic, firsts)}
-        ends = self._admin.offsets(topic, OffsetSpec.latest(), among=firsts)
+        committed = {each.partition: each.offset for each in self._committed(firsts)}
+        ends = self._admin.end_offsets(topic, firsts)
         return [_partition(i, firsts[i], ends[i], committed[i]) for i in sorted(firsts)]
 
     def _count(self, topic: str) -> int:
         firsts = self._first_offsets(topic)
-        ends = self._admin.offsets(topic, OffsetSpec.latest(), among=firsts)
-        return sum(ends.values()) - sum(firsts.values())
+        return sum(self._admin.end_offsets(topic, firsts).values()) - sum(firsts.values())
 
     def _first_offsets(self, topic: str) -> dict[int, int]:
         if time.monotonic() - self._firsts_read_s > _FIRST_OFFSETS_S:
             self._firsts.clear()
             self._firsts_read_s = time.monotonic()
         if topic not in self._firsts:
-            self._firsts[topic] = self._admin.offsets(topic, OffsetSpec.earliest())
+            self._firsts[topic] = self._admin.first_offsets(topic)
         return self._firsts[topic]
+
+    def _committed(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        """Return the committed offsets and metadata; a negative offset means none."""
+        wanted = [TopicPartition(self._settings.topic, i) for i in partitions]
+        timeout_s = self._settings.timeout_s
+        return self._ask_group("asking offsets", lambda: self._client.committed(wanted, timeout_s))
+
+    def _ask_group(self, doing: str, request: Callable[[], _Answer]) -> _Answer:
+        try:
+            answer = self._admin.retry(f"{doing} of group {self._settings.group_id!r}", request)
+        except ServerError as error:
+            if not isinstance(error, Refused) and not self._has_group_answered:
+                # A user without permissions on the group gets no answer here, only "no
+                # coordinator". A request to describe the group is refused with the reason.
+                self.owned()
+            raise
+        self._has_group_answered = True
+        return answer
 
 
 def _partition(i: int, first: int, end: int, offset: int) -> Partition:
@@ -192,8 +237,8 @@ def partitions(settings: KafkaSettings) -> list[Partition]:
         ConfigError: no such topic; the message lists those that exist.
         ServerError: Kafka did not answer.
     """
-    with closing(OffsetsReader(settings)) as reader:
-        return reader.partitions()
+    with closing(GroupOffsets(settings)) as group:
+        return group.partitions()
 
 
 def consumer_lag(settings: KafkaSettings) -> dict[int, int]:
@@ -221,8 +266,8 @@ def count(settings: KafkaSettings, topic: str | None = None) -> int:
         ServerError: Kafka did not answer.
     """
     admin, topic = Admin(settings), topic or settings.topic
-    firsts = admin.offsets(topic, OffsetSpec.earliest())
-    ends = admin.offsets(topic, OffsetSpec.latest(), among=firsts)
+    firsts = admin.first_offsets(topic)
+    ends = admin.end_offsets(topic, firsts)
     return sum(ends.values()) - sum(firsts.values())
 
 
@@ -245,13 +290,11 @@ def waiting_s(settings: KafkaSettings) -> dict[int, float]:
     # Read up to the end, because a gap may precede the next message of a partition.
     ends = {each.partition: each.end_offset for each in found}
     now = datetime.now(UTC)
-    with closing(messages.read_raw(settings, starts=starts, ends=ends)) as lying:
-        for message in lying:
+    with closing(messages.read_raw(settings, starts=starts, ends=ends)) as unread:
+        while unseen and (message := next(unread, None)) is not None:
             if (i := message.partition()) in unseen:
                 unseen.remove(i)
                 waiting[i] = max(0.0, (now - messages.moment(message)).total_seconds())
-            if not unseen:
-                break
     return waiting
 
 
@@ -262,22 +305,12 @@ def start_at_newest(settings: KafkaSettings, most: int) -> None:
         ConfigError: no such topic.
         ServerError: Kafka did not answer, or somebody is reading as the group.
     """
-    found = partitions(settings)
-    share = -(-most // len(found))
-    commit(
-        settings,
-        {each.partition: max(each.first_offset, each.end_offset - share) for each in found},
-    )
-
-
-def commit(settings: KafkaSettings, offsets: Mapping[int, int]) -> None:
-    """Set the offsets of a group without members, by partition of the topic.
-
-    Raises:
-        ServerError: Kafka did not answer, or somebody is reading as the group.
-    """
-    with closing(GroupOffsets(Admin(settings), settings)) as group:
-        group.commit(settings.topic, offsets)
+    with closing(GroupOffsets(settings)) as group:
+        found = group.partitions()
+        share = -(-most // len(found))
+        group.set_committed(
+            {each.partition: max(each.first_offset, each.end_offset - share) for each in found}
+        )
 
 
 def members(settings: KafkaSettings) -> list[Member]:
@@ -287,21 +320,19 @@ def members(settings: KafkaSettings) -> list[Member]:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    admin = Admin(settings)
-    with closing(GroupOffsets(admin, settings)) as group:
-        found = group.committed(settings.topic, admin.partitions(settings.topic))
-    return reports.members(each.metadata for each in found if each.metadata)
+    with closing(GroupOffsets(settings)) as group:
+        return group.members()
 
 
 class StallDetector:
     """Finds partitions that a member of the group owns but does not read.
 
     Args:
-        reader: returns the owned partitions.
+        group: the offsets that `note` gets are its own.
     """
 
-    def __init__(self, reader: OffsetsReader) -> None:
-        self._reader = reader
+    def __init__(self, group: GroupOffsets) -> None:
+        self._group = group
         self._since: dict[int, tuple[int, float]] = {}
         """By partition: the group's next offset, and the time since which it has not moved."""
 
@@ -321,7 +352,7 @@ class StallDetector:
             if known != each.next_offset or not each.lag:
                 self._since[each.partition] = each.next_offset, now_s
         slow = {i for i, (_, since_s) in self._since.items() if now_s - since_s > _SLOW_S}
-        for i in slow - self._reader.owned() if slow else ():
+        for i in slow - self._group.owned() if slow else ():
             self._since[i] = self._since[i][0], now_s
         return {
             each.partition: each.lag
@@ -334,7 +365,7 @@ def stalled(settings: KafkaSettings) -> dict[int, int]:
     """Find partitions that a member of the group owns but does not read.
 
     It returns at once if no message has waited for 10 s. Otherwise it watches for 10 s, or until
-    every suspected partition has moved or has no owner.
+    every partition with waiting messages has moved or has no owner.
 
     Returns:
         The lag of each stalled partition.
@@ -343,27 +374,25 @@ def stalled(settings: KafkaSettings) -> dict[int, int]:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    suspects = {i for i, seconds in waiting_s(settings).items() if seconds >= STALLED_S}
-    if not suspects:
+    waited_s = waiting_s(settings)
+    if max(waited_s.values()) < STALLED_S:
         return {}
-    with closing(OffsetsReader(settings)) as reader:
-        detector = StallDetector(reader)
-        latest = reader.read()
-        first = {each.partition: each.next_offset for each in latest.partitions}
-        found = detector.note(latest)
-        while suspects := suspects & reader.owned() - found.keys():
+    with closing(GroupOffsets(settings)) as group:
+        before = {each.partition: each.next_offset for each in group.partitions()}
+        suspects = {i for i, seconds in waited_s.items() if seconds}
+        lags: dict[int, int] = {}
+        ends_s = time.monotonic() + STALLED_S
+        while (suspects := suspects & group.owned()) and time.monotonic() < ends_s:
             time.sleep(_LOOK_EVERY_S)
-            latest = reader.read()
+            found = group.partitions()
             suspects &= {
-                each.partition
-                for each in latest.partitions
-                if each.next_offset == first[each.partition]
+                each.partition for each in found if each.next_offset == before.get(each.partition)
             }
-            found = detector.note(latest)
-    return found
+            lags = {each.partition: each.lag for each in found}
+    return {i: lags[i] for i in suspects}
 
 
-class CaughtUp:
+class CatchUpGoal:
     """Tells whether the group has committed every message that was in the topic at the start.
 
     It keeps one connection until `close`.
@@ -374,22 +403,23 @@ class CaughtUp:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._reader = OffsetsReader(settings)
-        found = self._reader.partitions()
-        self._goal = {each.partition: each.end_offset for each in found}
-        self.is_so = not any(each.lag for each in found)
+        self._offsets = GroupOffsets(settings)
+        found = self._offsets.partitions()
+        self._ends = {each.partition: each.end_offset for each in found}
         self._asked_s = time.monotonic()
+        self.is_reached = not any(each.lag for each in found)
+        """By the last answer."""
 
-    def now(self, *, is_idle: bool) -> bool:
+    def check(self, *, is_idle: bool) -> bool:
         """Ask Kafka again if the last answer is 1 s old, or 0.1 s old for an idle consumer."""
-        if not self.is_so and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
+        if not self.is_reached and time.monotonic() - self._asked_s > (0.1 if is_idle else 1.0):
             self._asked_s = time.monotonic()
-            self.is_so = all(
-                each.next_offset >= self._goal.get(each.partition, 0)
-                for each in self._reader.partitions()
+            self.is_reached = all(
+                each.next_offset >= self._ends.get(each.partition, 0)
+                for each in self._offsets.partitions()
             )
-        return self.is_so
+        return self.is_reached
 
     def close(self) -> None:
         """Close the connection."""
-        self._reader.close()
+        self._offsets.close()

@@ -61,14 +61,9 @@ def _create(admin: Admin, new: NewTopic) -> bool:
             return False
         if refused.code in NOT_ALLOWED:
             msg = f"topic {new.topic!r} is missing, and Kafka does not let us make it"
-            raise ConfigError(
-                msg,
-                (
-                    "mend 'topic' in ",
-                    ConfFile("kafka.json"),
-                    ", or have it made as docs/hosted.md says",
-                ),
-            ) from refused
+            conf = ConfFile("kafka.json")
+            hint = "fix 'topic' in ", conf, ", or have it made as docs/hosted.md says"
+            raise ConfigError(msg, hint) from refused
         raise
     return True
 
@@ -140,14 +135,9 @@ def require_no_reader(settings: KafkaSettings) -> None:
                 f"somebody is still reading as consumer group {settings.group_id!r}; nothing "
                 "was deleted"
             )
-            raise ServerError(
-                msg,
-                (
-                    "stop that consumer (Stop in a room, Ctrl-C in ",
-                    Command("consume"),
-                    "), then try again",
-                ),
-            )
+            consume = Command("consume")
+            hint = "stop that consumer (Stop in a room, Ctrl-C in ", consume, "), then try again"
+            raise ServerError(msg, hint)
         time.sleep(0.2)
 
 

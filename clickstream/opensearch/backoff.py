@@ -1,4 +1,4 @@
-"""A circuit breaker for the requests of several threads.
+"""A backoff that the requests of several threads share, known as a circuit breaker.
 
 While a server fails, it lets one request through at a time, after growing random waits. It does
 not know what is sent.
@@ -19,8 +19,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 3.0
 _LOOK_EVERY_S = 0.05
 
 
-class Breaker:
-    """While closed, requests run in parallel; while open, they run one by one, after a wait.
+class Backoff:
+    """Requests run in parallel; after a failure they run one by one, each after a wait.
 
     Promise: after a failure, no request starts in parallel with another until one has succeeded.
     Waits are uniform between 0 and a limit that doubles with every failure, up to
@@ -34,15 +34,11 @@ class Breaker:
         self._uniform = uniform
         self._turn = threading.Lock()
         self._failures = 0
-        self._given_up = threading.Event()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the latest request was rejected, in whole or in part."""
-        return self._failures > 0
+        self.given_up = threading.Event()
+        """Set by `give_up`, so that other waits can end as well."""
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
         """Wait until a request may run; the block sends it.
 
         Raises:
@@ -52,8 +48,8 @@ class Breaker:
         try:
             if is_alone:
                 longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self._failures, 20))
-                self._given_up.wait(self._uniform(0, longest_s))
-            if self._given_up.is_set():
+                self.given_up.wait(self._uniform(0, longest_s))
+            if self.given_up.is_set():
                 raise GivenUp
             yield
         finally:
@@ -61,13 +57,13 @@ class Breaker:
                 self._turn.release()
 
     def _wait_for_turn(self) -> bool:
-        while self.is_open and not self._given_up.is_set():
+        while self._failures and not self.given_up.is_set():
             if self._turn.acquire(timeout=_LOOK_EVERY_S):
                 return True
         return False
 
-    def note(self, *, taken: int, rejected: int) -> None:
-        """Record a result: a rejection opens the breaker; a total one also doubles the wait."""
+    def record(self, *, taken: int, rejected: int) -> None:
+        """Record a result: any rejection is a failure; a total one also doubles the wait."""
         if not rejected:
             self._failures = 0
         elif taken:
@@ -77,9 +73,4 @@ class Breaker:
 
     def give_up(self) -> None:
         """End every wait, now and from now on."""
-        self._given_up.set()
-
-    @property
-    def given_up(self) -> threading.Event:
-        """Set by `give_up`, so that other waits can end as well."""
-        return self._given_up
+        self.given_up.set()

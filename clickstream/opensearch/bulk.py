@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any
 
 from opensearchpy import ConnectionError as OpenSearchConnectionError
-from opensearchpy import OpenSearch, SerializationError, TransportError
+from opensearchpy import SerializationError, TransportError
 
 from clickstream import events
 from clickstream.errors import SEE_CHECK, BulkError, Command, Hint, ServerError
-from clickstream.opensearch.client import no_answer, refusal
+from clickstream.opensearch.client import Client, no_answer, refusal
 
 
 class Outcome(Enum):
@@ -64,7 +64,7 @@ class TooLarge(BulkError):
     """The request exceeds the server's limit; a smaller one may pass."""
 
 
-def send(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
+def send(client: Client, name: str, actions: Sequence[bytes]) -> list[ItemAnswer]:
     """Send one bulk request of `create` actions and return the outcome of each document.
 
     Returns:
@@ -83,7 +83,7 @@ def send(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
     except OpenSearchConnectionError as error:
         raise Unavailable(f"OpenSearch did not answer: {no_answer(error)}") from error
     except TransportError as error:
-        _raise_refusal(name, error)
+        raise _refused(name, error) from error
     except SerializationError as error:
         msg = "OpenSearch's answer cannot be read: it is cut, or somebody else's"
         raise Unavailable(msg) from error
@@ -102,17 +102,16 @@ def send(client: OpenSearch, name: str, actions: Sequence[bytes]) -> list[ItemAn
     return answers
 
 
-def _raise_refusal(name: str, error: TransportError) -> NoReturn:
+def _refused(name: str, error: TransportError) -> BulkError | Unavailable:
+    """Make the error for a bulk request that OpenSearch refused as a whole."""
     if error.status_code == 413:
-        msg = f"index {name!r}: the bulk request is over the server's limit"
-        raise TooLarge(msg) from error
-    if _is_sent_again(error.status_code, str(error.error)):
-        msg = f"OpenSearch answered {error.status_code} {error.error}"
-        raise Unavailable(msg) from error
+        return TooLarge(f"index {name!r}: the bulk request is over the server's limit")
     what = f"{error.status_code} {error.error}"
+    if _is_sent_again(error.status_code, str(error.error)):
+        return Unavailable(f"OpenSearch answered {what}")
     meaning, remedy = _refusal(error.status_code)
     msg = f"index {name!r}: OpenSearch refused the bulk request: {what}{meaning}"
-    raise BulkError(msg, remedy) from error
+    return BulkError(msg, remedy)
 
 
 _OVERLOADED = frozenset({429, 500, 502, 503, 504})

@@ -14,12 +14,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from clickstream import events
 from clickstream.errors import EventError
 from clickstream.opensearch import bulk, client
-from clickstream.opensearch.backoff import Breaker
+from clickstream.opensearch.backoff import Backoff
 from clickstream.opensearch.flood_guard import FloodGuard
 from clickstream.reports import BatchReport
 from clickstream.settings import OpenSearchSettings
@@ -27,7 +27,7 @@ from clickstream.settings import OpenSearchSettings
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-    from clickstream.kafka.dead_letters import Letter
+    from clickstream.kafka.dead_letters import DeadLetters, Letter
 
 logger = logging.getLogger(__name__)
 
@@ -77,18 +77,6 @@ class Batch:
         return sum(map(len, self.actions)) + sum(len(each[0]) for each in self.dead)
 
 
-class DeadLetterWriter(Protocol):
-    """Takes messages that can never become documents; see `kafka.dead_letters.DeadLetters`."""
-
-    def send(self, dead: list[Letter], give_up: threading.Event) -> None:
-        """Return once every letter is acknowledged; any thread may call it.
-
-        Raises:
-            DeliveryError: a letter was refused, so no offset may be committed.
-            GivenUp: `give_up` was set, so no offset may be committed.
-        """
-
-
 class BulkSender:
     """Sends the batches of one consumer run, several in parallel.
 
@@ -105,15 +93,14 @@ class BulkSender:
     def __init__(
         self,
         settings: OpenSearchSettings,
-        dead_letters: DeadLetterWriter,
-        *,
+        dead_letters: DeadLetters,
         num_threads: int,
         flood_guard: FloodGuard | None,
     ) -> None:
         self._name = settings.index
         self._client = client.connect(settings, connections=num_threads)
         self._dead_letters, self._flood_guard = dead_letters, flood_guard
-        self._breaker = Breaker()
+        self._backoff = Backoff()
         self._jobs: SimpleQueue[tuple[Batch, Future[BatchReport]] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"clickstream-bulk-{n}", daemon=True)
@@ -135,7 +122,7 @@ class BulkSender:
 
     def close(self) -> None:
         """End every wait and stop the threads; unfinished batches stay unfinished."""
-        self._breaker.give_up()
+        self._backoff.give_up()
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -158,7 +145,7 @@ class BulkSender:
         if self._flood_guard is not None:
             self._flood_guard.check(batch.num_messages, dead)
         if dead:
-            self._dead_letters.send(dead, self._breaker.given_up)
+            self._dead_letters.send(dead, self._backoff.given_up)
             part.dead_lettered = len(dead)
         part.seconds = time.monotonic() - started_s
         every = max(1, len(batch.messages) // _LATENCIES)
@@ -176,7 +163,7 @@ class BulkSender:
         while waiting:
             attempt += 1
             rejected: dict[int, str] = {}
-            with self._breaker.passing():
+            with self._backoff.turn():
                 answers = self._bulk([batch.actions[i] for i in waiting], part)
                 answered = zip(waiting, answers, strict=True)
                 others = [(i, each) for i, each in answered if each.outcome is not _STORED]
@@ -189,7 +176,7 @@ class BulkSender:
                             refused.append((batch.messages[i], answer.error_type, answer.reason))
                         case bulk.Outcome.REJECTED:
                             rejected[i] = f"{answer.error_type} {answer.reason}".strip()
-                self._breaker.note(taken=len(answers) - len(rejected), rejected=len(rejected))
+                self._backoff.record(taken=len(answers) - len(rejected), rejected=len(rejected))
             if rejected:
                 part.retried += len(rejected)
                 self._log_rejection(rejected, attempt)
@@ -217,6 +204,5 @@ class BulkSender:
             if not half:
                 return [bulk.ItemAnswer(bulk.Outcome.REFUSED, "too_large", str(error))]
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
-        part.bulks += 1
         part.bytes += size
         return answers

@@ -22,6 +22,7 @@ from opensearchpy.serializer import JSONSerializer
 
 from clickstream import tls
 from clickstream.errors import (
+    GRANT_PERMISSIONS,
     SEE_CHECK,
     Command,
     ConfFile,
@@ -29,16 +30,16 @@ from clickstream.errors import (
     Hint,
     MissingError,
     ServerError,
+    when_unreachable,
 )
 from clickstream.settings import OpenSearchSettings
 
 _Part = TypeVar("_Part")
 
 _LONGEST_CAUSE = 200
-_NAME_THE_API = "name the address of its API, not that of Dashboards or of a login page"
 
 
-def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch:
+def connect(settings: OpenSearchSettings, *, connections: int = 4) -> Client:
     """Make a client that sends each request once; the caller decides about retries.
 
     Args:
@@ -49,7 +50,7 @@ def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch
         ConfigError: a certificate file is unusable.
     """
     is_tls = urlsplit(settings.url).scheme == "https"
-    client = _Client(
+    client = Client(
         settings.url,
         timeout=settings.timeout_s,
         max_retries=0,
@@ -64,7 +65,9 @@ def connect(settings: OpenSearchSettings, *, connections: int = 4) -> OpenSearch
     return client
 
 
-class _Client(OpenSearch):  # type: ignore[misc]
+class Client(OpenSearch):  # type: ignore[misc]
+    """A client that knows whether somebody else runs its OpenSearch."""
+
     is_hosted = False
 
 
@@ -116,7 +119,7 @@ def part(answer: object, kind: type[_Part], *path: str) -> _Part:
 
 
 @contextmanager
-def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
+def translated_errors(client: Client, doing: str) -> Iterator[None]:
     """Translate the client's errors inside the block into ours; the message starts with `doing`.
 
     Any other exception, such as a bug of ours, passes through unchanged.
@@ -132,21 +135,16 @@ def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
             msg = f"{doing}: no TLS with OpenSearch: {found[0]}"
             raise ConfigError(msg, found[1]) from error
         (host,) = client.transport.hosts
-        hints: tuple[Hint, ...] = (SEE_CHECK, (Command("up"), " starts local servers"))
-        if is_hosted(client):
-            hints = ("see in the service's console whether it runs, and lets this machine in",)
         msg = (
             f"{doing}: OpenSearch did not answer on {host['host']}:{host.get('port', 443)} "
             f"({no_answer(error)})"
         )
-        raise ServerError(msg, *hints) from error
+        raise ServerError(msg, *when_unreachable(is_hosted=client.is_hosted)) from error
     except (SerializationError, NotOpenSearch) as error:
-        msg = f"{doing}: what answers is no OpenSearch"
-        raise ConfigError(msg, _NAME_THE_API) from error
+        raise _not_opensearch(doing) from error
     except NotFoundError as error:
         if not str(error.error).endswith("_exception"):
-            msg = f"{doing}: what answers is no OpenSearch"
-            raise ConfigError(msg, _NAME_THE_API) from error
+            raise _not_opensearch(doing) from error
         msg = f"{doing}: there is no such index"
         raise MissingError(msg, (Command("consume"), " makes it")) from error
     except TransportError as error:
@@ -156,17 +154,16 @@ def translated_errors(client: OpenSearch, doing: str) -> Iterator[None]:
         cause = _status_and_cause(error)
         if "certificate" in cause:
             msg = f"{doing}: what stands before OpenSearch says: {cause}"
-            raise Forbidden(
-                msg,
-                ("name 'cert' and 'key' of a user whom it knows in ", ConfFile("opensearch.json")),
-            ) from error
+            conf = ConfFile("opensearch.json")
+            hint = "name 'cert' and 'key' of a user whom it knows in ", conf
+            raise Forbidden(msg, hint) from error
         msg = f"{doing}: OpenSearch answered {cause}"
         raise ServerError(msg, SEE_CHECK) from error
 
 
-def is_hosted(client: OpenSearch) -> bool:
-    """Say whether the client's settings name a hosted OpenSearch."""
-    return isinstance(client, _Client) and client.is_hosted
+def _not_opensearch(doing: str) -> ConfigError:
+    hint = "name the address of its API, not that of Dashboards or of a login page"
+    return ConfigError(f"{doing}: what answers is no OpenSearch", hint)
 
 
 def no_answer(error: OpenSearchConnectionError) -> str:
@@ -194,12 +191,9 @@ class Forbidden(ConfigError):
     """OpenSearch rejected our login, or we lack a permission."""
 
 
-GRANT_RIGHTS = "give the user the rights that docs/hosted.md lists"
-
-
 def refusal(status: int) -> tuple[str, Hint] | None:
     """Return what a refused login or permission means, and what to do; None for another status."""
     if status == 401:
-        mend = ("mend ", ConfFile("opensearch.json"), ", or the variable")
-        return "; wrong or missing user name or password", mend
-    return ("", GRANT_RIGHTS) if status == 403 else None
+        fix = ("fix ", ConfFile("opensearch.json"), ", or the variable")
+        return "; wrong or missing user name or password", fix
+    return ("", GRANT_PERMISSIONS) if status == 403 else None

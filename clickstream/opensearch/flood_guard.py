@@ -47,12 +47,7 @@ class FloodGuard:
                 f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can "
                 f"never be documents (last: {dead[-1][2]!r})"
             )
-            raise BulkError(
-                msg,
-                (
-                    "if it is somebody else's topic, name another, or ",
-                    Command("reset --yes"),
-                    " if it is yours",
-                ),
-                (Command("consume --no-flood-guard"), " makes dead letters of them all"),
-            )
+            reset = Command("reset --yes")
+            wrong = "if it is somebody else's topic, name another, or ", reset, " if it is yours"
+            right = Command("consume --no-flood-guard"), " makes dead letters of them all"
+            raise BulkError(msg, wrong, right)

@@ -7,31 +7,36 @@ also works on a plain index.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from opensearchpy import NotFoundError, OpenSearch, RequestError
+from opensearchpy import NotFoundError, RequestError
 
 from clickstream import events
-from clickstream.errors import Command, ConfFile, ConfigError, Hint, ServerError
+from clickstream.errors import (
+    GRANT_PERMISSIONS,
+    Command,
+    ConfFile,
+    ConfigError,
+    Hint,
+    ServerError,
+)
 from clickstream.opensearch.client import (
-    GRANT_RIGHTS,
+    Client,
     Forbidden,
     NotOpenSearch,
-    is_hosted,
     part,
     translated_errors,
 )
 
-REFRESH = "1s"
-
 _SETTINGS = {
     "number_of_shards": 1,
     "number_of_replicas": 0,
-    "refresh_interval": REFRESH,
+    "refresh_interval": "1s",
     "merge.policy": "log_byte_size",
     # If slices of a shard are searched in parallel, each keeps a separate top list. That makes
     # `terms` counts approximate, but charts promise exact counts.
@@ -50,7 +55,7 @@ def template(name: str) -> dict[str, Any]:
     }
 
 
-def ensure(client: OpenSearch, name: str) -> bool:
+def ensure(client: Client, name: str) -> bool:
     """Create the template and the data stream if they are missing; check the mapping.
 
     Returns:
@@ -70,17 +75,12 @@ def ensure(client: OpenSearch, name: str) -> bool:
             return _create_data_stream(client, name)
     except Forbidden as refused:
         msg = f"index {name!r} is missing, and OpenSearch does not let us make it"
-        raise ConfigError(
-            msg,
-            (
-                "mend 'index' in ",
-                ConfFile("opensearch.json"),
-                ", or have it made as docs/hosted.md says",
-            ),
-        ) from refused
+        conf = ConfFile("opensearch.json")
+        hint = "fix 'index' in ", conf, ", or have it made as docs/hosted.md says"
+        raise ConfigError(msg, hint) from refused
 
 
-def _create_data_stream(client: OpenSearch, name: str) -> bool:
+def _create_data_stream(client: Client, name: str) -> bool:
     """Create it, and say whether this call did; another client may have been faster."""
     try:
         client.indices.create_data_stream(name=name)
@@ -91,7 +91,7 @@ def _create_data_stream(client: OpenSearch, name: str) -> bool:
     return True
 
 
-def exists(client: OpenSearch, name: str) -> bool:
+def exists(client: Client, name: str) -> bool:
     """Say whether there is an index or a data stream of this name.
 
     Raises:
@@ -101,22 +101,19 @@ def exists(client: OpenSearch, name: str) -> bool:
         return bool(client.indices.exists(index=name))
 
 
-def delete(client: OpenSearch, name: str) -> None:
+def delete(client: Client, name: str) -> None:
     """Delete the data stream (or plain index) and its template; repeating is safe."""
     with translated_errors(client, f"deleting index {name!r}"):
-        deletions: tuple[Callable[[], Any], ...] = (
-            lambda: client.indices.delete_data_stream(name=name),
-            lambda: client.indices.delete(index=name),
-            lambda: client.indices.delete_index_template(name=name),
-        )
-        for attempt in deletions:
-            try:
+        for attempt in (
+            partial(client.indices.delete_data_stream, name=name),
+            partial(client.indices.delete, index=name),
+            partial(client.indices.delete_index_template, name=name),
+        ):
+            with suppress(NotFoundError):  # it is of another kind
                 attempt()
-            except NotFoundError:
-                continue  # not of this kind; try the next
 
 
-def empty(client: OpenSearch, name: str) -> None:
+def empty(client: Client, name: str) -> None:
     """Delete every document and nothing else; repeating is safe.
 
     Use it for an index, data stream or alias that somebody else created and wants to keep.
@@ -134,7 +131,7 @@ def empty(client: OpenSearch, name: str) -> None:
             deleted, failures = part(answer, int, "deleted"), part(answer, list, "failures")
         if failures and failures[0].get("status") == 403:
             msg = f"emptying index {name!r}: OpenSearch answered 403"
-            raise Forbidden(msg, GRANT_RIGHTS)
+            raise Forbidden(msg, GRANT_PERMISSIONS)
         if failures:
             msg = f"emptying index {name!r}: {len(failures)} documents are left"
             raise ServerError(msg, "do it again")
@@ -145,13 +142,13 @@ def empty(client: OpenSearch, name: str) -> None:
 _EMPTIED_AT_ONCE = 100_000
 
 
-def refresh(client: OpenSearch, name: str) -> None:
+def refresh(client: Client, name: str) -> None:
     """Make every stored document searchable now."""
     with translated_errors(client, f"refreshing index {name!r}"):
         client.indices.refresh(index=name)
 
 
-def count(client: OpenSearch, name: str) -> int:
+def count(client: Client, name: str) -> int:
     """Count the searchable documents.
 
     Raises:
@@ -162,7 +159,7 @@ def count(client: OpenSearch, name: str) -> int:
         return part(client.count(index=name), int, "count")
 
 
-def search(client: OpenSearch, name: str, body: dict[str, Any]) -> dict[str, Any]:
+def search(client: Client, name: str, body: dict[str, Any]) -> dict[str, Any]:
     """Send a search with aggregations and return the complete answer of all shards.
 
     Raises:
@@ -189,7 +186,7 @@ class Newest:
     timestamp: datetime | None
 
 
-def newest(client: OpenSearch, name: str) -> Newest:
+def newest(client: Client, name: str) -> Newest:
     """Count the documents and find the newest event time.
 
     Raises:
@@ -204,7 +201,7 @@ def newest(client: OpenSearch, name: str) -> Newest:
     return Newest(found["hits"]["total"]["value"], moment)
 
 
-def oldest_ms(client: OpenSearch, name: str) -> int | None:
+def oldest_ms(client: Client, name: str) -> int | None:
     """Return the event time (ms since 1970) of the oldest document; None without documents.
 
     Raises:
@@ -216,7 +213,7 @@ def oldest_ms(client: OpenSearch, name: str) -> int | None:
     return None if found is None else int(found)
 
 
-def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
+def remember(client: Client, name: str, facts: dict[str, Any]) -> None:
     """Add facts about the index to the `_meta` of its mapping; the value None removes one.
 
     Deleting the index deletes them.
@@ -230,7 +227,7 @@ def remember(client: OpenSearch, name: str, facts: dict[str, Any]) -> None:
         client.indices.put_mapping(index=name, body={"_meta": known})
 
 
-def recall(client: OpenSearch, name: str) -> dict[str, Any]:
+def recall(client: Client, name: str) -> dict[str, Any]:
     """Return the facts that `remember` stored about the index; empty if there are none.
 
     Raises:
@@ -241,7 +238,7 @@ def recall(client: OpenSearch, name: str) -> dict[str, Any]:
     return dict(mapping.get("_meta", {}))
 
 
-def _mappings(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
+def _mappings(client: Client, name: str) -> dict[str, dict[str, Any]]:
     """Return the mapping of each index behind the name; there is at least one."""
     with translated_errors(client, f"looking at the mapping of {name!r}"):
         answers = part(client.indices.get_mapping(index=name), dict)
@@ -251,7 +248,7 @@ def _mappings(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
 
 
 def ids(
-    client: OpenSearch,
+    client: Client,
     name: str,
     *,
     until_ms: int | None = None,
@@ -291,7 +288,7 @@ def ids(
     return found
 
 
-def check_mapping(client: OpenSearch, name: str) -> None:
+def check_mapping(client: Client, name: str) -> None:
     """Compare the mapping of the index with that of the event model.
 
     Raises:
@@ -299,17 +296,14 @@ def check_mapping(client: OpenSearch, name: str) -> None:
         ServerError: OpenSearch did not answer.
     """
     wanted = events.mapping()
+    ours = _comparable(wanted)
     for backing, found in _mappings(client, name).items():
-        different = [
-            field
-            for field in sorted({*wanted["properties"], *found.get("properties", {})})
-            if _canonical(found.get("properties", {}).get(field))
-            != _canonical(wanted["properties"].get(field))
-        ]
+        theirs = _comparable(found)
+        different = sorted(i for i in ours.keys() | theirs.keys() if ours.get(i) != theirs.get(i))
         if different or found.get("dynamic") != wanted["dynamic"]:
             what = ", ".join(different) or "dynamic"
             remedy: Hint = (Command("reset --yes"), " makes it new if it is yours")
-            if is_hosted(client):
+            if client.is_hosted:
                 remedy = ("name another 'index' in ", ConfFile("opensearch.json"))
             msg = (
                 f"index {name!r} ({backing}) has another mapping than this version's events: "
@@ -318,10 +312,13 @@ def check_mapping(client: OpenSearch, name: str) -> None:
             raise ConfigError(msg, remedy)
 
 
-def _canonical(field: dict[str, Any] | None) -> str:
-    # The server omits settings that equal its default. An index with the default date format
-    # also reads our dates, only more slowly.
-    return json.dumps(
-        {k: v for k, v in (field or {}).items() if (k, v) != ("format", events.DATE["format"])},
-        sort_keys=True,
-    )
+def _comparable(mapping: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of each field, without the date format.
+
+    The server omits settings that equal its default. An index with the default date format also
+    reads our dates, only more slowly.
+    """
+    return {
+        name: {k: v for k, v in field.items() if (k, v) != ("format", events.DATE["format"])}
+        for name, field in mapping.get("properties", {}).items()
+    }

@@ -29,7 +29,7 @@ from clickstream.charts.volume import ADDED, Volume
 from clickstream.demo.verbs import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.kafka import topics
-from clickstream.kafka.offsets import STALLED_S, OffsetsReader, StallDetector, TopicOffsets
+from clickstream.kafka.offsets import STALLED_S, GroupOffsets, StallDetector, TopicOffsets
 from clickstream.reports import IndexReport, ProduceReport
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
@@ -157,7 +157,7 @@ class LivePipeline:
         name = self._demo.settings.opensearch.index
         documents = self._demo.documents()
         self._documents_before, self._index_report = documents, IndexReport(index=name)
-        gauge = OffsetsReader(self._demo.settings.kafka)
+        gauge = GroupOffsets(self._demo.settings.kafka)
         try:
             self._count(gauge)
         finally:
@@ -274,7 +274,7 @@ class LivePipeline:
 
     def _wait_for_consumer(self) -> None:
         ends_s = time.monotonic() + self._catch_up_s
-        with closing(OffsetsReader(self._demo.settings.kafka)) as gauge:
+        with closing(GroupOffsets(self._demo.settings.kafka)) as gauge:
             self._count(gauge)  # the latest count may be older than the last message
             while self._latest.lag and self._is_running(CONSUMER) and time.monotonic() < ends_s:
                 time.sleep(0.05)
@@ -327,7 +327,7 @@ class LivePipeline:
         return () if self._traffic is None else self._traffic.running
 
     def _watch_kafka(self, stop: threading.Event) -> None:
-        gauge = OffsetsReader(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
+        gauge = GroupOffsets(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
         try:
             standstill = StallDetector(gauge)
             for _ in workers.ticks(OFFSETS_EVERY_S, stop):
@@ -337,7 +337,7 @@ class LivePipeline:
         finally:
             gauge.close()
 
-    def _count(self, gauge: OffsetsReader) -> TopicOffsets:
+    def _count(self, gauge: GroupOffsets) -> TopicOffsets:
         with self._lock:
             produced = self._produced_before + self._produce_report.delivered
         # By offsets, not by counts: messages that Kafka delivers again, as after an outage, count

@@ -12,7 +12,7 @@ from clickstream.settings import Settings
 from tests.support.by_id import lag, send, wait_until
 
 
-class Seat:
+class Member:
     """A member of the group, and the callbacks that it made."""
 
     def __init__(self, made: Settings) -> None:
@@ -33,34 +33,34 @@ class Seat:
 
 
 @pytest.fixture
-def seat(made: Settings) -> Iterator[Callable[[], Seat]]:
+def join(made: Settings) -> Iterator[Callable[[], Member]]:
     """Joins the group, and leaves it at the end of the test."""
-    taken: list[Seat] = []
+    members: list[Member] = []
 
-    def take() -> Seat:
-        taken.append(Seat(made))
-        return taken[-1]
+    def make() -> Member:
+        members.append(Member(made))
+        return members[-1]
 
-    yield take
-    for each in taken:
+    yield make
+    for each in members:
         each.reader.close()
 
 
 @pytest.mark.parametrize("num_events", [0, 300])
-def test_what_comes_while_the_seat_is_kept_is_delivered_by_the_next_polls(
-    made: Settings, seat: Callable[[], Seat], num_events: int
+def test_what_comes_while_it_stays_in_the_group_is_delivered_by_the_next_polls(
+    made: Settings, join: Callable[[], Member], num_events: int
 ) -> None:
     """Messages and ends that arrive while staying in the group are returned by the next poll."""
     sent = send(made, num_events)
-    member = seat()
+    member = join()
 
     def is_assigned() -> bool:
-        member.reader.keep_seat()
+        member.reader.stay_in_group()
         return len(member.reader._assigned) == 3
 
     wait_until(is_assigned, 30)
     for _ in range(100):
-        member.reader.keep_seat()
+        member.reader.stay_in_group()
         time.sleep(0.02)
     ends = {each.partition: each.end_offset for each in offsets.partitions(made.kafka)}
 
@@ -70,11 +70,11 @@ def test_what_comes_while_the_seat_is_kept_is_delivered_by_the_next_polls(
 
 
 def test_leaving_commits_what_was_stored_and_hands_nothing_over(
-    made: Settings, seat: Callable[[], Seat]
+    made: Settings, join: Callable[[], Member]
 ) -> None:
     """A member that leaves calls no callback any more."""
     send(made, 300)
-    member = seat()
+    member = join()
     wait_until(lambda: bool(member.poll() or len(member.ids) == 300), 30)
 
     member.reader.store(member.ends, "")

@@ -10,7 +10,7 @@ import pytest
 from clickstream import consumer, producer
 from clickstream.errors import ConfigError, ServerError
 from clickstream.kafka import offsets, topics
-from clickstream.kafka.offsets import CaughtUp, OffsetsReader, lag
+from clickstream.kafka.offsets import CatchUpGoal, GroupOffsets, lag
 from clickstream.settings import KafkaSettings, Settings
 from clickstream.simulation.simulator import Simulator
 from tests.support.by_id import MONDAY_MS, send, wait_until
@@ -68,41 +68,41 @@ def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
     assert sum(offsets.consumer_lag(made.kafka).values()) == 3_000
 
 
-def test_a_kept_reader_sees_messages_lag_and_a_topic_made_anew(made: Settings) -> None:
-    """The reader keeps its connections, and old offsets hide no message of a recreated topic."""
-    with closing(OffsetsReader(made.kafka)) as reader:
-        assert reader.read().messages == 0
+def test_a_kept_connection_sees_messages_lag_and_a_topic_made_anew(made: Settings) -> None:
+    """It keeps its connections, and old offsets hide no message of a recreated topic."""
+    with closing(GroupOffsets(made.kafka)) as group:
+        assert group.read().messages == 0
         send(made, 500)
-        found = reader.read()
+        found = group.read()
         assert (found.messages, found.lag({}), found.dead_letters) == (500, 500, 0)
         assert found.lag({0: 10, 1: 10, 2: 10}) == 500 - 10 * 3
         consumer.index_topic(made, until_caught_up=True)
-        assert reader.read().lag({}) == 0
+        assert group.read().lag({}) == 0
         topics.delete_topics(made.kafka)
         topics.ensure_topics(made.kafka)
-        wait_until(lambda: reader.read().messages == 0, 10)
+        wait_until(lambda: group.read().messages == 0, 10)
         # As a consumer does that has not heard of it yet.
-        offsets.commit(made.kafka, dict.fromkeys(range(3), 10_000))
+        group.set_committed(dict.fromkeys(range(3), 10_000))
         send(made, 50)
 
-        assert reader.read().lag({}) == sum(offsets.consumer_lag(made.kafka).values()) == 50
+        assert group.read().lag({}) == sum(offsets.consumer_lag(made.kafka).values()) == 50
 
 
 def test_caught_up_is_what_lay_there_when_it_was_asked_first(made: Settings) -> None:
     """Messages that arrive later do not count; the answer stays after `close`."""
     send(made, 300)
-    with closing(CaughtUp(made.kafka)) as caught_up:
-        assert not caught_up.is_so
-        goal = {each.partition: each.end_offset for each in offsets.partitions(made.kafka)}
+    with closing(GroupOffsets(made.kafka)) as group, closing(CatchUpGoal(made.kafka)) as goal:
+        assert not goal.is_reached
+        ends = {each.partition: each.end_offset for each in offsets.partitions(made.kafka)}
         send(made, 100)
-        offsets.commit(made.kafka, {i: end - (i == 0) for i, end in goal.items()})
+        group.set_committed({i: end - (i == 0) for i, end in ends.items()})
         time.sleep(0.2)
-        assert not caught_up.now(is_idle=True)
-        offsets.commit(made.kafka, goal)
+        assert not goal.check(is_idle=True)
+        group.set_committed(ends)
         time.sleep(0.2)
-        assert caught_up.now(is_idle=True)
+        assert goal.check(is_idle=True)
         assert sum(offsets.consumer_lag(made.kafka).values()) == 100
-    assert caught_up.now(is_idle=True)
+    assert goal.check(is_idle=True)
 
 
 def connections(settings: KafkaSettings) -> set[int]:
@@ -116,11 +116,11 @@ def test_an_idle_consumer_asks_again_on_the_connections_it_has(made: Settings) -
     """An idle consumer asks ten times per second on the same connections, and closes them."""
     send(made, 10)
     others = connections(made.kafka)
-    with closing(CaughtUp(made.kafka)) as caught_up:
+    with closing(CatchUpGoal(made.kafka)) as goal:
         before = connections(made.kafka) - others
         for _ in range(3):
             time.sleep(0.11)
-            assert not caught_up.now(is_idle=True)
+            assert not goal.check(is_idle=True)
         assert before
         assert before <= connections(made.kafka)
         assert len(connections(made.kafka) - others) <= len(before) + 1

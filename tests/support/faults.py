@@ -25,7 +25,7 @@ _OVERLOADED = {"type": "rejected_execution_exception", "reason": "rejected by th
 
 
 @dataclass
-class Counts:
+class ProxyCounts:
     """Counts of bulk requests in the proxy; set one to 0 to restart it."""
 
     bulks: int = 0
@@ -185,7 +185,7 @@ class FaultProxy(OutageProxy):
         self.rng = rng or Random(1)
         self.fault: Fault | None = None
         """The fault for each bulk request from now on; None forwards all."""
-        self.counts = Counts()
+        self.counts = ProxyCounts()
         self._under_way = 0
         self._lock = threading.Lock()
         super().__init__(upstream_url)

@@ -20,11 +20,11 @@ from clickstream.widgets.outage_proxy import Answer
 from tests.support.errors import raises_shown
 from tests.support.faults import (
     Bulk,
-    Counts,
     CutAnswer,
     Delay,
     FaultProxy,
     LoseAnswer,
+    ProxyCounts,
     Refuse,
     RejectItems,
     Reset,
@@ -194,7 +194,7 @@ def test_a_fault_strikes_its_share_of_requests(stage: Stage) -> None:
         (CutAnswer(share=0.3), "answers_cut"),
     ):
         stage.proxy.fault = fault
-        stage.proxy.counts = Counts()
+        stage.proxy.counts = ProxyCounts()
         known = 0
         for number in range(60):
             with suppress(bulk.Unavailable):

@@ -92,12 +92,12 @@ def test_what_a_worker_shows_belongs_to_the_cell_that_started_it() -> None:
 
 LEAVES = """
 import sys
-from clickstream.kafka.group_reader import within
+from clickstream.kafka.group_reader import run_with_timeout
 from clickstream.widgets import workers
 
 def leave(stop):
     stop.wait()
-    within(5, lambda: print("left", flush=True))
+    run_with_timeout(5, lambda: print("left", flush=True))
 
 workers.start("consumer", leave)
 """

@@ -149,9 +149,9 @@ def test_nothing_is_made_without_the_right_to(
 ) -> None:
     """A missing topic or index is one line that says who can create it."""
     folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
-    with raises_shown(ConfigError, match="Kafka does not let us make it; mend 'topic' in"):
+    with raises_shown(ConfigError, match="Kafka does not let us make it; fix 'topic' in"):
         Demo(target.choose(folder).find()).ensure()
-    with raises_shown(ConfigError, match=r"no topic '.*-missing' on .*; mend 'topic' in"):
+    with raises_shown(ConfigError, match=r"no topic '.*-missing' on .*; fix 'topic' in"):
         Demo(target.choose(folder).find()).reset(yes=True)
     settings = json.loads((folder / "kafka.json").read_text()) | {"topic": fresh.kafka.topic}
     (folder / "kafka.json").write_text(json.dumps(settings))
@@ -161,7 +161,7 @@ def test_nothing_is_made_without_the_right_to(
         "host": f"localhost:{hosted_opensearch.poor}",
     }
     (folder / "opensearch.json").write_text(json.dumps(settings))
-    with raises_shown(ConfigError, match="OpenSearch does not let us make it; mend 'index' in"):
+    with raises_shown(ConfigError, match="OpenSearch does not let us make it; fix 'index' in"):
         Demo(target.choose(folder).find()).ensure()
 
 
@@ -251,7 +251,7 @@ def test_reset_that_opensearch_refuses_deletes_nothing(
             topic=None, index=None, opensearch=f"https://localhost:{hosted_opensearch.poor}"
         )
     )
-    with raises_shown(ConfigError, match="answered 403; give the user the rights"):
+    with raises_shown(ConfigError, match="answered 403; give the user the permissions"):
         poor.reset(yes=True)
     found = kit.overview()
     assert (found.messages, found.lag, found.documents) == (10, 0, 10)
