@@ -15,7 +15,7 @@ from typing import Any, Final
 import pandas as pd
 import plotly.graph_objects as go
 
-from clickstream.charts import theme, zones
+from clickstream.charts import theme, time_zones
 from clickstream.charts.chart import Question, ScenarioLook, View, millis
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TOP, TopReaders
@@ -90,7 +90,7 @@ class Answer:
         Raises:
             ConfigError: no such zone.
         """
-        zone = zones.fixed(tz, self.until)
+        zone = time_zones.fixed_offset(tz, self.until)
         is_short = self.until - self.since < timedelta(minutes=10)
         clock = f"%a %d %b {theme.clock(with_seconds=is_short)}"
         since, until = (f"{at.astimezone(zone):{clock}}" for at in (self.since, self.until))

@@ -64,15 +64,13 @@ def react(
     return None
 
 
-class Mood(Scenario):
+class Engagement(Scenario):
     """All readers react more or less often; no event is labelled.
 
     It is a setting, not an incident: its events belong to the crowd and count for the pace.
     """
 
-    name, title = "mood", "Mood"
-    what = "readers like, comment and share more often than usual, or less"
-    watch = "event types: the slices of like, comment and share"
+    name = "engagement"
     keys: ClassVar = {
         "times": Number(1, 0, 10, "how often as usual: 0 is not at all"),
         "seconds": Number(14 * DAY_S, 1, 14 * DAY_S, "until it is over"),

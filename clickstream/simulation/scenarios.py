@@ -87,7 +87,9 @@ class Bot(Scenario):
         return super().added(until_ms)
 
     def _log_in(self) -> None:
-        articles = [article for _, section, _ in self._crowd.shelf() for article in section]
+        articles = [
+            article for _, section, _ in self._crowd.available_articles() for article in section
+        ]
         actions: list[Action] = [(self._next_ms, "login", None, None)]
         at_ms, gap_ms = float(self._next_ms), 60_000 / self._number("per_minute")
         for _ in range(_BOT_PAGES):

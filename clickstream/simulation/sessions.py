@@ -16,7 +16,7 @@ from typing import Final
 
 from clickstream.events import DEVICE_TYPES, REACTIONS, DeviceType, Event, EventType
 from clickstream.simulation import personas
-from clickstream.simulation.articles import DAY_MS, HOUR_MS, TABLE_MS, Article, Shelf
+from clickstream.simulation.articles import DAY_MS, HOUR_MS, TABLE_MS, Article, AvailableArticles
 
 _THURSDAY: Final = 3  # the weekday of 1 January 1970
 _MOST_TURNS: Final = 400
@@ -140,7 +140,7 @@ def draw(
     start_ms: int,
     habits: Habits,
     rng: Random,
-    shelf_at: Callable[[int], Shelf],
+    available_at: Callable[[int], AvailableArticles],
     *,
     registers: bool,
 ) -> Session:
@@ -150,7 +150,7 @@ def draw(
         start_ms: simulated time of its first event.
         habits: the habits of the reader's persona.
         rng: the source of randomness for this visit only.
-        shelf_at: returns the articles available in a popularity table (`articles.TABLE_MS`).
+        available_at: returns the articles available in a popularity table (`articles.TABLE_MS`).
         registers: whether the visit starts with `register`, as a new reader's first visit does.
     """
     chance = rng.random
@@ -165,7 +165,7 @@ def draw(
     at_ms += 800 + int(5_000 * chance())
     event_type: EventType = "login"
     first = section = table = -1
-    shelf: Shelf = []
+    available: AvailableArticles = []
     article: Article | None = None
     turn_ms = at_ms  # when the reader leaves the current page
     reactions: list[tuple[EventType, str | None]] = []
@@ -196,8 +196,8 @@ def draw(
         section = bisect(sections[section], chance())
         if at_ms // TABLE_MS != table:
             table = at_ms // TABLE_MS
-            shelf = shelf_at(table)
-        cumulative, articles, total = shelf[section]
+            available = available_at(table)
+        cumulative, articles, total = available[section]
         choice = bisect(cumulative, chance() * total)
         while articles[choice] is article and len(articles) > 1:  # just read: draw again
             choice = bisect(cumulative, chance() * total)

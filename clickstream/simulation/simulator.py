@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from clickstream.errors import ConfigError
 from clickstream.events import Event, format_timestamp
 from clickstream.simulation import personas as habits
-from clickstream.simulation.articles import DAY_MS, MINUTE_MS, TABLE_MS, Newsroom, Shelf
+from clickstream.simulation.articles import DAY_MS, MINUTE_MS, TABLE_MS, AvailableArticles, Catalog
 from clickstream.simulation.sessions import Added, Session, draw, habits_of
 
 # Time, reader and visit number in one integer, which is faster to compare than three.
@@ -93,9 +93,9 @@ class Simulator:
         self.readers = crowd_for(20.0) if readers is None else readers
         self._rng = Random()
         self._reseed = super(Random, self._rng).seed  # without the checks of any type
-        self._newsroom = Newsroom(seed=seed, start_ms=start_ms)
+        self._catalog = Catalog(seed=seed, start_ms=start_ms)
         # Sessions look a few hours ahead at most, and forgotten tables are computed again.
-        self._shelf = lru_cache(maxsize=128)(self._newsroom.shelf)
+        self._available = lru_cache(maxsize=128)(self._catalog.available)
         self._sessions: dict[int, Session] = {}
         # The next event of each reader: in an open session, or the start of a visit. The heap
         # holds visits that begin before `_filled_ms`; lists by time slot hold later ones: most
@@ -173,9 +173,9 @@ class Simulator:
         """Return the open sessions."""
         return list(self._sessions.values())
 
-    def shelf(self) -> Shelf:
+    def available_articles(self) -> AvailableArticles:
         """Return the articles available at the time of the last event."""
-        return self._shelf(self._now_ms // TABLE_MS)
+        return self._available(self._now_ms // TABLE_MS)
 
     def _merge(self) -> Iterator[Event | None]:
         """Yield the events of all readers in time order; None for an event of a silent session.
@@ -266,13 +266,13 @@ class Simulator:
         self._reseed(self._key | who)
         if number < self.readers:
             persona, cycle_ms = self._habits[number], self._cycles_ms[number]
-            session = draw(start_ms, persona, rng, self._shelf, registers=False)
+            session = draw(start_ms, persona, rng, self._available, registers=False)
             session.user_id = f"reader-{number:04d}"
         else:
             persona = habits_of(habits.persona_of(self.seed, number))
             cycle_ms = DAY_MS / habits.visits_per_day(self.seed, number)
             is_first = who & _VISIT == 1
-            session = draw(start_ms, persona, rng, self._shelf, registers=is_first)
+            session = draw(start_ms, persona, rng, self._available, registers=is_first)
             # A newcomer who could not register does not come again.
             session.is_silent = number in self._turned_away
             # Starts differ, so nobody registers twice in two runs into one topic.
@@ -306,7 +306,7 @@ class Simulator:
     def _stamp_articles(self, last_ms: int, now_ms: int, last_at_ms: int, at_ms: int) -> None:
         """Map the publication time of articles published since the last event."""
         speed = (at_ms - last_at_ms) / (now_ms - last_ms) if now_ms > last_ms else 0.0
-        for article in self._newsroom.take_published(now_ms):
+        for article in self._catalog.take_published(now_ms):
             since_ms = article.published_ms - last_ms
             if since_ms > 0:  # articles published before the map began keep their time
                 article.published_at = format_timestamp(last_at_ms + int(since_ms * speed))
