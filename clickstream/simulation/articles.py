@@ -8,16 +8,15 @@ reader reads which article.
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import accumulate
 from random import Random
 from typing import Final
 
-from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, Category, format_timestamp
-from clickstream.simulation.sections import PLACES, SECTIONS, Section
+from clickstream.simulation.sections import PLACES, SECTIONS
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -84,10 +83,10 @@ def _article(rng: Random, minute_ms: int) -> Article:
         action=rng.choice(section.actions),
         place=rng.choice(PLACES),
     )
-    minute = format_timestamp(minute_ms)
+    minute = datetime.fromtimestamp(minute_ms // 1000, UTC)
     published_ms = minute_ms + rng.randrange(MINUTE_MS)
     return Article(
-        article_id=f"{category}-{minute[2:4]}{minute[5:7]}{minute[8:10]}-{minute[11:13]}{minute[14:16]}",
+        article_id=f"{category}-{minute:%y%m%d-%H%M}",
         category=category,
         title=title[0].upper() + title[1:],
         published_ms=published_ms,
@@ -161,9 +160,8 @@ class Catalog:
             for article in published_in_hour(self._seed, self._next_hour):
                 # The first table that starts after the publication.
                 since = -(-article.published_ms // TABLE_MS)
-                self._by_category[article.category].append(
-                    (since, article.initial_popularity, article)
-                )
+                known = self._by_category[article.category]
+                known.append((since, article.initial_popularity, article))
                 self._upcoming.append(article)
             self._next_hour += 1
         # If nobody takes a published article, it is forgotten when it leaves the site.
@@ -176,46 +174,3 @@ _DECAY: Final = [
     (1 + table * TABLE_MS / (DECAY_HOURS * HOUR_MS)) ** -DECAY_POWER
     for table in range(math.ceil(LIFETIME_DAYS * DAY_MS / TABLE_MS) + 1)
 ]
-
-
-def check(sections: dict[str, Section]) -> None:
-    """Validate the sections.
-
-    Raises:
-        ConfigError: an entry is wrong; the message names it.
-    """
-    if not sections:
-        msg = "sections: there is none"
-        raise ConfigError(msg, "a site takes at least one")
-    for name, section in sections.items():
-        where = f"section {name!r}"
-        if not (name.isascii() and name.isalpha() and name.islower()):
-            msg = f"{where}: it goes into ids and charts"
-            raise ConfigError(msg, "name it in one word of a to z")
-        if not (isinstance(section.weight, int | float) and 0 < section.weight < math.inf):
-            msg = f"{where}: a weight of {section.weight}"
-            raise ConfigError(msg, "it takes a number over 0")
-        for what, parts in (("subjects", section.subjects), ("actions", section.actions)):
-            if not (isinstance(parts, tuple) and parts and all(parts)):
-                msg = f"{where}, {what}: {parts!r}"
-                raise ConfigError(msg, "it takes a tuple of texts")
-        if sorted(re.findall(r"{.*?}", section.pattern)) != ["{action}", "{place}", "{subject}"]:
-            pattern = "{subject}, {action} and {place}, once each"
-            msg = f"{where}: pattern {section.pattern!r}"
-            raise ConfigError(msg, f"it takes {pattern}")
-    least = sum(section.weight for section in sections.values()) / MOST_SECTIONS
-    for name, section in sections.items():
-        if section.weight < 0.999 * least:
-            msg = (
-                f"section {name!r}: a weight of {section.weight:g} is less than a "
-                f"{MOST_SECTIONS}th of all, {least:g}, and there would be nothing to read in it"
-            )
-            raise ConfigError(msg)
-
-
-MOST_SECTIONS: Final = 50
-
-check(SECTIONS)
-for _name in SECTIONS.keys() ^ set(CATEGORIES):
-    _msg = f"category {_name!r} stands in only one of `events.Category` and `sections.SECTIONS`"
-    raise ConfigError(_msg, "add it to the other, too")

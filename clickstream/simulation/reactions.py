@@ -16,7 +16,7 @@ _LAST_PAGE_MS: Final = 900
 visit may begin a second later."""
 
 
-def chance(persona: str, event: str, lift: float) -> float:
+def chance(persona: str, event: EventType, lift: float) -> float:
     """Return the share of views without a reaction that must get one to lift its rate.
 
     Args:
@@ -87,6 +87,5 @@ class Engagement(Scenario):
 
     def before_event(self, session: Session) -> None:
         """Change the reactions to the next page view."""
-        number = self._crowd.number_of(session.user_id)
-        for event, odds in self._chances[personas.persona_of(self._crowd.seed, number)]:
+        for event, odds in self._chances[self._crowd.persona_of(session.user_id)]:
             react(session, event, odds, self._lift, self._rng)

@@ -204,8 +204,7 @@ class ABTest(Scenario):
         digest = hashlib.blake2b(f"{self._crowd.seed}/{user_id}".encode(), digest_size=1).digest()
         if digest[0] % 2:
             return "A", 0.0
-        number = self._crowd.number_of(user_id)
-        return "B", self._chances[personas.persona_of(self._crowd.seed, number)]
+        return "B", self._chances[self._crowd.persona_of(user_id)]
 
     def before_event(self, session: Session) -> None:
         """Label the session; in arm B, change the reactions to the next page view."""

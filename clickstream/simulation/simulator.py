@@ -169,6 +169,10 @@ class Simulator:
         place, _, newcomer = user_id.removeprefix("reader-").partition("-")
         return self.readers + int(newcomer) if newcomer else int(place)
 
+    def persona_of(self, user_id: str) -> str:
+        """Return the name of a reader's persona."""
+        return habits.persona_of(self.seed, self.number_of(user_id))
+
     def open_sessions(self) -> list[Session]:
         """Return the open sessions."""
         return list(self._sessions.values())

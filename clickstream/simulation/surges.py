@@ -42,13 +42,8 @@ class Surge(Scenario):
             start_ms = at_ms + int(1000 * self._rng.random())
             session = draw(start_ms, self._habits, self._rng, self._available, registers=False)
             session.actions = [
-                (
-                    start_ms + int(self.reading_factor * (moment_ms - start_ms)),
-                    kind,
-                    article,
-                    detail,
-                )
-                for moment_ms, kind, article, detail in session.actions
+                (start_ms + int(self.reading_factor * (action[0] - start_ms)), *action[1:])
+                for action in session.actions
             ]
             tag = base36(self._begin_ms // 1000)
             self._identify(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
@@ -94,7 +89,6 @@ class BreakingNews(Surge):
         visits_per_day=1.0,
         rows=personas.rows(on=0.20, logout=0.05, like=0.04, comment=0.03, share=0.07),
         devices={"mobile": 0.74, "desktop": 0.20, "tablet": 0.06},
-        tastes={},
     )
     reading_factor = 0.6
 
@@ -119,7 +113,6 @@ class CommentStorm(Surge):
         rows=personas.rows(on=0.10, logout=0.03, like=0.04, comment=0.72, share=0.02)
         | {"comment": {"comment": 0.62, "page_view": 0.10, "logout": 0.04}},
         devices={"mobile": 0.55, "desktop": 0.35, "tablet": 0.10},
-        tastes={},
     )
     reading_factor = 0.3
 

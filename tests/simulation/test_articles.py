@@ -8,7 +8,7 @@ import pytest
 
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, parse_timestamp
-from clickstream.simulation import articles as site
+from clickstream.simulation import sections
 from clickstream.simulation.articles import (
     DAY_MS,
     HOUR_MS,
@@ -153,12 +153,12 @@ def test_a_wrong_section_is_named(name: str, changed: dict[str, object], said: s
     """A wrong section is named with its valid values."""
     section = replace(SECTIONS["tech"], **changed)  # type: ignore[arg-type]
     with raises_shown(ConfigError, match=said):
-        site.check({**SECTIONS, name: section})
+        sections.check({**SECTIONS, name: section})
     with pytest.raises(ConfigError, match="there is none"):
-        site.check({})
+        sections.check({})
 
 
 def test_a_section_may_be_one_of_fifty() -> None:
     """A section with a fiftieth of the articles is never empty."""
     names = [a + b for a in "abcdefghij" for b in "klmno"]
-    site.check(dict.fromkeys(names, SECTIONS["tech"]))
+    sections.check(dict.fromkeys(names, SECTIONS["tech"]))
