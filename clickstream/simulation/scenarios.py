@@ -22,7 +22,7 @@ from clickstream.events import DEVICE_TYPES, REACTIONS, Event, EventType, id_ms
 from clickstream.simulation import personas
 from clickstream.simulation.reactions import chance, react
 from clickstream.simulation.scenario_base import DAY_S, Choice, Number, Scenario
-from clickstream.simulation.sessions import Action, Added, Session
+from clickstream.simulation.sessions import Action, Added, Session, draw_id_suffix
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.surges import BreakingNews, CommentStorm
 
@@ -96,8 +96,7 @@ class Bot(Scenario):
             at_ms += gap_ms * self._rng.uniform(0.97, 1.03)
             actions.append((int(at_ms), "page_view", self._rng.choice(articles), "internal"))
         self._next_ms = int(at_ms + gap_ms)
-        bits = f"{self._rng.getrandbits(60):015x}"
-        session = Session("desktop", actions, f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}")
+        session = Session("desktop", actions, draw_id_suffix(self._rng))
         self._identify(session, "reader-bot")
         self._add_visit(session)
 

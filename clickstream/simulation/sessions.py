@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from random import Random
@@ -32,25 +33,21 @@ class Added(tuple):  # type: ignore[type-arg]
     label: tuple[str, str | None]
 
 
+@dataclass(eq=False, slots=True)
 class Session:
     """An open session: its reader, its device, and its remaining actions."""
 
-    __slots__ = (
-        "actions", "device_type", "id_suffix", "is_silent", "label", "next", "session_id",
-        "user_id",
-    )  # fmt: skip
-
-    def __init__(self, device_type: DeviceType, actions: list[Action], id_suffix: str) -> None:
-        self.device_type = device_type
-        self.actions = actions
-        self.id_suffix = id_suffix
-        self.next = 0
-        """The index in `actions`, and so the `session_seq`, of the next event."""
-        self.user_id = self.session_id = ""
-        self.label: tuple[str, str | None] | None = None
-        """`scenario` and `variant` of its events from now on."""
-        self.is_silent = False
-        """Whether its remaining events are suppressed."""
+    device_type: DeviceType
+    actions: list[Action]
+    id_suffix: str
+    next: int = 0
+    """The index in `actions`, and so the `session_seq`, of the next event."""
+    user_id: str = ""
+    session_id: str = ""
+    label: tuple[str, str | None] | None = None
+    """`scenario` and `variant` of its events from now on."""
+    is_silent: bool = False
+    """Whether its remaining events are suppressed."""
 
     def step(self, event_id: str, timestamp: str) -> Event:
         """Make the next event, and advance.
@@ -136,6 +133,8 @@ def habits_of(persona: str) -> Habits:
     return Habits(personas.PERSONAS[persona])
 
 
+# Over 60 lines: the loop runs once for every event, and a function for one turn would have to take
+# ten local variables and return half of them.
 def draw(
     start_ms: int,
     habits: Habits,
@@ -206,9 +205,13 @@ def draw(
         turn_ms = at_ms + _READING_MS[int(chance() * _NUM_READING)]
     if reactions:
         actions += _spread(reactions, article, at_ms, turn_ms, rng)
+    return Session(DEVICE_TYPES[device], actions, draw_id_suffix(rng))
+
+
+def draw_id_suffix(rng: Random) -> str:
+    """Draw what the ids of a session's events share after their time; it makes them UUIDv7s."""
     bits = f"{rng.getrandbits(60):015x}"
-    suffix = f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}"
-    return Session(DEVICE_TYPES[device], actions, suffix)
+    return f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}"
 
 
 def _spread(

@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Final
 
 from clickstream.events import Event
 from clickstream.simulation.scenario_base import Scenario
@@ -97,7 +96,7 @@ class Traffic:
         self._until_ms = max(self._until_ms, until_ms)
         for scenario in self._playing:
             events += scenario.added(until_ms)
-        return sorted(events, key=_TIMESTAMP)
+        return sorted(events, key=attrgetter("timestamp"))
 
     def close(self) -> list[Event]:
         """End all scenarios, and return the events held back."""
@@ -129,8 +128,5 @@ class Traffic:
             scenario.begin(self.crowd, at_ms)
             self._playing.append(scenario)
             logger.info("began scenario=%r", scenario)
-        self.crowd.hooks[:] = self._playing
+        self.crowd.hooks[:] = [scenario.before_event for scenario in self._playing]
         return events
-
-
-_TIMESTAMP: Final = attrgetter("timestamp")
