@@ -7,7 +7,7 @@ the function that sends a search; its errors pass through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
@@ -16,7 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from clickstream.charts import theme, time_zones
-from clickstream.charts.chart import Question, ScenarioLook, View, millis
+from clickstream.charts.chart import AddsEvents, Question, View, millis
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TOP, TopReaders
 from clickstream.charts.volume import ADDED
@@ -43,7 +43,7 @@ class Answer:
       from `since` on, including zeros
     - `volume-scenarios`: `timestamp`, `scenario` (str), `count` of the events that this scenario
       added, which `volume` includes; every bucket, including zeros, for each scenario that added
-      events in the window; scenarios in the order of their places. It does not include events
+      events in the window; scenarios in display order. It does not include events
       that an A/B test or dirty data only label.
     - `top-users`: `user_id`, `count`, `scenario` (str), highest count first; the scenario is the
       one that added most of the reader's events, or empty
@@ -64,7 +64,7 @@ class Answer:
     since: datetime
     until: datetime
     bucket_s: int
-    scenarios: Mapping[str, ScenarioLook] = field(repr=False)
+    scenarios: AddsEvents = field(repr=False)
     """As passed with the question."""
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ class Answer:
 def ask(
     search: Search,
     *,
-    scenarios: Mapping[str, ScenarioLook],
+    scenarios: AddsEvents,
     since: datetime | None = None,
     until: datetime | None = None,
     bucket_s: int | None = None,
@@ -124,7 +124,7 @@ def ask(
 
     Args:
         search: sends a search; it raises unless the whole index answered.
-        scenarios: the look of each scenario, by name.
+        scenarios: which scenarios add events, in display order.
         since: events at or after this; by default the start of the bucket of the oldest event,
             which takes a search to find.
         until: events before this; by default up to the newest event, or one hour if that is

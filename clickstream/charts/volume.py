@@ -124,13 +124,13 @@ def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: Vi
     """Stack the scenarios' events on the line of normal traffic, and add a legend."""
     for_all = "%{y:,}"  # the hover box already shows names and time
     figure.update_traces(name="normal traffic", stackgroup="all", hovertemplate=for_all)
-    for place, name in enumerate(view.scenario_order(parts), 1):
+    for place, name in enumerate(scenario_order(view.scenarios, parts), 1):
         if name not in parts:
             continue
         figure.add_scatter(
             x=times,
             y=parts[name],
-            name=view.title_of(name),
+            name=name,
             # A line would hide the line below it where the scenario adds nothing.
             mode="none" if len(times) > 1 else "markers",
             marker={"size": 12, "color": theme.colour(place), "symbol": place},
