@@ -171,7 +171,7 @@ class LogoutWave(Scenario):
         arriving, self._arriving = self._arriving, []
         return super().added(until_ms) + arriving
 
-    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+    def end(self, at_ms: int) -> list[Event]:
         """Log out all remaining readers at once."""
         late = [(min(at_ms, due_ms), number, session) for due_ms, number, session in self._visits]
         self._visits = sorted(late)
@@ -217,9 +217,9 @@ class ABTest(Scenario):
             extra.label = (self.name, arm)
             session.actions[place] = extra
 
-    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+    def end(self, at_ms: int) -> list[Event]:
         """Remove the labels, except those of pending reactions."""
-        for session in crowd.open_sessions():
+        for session in self._crowd.open_sessions():
             session.label = None
         return []
 
@@ -278,7 +278,7 @@ class DirtyData(Scenario):
             events.append(heappop(self._held)[2])
         return events
 
-    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+    def end(self, at_ms: int) -> list[Event]:
         """Return all events held back, so that none is lost."""
         return self.added(math.inf)
 

@@ -119,7 +119,7 @@ class Traffic:
         for scenario in [each for each in self._playing if each not in wanted]:
             self._playing.remove(scenario)
             events += scenario.added(min(at_ms, scenario.ends_ms))
-            events += scenario.end(self.crowd, at_ms)
+            events += scenario.end(at_ms)
             logger.info("ended scenario=%r", scenario)
         for scenario in [each for each in wanted if each not in self._playing]:
             if at_ms < self.crowd.start_ms + 1000 * scenario.earliest_s:
