@@ -142,8 +142,8 @@ def ask(
     for name, moment in (("since", since), ("until", until)):
         _check(moment is None or _has_zone(moment), name, moment, "it takes a datetime with a zone")
     top = TOP if top is None else top
-    _check(_is_count(top), "top", top, _COUNT)
-    _check(bucket_s is None or _is_count(bucket_s), "bucket_s", bucket_s, _COUNT)
+    for name, count in (("top", top), ("bucket_s", bucket_s)):
+        _check(count is None or _is_count(count), name, count, "it takes a whole number, 1 or more")
     _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
     _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
     is_looked_up = since is None
@@ -177,9 +177,6 @@ def _check(is_right: bool, name: str, value: object, wanted: str) -> None:
     if not is_right:
         msg = f"asking with {name}={value!r}: {wanted}"
         raise ConfigError(msg)
-
-
-_COUNT: Final = "it takes a whole number, 1 or more"
 
 
 def _is_count(value: object) -> bool:

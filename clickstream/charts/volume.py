@@ -72,12 +72,10 @@ class Volume(Chart):
             x=times,
             y=frame["count"] - sum(parts.values()),
             mode="lines+markers" if len(frame) <= 60 else "lines",
-            line={"color": theme.COLOURS[0], "width": 4},
             marker={"size": 9},
             cliponaxis=False,
-            fill="tozeroy",
-            fillcolor=theme.UNDER_LINE,
             hovertemplate="%{x|%a %d %b %H:%M:%S}, events: %{y:,}<extra></extra>",
+            **theme.LINE_WITH_AREA,
         )
         if parts:
             _lay_on(figure, parts, times, view)
