@@ -249,12 +249,12 @@ SCENARIOS: Final'''
     copy("simulation/scenarios", "\nSCENARIOS: Final", scenario, folder)
     code = """
 from clickstream import SCENARIOS, Simulator, Traffic
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.demo.scenario_labels import ADDS_EVENTS
 from clickstream.simulation.scenarios import make
 traffic = Traffic(Simulator(seed=1, start_ms=1_767_571_200_000))
 traffic.start(make("night-owl:per_minute=600"))
 made = [event for _ in range(500) for event in traffic.step()]
-print(SCENARIOS["night-owl"].title, "/", SCENARIO_LOOKS["night-owl"].place is not None, "/",
+print(SCENARIOS["night-owl"].title, "/", ADDS_EVENTS["night-owl"], "/",
       sum(event.scenario == "night-owl" for event in made) > 10)
 """
     assert run(folder, code).stdout == "Night owl / True / True\n"

@@ -7,7 +7,7 @@ depends on OpenSearch's client, the simulator or the widgets.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, ClassVar, Final
@@ -21,17 +21,13 @@ ROOM: Final = 50
 """More values than any field with few values has, so that none is left out."""
 
 
-@dataclass(frozen=True)
-class ScenarioLook:
-    """The name of a scenario on a chart, and the look of its added events."""
+AddsEvents = Mapping[str, bool]
+"""By scenario: whether the events that carry its name are added to those of the crowd.
 
-    title: str
-    place: int | None
-    """Its index among scenarios; it fixes colour and pattern when other scenarios start or stop.
-
-    None if the scenario only labels events of the crowd, which count as normal traffic. That
-    includes duplicates: the index holds one of the two, and never a broken copy.
-    """
+Added events are shown separately. Labelled events of the crowd count as normal traffic. That
+includes duplicates: the index holds one of the two, and never a broken copy. The order of the
+scenarios fixes their colours and patterns when others start or stop.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Question:
     """Number of readers in the ranking."""
     category: str | None
     device: str | None
-    scenarios: Mapping[str, ScenarioLook]
+    scenarios: AddsEvents
 
     @property
     def starts_ms(self) -> range:
@@ -54,9 +50,10 @@ class Question:
 
     def what_scenarios_added(self, size: int) -> dict[str, Any]:
         """Return the inner aggregation by scenario, without scenarios that only label."""
-        terms: dict[str, Any] = {"field": "scenario", "size": size}
-        labels = [name for name, look in self.scenarios.items() if look.place is None]
-        return {"scenario": {"terms": terms | ({"exclude": labels} if labels else {})}}
+        asked: dict[str, Any] = {"field": "scenario", "size": size}
+        if labels := [name for name, adds in self.scenarios.items() if not adds]:
+            asked["exclude"] = labels
+        return {"scenario": {"terms": asked}}
 
 
 @dataclass(frozen=True)
@@ -71,27 +68,18 @@ class View:
     """The number of events that a count of the ranking may miss."""
     added: pd.DataFrame
     """Events added by scenarios: columns `timestamp`, `scenario`, `count`."""
-    scenarios: Mapping[str, ScenarioLook]
+    scenarios: AddsEvents
 
     @property
     def adding(self) -> str:
         """The scenario that added events, or their number if there are several."""
         names = list(self.added["scenario"].unique())
-        return self.title_of(names[0]) if len(names) == 1 else f"{len(names)} scenarios"
+        return str(names[0]) if len(names) == 1 else f"{len(names)} scenarios"
 
     @property
     def mixed_window(self) -> str:
         """The window of a chart that counts all events; it names the scenarios among them."""
         return f"with {self.adding}; {self.window}" if len(self.added) else self.window
-
-    def title_of(self, scenario: str) -> str:
-        """Return the title of a scenario; an undescribed one uses its name."""
-        look = self.scenarios.get(scenario)
-        return scenario if look is None else look.title
-
-    def scenario_order(self, found: Iterable[str] = ()) -> list[str]:
-        """List scenarios by place, then undescribed ones by name."""
-        return scenario_order(self.scenarios, found)
 
 
 class Chart(ABC):
@@ -214,12 +202,10 @@ def millis(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def scenario_order(scenarios: Mapping[str, ScenarioLook], found: Iterable[str] = ()) -> list[str]:
-    """List the scenarios that add events by place, then undescribed ones by name."""
-    places = {name: look.place for name, look in scenarios.items() if look.place is not None}
-    return _then_others(sorted(places, key=lambda name: places[name]), found)
+def scenario_order(scenarios: AddsEvents, found: Iterable[str]) -> list[str]:
+    """List the scenarios that add events in their fixed order, then unknown ones by name."""
+    return _then_others([name for name, adds in scenarios.items() if adds], found)
 
 
-def _then_others(known: Iterable[str], found: Iterable[str]) -> list[str]:
-    known = list(known)
+def _then_others(known: Sequence[str], found: Iterable[str]) -> list[str]:
     return [*known, *sorted(set(found) - set(known))]

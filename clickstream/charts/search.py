@@ -7,7 +7,7 @@ the function that sends a search; its errors pass through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
@@ -15,8 +15,8 @@ from typing import Any, Final
 import pandas as pd
 import plotly.graph_objects as go
 
-from clickstream.charts import theme, zones
-from clickstream.charts.chart import Question, ScenarioLook, View, millis
+from clickstream.charts import theme, time_zones
+from clickstream.charts.chart import AddsEvents, Question, View, millis
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TOP, TopReaders
 from clickstream.charts.volume import ADDED
@@ -43,7 +43,7 @@ class Answer:
       from `since` on, including zeros
     - `volume-scenarios`: `timestamp`, `scenario` (str), `count` of the events that this scenario
       added, which `volume` includes; every bucket, including zeros, for each scenario that added
-      events in the window; scenarios in the order of their places. It does not include events
+      events in the window; scenarios in display order. It does not include events
       that an A/B test or dirty data only label.
     - `top-users`: `user_id`, `count`, `scenario` (str), highest count first; the scenario is the
       one that added most of the reader's events, or empty
@@ -64,7 +64,7 @@ class Answer:
     since: datetime
     until: datetime
     bucket_s: int
-    scenarios: Mapping[str, ScenarioLook] = field(repr=False)
+    scenarios: AddsEvents = field(repr=False)
     """As passed with the question."""
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class Answer:
         Raises:
             ConfigError: no such zone.
         """
-        zone = zones.fixed(tz, self.until)
+        zone = time_zones.fixed_offset(tz, self.until)
         is_short = self.until - self.since < timedelta(minutes=10)
         clock = f"%a %d %b {theme.clock(with_seconds=is_short)}"
         since, until = (f"{at.astimezone(zone):{clock}}" for at in (self.since, self.until))
@@ -112,7 +112,7 @@ class Answer:
 def ask(
     search: Search,
     *,
-    scenarios: Mapping[str, ScenarioLook],
+    scenarios: AddsEvents,
     since: datetime | None = None,
     until: datetime | None = None,
     bucket_s: int | None = None,
@@ -124,7 +124,7 @@ def ask(
 
     Args:
         search: sends a search; it raises unless the whole index answered.
-        scenarios: the look of each scenario, by name.
+        scenarios: which scenarios add events, in display order.
         since: events at or after this; by default the start of the bucket of the oldest event,
             which takes a search to find.
         until: events before this; by default up to the newest event, or one hour if that is
@@ -142,8 +142,8 @@ def ask(
     for name, moment in (("since", since), ("until", until)):
         _check(moment is None or _has_zone(moment), name, moment, "it takes a datetime with a zone")
     top = TOP if top is None else top
-    _check(_is_count(top), "top", top, _COUNT)
-    _check(bucket_s is None or _is_count(bucket_s), "bucket_s", bucket_s, _COUNT)
+    for name, count in (("top", top), ("bucket_s", bucket_s)):
+        _check(count is None or _is_count(count), name, count, "it takes a whole number, 1 or more")
     _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
     _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
     is_looked_up = since is None
@@ -177,9 +177,6 @@ def _check(is_right: bool, name: str, value: object, wanted: str) -> None:
     if not is_right:
         msg = f"asking with {name}={value!r}: {wanted}"
         raise ConfigError(msg)
-
-
-_COUNT: Final = "it takes a whole number, 1 or more"
 
 
 def _is_count(value: object) -> bool:

@@ -25,6 +25,10 @@ SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
 """Colours of the heatmap, from light to dark."""
 UNDER_LINE: Final = "rgba(0, 114, 178, 0.15)"
 """The first of `COLOURS`, transparent, for the area under a line."""
+LINE_WITH_AREA: Final = {
+    "line": {"color": COLOURS[0], "width": 4}, "fill": "tozeroy", "fillcolor": UNDER_LINE,
+}  # fmt: skip
+"""For a line of counts over time."""
 TEXT_PX: Final = 18
 HEIGHT_PX: Final = 560
 _SMALL_PX: Final = 14
@@ -67,7 +71,7 @@ def overlay(shape: str | list[str]) -> dict[str, Any]:
 
 def shade(share: float) -> tuple[int, int, int]:
     """Return the heatmap colour for a share of the highest count, as red, green, blue."""
-    steps = [tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in SCALE]
+    steps = [_rgb(colour) for colour in SCALE]
     place = share * (len(steps) - 1)
     low = min(int(place), len(steps) - 2)
     part = place - low

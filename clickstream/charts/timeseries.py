@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,21 +26,13 @@ _Sample = tuple[float, int]
 """Time (s since 1970), and the number of messages in the topic."""
 
 
-@dataclass(frozen=True)
-class Mark:
-    """An action and its time."""
-
-    at: datetime
-    what: str
-
-
 class Timeline:
     """Samples of the lag over the latest half hour, and marks; any thread may add some."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._samples: deque[tuple[datetime, int]] = deque(maxlen=_KEPT)
-        self._marks: list[Mark] = []
+        self._marks: list[tuple[datetime, str]] = []
 
     def sample(self, lag: int) -> None:
         """Record the current lag."""
@@ -51,7 +42,7 @@ class Timeline:
     def mark(self, what: str) -> None:
         """Record an action at the current time."""
         with self._lock:
-            self._marks.append(Mark(datetime.now(UTC), what))
+            self._marks.append((datetime.now(UTC), what))
 
     @property
     def lag(self) -> int | None:
@@ -96,17 +87,15 @@ class Timeline:
             fill="tozeroy",
         )
         # Names are above the plot at three alternating heights, so that they do not overlap.
-        for place, mark in enumerate(each for each in marks if each.at > shown[0][0]):
+        for place, (at, what) in enumerate(mark for mark in marks if mark[0] > shown[0][0]):
             top = 1.06 + 0.09 * (place % 3)
             line = {"width": 2, "dash": "dot", "color": theme.INK}
-            figure.add_shape(
-                type="line", x0=mark.at, x1=mark.at, y0=0, y1=top, yref="paper", line=line
-            )
+            figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=top, yref="paper", line=line)
             figure.add_annotation(
-                x=mark.at,
+                x=at,
                 y=top,
                 yref="paper",
-                text=mark.what,
+                text=what,
                 showarrow=False,
                 xanchor="left",
                 yanchor="middle",
@@ -174,10 +163,8 @@ class Arrivals:
             x=times,
             y=rates,
             mode="lines",
-            line={"width": 4, "color": theme.colour(0)},
-            fill="tozeroy",
-            fillcolor=theme.UNDER_LINE,
             hovertemplate="%{y:,.0f} messages/s at %{x|%H:%M:%S}<extra></extra>",
+            **theme.LINE_WITH_AREA,
         )
         end = datetime.now(zone)
         window = [end - timedelta(seconds=LINE_S), end]

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from clickstream.charts import theme
-from clickstream.charts.chart import Chart, Question, View, counts, terms
+from clickstream.charts.chart import Chart, Question, View, counts, scenario_order, terms
 
 TOP: Final = 10
 """Default number of readers."""
@@ -57,7 +57,7 @@ class TopReaders(Chart):
         title += f"; number {len(frame)} has {last['count']:,}" if len(frame) > 1 else ""
         if view.count_error:
             window = f"a count may miss up to {theme.counted(view.count_error)}; {window}"
-        order = ["", *view.scenario_order(set(frame["scenario"]) - {""})]
+        order = ["", *scenario_order(view.scenarios, set(frame["scenario"]) - {""})]
         slots = [order.index(scenario) for scenario in frame["scenario"]]
         figure = theme.figure(title, window)
         figure.add_bar(
@@ -65,7 +65,7 @@ class TopReaders(Chart):
             y=frame["user_id"],
             orientation="h",
             text=[
-                f"{count:,}, {view.title_of(scenario)}" if scenario else f"{count:,}"
+                f"{count:,}, {scenario}" if scenario else f"{count:,}"
                 for count, scenario in zip(frame["count"], frame["scenario"], strict=True)
             ],
             textfont={"size": theme.TEXT_PX, "color": theme.INK},

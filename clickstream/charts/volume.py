@@ -72,12 +72,10 @@ class Volume(Chart):
             x=times,
             y=frame["count"] - sum(parts.values()),
             mode="lines+markers" if len(frame) <= 60 else "lines",
-            line={"color": theme.COLOURS[0], "width": 4},
             marker={"size": 9},
             cliponaxis=False,
-            fill="tozeroy",
-            fillcolor=theme.UNDER_LINE,
             hovertemplate="%{x|%a %d %b %H:%M:%S}, events: %{y:,}<extra></extra>",
+            **theme.LINE_WITH_AREA,
         )
         if parts:
             _lay_on(figure, parts, times, view)
@@ -124,13 +122,13 @@ def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: Vi
     """Stack the scenarios' events on the line of normal traffic, and add a legend."""
     for_all = "%{y:,}"  # the hover box already shows names and time
     figure.update_traces(name="normal traffic", stackgroup="all", hovertemplate=for_all)
-    for place, name in enumerate(view.scenario_order(parts), 1):
+    for place, name in enumerate(scenario_order(view.scenarios, parts), 1):
         if name not in parts:
             continue
         figure.add_scatter(
             x=times,
             y=parts[name],
-            name=view.title_of(name),
+            name=name,
             # A line would hide the line below it where the scenario adds nothing.
             mode="none" if len(times) > 1 else "markers",
             marker={"size": 12, "color": theme.colour(place), "symbol": place},

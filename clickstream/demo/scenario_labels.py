@@ -1,17 +1,16 @@
-"""The look of each scenario in charts, derived from the scenario classes."""
+"""Which scenarios' events charts show separately, derived from the scenario classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from clickstream.charts.chart import ScenarioLook
 from clickstream.simulation.scenarios import SCENARIOS
 
-_ADDED = [name for name, scenario in SCENARIOS.items() if scenario.marks == "added"]
+if TYPE_CHECKING:
+    from clickstream.charts.chart import AddsEvents
 
-SCENARIO_LOOKS: Final[Mapping[str, ScenarioLook]] = {
-    name: ScenarioLook(title=name, place=_ADDED.index(name) + 1 if name in _ADDED else None)
+ADDS_EVENTS: Final[AddsEvents] = {
+    name: scenario.marks == "added"
     for name, scenario in SCENARIOS.items()
     if scenario.marks != "nothing"
 }

@@ -228,11 +228,11 @@ class Demo:
         """
         # Imports pandas and plotly, which only commands that draw need.
         from clickstream.charts import search
-        from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+        from clickstream.demo.scenario_labels import ADDS_EVENTS
 
         return search.ask(
             partial(index.search, self._client, self.settings.opensearch.index),
-            scenarios=SCENARIO_LOOKS,
+            scenarios=ADDS_EVENTS,
             since=since,
             until=until,
             bucket_s=bucket_s,

@@ -8,22 +8,21 @@ reader reads which article.
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import accumulate
 from random import Random
 from typing import Final
 
-from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, Category, format_timestamp
-from clickstream.simulation.sections import PLACES, SECTIONS, Section
+from clickstream.simulation.sections import PLACES, SECTIONS
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 
-SHELF_DAYS: Final = 10
+LIFETIME_DAYS: Final = 10
 """How long an article stays on the site, and so the past that a simulation starts with."""
 
 TABLE_MS: Final = 3 * MINUTE_MS
@@ -34,11 +33,11 @@ DECAY_POWER: Final = 2.0
 """Popularity falls as (1 + age / DECAY_HOURS) ** -DECAY_POWER. Source: fitted to the age of
 an article at the click in Adressa's January 2017 (quartiles 1.8, 5.2 and 16.4 hours)."""
 
-APPEAL_POWER: Final = 1.35
-MOST_APPEAL: Final = 80
-"""Appeal is (1 - u) ** -APPEAL_POWER for a uniform u. The top 80th all have the same appeal, so
-that one article does not take all views of a day. Source: fitted to views that fall with one over
-the rank, as in Boston University's client traces (slope -0.986)."""
+POPULARITY_POWER: Final = 1.35
+TOP_SHARE: Final = 1 / 80
+"""The popularity of a new article is (1 - u) ** -POPULARITY_POWER for a uniform u. The top 80th
+all have the same, so that one article does not take all views of a day. Source: fitted to views
+that fall with one over the rank, as in Boston University's client traces (slope -0.986)."""
 
 ARTICLES_BY_HOUR: Final = (
     1, 1, 1, 1, 2, 3, 6, 7, 8, 8, 7, 7, 7, 7, 7, 7, 7, 7, 6, 5, 5, 4, 3, 3,
@@ -58,7 +57,8 @@ class Article:
     """In simulated time."""
     published_at: str
     """In event time; a simulator whose clock runs at another speed replaces it."""
-    appeal: float
+    initial_popularity: float
+    """Relative to other articles, before it falls with age."""
 
 
 def published_in_hour(seed: int, hour: int) -> list[Article]:
@@ -83,15 +83,15 @@ def _article(rng: Random, minute_ms: int) -> Article:
         action=rng.choice(section.actions),
         place=rng.choice(PLACES),
     )
-    minute = format_timestamp(minute_ms)
+    minute = datetime.fromtimestamp(minute_ms // 1000, UTC)
     published_ms = minute_ms + rng.randrange(MINUTE_MS)
     return Article(
-        article_id=f"{category}-{minute[2:4]}{minute[5:7]}{minute[8:10]}-{minute[11:13]}{minute[14:16]}",
+        article_id=f"{category}-{minute:%y%m%d-%H%M}",
         category=category,
         title=title[0].upper() + title[1:],
         published_ms=published_ms,
         published_at=format_timestamp(published_ms),
-        appeal=max(1 - rng.random(), 1 / MOST_APPEAL) ** -APPEAL_POWER,
+        initial_popularity=max(1 - rng.random(), TOP_SHARE) ** -POPULARITY_POWER,
     )
 
 
@@ -104,21 +104,21 @@ def breaking(rng: Random, at_ms: int) -> Article:
     return article
 
 
-Shelf = list[tuple[list[float], list[Article], float]]
+AvailableArticles = list[tuple[list[float], list[Article], float]]
 """The available articles at one moment, by category in the order of `CATEGORIES`: cumulative
 popularity, the articles, and the total popularity."""
 
 
-class Newsroom:
+class Catalog:
     """The articles around a simulation's clock, computed on demand.
 
-    As time moves on, it forgets articles that have left the shelf, so its size stays constant.
+    As time moves on, it forgets articles that have left the site, so its size stays constant.
     """
 
     def __init__(self, *, seed: int, start_ms: int) -> None:
-        """Fill the shelf with the `SHELF_DAYS` before `start_ms`."""
+        """Publish the articles of the `LIFETIME_DAYS` before `start_ms`."""
         self._seed = seed
-        self._next_hour = (start_ms - SHELF_DAYS * DAY_MS) // HOUR_MS
+        self._next_hour = (start_ms - LIFETIME_DAYS * DAY_MS) // HOUR_MS
         self._by_category: dict[Category, deque[tuple[int, float, Article]]] = {
             category: deque() for category in CATEGORIES
         }
@@ -127,28 +127,27 @@ class Newsroom:
         # Articles from later in the first hour are still to be published.
         self.take_published(start_ms)
 
-    def shelf(self, table: int) -> Shelf:
+    def available(self, table: int) -> AvailableArticles:
         """Return the articles available from `table` * `TABLE_MS` on, none from the future.
 
-        Request moments in order, or within one shelf life of the latest one.
+        Request moments in order, or within one lifetime of the latest one.
         """
         self._publish_until(table * TABLE_MS)
-        shelf: Shelf = []
-        for on_shelf in self._by_category.values():
-            while on_shelf[0][0] < table - len(_DECAY) + 1:
-                on_shelf.popleft()
-            weights = [
-                appeal * _DECAY[table - since] for since, appeal, _ in on_shelf if since <= table
-            ]
-            cumulative = list(accumulate(weights))
-            articles = [article for since, _, article in on_shelf if since <= table]
-            shelf.append((cumulative, articles, cumulative[-1]))
-        return shelf
+        available: AvailableArticles = []
+        for known in self._by_category.values():
+            while known[0][0] < table - len(_DECAY) + 1:
+                known.popleft()
+            cumulative = list(
+                accumulate(p * _DECAY[table - since] for since, p, _ in known if since <= table)
+            )
+            articles = [article for since, _, article in known if since <= table]
+            available.append((cumulative, articles, cumulative[-1]))
+        return available
 
     def take_published(self, until_ms: int) -> list[Article]:
         """Return the articles published since the last call or the start, oldest first.
 
-        Articles that left the shelf before they were taken are missing.
+        Articles that left the site before they were taken are missing.
         """
         self._publish_until(until_ms)
         taken = []
@@ -161,59 +160,17 @@ class Newsroom:
             for article in published_in_hour(self._seed, self._next_hour):
                 # The first table that starts after the publication.
                 since = -(-article.published_ms // TABLE_MS)
-                self._by_category[article.category].append((since, article.appeal, article))
+                known = self._by_category[article.category]
+                known.append((since, article.initial_popularity, article))
                 self._upcoming.append(article)
             self._next_hour += 1
-        # If nobody takes a published article, it leaves with the shelf.
-        oldest_ms = self._next_hour * HOUR_MS - SHELF_DAYS * DAY_MS
+        # If nobody takes a published article, it is forgotten when it leaves the site.
+        oldest_ms = self._next_hour * HOUR_MS - LIFETIME_DAYS * DAY_MS
         while self._upcoming and self._upcoming[0].published_ms < oldest_ms:
             self._upcoming.popleft()
 
 
 _DECAY: Final = [
     (1 + table * TABLE_MS / (DECAY_HOURS * HOUR_MS)) ** -DECAY_POWER
-    for table in range(math.ceil(SHELF_DAYS * DAY_MS / TABLE_MS) + 1)
+    for table in range(math.ceil(LIFETIME_DAYS * DAY_MS / TABLE_MS) + 1)
 ]
-
-
-def check(sections: dict[str, Section]) -> None:
-    """Validate the sections.
-
-    Raises:
-        ConfigError: an entry is wrong; the message names it.
-    """
-    if not sections:
-        msg = "sections: there is none"
-        raise ConfigError(msg, "a site takes at least one")
-    for name, section in sections.items():
-        where = f"section {name!r}"
-        if not (name.isascii() and name.isalpha() and name.islower()):
-            msg = f"{where}: it goes into ids and charts"
-            raise ConfigError(msg, "name it in one word of a to z")
-        if not (isinstance(section.weight, int | float) and 0 < section.weight < math.inf):
-            msg = f"{where}: a weight of {section.weight}"
-            raise ConfigError(msg, "it takes a number over 0")
-        for what, parts in (("subjects", section.subjects), ("actions", section.actions)):
-            if not (isinstance(parts, tuple) and parts and all(parts)):
-                msg = f"{where}, {what}: {parts!r}"
-                raise ConfigError(msg, "it takes a tuple of texts")
-        if sorted(re.findall(r"{.*?}", section.pattern)) != ["{action}", "{place}", "{subject}"]:
-            pattern = "{subject}, {action} and {place}, once each"
-            msg = f"{where}: pattern {section.pattern!r}"
-            raise ConfigError(msg, f"it takes {pattern}")
-    least = sum(section.weight for section in sections.values()) / MOST_SECTIONS
-    for name, section in sections.items():
-        if section.weight < 0.999 * least:
-            msg = (
-                f"section {name!r}: a weight of {section.weight:g} is less than a "
-                f"{MOST_SECTIONS}th of all, {least:g}, and there would be nothing to read in it"
-            )
-            raise ConfigError(msg)
-
-
-MOST_SECTIONS: Final = 50
-
-check(SECTIONS)
-for _name in SECTIONS.keys() ^ set(CATEGORIES):
-    _msg = f"category {_name!r} stands in only one of `events.Category` and `sections.SECTIONS`"
-    raise ConfigError(_msg, "add it to the other, too")

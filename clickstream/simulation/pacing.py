@@ -183,7 +183,9 @@ class PacedEvents:
             # Events that a scenario inserts do not count as events of the crowd.
             wait_s = 0.0 if traffic.took_added else pace.wait_s()
             if wait_s > 0:
-                yield from self._while_waiting()
+                if self._is_live and traffic.running:  # scenarios may add events meanwhile
+                    self._due.extend(traffic.added(self._now_ms()))
+                    yield from self._take_due()
                 self._wait(min(max(wait_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
                 yield None
                 continue
@@ -207,12 +209,6 @@ class PacedEvents:
             self._pace.events_per_second = crowd.natural_rate
             logger.info("reached now, goes on at rate=%.1f", crowd.natural_rate)
         return now_ms + min(0, round(wait_s * 1000)) if self._is_live else None
-
-    def _while_waiting(self) -> Iterator[Event]:
-        """Yield the events that scenarios add before the crowd's next event."""
-        if self._is_live and self._traffic.running:
-            self._due.extend(self._traffic.added(self._now_ms()))
-            yield from self._take_due()
 
     def _take_due(self) -> Iterator[Event]:
         while self._due:

@@ -7,13 +7,13 @@ test can recompute them. The readers themselves are in `simulator.py`.
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import NormalDist
 from typing import Final
 
-from clickstream.errors import ConfigError
 from clickstream.events import (
     CATEGORIES,
     DEVICE_TYPES,
@@ -24,7 +24,7 @@ from clickstream.events import (
     EventType,
     ReferrerType,
 )
-from clickstream.simulation.sections import SECTIONS
+from clickstream.simulation.sections import SECTIONS, require, require_positive
 
 Row = dict[EventType, float]
 """Probability of each next event; the remainder ends the session without a logout."""
@@ -42,7 +42,7 @@ class Persona:
     rows: dict[EventType, Row]
     devices: dict[DeviceType, float]
     """Relative weights, before the adjustment by section."""
-    tastes: dict[Category, float]
+    tastes: dict[Category, float] = field(default_factory=dict)
     """Reading per section relative to the average reader; 1 for sections not listed."""
 
 
@@ -169,7 +169,7 @@ def mean_tastes() -> list[float]:
 
 def persona_of(seed: int, number: int) -> str:
     """Return the persona of a reader."""
-    return _NAMES[_index(_WEIGHTS, _chance(seed, number, 1))]
+    return _NAMES[bisect(_WEIGHTS, _chance(seed, number, 1))]
 
 
 def visits_per_day(seed: int, number: int) -> float:
@@ -198,38 +198,34 @@ def expected_events(persona: Persona) -> float:
     total = 0.0
     while (mass := sum(reached.values())) > 1e-9 and total <= MOST_EVENTS:
         total += mass
-        after: dict[EventType, float] = {}
-        for event_type, probability in reached.items():
-            for following, p in persona.rows.get(event_type, {}).items():
-                after[following] = after.get(following, 0.0) + probability * p
-        reached = after
+        reached = _next_events(persona, reached)
     return total
 
 
-def reaction_rate(persona: Persona, reaction: str) -> float:
+def reaction_rate(persona: Persona, reaction: EventType) -> float:
     """Compute the probability that a page view gets this reaction at least once."""
     waiting: dict[EventType, float] = {"page_view": 1.0}
     total = 0.0
     while sum(waiting.values()) > 1e-9:
-        after: dict[EventType, float] = {}
-        for event_type, probability in waiting.items():
-            for following, p in persona.rows[event_type].items():
-                if following == reaction:
-                    total += probability * p
-                elif following in REACTIONS:
-                    after[following] = after.get(following, 0.0) + probability * p
-        waiting = after
+        after = _next_events(persona, waiting)
+        total += after.get(reaction, 0.0)
+        waiting = {other: after.get(other, 0.0) for other in REACTIONS if other != reaction}
     return total
+
+
+def _next_events(persona: Persona, now: dict[EventType, float]) -> dict[EventType, float]:
+    """Compute the probability of each next event from the probabilities of the current one."""
+    after: dict[EventType, float] = {}
+    for event_type, probability in now.items():
+        for following, p in persona.rows.get(event_type, {}).items():
+            after[following] = after.get(following, 0.0) + probability * p
+    return after
 
 
 def cumulative(weights: list[float]) -> list[float]:
     """Turn relative weights into cumulative probabilities that end at 1."""
     total = sum(weights)
     return [*(part / total for part in accumulate(weights[:-1])), 1.0]
-
-
-def _index(cumulative_weights: list[float], chance: float) -> int:
-    return next(i for i, bound in enumerate(cumulative_weights) if chance < bound)
 
 
 def _chance(seed: int, number: int, salt: int) -> float:
@@ -251,32 +247,27 @@ def check(personas: dict[str, Persona]) -> None:
     Raises:
         ConfigError: an entry is wrong; the message names it.
     """
-    if not personas:
-        msg = "personas: there is none"
-        raise ConfigError(msg, "a crowd takes at least one")
+    require(personas, "personas: there is none", "a crowd takes at least one")
     for name, persona in personas.items():
-        if missing_rows := {"login", "page_view"} - set(persona.rows):
-            msg = f"persona {name!r}: it has no row {', '.join(sorted(missing_rows))}"
-            raise ConfigError(msg)
+        missing_rows = {"login", "page_view"} - set(persona.rows)
+        require(not missing_rows, f"persona {name!r}: it has no row {_listed(missing_rows)}")
         for event_type, row in persona.rows.items():
             where = f"persona {name!r}, row {event_type!r}"
             _check_names(where, [event_type, *row], EVENT_TYPES)
             for following, p in row.items():
-                if not (isinstance(p, int | float) and 0 <= p <= 1):
-                    msg = f"{where}: {following} has the probability {p}"
-                    raise ConfigError(msg, "it takes 0 to 1")
-            if sum(row.values()) > 1:
-                msg = f"{where}: its probabilities add up to {sum(row.values()):.3f}, at most 1"
-                raise ConfigError(msg)
-            if event_type in ("register", "logout") or "login" in row:
-                msg = f"{where}: a session opens with login and ends with logout, once each"
-                raise ConfigError(msg)
-            if missing := set(row) - set(persona.rows) - {"logout"}:
-                msg = f"{where}: leads to {', '.join(sorted(missing))}, which has no row"
-                raise ConfigError(msg)
-        if expected_events(persona) > MOST_EVENTS:
-            msg = f"persona {name!r}: its sessions have over {MOST_EVENTS} events on average"
-            raise ConfigError(msg, "let more of them log out, or leave")
+                is_probability = isinstance(p, int | float) and 0 <= p <= 1
+                found = f"{where}: {following} has the probability {p}"
+                require(is_probability, found, "it takes 0 to 1")
+            total = sum(row.values())
+            require(total <= 1, f"{where}: its probabilities add up to {total:.3f}, at most 1")
+            is_inside = event_type not in ("register", "logout") and "login" not in row
+            rule = "a session opens with login and ends with logout, once each"
+            require(is_inside, f"{where}: {rule}")
+            missing = set(row) - set(persona.rows) - {"logout"}
+            require(not missing, f"{where}: leads to {_listed(missing)}, which has no row")
+        found = f"persona {name!r}: its sessions have over {MOST_EVENTS} events on average"
+        is_short = expected_events(persona) <= MOST_EVENTS
+        require(is_short, found, "let more of them log out, or leave")
         _check_names(f"persona {name!r}, devices", persona.devices, DEVICE_TYPES)
         _check_names(f"persona {name!r}, tastes", persona.tastes, CATEGORIES)
         weights = {
@@ -286,19 +277,19 @@ def check(personas: dict[str, Persona]) -> None:
             **{f"tastes, {section}": taste for section, taste in persona.tastes.items()},
         }
         for what, weight in weights.items():
-            if not (isinstance(weight, int | float) and 0 < weight < math.inf):
-                msg = f"persona {name!r}, {what}: {weight}"
-                raise ConfigError(msg, "it takes a number over 0")
-        if missing_devices := set(DEVICE_TYPES) - set(persona.devices):
-            msg = f"persona {name!r}, devices: nothing said of {', '.join(sorted(missing_devices))}"
-            raise ConfigError(msg)
+            require_positive(weight, f"persona {name!r}, {what}: {weight}")
+        missing_devices = set(DEVICE_TYPES) - set(persona.devices)
+        said = f"persona {name!r}, devices: nothing said of {_listed(missing_devices)}"
+        require(not missing_devices, said)
 
 
 def _check_names(where: str, found: Iterable[str], valid: tuple[str, ...]) -> None:
-    unknown = [name for name in found if name not in valid]
-    if unknown:
-        msg = f"{where}: unknown {unknown[0]!r}"
-        raise ConfigError(msg, f"there is {', '.join(valid)}")
+    for name in found:
+        require(name in valid, f"{where}: unknown {name!r}", f"there is {', '.join(valid)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 check(PERSONAS)

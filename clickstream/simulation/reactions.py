@@ -16,7 +16,7 @@ _LAST_PAGE_MS: Final = 900
 visit may begin a second later."""
 
 
-def chance(persona: str, event: str, lift: float) -> float:
+def chance(persona: str, event: EventType, lift: float) -> float:
     """Return the share of views without a reaction that must get one to lift its rate.
 
     Args:
@@ -64,15 +64,13 @@ def react(
     return None
 
 
-class Mood(Scenario):
+class Engagement(Scenario):
     """All readers react more or less often; no event is labelled.
 
     It is a setting, not an incident: its events belong to the crowd and count for the pace.
     """
 
-    name, title = "mood", "Mood"
-    what = "readers like, comment and share more often than usual, or less"
-    watch = "event types: the slices of like, comment and share"
+    name = "engagement"
     keys: ClassVar = {
         "times": Number(1, 0, 10, "how often as usual: 0 is not at all"),
         "seconds": Number(14 * DAY_S, 1, 14 * DAY_S, "until it is over"),
@@ -89,6 +87,5 @@ class Mood(Scenario):
 
     def before_event(self, session: Session) -> None:
         """Change the reactions to the next page view."""
-        number = self._crowd.number_of(session.user_id)
-        for event, odds in self._chances[personas.persona_of(self._crowd.seed, number)]:
+        for event, odds in self._chances[self._crowd.persona_of(session.user_id)]:
             react(session, event, odds, self._lift, self._rng)

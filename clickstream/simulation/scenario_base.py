@@ -135,7 +135,7 @@ class Scenario:
                 heappush(self._visits, (session.actions[session.next][0], number, session))
         return events
 
-    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+    def end(self, at_ms: int) -> list[Event]:
         """Undo pending changes, and return the events held back."""
         return []
 

@@ -22,7 +22,7 @@ from clickstream.events import DEVICE_TYPES, REACTIONS, Event, EventType, id_ms
 from clickstream.simulation import personas
 from clickstream.simulation.reactions import chance, react
 from clickstream.simulation.scenario_base import DAY_S, Choice, Number, Scenario
-from clickstream.simulation.sessions import Action, Added, Session
+from clickstream.simulation.sessions import Action, Added, Session, draw_id_suffix
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.surges import BreakingNews, CommentStorm
 
@@ -87,15 +87,16 @@ class Bot(Scenario):
         return super().added(until_ms)
 
     def _log_in(self) -> None:
-        articles = [article for _, section, _ in self._crowd.shelf() for article in section]
+        articles = [
+            article for _, section, _ in self._crowd.available_articles() for article in section
+        ]
         actions: list[Action] = [(self._next_ms, "login", None, None)]
         at_ms, gap_ms = float(self._next_ms), 60_000 / self._number("per_minute")
         for _ in range(_BOT_PAGES):
             at_ms += gap_ms * self._rng.uniform(0.97, 1.03)
             actions.append((int(at_ms), "page_view", self._rng.choice(articles), "internal"))
         self._next_ms = int(at_ms + gap_ms)
-        bits = f"{self._rng.getrandbits(60):015x}"
-        session = Session("desktop", actions, f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}")
+        session = Session("desktop", actions, draw_id_suffix(self._rng))
         self._identify(session, "reader-bot")
         self._add_visit(session)
 
@@ -170,7 +171,7 @@ class LogoutWave(Scenario):
         arriving, self._arriving = self._arriving, []
         return super().added(until_ms) + arriving
 
-    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+    def end(self, at_ms: int) -> list[Event]:
         """Log out all remaining readers at once."""
         late = [(min(at_ms, due_ms), number, session) for due_ms, number, session in self._visits]
         self._visits = sorted(late)
@@ -202,8 +203,7 @@ class ABTest(Scenario):
         digest = hashlib.blake2b(f"{self._crowd.seed}/{user_id}".encode(), digest_size=1).digest()
         if digest[0] % 2:
             return "A", 0.0
-        number = self._crowd.number_of(user_id)
-        return "B", self._chances[personas.persona_of(self._crowd.seed, number)]
+        return "B", self._chances[self._crowd.persona_of(user_id)]
 
     def before_event(self, session: Session) -> None:
         """Label the session; in arm B, change the reactions to the next page view."""
@@ -217,9 +217,9 @@ class ABTest(Scenario):
             extra.label = (self.name, arm)
             session.actions[place] = extra
 
-    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+    def end(self, at_ms: int) -> list[Event]:
         """Remove the labels, except those of pending reactions."""
-        for session in crowd.open_sessions():
+        for session in self._crowd.open_sessions():
             session.label = None
         return []
 
@@ -278,7 +278,7 @@ class DirtyData(Scenario):
             events.append(heappop(self._held)[2])
         return events
 
-    def end(self, crowd: Simulator, at_ms: int) -> list[Event]:
+    def end(self, at_ms: int) -> list[Event]:
         """Return all events held back, so that none is lost."""
         return self.added(math.inf)
 

@@ -1,13 +1,18 @@
 """The sections of the site as data: how much each publishes, and its headlines.
 
 A section is a category of articles. To add one, add a word to `events.Category` and an entry here;
-mapping, readers and charts follow. `articles.py` validates the entries and publishes from them.
+mapping, readers and charts follow. `articles.py` publishes from the entries.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Final
+
+from clickstream.errors import ConfigError
+from clickstream.events import CATEGORIES
 
 
 @dataclass(frozen=True)
@@ -106,3 +111,53 @@ PLACES: Final = (
     "Harrow Quay", "Inverlee", "Juniper Falls", "Kestrel Bay", "Larkfield", "Merrow", "Northgate",
     "Oldbridge", "Pinehaven",
 )  # fmt: skip
+
+MOST_SECTIONS: Final = 50
+
+
+def check(sections: dict[str, Section]) -> None:
+    """Validate the sections.
+
+    Raises:
+        ConfigError: an entry is wrong; the message names it.
+    """
+    require(sections, "sections: there is none", "a site takes at least one")
+    for name, section in sections.items():
+        where = f"section {name!r}"
+        is_word = name.isascii() and name.isalpha() and name.islower()
+        require(is_word, f"{where}: it goes into ids and charts", "name it in one word of a to z")
+        require_positive(section.weight, f"{where}: a weight of {section.weight}")
+        for what, parts in (("subjects", section.subjects), ("actions", section.actions)):
+            has_texts = isinstance(parts, tuple) and parts and all(parts)
+            require(has_texts, f"{where}, {what}: {parts!r}", "it takes a tuple of texts")
+        has_parts = sorted(re.findall(r"{.*?}", section.pattern)) == _PARTS
+        takes = "it takes {subject}, {action} and {place}, once each"
+        require(has_parts, f"{where}: pattern {section.pattern!r}", takes)
+    least = sum(section.weight for section in sections.values()) / MOST_SECTIONS
+    for name, section in sections.items():
+        found = (
+            f"section {name!r}: a weight of {section.weight:g} is less than a "
+            f"{MOST_SECTIONS}th of all, {least:g}, and there would be nothing to read in it"
+        )
+        require(section.weight >= 0.999 * least, found)
+
+
+_PARTS: Final = ["{action}", "{place}", "{subject}"]
+
+
+def require(is_right: object, found: str, *remedy: str) -> None:
+    """Raise a ConfigError unless an entry is right; it says what was found, and what to do."""
+    if not is_right:
+        raise ConfigError(found, *remedy)
+
+
+def require_positive(number: object, found: str) -> None:
+    """Raise a ConfigError unless an entry is a finite number over 0."""
+    is_positive = isinstance(number, int | float) and 0 < number < math.inf
+    require(is_positive, found, "it takes a number over 0")
+
+
+check(SECTIONS)
+for _name in SECTIONS.keys() ^ set(CATEGORIES):
+    _msg = f"category {_name!r} stands in only one of `events.Category` and `sections.SECTIONS`"
+    raise ConfigError(_msg, "add it to the other, too")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from random import Random
@@ -16,7 +17,7 @@ from typing import Final
 
 from clickstream.events import DEVICE_TYPES, REACTIONS, DeviceType, Event, EventType
 from clickstream.simulation import personas
-from clickstream.simulation.articles import DAY_MS, HOUR_MS, TABLE_MS, Article, Shelf
+from clickstream.simulation.articles import DAY_MS, HOUR_MS, TABLE_MS, Article, AvailableArticles
 
 _THURSDAY: Final = 3  # the weekday of 1 January 1970
 _MOST_TURNS: Final = 400
@@ -32,25 +33,21 @@ class Added(tuple):  # type: ignore[type-arg]
     label: tuple[str, str | None]
 
 
+@dataclass(eq=False, slots=True)
 class Session:
     """An open session: its reader, its device, and its remaining actions."""
 
-    __slots__ = (
-        "actions", "device_type", "id_suffix", "is_silent", "label", "next", "session_id",
-        "user_id",
-    )  # fmt: skip
-
-    def __init__(self, device_type: DeviceType, actions: list[Action], id_suffix: str) -> None:
-        self.device_type = device_type
-        self.actions = actions
-        self.id_suffix = id_suffix
-        self.next = 0
-        """The index in `actions`, and so the `session_seq`, of the next event."""
-        self.user_id = self.session_id = ""
-        self.label: tuple[str, str | None] | None = None
-        """`scenario` and `variant` of its events from now on."""
-        self.is_silent = False
-        """Whether its remaining events are suppressed."""
+    device_type: DeviceType
+    actions: list[Action]
+    id_suffix: str
+    next: int = 0
+    """The index in `actions`, and so the `session_seq`, of the next event."""
+    user_id: str = ""
+    session_id: str = ""
+    label: tuple[str, str | None] | None = None
+    """`scenario` and `variant` of its events from now on."""
+    is_silent: bool = False
+    """Whether its remaining events are suppressed."""
 
     def step(self, event_id: str, timestamp: str) -> Event:
         """Make the next event, and advance.
@@ -136,11 +133,13 @@ def habits_of(persona: str) -> Habits:
     return Habits(personas.PERSONAS[persona])
 
 
+# Over 60 lines: the loop runs once for every event, and a function for one turn would have to take
+# ten local variables and return half of them.
 def draw(
     start_ms: int,
     habits: Habits,
     rng: Random,
-    shelf_at: Callable[[int], Shelf],
+    available_at: Callable[[int], AvailableArticles],
     *,
     registers: bool,
 ) -> Session:
@@ -150,7 +149,7 @@ def draw(
         start_ms: simulated time of its first event.
         habits: the habits of the reader's persona.
         rng: the source of randomness for this visit only.
-        shelf_at: returns the articles available in a popularity table (`articles.TABLE_MS`).
+        available_at: returns the articles available in a popularity table (`articles.TABLE_MS`).
         registers: whether the visit starts with `register`, as a new reader's first visit does.
     """
     chance = rng.random
@@ -165,7 +164,7 @@ def draw(
     at_ms += 800 + int(5_000 * chance())
     event_type: EventType = "login"
     first = section = table = -1
-    shelf: Shelf = []
+    available: AvailableArticles = []
     article: Article | None = None
     turn_ms = at_ms  # when the reader leaves the current page
     reactions: list[tuple[EventType, str | None]] = []
@@ -196,8 +195,8 @@ def draw(
         section = bisect(sections[section], chance())
         if at_ms // TABLE_MS != table:
             table = at_ms // TABLE_MS
-            shelf = shelf_at(table)
-        cumulative, articles, total = shelf[section]
+            available = available_at(table)
+        cumulative, articles, total = available[section]
         choice = bisect(cumulative, chance() * total)
         while articles[choice] is article and len(articles) > 1:  # just read: draw again
             choice = bisect(cumulative, chance() * total)
@@ -206,9 +205,13 @@ def draw(
         turn_ms = at_ms + _READING_MS[int(chance() * _NUM_READING)]
     if reactions:
         actions += _spread(reactions, article, at_ms, turn_ms, rng)
+    return Session(DEVICE_TYPES[device], actions, draw_id_suffix(rng))
+
+
+def draw_id_suffix(rng: Random) -> str:
+    """Draw what the ids of a session's events share after their time; it makes them UUIDv7s."""
     bits = f"{rng.getrandbits(60):015x}"
-    suffix = f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}"
-    return Session(DEVICE_TYPES[device], actions, suffix)
+    return f"-7{bits[:3]}-8{bits[3:6]}-{bits[6:]}"
 
 
 def _spread(

@@ -11,25 +11,32 @@ reader merges the visits.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import pairwise
 from random import Random
-from typing import Final, Protocol
+from typing import Final
 
 from clickstream.errors import ConfigError
 from clickstream.events import Event, format_timestamp
 from clickstream.simulation import personas as habits
-from clickstream.simulation.articles import DAY_MS, MINUTE_MS, TABLE_MS, Newsroom, Shelf
-from clickstream.simulation.sessions import Added, Session, draw, habits_of
+from clickstream.simulation.articles import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    TABLE_MS,
+    AvailableArticles,
+    Catalog,
+)
+from clickstream.simulation.sessions import Added, Habits, Session, draw, habits_of
 
 # Time, reader and visit number in one integer, which is faster to compare than three.
 _VISIT_BITS: Final = 24
 _WHO_BITS: Final = 56
 _VISIT: Final = (1 << _VISIT_BITS) - 1
 _WHO: Final = (1 << _WHO_BITS) - 1
-_SLOT_MS: Final = 5 * 60_000
+_SLOT_MS: Final = 5 * MINUTE_MS
 _PEAK: Final = max(habits.CURVE)
 _CURVE: Final = [
     (now + (then - now) * minute / 60) / _PEAK
@@ -41,20 +48,13 @@ _CROWDED: Final = sum(share**2 for share in _CURVE) * len(_CURVE) / sum(_CURVE) 
 """How much more likely a visit begins during another visit than at an average minute: readers on
 the site cannot start a visit, and most of them are there at busy times."""
 _NEVER: Final = 1 << 62
-_SEAM_MS: Final = 3_600_000
+_SEAM_MS: Final = HOUR_MS
 """The daily pattern fades out over this time before live traffic, so that there is no jump."""
 
 
 def crowd_for(rate: float) -> int:
     """Return how many readers make `rate` events per second, on average over days."""
     return max(1, round(rate / _rate_per_reader()))
-
-
-class SessionHook(Protocol):
-    """A hook that may change a session's actions; see `traffic.py`."""
-
-    def before_event(self, session: Session) -> None:
-        """Look at a session before its next event: label it, silence it, change what follows."""
 
 
 class Simulator:
@@ -93,9 +93,9 @@ class Simulator:
         self.readers = crowd_for(20.0) if readers is None else readers
         self._rng = Random()
         self._reseed = super(Random, self._rng).seed  # without the checks of any type
-        self._newsroom = Newsroom(seed=seed, start_ms=start_ms)
+        self._catalog = Catalog(seed=seed, start_ms=start_ms)
         # Sessions look a few hours ahead at most, and forgotten tables are computed again.
-        self._shelf = lru_cache(maxsize=128)(self._newsroom.shelf)
+        self._available = lru_cache(maxsize=128)(self._catalog.available)
         self._sessions: dict[int, Session] = {}
         # The next event of each reader: in an open session, or the start of a visit. The heap
         # holds visits that begin before `_filled_ms`; lists by time slot hold later ones: most
@@ -103,32 +103,20 @@ class Simulator:
         self._heap: list[int] = []
         self._filled_ms = start_ms - start_ms % _SLOT_MS
         self._later: dict[int, list[int]] = {}
-        personas = [habits.persona_of(seed, n) for n in range(self.readers)]
         visits_per_day = [habits.visits_per_day(seed, n) for n in range(self.readers)]
-        self._habits = [habits_of(persona) for persona in personas]
+        self._habits = [habits_of(habits.persona_of(seed, n)) for n in range(self.readers)]
         self._cycles_ms = [DAY_MS / visits for visits in visits_per_day]
         self._newcomer_gap_ms = DAY_MS / (sum(visits_per_day) * habits.NEWCOMERS_PER_VISIT)
-        for n, cycle_ms in enumerate(self._cycles_ms):
-            self._reseed(self._key | n << _VISIT_BITS)
-            first_ms = self._open_hour(start_ms, cycle_ms, self._rng)
-            self._plan(first_ms, (n << _VISIT_BITS) + 1)
         # Newcomers share one entry, numbered as the crowd's next reader.
         self._newcomer = self.readers << _VISIT_BITS
         self._newcomers = 0
-        rng = Random(self._key | self._newcomer)
-        self._plan(self._open_hour(start_ms, self._newcomer_gap_ms, rng), self._newcomer)
-        self.natural_rate = (
-            sum(
-                visits * visit.expected_events
-                for visits, visit in zip(visits_per_day, self._habits, strict=True)
-            )
-            * (1 + habits.NEWCOMER_SHARE)
-            / 86_400
-        )
+        self._plan_first_visits()
+        self.natural_rate = _events_per_second(visits_per_day, self._habits)
         """Average events per second of the crowd without the daily pattern."""
         self._turned_away: set[int] = set()
-        self.hooks: list[SessionHook] = []
-        """Called with every session before its next event; set by `Traffic`."""
+        self.hooks: list[Callable[[Session], None]] = []
+        """Called with every session before its next event, whose actions they may change; set by
+        `Traffic`."""
         self.took_added = False
         """Whether a hook added the last event that was taken."""
         self._stamp_ms: int | None = None
@@ -169,13 +157,17 @@ class Simulator:
         place, _, newcomer = user_id.removeprefix("reader-").partition("-")
         return self.readers + int(newcomer) if newcomer else int(place)
 
+    def persona_of(self, user_id: str) -> str:
+        """Return the name of a reader's persona."""
+        return habits.persona_of(self.seed, self.number_of(user_id))
+
     def open_sessions(self) -> list[Session]:
         """Return the open sessions."""
         return list(self._sessions.values())
 
-    def shelf(self) -> Shelf:
+    def available_articles(self) -> AvailableArticles:
         """Return the articles available at the time of the last event."""
-        return self._shelf(self._now_ms // TABLE_MS)
+        return self._available(self._now_ms // TABLE_MS)
 
     def _merge(self) -> Iterator[Event | None]:
         """Yield the events of all readers in time order; None for an event of a silent session.
@@ -211,7 +203,7 @@ class Simulator:
             self._now_ms = now_ms
             if hooks:
                 for hook in hooks:
-                    hook.before_event(session)
+                    hook(session)
                 self.took_added = type(session.actions[session.next]) is Added
             if at_ms - minute_ms >= MINUTE_MS:
                 minute_ms, minute_text = at_ms - at_ms % MINUTE_MS, format_timestamp(at_ms)[:17]
@@ -231,6 +223,17 @@ class Simulator:
             if event.event_type == "register":
                 self._turned_away.add(who >> _VISIT_BITS)
             yield None
+
+    def _plan_first_visits(self) -> None:
+        for n, cycle_ms in enumerate(self._cycles_ms):
+            self._reseed(self._key | n << _VISIT_BITS)
+            first_ms = self._open_hour(self.start_ms, cycle_ms, self._rng)
+            self._plan(first_ms, (n << _VISIT_BITS) + 1)
+        self._plan_newcomer(self.start_ms, self._newcomer)
+
+    def _plan_newcomer(self, after_ms: int, who: int) -> None:
+        rng = Random(self._key | who)
+        self._plan(self._open_hour(after_ms, self._newcomer_gap_ms, rng), self._newcomer)
 
     def _plan(self, at_ms: int, who: int) -> None:
         entry = at_ms << _WHO_BITS | who
@@ -257,8 +260,7 @@ class Simulator:
         self._newcomers += 1
         who = self._newcomer + (self._newcomers << _VISIT_BITS)
         heapreplace(self._heap, at_ms << _WHO_BITS | who + 1)
-        rng = Random(self._key | who)
-        self._plan(self._open_hour(at_ms, self._newcomer_gap_ms, rng), self._newcomer)
+        self._plan_newcomer(at_ms, who)
 
     def _begin(self, start_ms: int, who: int) -> Session:
         """Draw the visit of this reader, and plan the next one."""
@@ -266,13 +268,13 @@ class Simulator:
         self._reseed(self._key | who)
         if number < self.readers:
             persona, cycle_ms = self._habits[number], self._cycles_ms[number]
-            session = draw(start_ms, persona, rng, self._shelf, registers=False)
+            session = draw(start_ms, persona, rng, self._available, registers=False)
             session.user_id = f"reader-{number:04d}"
         else:
             persona = habits_of(habits.persona_of(self.seed, number))
             cycle_ms = DAY_MS / habits.visits_per_day(self.seed, number)
             is_first = who & _VISIT == 1
-            session = draw(start_ms, persona, rng, self._shelf, registers=is_first)
+            session = draw(start_ms, persona, rng, self._available, registers=is_first)
             # A newcomer who could not register does not come again.
             session.is_silent = number in self._turned_away
             # Starts differ, so nobody registers twice in two runs into one topic.
@@ -306,7 +308,7 @@ class Simulator:
     def _stamp_articles(self, last_ms: int, now_ms: int, last_at_ms: int, at_ms: int) -> None:
         """Map the publication time of articles published since the last event."""
         speed = (at_ms - last_at_ms) / (now_ms - last_ms) if now_ms > last_ms else 0.0
-        for article in self._newsroom.take_published(now_ms):
+        for article in self._catalog.take_published(now_ms):
             since_ms = article.published_ms - last_ms
             if since_ms > 0:  # articles published before the map began keep their time
                 article.published_at = format_timestamp(last_at_ms + int(since_ms * speed))
@@ -315,12 +317,17 @@ class Simulator:
 @cache
 def _rate_per_reader() -> float:
     """Events per second of the average reader, including newcomers, over a large crowd."""
-    sample = 20_000
-    per_day = sum(
-        habits.visits_per_day(0, n) * habits_of(habits.persona_of(0, n)).expected_events
-        for n in range(sample)
-    )
-    return per_day / sample * (1 + habits.NEWCOMER_SHARE) / 86_400
+    sample = range(20_000)
+    visits_per_day = [habits.visits_per_day(0, n) for n in sample]
+    people = [habits_of(habits.persona_of(0, n)) for n in sample]
+    return _events_per_second(visits_per_day, people) / len(sample)
+
+
+def _events_per_second(visits_per_day: list[float], people: list[Habits]) -> float:
+    """Compute the average events per second of readers, including the newcomers they attract."""
+    pairs = zip(visits_per_day, people, strict=True)
+    per_day = sum(visits * reader.expected_events for visits, reader in pairs)
+    return per_day * (1 + habits.NEWCOMER_SHARE) / 86_400
 
 
 _HEX: Final = [f"{number:04x}" for number in range(1 << 16)]

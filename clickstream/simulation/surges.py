@@ -10,21 +10,18 @@ from itertools import pairwise
 from typing import ClassVar, Final
 
 from clickstream.events import Event, id_ms
-from clickstream.simulation import articles as newsroom
 from clickstream.simulation import personas
-from clickstream.simulation.articles import Article, Shelf
+from clickstream.simulation.articles import Article, AvailableArticles, breaking
 from clickstream.simulation.scenario_base import DAY_S, Number, Scenario
 from clickstream.simulation.sessions import Habits, draw
 from clickstream.simulation.simulator import Simulator, base36
 
 
-class Rush(Scenario):
+class Surge(Scenario):
     """Readers who come for one article; their events are a multiple of the crowd's."""
 
     persona: ClassVar[personas.Persona]
-    hot: ClassVar[float] = 0.97
-    """Probability that a view is of the article, unless it was just read."""
-    haste: ClassVar[float]
+    reading_factor: ClassVar[float]
     """Factor for reading times; below 1, so that an audience sees the rise quickly."""
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:
@@ -32,7 +29,7 @@ class Rush(Scenario):
         super().begin(crowd, at_ms)
         self._habits = Habits(self.persona)
         self._article = self._choose()
-        self._cold: Shelf | None = None
+        self._without: AvailableArticles | None = None
 
     def _choose(self) -> Article:
         raise NotImplementedError
@@ -43,10 +40,10 @@ class Rush(Scenario):
         expected = self._surplus(at_ms) / self._habits.expected_events
         for _ in range(int(expected + self._rng.random())):
             start_ms = at_ms + int(1000 * self._rng.random())
-            session = draw(start_ms, self._habits, self._rng, self._shelf, registers=False)
+            session = draw(start_ms, self._habits, self._rng, self._available, registers=False)
             session.actions = [
-                (start_ms + int(self.haste * (moment_ms - start_ms)), kind, article, detail)
-                for moment_ms, kind, article, detail in session.actions
+                (start_ms + int(self.reading_factor * (action[0] - start_ms)), *action[1:])
+                for action in session.actions
             ]
             tag = base36(self._begin_ms // 1000)
             self._identify(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
@@ -60,20 +57,23 @@ class Rush(Scenario):
             return surplus * max(0.0, seconds) / _RAMP_S
         return surplus * math.exp2(-max(0.0, (seconds - 0.4 * length) / (length / 6)))
 
-    def _shelf(self, _table: int) -> Shelf:
-        cold = self._crowd.shelf()
-        if cold is not self._cold:
-            self._cold, self._warm = cold, []
-            for cumulative, articles, total in cold:
-                all_of_it = total / (1 - self.hot)
-                self._warm.append(([*cumulative, all_of_it], [*articles, self._article], all_of_it))
-        return self._warm
+    def _available(self, _table: int) -> AvailableArticles:
+        """Add the article to every category of the available articles, as the most popular one."""
+        without = self._crowd.available_articles()
+        if without is not self._without:
+            self._without, self._with = without, []
+            for cumulative, articles, total in without:
+                raised = total / (1 - _ARTICLE_SHARE)
+                self._with.append(([*cumulative, raised], [*articles, self._article], raised))
+        return self._with
 
 
 _RAMP_S: Final = 10.0
+_ARTICLE_SHARE: Final = 0.97
+"""Probability that a view is of the article, unless it was just read."""
 
 
-class BreakingNews(Rush):
+class BreakingNews(Surge):
     """One article takes most views, and traffic is a multiple of normal."""
 
     name, title, marks = "breaking-news", "Breaking news", "added"
@@ -89,16 +89,14 @@ class BreakingNews(Rush):
         visits_per_day=1.0,
         rows=personas.rows(on=0.20, logout=0.05, like=0.04, comment=0.03, share=0.07),
         devices={"mobile": 0.74, "desktop": 0.20, "tablet": 0.06},
-        tastes={},
     )
-
-    haste = 0.6
+    reading_factor = 0.6
 
     def _choose(self) -> Article:
-        return newsroom.breaking(self._rng, self._begin_ms)
+        return breaking(self._rng, self._begin_ms)
 
 
-class CommentStorm(Rush):
+class CommentStorm(Surge):
     """Readers start an argument in the comments of the most-read article."""
 
     name, title, marks = "comment-storm", "Comment storm", "added"
@@ -115,18 +113,16 @@ class CommentStorm(Rush):
         rows=personas.rows(on=0.10, logout=0.03, like=0.04, comment=0.72, share=0.02)
         | {"comment": {"comment": 0.62, "page_view": 0.10, "logout": 0.04}},
         devices={"mobile": 0.55, "desktop": 0.35, "tablet": 0.10},
-        tastes={},
     )
-
-    haste = 0.3
+    reading_factor = 0.3
 
     def _choose(self) -> Article:
-        shelf = self._crowd.shelf()
+        available = self._crowd.available_articles()
         tastes = personas.mean_tastes()
         shares = [
             (tastes[section] * (upper - lower) / total, section, place)
-            for section, (cumulative, _, total) in enumerate(shelf)
+            for section, (cumulative, _, total) in enumerate(available)
             for place, (lower, upper) in enumerate(pairwise([0.0, *cumulative]))
         ]
         _, section, place = max(shares)
-        return shelf[section][1][place]
+        return available[section][1][place]

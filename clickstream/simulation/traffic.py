@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Final
 
 from clickstream.events import Event
 from clickstream.simulation.scenario_base import Scenario
@@ -97,7 +96,7 @@ class Traffic:
         self._until_ms = max(self._until_ms, until_ms)
         for scenario in self._playing:
             events += scenario.added(until_ms)
-        return sorted(events, key=_TIMESTAMP)
+        return sorted(events, key=attrgetter("timestamp"))
 
     def close(self) -> list[Event]:
         """End all scenarios, and return the events held back."""
@@ -120,7 +119,7 @@ class Traffic:
         for scenario in [each for each in self._playing if each not in wanted]:
             self._playing.remove(scenario)
             events += scenario.added(min(at_ms, scenario.ends_ms))
-            events += scenario.end(self.crowd, at_ms)
+            events += scenario.end(at_ms)
             logger.info("ended scenario=%r", scenario)
         for scenario in [each for each in wanted if each not in self._playing]:
             if at_ms < self.crowd.start_ms + 1000 * scenario.earliest_s:
@@ -129,8 +128,5 @@ class Traffic:
             scenario.begin(self.crowd, at_ms)
             self._playing.append(scenario)
             logger.info("began scenario=%r", scenario)
-        self.crowd.hooks[:] = self._playing
+        self.crowd.hooks[:] = [scenario.before_event for scenario in self._playing]
         return events
-
-
-_TIMESTAMP: Final = attrgetter("timestamp")

@@ -34,7 +34,7 @@ from clickstream.reports import IndexReport, ProduceReport
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
-from clickstream.simulation.reactions import Mood
+from clickstream.simulation.reactions import Engagement
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
@@ -184,9 +184,9 @@ class LivePipeline:
         if self._traffic is None:
             return  # `start` sets it for a new crowd
         if times == 1:
-            self._traffic.stop(Mood.name)
+            self._traffic.stop(Engagement.name)
         else:
-            self._traffic.start(Mood(times=times))
+            self._traffic.start(Engagement(times=times))
 
     @property
     def speed(self) -> float:

@@ -11,7 +11,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import MOST_SCENARIOS
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.demo.scenario_labels import ADDS_EVENTS
 from clickstream.simulation import scenarios
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
@@ -57,13 +57,11 @@ def test_the_charts_know_of_every_scenario_whose_events_those_are(name: str) -> 
     of_the_crowd = sum(event.event_id in own for event in labelled)
 
     assert {event.scenario for event in labelled} <= {name}
-    look = SCENARIO_LOOKS.get(name)
-    if look is not None and look.place is not None:
+    if ADDS_EVENTS.get(name):
         assert 0 == of_the_crowd < len(labelled)
     else:
-        assert (look is not None) == (of_the_crowd > 0.5 * len(labelled))
-    places = [look.place for look in SCENARIO_LOOKS.values() if look.place is not None]
-    assert len(places) <= MOST_SCENARIOS
+        assert (name in ADDS_EVENTS) == (of_the_crowd > 0.5 * len(labelled))
+    assert sum(ADDS_EVENTS.values()) <= MOST_SCENARIOS
 
 
 def test_names_are_fit_for_files_and_told_apart() -> None:

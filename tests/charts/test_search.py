@@ -15,7 +15,7 @@ from opensearchpy import OpenSearch
 
 from clickstream import consumer, events, producer
 from clickstream.charts import search
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.demo.scenario_labels import ADDS_EVENTS
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
 from clickstream.kafka import messages, topics
@@ -31,13 +31,13 @@ MONDAY_MS = 1_767_571_200_000
 MONDAY = datetime.fromtimestamp(MONDAY_MS / 1000, UTC)
 
 
-ON_TOP = tuple(name for name, look in SCENARIO_LOOKS.items() if look.place is not None)
+ON_TOP = tuple(name for name, adds in ADDS_EVENTS.items() if adds)
 
 
 def ask(client: OpenSearch, name: str, **question: Any) -> search.Answer:
     """Ask an index like the demo."""
     send = partial(index.search, client, name)
-    return search.ask(send, scenarios=SCENARIO_LOOKS, **question)
+    return search.ask(send, scenarios=ADDS_EVENTS, **question)
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import pytest
 
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, parse_timestamp
-from clickstream.simulation import articles as site
+from clickstream.simulation import sections
 from clickstream.simulation.articles import (
     DAY_MS,
     HOUR_MS,
+    LIFETIME_DAYS,
     MINUTE_MS,
-    SHELF_DAYS,
     TABLE_MS,
-    Newsroom,
+    Catalog,
     published_in_hour,
 )
 from clickstream.simulation.sections import SECTIONS
@@ -79,27 +79,27 @@ def test_headlines_agree_in_number() -> None:
         assert act_as_many == are_many, category
 
 
-def test_the_shelf_is_full_at_the_start_and_holds_nothing_of_the_future() -> None:
-    """The shelf starts with seven days in every category, and has no article of the future."""
-    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
-    shelf = newsroom.shelf(MONDAY_TABLE)
+def test_the_catalog_is_full_at_the_start_and_holds_nothing_of_the_future() -> None:
+    """The catalog starts with seven days in every category, and has no article of the future."""
+    catalog = Catalog(seed=1, start_ms=MONDAY_MS)
+    available = catalog.available(MONDAY_TABLE)
 
-    assert len(shelf) == len(CATEGORIES)
-    for category, (cumulative, articles, total) in zip(CATEGORIES, shelf, strict=True):
+    assert len(available) == len(CATEGORIES)
+    for category, (cumulative, articles, total) in zip(CATEGORIES, available, strict=True):
         assert {article.category for article in articles} == {category}
         assert cumulative == sorted(cumulative)
         assert cumulative[-1] == total
         ages_ms = [MONDAY_MS - a.published_ms for a in articles[: len(cumulative)]]
         assert min(ages_ms) >= 0
-        assert 7 * DAY_MS < max(ages_ms) <= SHELF_DAYS * DAY_MS
+        assert 7 * DAY_MS < max(ages_ms) <= LIFETIME_DAYS * DAY_MS
 
 
 def test_popularity_falls_with_age() -> None:
     """The popularity of an article falls with its age."""
-    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
+    catalog = Catalog(seed=1, start_ms=MONDAY_MS)
     weights = []
     for hours in range(0, 24, 3):
-        cumulative, articles, _ = newsroom.shelf(MONDAY_TABLE + hours * HOUR_MS // TABLE_MS)[0]
+        cumulative, articles, _ = catalog.available(MONDAY_TABLE + hours * HOUR_MS // TABLE_MS)[0]
         if hours == 0:
             article = articles[len(cumulative) - 1]
         place = articles.index(article)
@@ -109,11 +109,11 @@ def test_popularity_falls_with_age() -> None:
 
 def test_every_article_is_told_once_and_in_order() -> None:
     """Every article since the start is published once and in order."""
-    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
+    catalog = Catalog(seed=1, start_ms=MONDAY_MS)
     told = [
         article.published_ms
         for minute in range(0, 24 * 60, 7)
-        for article in newsroom.take_published(MONDAY_MS + minute * MINUTE_MS)
+        for article in catalog.take_published(MONDAY_MS + minute * MINUTE_MS)
     ]
     hours = range(MONDAY_MS // HOUR_MS, MONDAY_MS // HOUR_MS + 24)
     published = [article.published_ms for hour in hours for article in published_in_hour(1, hour)]
@@ -124,11 +124,11 @@ def test_every_article_is_told_once_and_in_order() -> None:
 
 def test_memory_stays_the_same_over_months() -> None:
     """Memory stays constant over months, even if nobody takes published articles."""
-    newsroom = Newsroom(seed=1, start_ms=MONDAY_MS)
+    catalog = Catalog(seed=1, start_ms=MONDAY_MS)
 
     def bytes_after(days: int) -> int:
-        newsroom.shelf((MONDAY_MS + days * DAY_MS) // TABLE_MS)
-        return len(pickle.dumps(newsroom))
+        catalog.available((MONDAY_MS + days * DAY_MS) // TABLE_MS)
+        return len(pickle.dumps(catalog))
 
     sizes = [bytes_after(days) for days in (10, 30, 60, 90)]
     assert max(sizes) < 1.25 * min(sizes)
@@ -153,12 +153,12 @@ def test_a_wrong_section_is_named(name: str, changed: dict[str, object], said: s
     """A wrong section is named with its valid values."""
     section = replace(SECTIONS["tech"], **changed)  # type: ignore[arg-type]
     with raises_shown(ConfigError, match=said):
-        site.check({**SECTIONS, name: section})
+        sections.check({**SECTIONS, name: section})
     with pytest.raises(ConfigError, match="there is none"):
-        site.check({})
+        sections.check({})
 
 
 def test_a_section_may_be_one_of_fifty() -> None:
     """A section with a fiftieth of the articles is never empty."""
     names = [a + b for a in "abcdefghij" for b in "klmno"]
-    site.check(dict.fromkeys(names, SECTIONS["tech"]))
+    sections.check(dict.fromkeys(names, SECTIONS["tech"]))

@@ -1,11 +1,11 @@
-"""The crowd's mood: more or fewer reactions, and no other change."""
+"""The crowd's engagement: more or fewer reactions, and no other change."""
 
 from collections import Counter
 
 import pytest
 
 from clickstream.events import REACTIONS
-from clickstream.simulation.reactions import Mood
+from clickstream.simulation.reactions import Engagement
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
 
@@ -14,20 +14,20 @@ HOURS_MS = 6 * 3_600_000
 
 
 def counted(times: float) -> Counter[str]:
-    """Count six hours of a crowd in that mood by event type."""
+    """Count six hours of a crowd with that engagement by event type."""
     traffic = Traffic(Simulator(seed=4, start_ms=MONDAY_MS))
-    traffic.start(Mood(times=times))
+    traffic.start(Engagement(times=times))
     return Counter(event.event_type for event in traffic.events(until_ms=MONDAY_MS + HOURS_MS))
 
 
 @pytest.fixture(scope="module")
 def usual() -> Counter[str]:
-    """The same hours without a mood."""
+    """The same hours without the setting."""
     return counted(1)
 
 
-def test_a_mood_of_1_changes_no_event(usual: Counter[str]) -> None:
-    """A mood of 1 changes no event."""
+def test_an_engagement_of_1_changes_no_event(usual: Counter[str]) -> None:
+    """An engagement of 1 changes no event."""
     crowd = Simulator(seed=4, start_ms=MONDAY_MS)
     plain = Counter(event.event_type for event in crowd.events(until_ms=MONDAY_MS + HOURS_MS))
     assert usual == plain
@@ -44,8 +44,8 @@ def test_reactions_come_so_many_times_as_often(usual: Counter[str], times: float
 
 
 def test_nothing_is_labelled() -> None:
-    """Events of a mood carry no label."""
+    """Events of changed engagement carry no label."""
     traffic = Traffic(Simulator(seed=4, start_ms=MONDAY_MS))
-    traffic.start(Mood(times=5))
+    traffic.start(Engagement(times=5))
     found = list(traffic.events(until_ms=MONDAY_MS + HOURS_MS // 6))
     assert {event.scenario for event in found} == {None}

@@ -192,7 +192,7 @@ def test_reactions_and_scenarios_act_at_once(pipeline: LivePipeline, made: Setti
         (found["like"] + found["comment"] + found["share"]) / found.total() for found in kinds
     ]
     assert shares[1] > 2 * shares[0]
-    assert set(playing) == {"mood", "bot"}
+    assert set(playing) == {"engagement", "bot"}
     assert "bot" not in pipeline.playing
 
 

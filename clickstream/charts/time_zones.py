@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from clickstream.errors import ConfigError
 
 
-def fixed(tz: tzinfo | str | None, at: datetime) -> timezone:
+def fixed_offset(tz: tzinfo | str | None, at: datetime) -> timezone:
     """Return a zone's offset at a given time, named after both; None is this machine's zone.
 
     Raises:
