@@ -279,7 +279,7 @@ def test_an_error_names_the_file_that_was_read(tmp_path: Path) -> None:
     """An error names the file that was read, not that of the default folder."""
     folder = written(tmp_path, {"bootstrap.servers": "a..b:1"})
     told = refused(tmp_path, "--conf", str(folder), "status")
-    assert f"nobody knows the name 'a..b'; mend it in {folder}/kafka.json" in told
+    assert f"nobody knows the name 'a..b'; fix it in {folder}/kafka.json" in told
 
 
 def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
