@@ -305,7 +305,7 @@ def _did_not_start(name: Name, what: str) -> ServerError:
     return ServerError(
         f"{NODES[name].title} did not start: {what}; {last_log_lines(processes.log_path(name))}",
         (
-            "mend that and run ",
+            "fix that and run ",
             Command("up"),
             f" again, or move {processes.folder() / name} away to begin without data",
         ),
