@@ -173,7 +173,7 @@ def fresh() -> None:
     """
     from clickstream.cli import jupyter
 
-    aside = jupyter.renew()
+    aside = jupyter.replace_copy()
     typer.echo("the working copy is new" + (f"; the old one is in {aside}" if aside else ""))
 
 
@@ -395,11 +395,13 @@ def _write(figures: dict[str, go.Figure], folder: Path) -> None:
     from clickstream.charts.registry import CHARTS
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in [chart.name for chart in CHARTS if chart.name not in figures]:
-        (folder / f"{name}.html").unlink(missing_ok=True)
-    for name, figure in figures.items():
-        figure.write_html(folder / f"{name}.html", include_plotlyjs=True)
-        typer.echo(str(folder / f"{name}.html"))
+    for chart in CHARTS:
+        path = folder / f"{chart.name}.html"
+        if chart.name not in figures:
+            path.unlink(missing_ok=True)
+            continue
+        figures[chart.name].write_html(path, include_plotlyjs=True)
+        typer.echo(str(path))
 
 
 @app.command()

@@ -83,7 +83,7 @@ def fill_copy() -> None:
             shutil.copy(path, COPY)
 
 
-def renew() -> Path | None:
+def replace_copy() -> Path | None:
     """Replace the working copy, and return the new path of the old one; None without one.
 
     Raises:

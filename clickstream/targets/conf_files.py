@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from clickstream import tls
 from clickstream.errors import ConfigError
@@ -229,9 +230,8 @@ def _kafka_settings(folder: Path, values: dict[str, str]) -> KafkaSettings:
     protocol = security.get("security.protocol") or _likely_protocol(path, security)
     security["security.protocol"] = protocol
     if protocol not in _PROTOCOLS:
-        raise _mistake(
-            path, f"no 'security.protocol' {protocol!r}", f"valid: {', '.join(_PROTOCOLS)}"
-        )
+        hint = f"valid: {', '.join(_PROTOCOLS)}"
+        raise _mistake(path, f"no 'security.protocol' {protocol!r}", hint)
     if protocol.startswith("SASL_"):
         security.setdefault("sasl.mechanisms", "SCRAM-SHA-256")
         for key in ("sasl.username", "sasl.password"):
@@ -306,7 +306,7 @@ def _opensearch_settings(folder: Path, values: Mapping[str, str]) -> OpenSearchS
         folder / os.path.expanduser(values[name]) if name in values else None
         for name in ("ca", "cert", "key")
     )
-    if url.startswith("http:") and (ca or cert or key):
+    if urlsplit(url).scheme == "http" and (ca or cert or key):
         what = f"'host' is {url}, and 'ca', 'cert' and 'key' are for https"
         raise _mistake(path, what, "take them out")
     tls.context(ca, cert, key)

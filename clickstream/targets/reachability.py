@@ -134,7 +134,8 @@ def probe_opensearch(settings: OpenSearchSettings) -> str:
         ConfigError: TLS failed; the message says why.
         ServerError: nothing listens there, or it does not answer.
     """
-    context = tls.for_opensearch(settings) if settings.url.startswith("https:") else None
+    is_tls = urlsplit(settings.url).scheme == "https"
+    context = tls.for_opensearch(settings) if is_tls else None
     hint_if_refused = (
         "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in ",
         ConfFile("opensearch.json"),

@@ -163,6 +163,7 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
             {"host": "http://127.0.0.1:1", "ca": "ca.pem"},
             r"'ca', 'cert' and 'key' are for https",
         ),
+        (None, {"host": "HTTP://127.0.0.1:1", "ca": "ca.pem"}, r"and 'key' are for https"),
     ],
 )
 def test_what_is_wrong_is_one_line_without_a_secret(
