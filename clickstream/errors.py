@@ -30,6 +30,9 @@ from typing import Final, NamedTuple
 OPTIONS: Final = "CLICKSTREAM_OPTIONS"
 """Environment variable that passes a command's target options on to its child processes."""
 
+TARGET: Final = "CLICKSTREAM_TARGET"
+"""Environment variable that names the target."""
+
 CONF: Final = "CLICKSTREAM_CONF"
 """Environment variable that names the folder with the two files of a hosted target."""
 

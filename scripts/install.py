@@ -201,7 +201,7 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 REMEDIES = (
     ("CERTIFICATE_VERIFY_FAILED", "name your company's certificate with PIP_CERT"),
-    ("ProxyError", "set or mend HTTPS_PROXY"),
+    ("ProxyError", "set or fix HTTPS_PROXY"),
     ("No space left", "free some disk"),
     ("Permission denied", "make the folder writable"),
     ("THESE PACKAGES DO NOT MATCH", "a package was changed on its way: try another network"),

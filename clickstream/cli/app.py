@@ -16,7 +16,7 @@ import typer
 
 from clickstream.cli import cache, dead_letters
 from clickstream.cli import target as cli_target
-from clickstream.cli.terminal import Commands, log_to_stderr, patiently, run, say, stopping
+from clickstream.cli.terminal import Commands, log_to_stderr, run, say, stopping, wait_for_servers
 from clickstream.errors import Command, ConfigError, shown
 
 if TYPE_CHECKING:
@@ -57,12 +57,13 @@ def _options(
     folder: cli_target.FolderOption = None,
 ) -> None:
     """Handle the global options."""
-    cli_target.take_options(wanted, folder)
+    cli_target.set_options(wanted, folder)
 
 
 app.add_typer(cache.app, name="cache")
 app.add_typer(dead_letters.app, name="dlq")
 
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed, the same readers.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log each message.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Really empty them.")]
 
@@ -146,7 +147,7 @@ def status(
     if not (as_json or cli_target.current().is_hosted):
         for server in local.status():
             typer.echo(str(server))
-    found = status_of.look()
+    found = status_of.ask_servers()
     for line in [found.to_json()] if as_json else found.lines():
         typer.echo(line)
     for error in found.errors.values():
@@ -172,7 +173,7 @@ def fresh() -> None:
     """
     from clickstream.cli import jupyter
 
-    aside = jupyter.renew()
+    aside = jupyter.replace_copy()
     typer.echo("the working copy is new" + (f"; the old one is in {aside}" if aside else ""))
 
 
@@ -192,7 +193,7 @@ def idle() -> None:
 
 @app.command()
 def simulate(
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed, the same readers.")] = 1,
+    seed: Seed = 1,
     start: Annotated[str, typer.Option(metavar="TIME", help="ISO 8601.")] = SIMULATION_START,
     users: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Readers in the crowd.")
@@ -255,7 +256,7 @@ def produce(
     duration: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Stop after this long.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed, the same readers.")] = 1,
+    seed: Seed = 1,
     start: Annotated[
         str | None, typer.Option(metavar="TIME", help="ISO 8601; by default now.")
     ] = None,
@@ -329,7 +330,7 @@ def consume(
         return settings
 
     with stopping() as stop:
-        settings = patiently(ready, stop)
+        settings = wait_for_servers(ready, stop)
         if settings is None:
             return
         report = consumer.index_topic(
@@ -394,11 +395,13 @@ def _write(figures: dict[str, go.Figure], folder: Path) -> None:
     from clickstream.charts.registry import CHARTS
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in [chart.name for chart in CHARTS if chart.name not in figures]:
-        (folder / f"{name}.html").unlink(missing_ok=True)
-    for name, figure in figures.items():
-        figure.write_html(folder / f"{name}.html", include_plotlyjs=True)
-        typer.echo(str(folder / f"{name}.html"))
+    for chart in CHARTS:
+        path = folder / f"{chart.name}.html"
+        if chart.name not in figures:
+            path.unlink(missing_ok=True)
+            continue
+        figures[chart.name].write_html(path, include_plotlyjs=True)
+        typer.echo(str(path))
 
 
 @app.command()

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from clickstream.cli.terminal import handling
 from clickstream.errors import OPTIONS, ConfigError, ServerError, typed_options
 from clickstream.servers import download, ports, processes
 from clickstream.settings import CLONE
@@ -53,11 +54,11 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
         if there.get("environment") != dict(environment):
             msg = "JupyterLab is running already, on another target"
             raise ConfigError(msg, f"{how_to_end()}, then again")
-        say(f"JupyterLab is running already; opening it again. It ends with {_ending(there)}.")
+        say(f"JupyterLab is running already; opening it again. It ends with {_how_to_end(there)}.")
         _open(there["url"], say)
         return
     with _signals_as_interrupts(), _started(environment, notebook) as (process, url):
-        _remember(process.pid, url, environment)
+        _record(process.pid, url, environment)
         _open(url, say)
         say("Press Ctrl-C here to end JupyterLab.")
         try:
@@ -65,13 +66,13 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
         except KeyboardInterrupt:
             say("JupyterLab is ending.")
         finally:
-            _memory_path().unlink(missing_ok=True)
+            _record_path().unlink(missing_ok=True)
 
 
 def how_to_end() -> str | None:
     """Say how to end the JupyterLab of this working copy; None if none answers."""
     there = _running()
-    return None if there is None else f"end it with {_ending(there)}"
+    return None if there is None else f"end it with {_how_to_end(there)}"
 
 
 def fill_copy() -> None:
@@ -82,7 +83,7 @@ def fill_copy() -> None:
             shutil.copy(path, COPY)
 
 
-def renew() -> Path | None:
+def replace_copy() -> Path | None:
     """Replace the working copy, and return the new path of the old one; None without one.
 
     Raises:
@@ -186,35 +187,29 @@ def _signals_as_interrupts() -> Iterator[None]:
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # respect nohup
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
+    with handling(numbers, interrupt), contextlib.suppress(KeyboardInterrupt):
         yield
-    except KeyboardInterrupt:
-        return
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
-def _memory_path() -> Path:
+def _record_path() -> Path:
     return COPY / ".jupyterlab.json"
 
 
-def _remember(pid: int, url: str, environment: Mapping[str, str]) -> None:
-    path = _memory_path()
+def _record(pid: int, url: str, environment: Mapping[str, str]) -> None:
+    path = _record_path()
     path.touch(mode=0o600)  # the token opens every notebook
     path.write_text(json.dumps({"pid": pid, "url": url, "environment": dict(environment)}))
 
 
 def _running() -> dict[str, Any] | None:
     try:
-        there = dict(json.loads(_memory_path().read_text()))
+        there = dict(json.loads(_record_path().read_text()))
         return there if _answers(there["url"]) else None
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
 
-def _ending(there: dict[str, Any]) -> str:
+def _how_to_end(there: dict[str, Any]) -> str:
     return f"Ctrl-C in its terminal, or `kill {there['pid']}`"
 
 

@@ -96,7 +96,7 @@ class Status:
             yield str(Overview(*counts))
 
 
-def look() -> Status:
+def ask_servers() -> Status:
     """Read the counts of both servers; a missing answer is an error in the status.
 
     Raises:

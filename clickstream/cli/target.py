@@ -14,15 +14,12 @@ import typer
 
 from clickstream import errors
 from clickstream.cli.terminal import say
-from clickstream.errors import CONF, ConfigError
+from clickstream.errors import CONF, TARGET, ConfigError
 
 if TYPE_CHECKING:
     from clickstream.servers.nodes import Name
     from clickstream.settings import Settings
     from clickstream.targets.target import Target
-
-TARGET: Final = "CLICKSTREAM_TARGET"
-"""Same as `targets.target.TARGET`; its import would slow down every `--help`."""
 
 BOTH: Final = ("kafka", "opensearch")
 
@@ -36,15 +33,14 @@ TargetOption = Annotated[
     ),
 ]
 FolderOption = Annotated[
-    Path | None,
-    typer.Option("--conf", envvar=CONF, metavar="DIR", help="By default conf/."),
+    Path | None, typer.Option("--conf", envvar=CONF, metavar="DIR", help="By default conf/.")
 ]
 
 
 _chosen: ContextVar[Callable[[], Target]] = ContextVar("target of the command that runs")
 
 
-def take_options(wanted: str | None, folder: Path | None) -> None:
+def set_options(wanted: str | None, folder: Path | None) -> None:
     """Store the options; commands without a target do not validate them."""
     _chosen.set(cache(partial(_choose, wanted, folder)))
 

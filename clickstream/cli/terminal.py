@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import typer
@@ -25,13 +26,11 @@ _CTRL_C = 130
 _ASK_EVERY_S = 1.0
 _Answer = TypeVar("_Answer")
 _TAR = "`tar` carries the cache, see docs/presenting.md"
-_GONE = {
-    "clickstream cache: No such command 'export'": _TAR,
-    "clickstream cache: No such command 'use'": _TAR,
-    "clickstream simulate: No such option: --report": "`make report` measures the readers",
-    "clickstream dlq replay: No such option: --repaired": (
-        "mend letters in Python, see docs/delivery.md"
-    ),
+_REMOVED = {
+    "cache: No such command 'export'": _TAR,
+    "cache: No such command 'use'": _TAR,
+    "simulate: No such option: --report": "`make report` measures the readers",
+    "dlq replay: No such option: --repaired": "fix letters in Python, see docs/delivery.md",
 }
 """Removed commands and options, and what to use instead."""
 
@@ -68,7 +67,8 @@ def run(app: typer.Typer) -> None:
     except TyperException as error:
         if said := error.format_message().rstrip("."):  # empty after the help was shown
             where = getattr(getattr(error, "ctx", None), "command_path", "clickstream")
-            what = _GONE.get(f"{where}: {said}", f"see `{where} --help`")
+            mistake = f"{where}: {said}".removeprefix("clickstream ")
+            what = _REMOVED.get(mistake, f"see `{where} --help`")
             typer.echo(f"clickstream: {said}; {what}", err=True)
         sys.exit(error.exit_code)
     except ClickstreamError as error:
@@ -77,7 +77,7 @@ def run(app: typer.Typer) -> None:
         _discard_stdout()
         if isinstance(error, BrokenPipeError):  # such as `| head`
             sys.exit(1)
-        sys.exit(f"clickstream: {error}; mend that, or name another place")
+        sys.exit(f"clickstream: {error}; fix that, or name another place")
     if code == _CTRL_C:  # typer's code for it
         say("clickstream: stopped")
         try:
@@ -110,21 +110,27 @@ def log_to_stderr(verbose: bool) -> None:
 
 
 @contextmanager
+def handling(
+    numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Call a handler for these signals during the block."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
 def stopping() -> Iterator[threading.Event]:
     """Yield an event that SIGINT and SIGTERM set during the block."""
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
+    with handling((signal.SIGINT, signal.SIGTERM), lambda *_: stop.set()):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
-def patiently(ask: Callable[[], _Answer], stop: threading.Event) -> _Answer | None:
+def wait_for_servers(ask: Callable[[], _Answer], stop: threading.Event) -> _Answer | None:
     """Retry until the servers answer, and say what it waits for; None after a stop."""
     said = ""
     while not stop.is_set():

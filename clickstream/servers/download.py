@@ -3,9 +3,7 @@
 The list `servers.sha256` beside this module pins every file: SHA-256, size in bytes, Maven
 coordinate. jgo downloads into a private staging folder, because it writes to the final path and
 only warns about a bad checksum. A complete file moves into the cache after verification. Only files
-on the list are downloaded or unpacked.
-
-`python -m clickstream.servers.download` resolves the pinned versions again and writes the list.
+on the list are downloaded or unpacked. `scripts/pin_servers.py` writes the list.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from tqdm import tqdm
 
 from clickstream.errors import FetchError
 from clickstream.servers import manifest
-from clickstream.servers.manifest import Listed
+from clickstream.servers.manifest import PinnedFile
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact, PythonResolver
@@ -42,15 +40,6 @@ if TYPE_CHECKING:
 KAFKA_VERSION = "4.3.1"
 OPENSEARCH_VERSION = "3.6.0"
 
-_KAFKA = [
-    f"org.apache.kafka:kafka_2.13:jar:{KAFKA_VERSION}",
-    # Named explicitly, because jgo would resolve an older version that is nearer in the tree.
-    f"org.apache.kafka:kafka-clients:jar:{KAFKA_VERSION}",
-    # Without an slf4j binding on the class path the broker exits without a message.
-    "org.apache.logging.log4j:log4j-slf4j-impl:jar:2.25.4",
-    "org.apache.logging.log4j:log4j-core:jar:2.25.4",
-]
-_OPENSEARCH = f"org.opensearch.distribution.integ-test-zip:opensearch:zip:{OPENSEARCH_VERSION}"
 _UNPACKED_SHA256 = "222c3fd2708be561f77552f74391a93600ac9b719139273390b76fc34a1a5d79"
 """Hash of the unpacked folder by `_sha256_of_folder`; an error shows the hash it found."""
 # analysis-common needs Thai text segmentation, which our Java lacks, and with this module no index
@@ -84,7 +73,7 @@ def cache_dir() -> Path:
 
 def missing_bytes() -> int:
     """Return the bytes that `ensure_server_files` would download now; 0 if nothing is missing."""
-    return sum(each.size for each in _listed() if not _is_kept(each))
+    return sum(each.size for each in _pinned() if not _is_cached(each))
 
 
 def clear_cache() -> int:
@@ -116,16 +105,17 @@ def ensure_server_files(*, with_bar: bool = False) -> ServerFiles:
             with FileLock(cache_dir() / "servers.lock"):
                 _fetch_missing(with_bar)
         except OSError as error:
-            raise _disk_error(error) from error
+            needed_mb = sum(each.size for each in _pinned()) * 3 / 1e6
+            msg = f"keeping the servers' files in {cache_dir()}: {error.strerror or error}"
+            hint = f"free {needed_mb:,.0f} MB there or name another folder with CLICKSTREAM_CACHE"
+            raise FetchError(msg, hint) from error
     return ServerFiles(
-        kafka_jars=tuple(
-            _servers_dir() / each.name for each in _listed() if each.coordinate != _OPENSEARCH
-        ),
-        opensearch_home=_opensearch_home(),
+        tuple(_servers_dir() / each.name for each in _pinned() if not each.is_folder),
+        _servers_dir() / f"opensearch-{OPENSEARCH_VERSION}",
     )
 
 
-def _listed() -> list[Listed]:
+def _pinned() -> list[PinnedFile]:
     return manifest.read(_LIST)
 
 
@@ -133,15 +123,11 @@ def _servers_dir() -> Path:
     return cache_dir() / "servers"
 
 
-def _opensearch_home() -> Path:
-    return _servers_dir() / f"opensearch-{OPENSEARCH_VERSION}"
-
-
 def _marker() -> Path:
     return _servers_dir() / manifest.marker(_LIST)
 
 
-def _is_kept(each: Listed) -> bool:
+def _is_cached(each: PinnedFile) -> bool:
     return each.is_in(_servers_dir())
 
 
@@ -152,17 +138,12 @@ def _fetch_missing(with_bar: bool) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     if not _marker().exists():
         _remove_damaged(with_bar)
-    missing = [each for each in _listed() if not _is_kept(each)]
+    missing = [each for each in _pinned() if not _is_cached(each)]
     staging = Path(tempfile.mkdtemp(prefix="staging-", dir=_servers_dir()))
     is_over, slots = threading.Event(), threading.Semaphore(_AT_ONCE)
     outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
-    with tqdm(
-        total=sum(each.size for each in missing),
-        unit="B",
-        unit_scale=True,
-        desc="servers",
-        disable=not with_bar,
-    ) as bar:
+    total = sum(each.size for each in missing)
+    with tqdm(total=total, unit="B", unit_scale=True, desc="servers", disable=not with_bar) as bar:
 
         def advance(num_bytes: int = 0) -> None:
             if is_over.is_set():
@@ -170,13 +151,13 @@ def _fetch_missing(with_bar: bool) -> None:
             bar.update(num_bytes)
 
         @contextmanager
-        def feed(filename: str, total: int) -> Iterator[Advance]:
+        def progress(filename: str, total: int) -> Iterator[Advance]:
             bar.set_postfix_str(filename, refresh=False)
             yield advance
 
-        resolver = PythonResolver(progress_callback=feed)
+        resolver = PythonResolver(progress_callback=progress)
 
-        def fetch(each: Listed) -> None:
+        def fetch(each: PinnedFile) -> None:
             outcome: BaseException | None = None
             try:
                 with slots:
@@ -209,18 +190,19 @@ def _have_ended(threads: list[threading.Thread], timeout_s: float) -> bool:
 
 
 def _remove_damaged(with_bar: bool) -> None:
-    for each in filter(_is_kept, _listed()):
-        path = _servers_dir() / each.kept_as
-        if each.coordinate == _OPENSEARCH:
+    for each in filter(_is_cached, _pinned()):
+        path = _servers_dir() / each.cached_name
+        if each.is_folder:
             if _sha256_of_folder(path) != _UNPACKED_SHA256:
                 shutil.rmtree(path)
-        elif _sha256(path) != each.sha256:
+        elif sha256(path) != each.sha256:
             path.unlink()
         if with_bar and not path.exists():
             tqdm.write(f"{path} is damaged and is fetched anew", file=sys.stderr)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Hash a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -228,35 +210,34 @@ def _sha256(path: Path) -> str:
 def _sha256_of_folder(folder: Path) -> str:
     """Hash all names in a folder and the contents of its files."""
     lines = sorted(
-        f"{path.relative_to(folder).as_posix()} {_sha256(path) if path.is_file() else ''}\n"
+        f"{path.relative_to(folder).as_posix()} {sha256(path) if path.is_file() else ''}\n"
         for path in folder.rglob("*")
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _fetch(each: Listed, staging: Path, resolver: PythonResolver, advance: Advance) -> None:
+def _fetch(each: PinnedFile, staging: Path, resolver: PythonResolver, advance: Advance) -> None:
     for attempt in range(1, _TRIES + 1):
         advance()
         try:
             folder = staging / f"{each.name}-{attempt}"
-            path = _artifact(each.coordinate, folder, resolver).resolve()
+            path = artifact(each.coordinate, folder, resolver).resolve()
             _check(each, path)
-        except OSError as error:  # requests' errors are OSErrors, too
+        # jgo raises a RuntimeError if no repository has the file; requests' errors are OSErrors.
+        except (OSError, FetchError, RuntimeError, AssertionError) as error:
             if _is_about_disk(error):
                 raise
             if attempt == _TRIES:
-                raise _network_error(each, error) from error
-        except (FetchError, RuntimeError, AssertionError) as error:
-            # jgo raises a RuntimeError if no repository has the file.
-            if attempt == _TRIES:
-                msg = _without_password(f"fetching {each.name}: {error}")
-                raise FetchError(msg, _mirror_remedy()) from error
+                raise _fetch_error(each, error) from error
         else:
-            _move_into_cache(each, path, advance)
+            if each.is_folder:
+                path = _unpack(each, path, advance)
+            os.replace(path, _servers_dir() / each.cached_name)
             return
 
 
-def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
+def artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Artifact:
+    """Return jgo's handle of a file; `resolve` of it downloads into the folder `repo_cache`."""
     from jgo.maven import MavenContext
 
     group, name, packaging, version = coordinate.split(":")
@@ -271,22 +252,17 @@ def _artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Ar
     return context.project(group, name).at_version(version).artifact(packaging=packaging)
 
 
-def _check(each: Listed, path: Path) -> None:
-    found = _sha256(path)
+def _check(each: PinnedFile, path: Path) -> None:
+    found, size = sha256(path), path.stat().st_size
+    if size != each.size:
+        msg = f"{size:,} of {each.size:,} bytes came"
+        raise FetchError(msg)
     if found != each.sha256:
-        size = path.stat().st_size
-        what = (
-            f"{size:,} of {each.size:,} bytes came"
-            if size != each.size
-            else f"its SHA-256 is {found[:12]}…, not {each.sha256[:12]}…"
-        )
-        raise FetchError(what)
+        msg = f"its SHA-256 is {found[:12]}…, not {each.sha256[:12]}…"
+        raise FetchError(msg)
 
 
-def _move_into_cache(each: Listed, path: Path, advance: Advance) -> None:
-    if each.coordinate != _OPENSEARCH:
-        os.replace(path, _servers_dir() / each.name)
-        return
+def _unpack(each: PinnedFile, path: Path, advance: Advance) -> Path:
     unpacked = path.parent / "unpacked"
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
@@ -297,14 +273,7 @@ def _move_into_cache(each: Listed, path: Path, advance: Advance) -> None:
     if (found := _sha256_of_folder(top)) != _UNPACKED_SHA256:
         msg = f"unpacking {each.name}: the SHA-256 of its files is {found}, not {_UNPACKED_SHA256}"
         raise FetchError(msg)
-    os.replace(top, _opensearch_home())
-
-
-def _mirror_remedy() -> str:
-    mirror = _without_password(os.environ.get("CLICKSTREAM_MAVEN_MIRROR") or "none")
-    return (
-        f"try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: {mirror})"
-    )
+    return top
 
 
 def _without_password(text: str) -> str:
@@ -312,51 +281,25 @@ def _without_password(text: str) -> str:
     return re.sub(r"//[^/\s]*@", "//", text)
 
 
-def _is_about_disk(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+def _is_about_disk(error: Exception) -> bool:
+    code = error.errno if isinstance(error, OSError) else None
+    return code in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
-def _disk_error(error: OSError) -> FetchError:
-    needed_bytes = sum(each.size for each in _listed()) * 3
-    return FetchError(
-        f"keeping the servers' files in {cache_dir()}: {error.strerror or error}",
-        f"free {needed_bytes / 1e6:,.0f} MB there or name another folder with CLICKSTREAM_CACHE",
-    )
-
-
-def _network_error(each: Listed, error: OSError) -> FetchError:
+def _fetch_error(each: PinnedFile, error: Exception) -> FetchError:
     # By name, so that requests, which is jgo's, need not be imported.
     kinds = {kind.__name__ for kind in type(error).__mro__}
+    mirror = os.environ.get("CLICKSTREAM_MAVEN_MIRROR") or "none"
+    hint = (
+        f"try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: {mirror})"
+    )
+    cause = str(error)
     if "SSLError" in kinds:
-        cause, remedy = (
-            "the certificate was not accepted",
-            "name your company's with REQUESTS_CA_BUNDLE",
-        )
+        cause = "the certificate was not accepted"
+        hint = "name your company's with REQUESTS_CA_BUNDLE"
     elif "ProxyError" in kinds:
-        cause, remedy = "the proxy did not let it through", "set or mend HTTPS_PROXY"
-    else:
-        cause, remedy = f"the download broke off ({type(error).__name__})", _mirror_remedy()
-    return FetchError(f"fetching {each.name}: {cause}", remedy)
-
-
-def _write_list() -> None:
-    """Resolve the pinned versions with their dependencies, and write the list."""
-    from jgo.maven import PythonResolver
-
-    with tempfile.TemporaryDirectory() as folder:
-        resolver = PythonResolver()
-        roots = [_artifact(coordinate, Path(folder), resolver) for coordinate in _KAFKA]
-        context = roots[0].context
-        wanted = [context.create_dependency(coordinate) for coordinate in _KAFKA]
-        inputs, transitive = resolver.resolve(wanted)
-        artifacts = {dependency.artifact for dependency in inputs + transitive}
-        coordinates = {f"{a.groupId}:{a.artifactId}:{a.packaging}:{a.version}" for a in artifacts}
-        lines = []
-        for coordinate in sorted(coordinates | {_OPENSEARCH}):
-            path = _artifact(coordinate, Path(folder), resolver).resolve()
-            lines.append(f"{_sha256(path)} {path.stat().st_size} {coordinate}\n")
-    _LIST.write_text("".join(lines))
-
-
-if __name__ == "__main__":
-    _write_list()
+        cause, hint = "the proxy did not let it through", "set or fix HTTPS_PROXY"
+    elif isinstance(error, OSError):
+        cause = f"the download broke off ({type(error).__name__})"
+    msg = f"fetching {each.name}: {cause}"
+    return FetchError(_without_password(msg), _without_password(hint))

@@ -154,21 +154,20 @@ def status() -> tuple[ServerStatus, ...]:
     Raises:
         ServerError: the state folder cannot be read.
     """
-    found = []
-    for name in NAMES:
-        process = processes.running(name)
-        found.append(
-            ServerStatus(
-                name=name,
-                version=NODES[name].version,
-                state="down" if process is None else "up" if _answers(name) else "starting",
-                pid=process.pid if process else None,
-                port=processes.port(name) if process else None,
-                memory_mb=process.memory_info().rss // 1_000_000 if process else None,
-                log_path=str(processes.log_path(name)),
-            )
-        )
-    return tuple(found)
+    return tuple(map(_status, NAMES))
+
+
+def _status(name: Name) -> ServerStatus:
+    process = processes.running(name)
+    return ServerStatus(
+        name=name,
+        version=NODES[name].version,
+        state="down" if process is None else "up" if _answers(name) else "starting",
+        pid=process.pid if process else None,
+        port=processes.port(name) if process else None,
+        memory_mb=process.memory_info().rss // 1_000_000 if process else None,
+        log_path=str(processes.log_path(name)),
+    )
 
 
 def _settings() -> Settings:
@@ -237,11 +236,11 @@ def _choose_ports(name: Name) -> dict[str, int]:
     """Keep recorded ports that are free, and replace those that are taken."""
     known = processes.recorded(name)
     taken = {processes.recorded(other).get("port") for other in NAMES if other != name}
-    chosen, others = {}, ports.free()
+    chosen, free_ports = {}, ports.free()
     for kind in NODES[name].port_kinds:
         port = known.get(kind, 0)
         while not port or port in taken or not ports.is_free(port):
-            port = next(others)
+            port = next(free_ports)
         chosen[kind] = port
         taken.add(port)
     return chosen
@@ -270,12 +269,13 @@ def _start(names: Sequence[Name], files: download.ServerFiles, say: Callable[[st
 def _start_one(name: Name, files: download.ServerFiles, is_interrupted: threading.Event) -> float:
     started_s = time.monotonic()
     processes.stop(name)  # replace a server that runs but does not answer
-    process, spawned_s, more = _spawn(name, files), started_s, _MORE_STARTS
+    process, spawned_s, starts_left = _spawn(name, files), started_s, _MORE_STARTS
     while not (_answers(name) or is_interrupted.is_set()):
         if process.poll() is not None:
-            if not more or _PORT_TAKEN not in processes.log_path(name).read_text(errors="replace"):
+            log = processes.log_path(name).read_text(errors="replace")
+            if not starts_left or _PORT_TAKEN not in log:
                 raise _did_not_start(name, f"it exited with code {process.returncode}")
-            process, spawned_s, more = _spawn(name, files), time.monotonic(), more - 1
+            process, spawned_s, starts_left = _spawn(name, files), time.monotonic(), starts_left - 1
         elif time.monotonic() - spawned_s > _START_TIMEOUT_S:
             processes.stop(name)
             raise _did_not_start(name, f"no answer within {_START_TIMEOUT_S:.0f} s")
@@ -305,7 +305,7 @@ def _did_not_start(name: Name, what: str) -> ServerError:
     return ServerError(
         f"{NODES[name].title} did not start: {what}; {last_log_lines(processes.log_path(name))}",
         (
-            "mend that and run ",
+            "fix that and run ",
             Command("up"),
             f" again, or move {processes.folder() / name} away to begin without data",
         ),

@@ -13,7 +13,7 @@ PATH = Path(__file__).with_name("servers.sha256")
 
 
 @dataclass(frozen=True)
-class Listed:
+class PinnedFile:
     """One file of the list."""
 
     sha256: str
@@ -32,21 +32,21 @@ class Listed:
         return self.name.endswith(".zip")
 
     @property
-    def kept_as(self) -> str:
+    def cached_name(self) -> str:
         """The name in the cache."""
         return self.name.removesuffix(".zip")
 
     def is_in(self, folder: Path) -> bool:
         """Say whether it is in the folder; a file gets its name only after verification."""
-        path = folder / self.kept_as
+        path = folder / self.cached_name
         return path.exists() and (self.is_folder or path.stat().st_size == self.size)
 
 
-def read(path: Path) -> list[Listed]:
+def read(path: Path) -> list[PinnedFile]:
     """Read a list with SHA-256, size in bytes and Maven coordinate per line."""
     lines = path.read_text().splitlines()
     return [
-        Listed(sha256, int(size), coordinate)
+        PinnedFile(sha256, int(size), coordinate)
         for sha256, size, coordinate in (line.split() for line in lines)
     ]
 

@@ -117,7 +117,7 @@ def _format(java_command: list[str], config: Path) -> None:
         raise ServerError(
             msg,
             (
-                "mend that and run ",
+                "fix that and run ",
                 Command("up"),
                 " again, or name another folder with CLICKSTREAM_STATE",
             ),

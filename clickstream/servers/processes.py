@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -161,29 +161,27 @@ _children: list[subprocess.Popen[bytes]] = []
 
 def kill(name: str) -> int | None:
     """Send SIGKILL and wait until the process is gone; return its pid if it was running."""
-    process = running(name)
-    if process is None:
-        return None
-    with suppress(psutil.NoSuchProcess):
-        process.kill()
-    _wait_until_gone(name)
-    _reap(process.pid)
-    return process.pid
+    return _end(name, psutil.Process.kill)
 
 
 def stop(name: str) -> bool:
     """Stop the process and wait until it is gone; say whether it was running."""
+    return _end(name, psutil.Process.terminate, psutil.Process.kill) is not None
+
+
+def _end(name: str, *signals: Callable[[psutil.Process], None]) -> int | None:
+    """Send one signal after another until the process is gone; return its pid if it ran."""
     process = running(name)
     if process is None:
-        return False
-    for end in (process.terminate, process.kill):
+        return None
+    for send in signals:
         with suppress(psutil.NoSuchProcess):  # ended in the meantime, as wanted
-            end()
+            send(process)
         _wait_until_gone(name)
         if not running(name):
             break
     _reap(process.pid)
-    return True
+    return process.pid
 
 
 def _wait_until_gone(name: str) -> None:

@@ -11,72 +11,37 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
-
-import msgspec
 
 from clickstream import tls
 from clickstream.errors import ConfigError
-from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings, is_loopback
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings, is_loopback, split_url
 from clickstream.targets.vault import PREFIX, Vault
-
-
-class _ConfFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields are the keys that a file may contain; all values are strings."""
-
-    def __repr__(self) -> str:
-        """Show no values, because some are secrets."""
-        return type(self).__name__
-
-    def given(self) -> dict[str, str]:
-        """Return the given values, by their key in the file."""
-        values: dict[str, str | None] = msgspec.to_builtins(self)
-        return {key: value for key, value in values.items() if value is not None}
-
-
-class KafkaFile(_ConfFile, frozen=True, kw_only=True, rename=lambda name: name.replace("_", ".")):
-    """`kafka.json`: librdkafka's property names, with dots, and the topic."""
-
-    bootstrap_servers: str
-    topic: str = KafkaSettings.topic
-    security_protocol: str | None = None
-    ssl_ca_location: str | None = None
-    ssl_certificate_location: str | None = None
-    ssl_key_location: str | None = None
-    sasl_mechanisms: str | None = None
-    sasl_username: str | None = None
-    sasl_password: str | None = None
-    ssl_key_password: str | None = None
-
-
-class OpenSearchFile(_ConfFile, frozen=True, kw_only=True):
-    """`opensearch.json`; `host` is a URL, `host:port`, or a bare name for https."""
-
-    host: str
-    username: str | None = None
-    password: str | None = None
-    index: str = OpenSearchSettings.index
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-
-
-_File = TypeVar("_File", bound=_ConfFile)
 
 KAFKA, OPENSEARCH = "kafka.json", "opensearch.json"
 KEYS: Final = {
-    name: tuple(field.encode_name for field in msgspec.structs.fields(kind))
-    for name, kind in ((KAFKA, KafkaFile), (OPENSEARCH, OpenSearchFile))
+    KAFKA: (
+        *("bootstrap.servers", "topic", "security.protocol"),
+        *("ssl.ca.location", "ssl.certificate.location", "ssl.key.location"),
+        *("sasl.mechanisms", "sasl.username", "sasl.password", "ssl.key.password"),
+    ),
+    OPENSEARCH: ("host", "username", "password", "index", "ca", "cert", "key"),
 }
+"""The keys that a file may contain. The first one is required, and all values are strings."""
 EXAMPLES: Final = {
     KAFKA: '{"bootstrap.servers": "kafka.example.com:9092"}',
     OPENSEARCH: '{"host": "https://opensearch.example.com", "username": "…", "password": "…"}',
 }
-_KAFKA_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
+_USUAL_FILES = {
+    "ssl.ca.location": "ca.pem",
+    "ssl.certificate.location": "service.cert",
+    "ssl.key.location": "service.key",
+}
+"""Files that are used without being named, if they are beside `kafka.json`."""
 _SECRETS = ("sasl.password", "ssl.key.password", "password")
 _REFUSED = {
     "enable.ssl.certificate.verification": "it would turn verification off",
@@ -87,11 +52,9 @@ _NAMES: Final = {
     "index": (r"[a-z0-9][a-z0-9._-]{0,240}", "lower-case letters, digits, '.', '_' and '-'"),
 }
 """Valid names of one topic and one index; a reset would delete all matches of a pattern."""
-_ADDRESSES: Final = frozenset({"bootstrap.servers", "host"})
 _PROTOCOLS = ("SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT")
 _MISSPELT = 0.93
 """Similarity, from 0 to 1, above which a variable counts as a misspelling of one of ours."""
-_CA, _CERT, _KEY = "ca.pem", "service.cert", "service.key"
 
 
 def is_configured(folder: Path) -> bool:
@@ -109,7 +72,7 @@ def is_configured(folder: Path) -> bool:
         ]
     except OSError as error:
         msg = f"looking into {folder}: {error.strerror}"
-        raise ConfigError(msg, "mend its rights, or name another folder") from error
+        raise ConfigError(msg, "fix its permissions, or name another folder") from error
     if len(there) == 1:
         (missing,) = {KAFKA, OPENSEARCH}.difference(there)
         msg = f"{folder} has {there[0]} and no {missing}: a hosted target needs both"
@@ -132,8 +95,7 @@ def read(folder: Path) -> Settings:
         msg = f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}"
         raise ConfigError(msg, "the project's conf/README.md says what they hold")
     vault = Vault()
-    kafka = _read(folder / KAFKA, KafkaFile, vault)
-    opensearch = _read(folder / OPENSEARCH, OpenSearchFile, vault)
+    kafka, opensearch = (_read(folder / name, vault) for name in (KAFKA, OPENSEARCH))
     return Settings(_kafka_settings(folder, kafka), _opensearch_settings(folder, opensearch))
 
 
@@ -162,40 +124,38 @@ def _holds_secret(path: Path) -> bool:
     return any(not str(each).startswith(PREFIX) for each in secrets)
 
 
-def _read(path: Path, kind: type[_File], vault: Vault) -> _File:
+def _mistake(path: Path, what: str, hint: str) -> ConfigError:
+    return ConfigError(f"{path}: {what}", hint)
+
+
+def _read(path: Path, vault: Vault) -> dict[str, str]:
     """Read a file, apply variables and Vault, and validate each value."""
     keys, values = KEYS[path.name], _parse(path)
     for key, value in values.items():
         if key in _REFUSED:
-            msg = f"{path}: {key!r} is refused, for {_REFUSED[key]}"
-            raise ConfigError(msg, "take it out")
+            raise _mistake(path, f"{key!r} is refused, for {_REFUSED[key]}", "take it out")
         if key not in keys:
-            msg = f"{path}: no key {key!r} is known"
-            raise ConfigError(msg, _suggestion(key, keys))
+            raise _mistake(path, f"no key {key!r} is known", _suggestion(key, keys))
         if not isinstance(value, str) or not value:
-            what = "empty" if value == "" else "no text"
-            msg = f"{path}: {key!r} is {what}"
-            raise ConfigError(msg, "write one in quotes, or take the key out")
-    values |= dict(_from_environment(path.name))
+            what = f"{key!r} is {'empty' if value == '' else 'no text'}"
+            raise _mistake(path, what, "write one in quotes, or take the key out")
+    values |= _from_environment(path.name)
     for key, value in values.items():
         values[key] = _checked(path, key, vault.read(value) if value.startswith(PREFIX) else value)
-    for field in msgspec.structs.fields(kind):
-        if field.required:
-            _require(path, field.encode_name, values)
-    return msgspec.convert(values, kind)
+    _require(path, keys[0], values)
+    return values
 
 
 def _checked(path: Path, key: str, value: str) -> str:
-    if key in _ADDRESSES:
+    if key in ("bootstrap.servers", "host"):
         value = value.strip()
     if not value.isprintable():
-        msg = f"{path}: {key!r} holds a line break or another character without a sign"
-        raise ConfigError(msg, "mend it")
+        what = f"{key!r} holds a line break or another character without a sign"
+        raise _mistake(path, what, "fix it")
     if key in _NAMES:
         pattern, letters = _NAMES[key]
         if not re.fullmatch(pattern, value):
-            msg = f"{path}: {key!r} {value!r} is no name"
-            raise ConfigError(msg, f"use {letters}")
+            raise _mistake(path, f"{key!r} {value!r} is no name", f"use {letters}")
     return value
 
 
@@ -203,54 +163,46 @@ def _parse(path: Path) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, times in Counter(key for key, _ in pairs).items():
             if times > 1:
-                msg = f"{path}: {key!r} stands there more than once"
-                raise ConfigError(msg, "take the others out")
+                raise _mistake(path, f"{key!r} stands there more than once", "take the others out")
         return dict(pairs)
 
     try:
         # Windows editors write a byte order mark before UTF-8.
         found: Any = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
     except OSError as error:
-        msg = f"reading {path}: {error.strerror}"
-        raise ConfigError(msg, "mend it") from error
+        msg, hint = f"reading {path}: {error.strerror}", "fix it"
     except UnicodeDecodeError:
-        msg = f"reading {path}: it is not UTF-8"
-        # Without its cause: that holds the whole file.
-        raise ConfigError(msg, "save it as that") from None
-    except (ValueError, RecursionError) as error:
-        where = "numbers or levels too long"
-        if isinstance(error, json.JSONDecodeError):
-            where = f"{error.msg} in line {error.lineno}"
-            where += ": write \\ twice" if "escape" in error.msg else ""
-        msg = f"{path} is no JSON: {where}"
-        # Without its cause: that holds the whole file.
-        raise ConfigError(msg, "mend it there") from None
-    if not isinstance(found, dict):
-        msg = f"{path} is no JSON object"
-        raise ConfigError(msg, f"write it as {EXAMPLES[path.name]}")
-    return found
+        msg, hint = f"reading {path}: it is not UTF-8", "save it as that"
+    except json.JSONDecodeError as error:
+        twice = ": write \\ twice" if "escape" in error.msg else ""
+        msg, hint = f"{path} is no JSON: {error.msg} in line {error.lineno}{twice}", "fix it there"
+    except (ValueError, RecursionError):
+        msg, hint = f"{path} is no JSON: numbers or levels too long", "fix it there"
+    else:
+        if isinstance(found, dict):
+            return found
+        msg, hint = f"{path} is no JSON object", f"write it as {EXAMPLES[path.name]}"
+    # Raised here, so that it has no cause of its own: that may hold the whole file.
+    raise ConfigError(msg, hint)
 
 
-def _from_environment(name: str) -> Iterator[tuple[str, str]]:
+def _from_environment(name: str) -> dict[str, str]:
+    """Return the values of our variables by key, and refuse misspelt ones."""
     variables = {_variable(name, key): key for key in KEYS[name]}
-    for variable, value in os.environ.items():
-        if variable in variables:
-            if value:
-                yield variables[variable], value
-        elif variable.startswith(_variable(name, "")) or _is_misspelt(variable, variables):
+    for variable in os.environ:
+        if variable in variables or not variable.startswith("CLICKSTREAM_"):
+            continue
+        near = get_close_matches(variable, variables, 1, cutoff=_MISSPELT)
+        if near or variable.startswith(_variable(name, "")):
             msg = f"no variable {variable} is known"
             raise ConfigError(msg, _suggestion(variable, variables))
+    given = {key: os.environ.get(variable, "") for variable, key in variables.items()}
+    return {key: value for key, value in given.items() if value}
 
 
 def _suggestion(word: str, words: Iterable[str]) -> str:
     near = get_close_matches(word, words := list(words), 1)
     return f"perhaps {near[0]!r} is meant" if near else f"valid: {', '.join(words)}"
-
-
-def _is_misspelt(variable: str, variables: Iterable[str]) -> bool:
-    """Say whether it is one of them with a misspelt prefix."""
-    is_ours = variable.startswith("CLICKSTREAM_")
-    return is_ours and bool(get_close_matches(variable, variables, 1, cutoff=_MISSPELT))
 
 
 def _variable(name: str, key: str) -> str:
@@ -259,141 +211,130 @@ def _variable(name: str, key: str) -> str:
 
 def _require(path: Path, key: str, values: Mapping[str, str]) -> None:
     if key not in values:
-        msg = f"{path}: {key!r} is missing"
-        raise ConfigError(msg, f"write it there, or set {_variable(path.name, key)}")
+        hint = f"write it there, or set {_variable(path.name, key)}"
+        raise _mistake(path, f"{key!r} is missing", hint)
 
 
-def _url(path: Path, host: str) -> str:
-    url = host if "://" in host else f"https://{host}"
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good or parts.query or parts.fragment:
-        msg = f"{path}: 'host' is no address"
-        raise ConfigError(msg, "write https://NAME:PORT")
-    if parts.username is not None or parts.password is not None:
-        msg = f"{path}: 'host' holds a user"
-        raise ConfigError(
-            msg, "write it as 'username' and 'password', with signs in place of codes such as %2F"
-        )
-    if parts.path.strip("/"):
-        # Of Dashboards, mostly, whose address is what a browser shows.
-        msg = f"{path}: 'host' holds a path"
-        raise ConfigError(msg, "write the API's https://NAME:PORT")
-    return url.rstrip("/")
+def _require_both(path: Path, one: str, other: str, values: Mapping[str, str]) -> None:
+    if (one in values) != (other in values):
+        there, missing = (one, other) if one in values else (other, one)
+        hint = f"name both, or set {_variable(path.name, missing)}"
+        raise _mistake(path, f"{there!r} without {missing!r}", hint)
 
 
-def _brokers(path: Path, servers: str) -> str:
-    """Normalise a broker list; refuse a user in it, because the list is shown in many places."""
-    named = ",".join(filter(None, (each.strip() for each in servers.split(","))))
-    if "@" in named:
-        msg = f"{path}: 'bootstrap.servers' holds a user"
-        raise ConfigError(msg, "write it as 'sasl.username' and 'sasl.password'")
-    if "://" in named:
-        msg = f"{path}: 'bootstrap.servers' holds '://'"
-        raise ConfigError(msg, "write NAME:PORT alone")
-    return named
-
-
-def _kafka_settings(folder: Path, file: KafkaFile) -> KafkaSettings:
+def _kafka_settings(folder: Path, values: dict[str, str]) -> KafkaSettings:
     path = folder / KAFKA
-    servers = _brokers(path, file.bootstrap_servers)
-    security = file.given()
-    del security["bootstrap.servers"], security["topic"]
-    protocol = file.security_protocol or _likely_protocol(folder, path, file)
+    servers = _brokers(path, values.pop("bootstrap.servers"))
+    topic = values.pop("topic", KafkaSettings.topic)
+    security = values  # what remains is librdkafka's
+    protocol = security.get("security.protocol") or _likely_protocol(path, security)
     security["security.protocol"] = protocol
     if protocol not in _PROTOCOLS:
-        msg = f"{path}: no 'security.protocol' {protocol!r}"
-        raise ConfigError(msg, f"valid: {', '.join(_PROTOCOLS)}")
+        hint = f"valid: {', '.join(_PROTOCOLS)}"
+        raise _mistake(path, f"no 'security.protocol' {protocol!r}", hint)
     if protocol.startswith("SASL_"):
         security.setdefault("sasl.mechanisms", "SCRAM-SHA-256")
         for key in ("sasl.username", "sasl.password"):
             _require(path, key, security)
     if protocol.endswith("SSL"):
         security |= _certificates(folder, protocol, security)
-        _check_both(path, "ssl.certificate.location", "ssl.key.location", security)
+        _require_both(path, "ssl.certificate.location", "ssl.key.location", security)
         tls.for_kafka(security)
     else:
-        _refuse_clear(path, protocol, servers, security)
-    return KafkaSettings(servers, topic=file.topic, security=security, is_hosted=True)
+        _check_unencrypted(path, protocol, servers, security)
+    return KafkaSettings(servers, topic=topic, security=security, is_hosted=True)
 
 
-def _certificates(folder: Path, protocol: str, security: Mapping[str, str]) -> dict[str, str]:
-    """Return the certificate files that are named, or have their usual names in the folder."""
-    usual = [_CA, _CERT, _KEY] if protocol == "SSL" else [_CA]
-    beside = {
-        property_: name
-        for property_, name in zip(_KAFKA_FILES, usual, strict=False)
-        if (folder / name).exists()
-    }
-    named = beside | {name: security[name] for name in _KAFKA_FILES if name in security}
-    return {key: str(folder / os.path.expanduser(name)) for key, name in named.items()}
+def _brokers(path: Path, servers: str) -> str:
+    """Normalise a broker list; refuse a user in it, because the list is shown in many places."""
+    named = ",".join(filter(None, (each.strip() for each in servers.split(","))))
+    if "@" in named:
+        hint = "write it as 'sasl.username' and 'sasl.password'"
+        raise _mistake(path, "'bootstrap.servers' holds a user", hint)
+    if "://" in named:
+        raise _mistake(path, "'bootstrap.servers' holds '://'", "write NAME:PORT alone")
+    return named
 
 
-def _likely_protocol(folder: Path, path: Path, file: KafkaFile) -> str:
-    if file.sasl_username:
+def _likely_protocol(path: Path, values: Mapping[str, str]) -> str:
+    if "sasl.username" in values:
         return "SASL_SSL"
-    there = [name for name in (_CERT, _KEY) if (folder / name).exists()]
-    if file.ssl_certificate_location or len(there) == 2:
+    ca, *pair = _USUAL_FILES.values()
+    there = [name for name in pair if path.with_name(name).exists()]
+    if "ssl.certificate.location" in values or there == pair:
         return "SSL"
     found = f"; {there[0]} alone is not enough" if there else ""
     msg = f"{path} says nothing of security"
     raise ConfigError(
         msg,
-        f"put {_CA}, {_CERT} and {_KEY} beside it, or name 'sasl.username' and "
+        f"put {ca}, {' and '.join(pair)} beside it, or name 'sasl.username' and "
         f"'sasl.password', or a 'security.protocol'{found}",
     )
 
 
-def _refuse_clear(path: Path, protocol: str, servers: str, security: Mapping[str, str]) -> None:
-    wanted = ("ssl.", "sasl.") if protocol == "PLAINTEXT" else ("ssl.",)
-    unused = [key for key in security if key.startswith(wanted)]
-    if unused:
-        msg = f"{path}: {protocol} uses no {unused[0]!r}"
-        raise ConfigError(msg, "name SSL or SASL_SSL, or take it out")
-    hosts = [each.strip().rpartition(":")[0].strip("[]") for each in servers.split(",")]
+def _certificates(folder: Path, protocol: str, security: Mapping[str, str]) -> dict[str, str]:
+    """Return the certificate files that are named, or have their usual names in the folder."""
+    found = {}
+    for key, usual in _USUAL_FILES.items():
+        is_used = protocol == "SSL" or key == "ssl.ca.location"
+        if key in security:
+            found[key] = str(folder / os.path.expanduser(security[key]))
+        elif is_used and (folder / usual).exists():
+            found[key] = str(folder / usual)
+    return found
+
+
+def _check_unencrypted(
+    path: Path, protocol: str, servers: str, security: Mapping[str, str]
+) -> None:
+    unused = ("ssl.", "sasl.") if protocol == "PLAINTEXT" else ("ssl.",)
+    for key in security:
+        if key.startswith(unused):
+            hint = "name SSL or SASL_SSL, or take it out"
+            raise _mistake(path, f"{protocol} uses no {key!r}", hint)
+    hosts = [each.rpartition(":")[0].strip("[]") for each in servers.split(",")]
     if not all(map(is_loopback, hosts)):
-        msg = f"{path}: {protocol} would send all in the clear"
-        raise ConfigError(msg, "use SSL or SASL_SSL")
+        raise _mistake(path, f"{protocol} would send all in the clear", "use SSL or SASL_SSL")
 
 
-def _check_both(path: Path, one: str, other: str, values: Mapping[str, str]) -> None:
-    if (one in values) != (other in values):
-        there, missing = (one, other) if one in values else (other, one)
-        msg = f"{path}: {there!r} without {missing!r}"
-        raise ConfigError(msg, f"name both, or set {_variable(path.name, missing)}")
-
-
-def _opensearch_settings(folder: Path, file: OpenSearchFile) -> OpenSearchSettings:
+def _opensearch_settings(folder: Path, values: Mapping[str, str]) -> OpenSearchSettings:
     path = folder / OPENSEARCH
-    url = _url(path, file.host)
-    _check_both(path, "username", "password", file.given())
-    _check_both(path, "cert", "key", file.given())
-    parts = urlsplit(url)
-    is_plain = parts.scheme == "http"
-    if is_plain and not is_loopback(parts.hostname or ""):
-        msg = f"{path}: {url} would get all in the clear"
-        raise ConfigError(msg, "write https://")
-    if is_plain and parts.port is None:
-        msg = f"{path}: 'host' {url} names no port"
-        raise ConfigError(msg, "write http://NAME:PORT")
-    if is_plain and (file.ca or file.cert or file.key):
-        msg = f"{path}: 'host' is {url}, and 'ca', 'cert' and 'key' are for https"
-        raise ConfigError(msg, "take them out")
+    url = _url(path, values["host"])
+    _require_both(path, "username", "password", values)
+    _require_both(path, "cert", "key", values)
     ca, cert, key = (
-        folder / os.path.expanduser(name) if name else None
-        for name in (file.ca, file.cert, file.key)
+        folder / os.path.expanduser(values[name]) if name in values else None
+        for name in ("ca", "cert", "key")
     )
+    if urlsplit(url).scheme == "http" and (ca or cert or key):
+        what = f"'host' is {url}, and 'ca', 'cert' and 'key' are for https"
+        raise _mistake(path, what, "take them out")
     tls.context(ca, cert, key)
     return OpenSearchSettings(
         url,
-        index=file.index,
-        username=file.username,
-        password=file.password,
+        index=values.get("index", OpenSearchSettings.index),
+        username=values.get("username"),
+        password=values.get("password"),
         ca=ca,
         cert=cert,
         key=key,
         is_hosted=True,
     )
+
+
+def _url(path: Path, host: str) -> str:
+    url = (host if "://" in host else f"https://{host}").rstrip("/")
+    parts = split_url(url)
+    if not parts or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        raise _mistake(path, "'host' is no address", "write https://NAME:PORT")
+    if parts.username is not None or parts.password is not None:
+        hint = "write it as 'username' and 'password', with signs in place of codes such as %2F"
+        raise _mistake(path, "'host' holds a user", hint)
+    if parts.path.strip("/"):
+        # Of Dashboards, mostly, whose address is what a browser shows.
+        raise _mistake(path, "'host' holds a path", "write the API's https://NAME:PORT")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise _mistake(path, f"{url} would get all in the clear", "write https://")
+    if parts.scheme == "http" and parts.port is None:
+        raise _mistake(path, f"'host' {url} names no port", "write http://NAME:PORT")
+    return url

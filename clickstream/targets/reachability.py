@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from clickstream import tls
@@ -21,6 +22,16 @@ from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
 _TIMEOUT_S = 5.0
 """For a connection, and for an answer on it."""
 _LAST_PORT = 65_535
+
+
+class _Address(NamedTuple):
+    server: str
+    """Kafka or OpenSearch."""
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.server} on {self.host}:{self.port}"
 
 
 def check(settings: Settings, need: Collection[str] = ("kafka", "opensearch")) -> None:
@@ -44,17 +55,16 @@ def resolve_kafka(settings: KafkaSettings) -> str:
     Raises:
         ConfigError: an address is invalid, or no name resolves.
     """
-    found, failures = [], []
-    for host, port in _broker_addresses(settings):
+    hosts, failures = [], []
+    for address in _broker_addresses(settings):
         try:
-            _resolve("Kafka", host, port)
-            found.append(host)
+            hosts.append(_resolve(address))
         except ConfigError as error:
             failures.append(error)
-            found.append(f"{host} (which nobody knows)")
-    if len(failures) == len(found):
+            hosts.append(f"{address.host} (which nobody knows)")
+    if len(failures) == len(hosts):
         raise failures[0]
-    return ", ".join(found)
+    return ", ".join(hosts)
 
 
 def probe_kafka(settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> str:
@@ -72,44 +82,40 @@ def probe_kafka(settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> st
     protocol = security.get("security.protocol", "PLAINTEXT")
     is_tls, is_sasl = protocol.endswith("SSL"), protocol.startswith("SASL")
     context = tls.for_kafka(security) if is_tls else None
-    remedy_if_refused = (
-        "name the port for user names and passwords, this one is for certificates"
-        if is_sasl
-        else ""
-    )
+    wanted = security.get("sasl.mechanisms", "PLAIN") if is_sasl else None
+    hint_if_refused = ""
+    if is_sasl:
+        hint_if_refused = "name the port for user names and passwords, this one is for certificates"
     failures: list[ClickstreamError] = []
-    for host, port in _broker_addresses(settings):
+    for address in _broker_addresses(settings):
         try:
-            with _connected(
-                "Kafka", host, port, context, remedy_if_refused, timeout_s=timeout_s
-            ) as connection:
+            with _connected(address, context, hint_if_refused, timeout_s) as connection:
                 if not kafka_handshake.is_kafka(connection, timeout_s=timeout_s):
-                    remedy = "name its port for clients"
-                    remedy += "" if is_tls else ", or SSL or SASL_SSL"
-                    msg = f"what answers on {host}:{port} is no Kafka"
-                    raise ServerError(msg, remedy)
-                wanted = security.get("sasl.mechanisms", "PLAIN") if is_sasl else None
-                _check_login(f"Kafka on {host}:{port}", wanted, connection)
+                    msg = f"what answers on {address.host}:{address.port} is no Kafka"
+                    or_tls = "" if is_tls else ", or SSL or SASL_SSL"
+                    raise ServerError(msg, f"name its port for clients{or_tls}")
+                _check_login(address, wanted, connection)
                 return _tls_version(connection)
         except ClickstreamError as error:
             failures.append(error)
     raise failures[0]
 
 
-def _check_login(server: str, wanted: str | None, connection: socket.socket) -> None:
+def _check_login(address: _Address, wanted: str | None, connection: socket.socket) -> None:
     """Compare the SASL mechanism of the settings, or None, with those the port accepts."""
-    taken = kafka_handshake.sasl_mechanisms(connection, wanted or "PLAIN")
-    if wanted is None and taken:
-        msg = f"{server}: this port is for user names and passwords"
-        raise ConfigError(
-            msg, "name 'sasl.username' and 'sasl.password', or the port for certificates"
-        )
-    if wanted is not None and wanted not in taken:
-        if taken:
-            msg = f"{server} takes no {wanted}"
-            raise ConfigError(msg, f"write 'sasl.mechanisms' as {' or '.join(taken)}")
-        msg = f"{server}: this port is not for user names and passwords"
-        raise ConfigError(msg, "name the one that is")
+    accepted = kafka_handshake.sasl_mechanisms(connection, wanted or "PLAIN")
+    if wanted in accepted or (wanted is None and not accepted):
+        return
+    if wanted is None:
+        msg = f"{address}: this port is for user names and passwords"
+        hint = "name 'sasl.username' and 'sasl.password', or the port for certificates"
+    elif accepted:
+        msg = f"{address} takes no {wanted}"
+        hint = f"write 'sasl.mechanisms' as {' or '.join(accepted)}"
+    else:
+        msg = f"{address}: this port is not for user names and passwords"
+        hint = "name the one that is"
+    raise ConfigError(msg, hint)
 
 
 def resolve_opensearch(settings: OpenSearchSettings) -> str:
@@ -118,9 +124,7 @@ def resolve_opensearch(settings: OpenSearchSettings) -> str:
     Raises:
         ConfigError: the name does not resolve.
     """
-    host, port, _ = _opensearch_address(settings)
-    _resolve("OpenSearch", host, port)
-    return host
+    return _resolve(_opensearch_address(settings))
 
 
 def probe_opensearch(settings: OpenSearchSettings) -> str:
@@ -130,17 +134,17 @@ def probe_opensearch(settings: OpenSearchSettings) -> str:
         ConfigError: TLS failed; the message says why.
         ServerError: nothing listens there, or it does not answer.
     """
-    host, port, is_tls = _opensearch_address(settings)
+    is_tls = urlsplit(settings.url).scheme == "https"
     context = tls.for_opensearch(settings) if is_tls else None
-    remedy_if_refused = (
+    hint_if_refused = (
         "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in ",
         ConfFile("opensearch.json"),
     )
-    with _connected("OpenSearch", host, port, context, remedy_if_refused) as connection:
+    with _connected(_opensearch_address(settings), context, hint_if_refused) as connection:
         return _tls_version(connection)
 
 
-def _broker_addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
+def _broker_addresses(settings: KafkaSettings) -> list[_Address]:
     found = []
     for each in settings.bootstrap_servers.split(","):
         host, _, port = each.strip().rpartition(":")
@@ -148,56 +152,56 @@ def _broker_addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
         if not host or "/" in host or not is_port:
             msg = f"'bootstrap.servers' {each.strip()!r} is no address"
             raise ConfigError(msg, "write NAME:PORT")
-        found.append((host.strip("[]"), int(port)))
+        found.append(_Address("Kafka", host.strip("[]"), int(port)))
     return found
 
 
-def _opensearch_address(settings: OpenSearchSettings) -> tuple[str, int, bool]:
+def _opensearch_address(settings: OpenSearchSettings) -> _Address:
     parts = urlsplit(settings.url)
-    is_tls = parts.scheme == "https"
-    return parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return _Address("OpenSearch", parts.hostname or "", port)
 
 
-def _resolve(server: str, host: str, port: int) -> None:
+def _resolve(address: _Address) -> str:
     try:
-        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        file = ConfFile(f"{server.lower()}.json")
-        msg = f"{server}: nobody knows the name {host!r}"
-        raise ConfigError(msg, ("mend it in ", file, ", or see your network")) from error
+        file = ConfFile(f"{address.server.lower()}.json")
+        msg = f"{address.server}: nobody knows the name {address.host!r}"
+        raise ConfigError(msg, ("fix it in ", file, ", or see your network")) from error
+    return address.host
 
 
 @contextmanager
 def _connected(
-    server: str,
-    host: str,
-    port: int,
+    address: _Address,
     context: ssl.SSLContext | None,
-    remedy_if_refused: Hint,
-    *,
+    hint_if_refused: Hint,
     timeout_s: float = _TIMEOUT_S,
 ) -> Iterator[socket.socket]:
     """Connect, and translate errors inside the block into ours."""
     is_there = False
     try:
-        with socket.create_connection((host, port), timeout=timeout_s) as connection:
+        with socket.create_connection(
+            (address.host, address.port), timeout=timeout_s
+        ) as connection:
             is_there = True
             if context is None:
                 yield connection
                 return
-            with context.wrap_socket(connection, server_hostname=host) as secured:
+            with context.wrap_socket(connection, server_hostname=address.host) as secured:
                 yield secured
     except ssl.SSLError as error:
-        cause, remedy = tls.explain(error) or (str(error), "see its address")
+        cause, hint = tls.explain(error) or (str(error), "see its address")
         if tls.is_refusal(error):
-            remedy = remedy_if_refused or remedy
-        msg = f"{server} on {host}:{port}: {cause}"
-        raise ConfigError(msg, remedy) from error
+            hint = hint_if_refused or hint
+        msg = f"{address}: {cause}"
+        raise ConfigError(msg, hint) from error
     except OSError as error:
         what = "who is there does not answer" if is_there else "nobody is there"
         is_late = isinstance(error, TimeoutError)
         cause = f"within {timeout_s:g} s" if is_late else error.strerror or str(error)
-        msg = f"{server} on {host}:{port}: {what} ({cause})"
+        msg = f"{address}: {what} ({cause})"
         raise ServerError(msg, "see address, port and firewall") from error
 
 

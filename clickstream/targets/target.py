@@ -7,14 +7,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from clickstream.errors import CONF, Command, ConfigError
+from clickstream.errors import CONF, TARGET, Command, ConfigError
 from clickstream.servers import local
 from clickstream.servers.nodes import Name
 from clickstream.settings import HOSTED, LOCAL, Settings
 from clickstream.targets import conf_files, reachability
-
-TARGET, FOLDER = "CLICKSTREAM_TARGET", CONF
-"""Environment variables for the target, and for the folder of the hosted one."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Target:
     @property
     def environment(self) -> dict[str, str]:
         """Variables that make a kernel and its child processes use the same target."""
-        return {TARGET: self.name, FOLDER: str(self.folder.absolute())}
+        return {TARGET: self.name, CONF: str(self.folder.absolute())}
 
     def find(
         self,
@@ -110,8 +107,8 @@ def from_environment() -> Target:
     Raises:
         ConfigError: no such target, or the path of the hosted one's folder is not absolute.
     """
-    target = choose(Path(os.environ.get(FOLDER) or "."), os.environ.get(TARGET) or LOCAL)
+    target = choose(Path(os.environ.get(CONF) or "."), os.environ.get(TARGET) or LOCAL)
     if target.is_hosted and not target.folder.is_absolute():
-        msg = f"{TARGET}={HOSTED} without the whole path of a folder in {FOLDER}"
+        msg = f"{TARGET}={HOSTED} without the whole path of a folder in {CONF}"
         raise ConfigError(msg, (Command("demo"), " sets both"))
     return target

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clickstream.errors import ConfigError
-from clickstream.settings import is_loopback
+from clickstream.settings import is_loopback, split_url
 
 PREFIX = "vault:"
 _TIMEOUT_S = 10
@@ -38,16 +38,21 @@ class Vault:
             msg = f"{reference!r} is no reference"
             raise ConfigError(msg, "write it as vault:secret/clickstream#password")
         if path not in self._secrets:
-            self._secrets[path] = _ask(reference, engine, inner)
+            self._secrets[path] = _read_secret(reference, engine, inner)
         found = self._secrets[path].get(name)
         if not isinstance(found, str) or not found:
-            there = ", ".join(sorted(self._secrets[path])) or "none"
-            msg = f"{reference!r}: the secret has no text under {name!r}"
-            raise ConfigError(msg, f"its fields: {there}")
+            fields = ", ".join(sorted(self._secrets[path])) or "none"
+            raise _mistake(
+                reference, f"the secret has no text under {name!r}", f"its fields: {fields}"
+            )
         return found
 
 
-def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
+def _mistake(reference: str, what: str, *hints: str) -> ConfigError:
+    return ConfigError(f"{reference!r}: {what}", *hints)
+
+
+def _read_secret(reference: str, engine: str, path: str) -> dict[str, Any]:
     try:
         import hvac  # noqa: PLC0415 - an optional package
         import requests  # noqa: PLC0415 - hvac's own
@@ -55,15 +60,16 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
         msg = f"{reference!r} needs the package hvac"
         raise ConfigError(msg, f"install it with `{sys.executable} -m pip install hvac`") from error
     _check_variables(reference)
-    host = urlsplit(os.environ["VAULT_ADDR"]).hostname or ""
-    hints: list[str] = []
+    address = os.environ["VAULT_ADDR"]
+    host = urlsplit(address).hostname or ""
+    hints = ["fix the reference, or ask whoever runs Vault"]
     session = requests.Session()
     session.trust_env = not is_loopback(host)  # otherwise a proxy would get the token
     # Set here, because hvac uses the setting of the session.
     session.verify = os.environ.get("VAULT_CACERT") or True
     try:
         client = hvac.Client(
-            url=os.environ["VAULT_ADDR"],
+            url=address,
             token=os.environ["VAULT_TOKEN"],
             namespace=os.environ.get("VAULT_NAMESPACE"),
             timeout=_TIMEOUT_S,
@@ -78,14 +84,14 @@ def _ask(reference: str, engine: str, path: str) -> dict[str, Any]:
         cause = _REFUSALS.get(type(error).__name__, _UNREADABLE)
     except requests.exceptions.SSLError:
         cause = "Vault's certificate is not trusted"
-        hints = ["name its CA, a PEM file, with VAULT_CACERT"]
+        hints = ["name its CA, a PEM file, with VAULT_CACERT", *hints]
     except OSError:
         cause = f"no Vault answered on {host}"
     except (KeyError, TypeError, ValueError):
         cause = _UNREADABLE
     # Raised here, so that it has no cause of its own: that may hold what Vault said.
     msg = f"reading {reference!r}: {cause}"
-    raise ConfigError(msg, *hints, "mend the reference, or ask whoever runs Vault")
+    raise ConfigError(msg, *hints)
 
 
 _REFUSALS = {
@@ -99,31 +105,21 @@ _UNREADABLE = "Vault gave no answer that can be read"
 
 def _check_variables(reference: str) -> None:
     """Refuse invalid variables, and addresses that would send the token unencrypted."""
-    address = os.environ.get("VAULT_ADDR", "")
-    if not (address and os.environ.get("VAULT_TOKEN")):
-        msg = f"{reference!r}: set VAULT_ADDR and VAULT_TOKEN, as for the command vault"
-        raise ConfigError(msg)
-    try:
-        parts = urlsplit(address)
-        is_address = parts.port != 0 and bool(parts.hostname)
-    except ValueError:
-        is_address = False
-    if not is_address:
-        msg = f"{reference!r}: VAULT_ADDR is no address"
-        raise ConfigError(msg, "write https://NAME:PORT")
+    address, token, namespace = (
+        os.environ.get(name, "") for name in ("VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE")
+    )
+    parts = split_url(address)
+    if not (address and token):
+        raise _mistake(reference, "set VAULT_ADDR and VAULT_TOKEN, as for the command vault")
+    if parts is None:
+        raise _mistake(reference, "VAULT_ADDR is no address", "write https://NAME:PORT")
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-        msg = f"{reference!r}: VAULT_ADDR is no https address, and a token is not sent in the clear"
-        raise ConfigError(msg, "write https://")
-    for name in ("VAULT_TOKEN", "VAULT_NAMESPACE"):
-        value = os.environ.get(name, "")
-        if not (value.isascii() and value.isprintable()):
-            msg = (
-                f"{reference!r}: VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another "
-                "character of no header"
-            )
-            raise ConfigError(msg, "set it anew")
+        what = "VAULT_ADDR is no https address, and a token is not sent in the clear"
+        raise _mistake(reference, what, "write https://")
+    if not (token + namespace).isascii() or not (token + namespace).isprintable():
+        what = "VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another character of no header"
+        raise _mistake(reference, what, "set it anew")
     for name in ("VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"):
         file = os.environ.get(name)
         if file and not Path(file).exists():
-            msg = f"{reference!r}: {name} names {file}, and there is no such file"
-            raise ConfigError(msg, "mend it")
+            raise _mistake(reference, f"{name} names {file}, and there is no such file", "fix it")

@@ -16,11 +16,9 @@ from pathlib import Path
 import pytest
 
 from clickstream import errors, events
-from clickstream.cli import target as cli_target
 from clickstream.demo import preflight
 from clickstream.demo.finding import Finding, asking
 from clickstream.simulation import scenarios
-from clickstream.targets import target
 from tests.support.terminal import clickstream
 
 
@@ -104,7 +102,7 @@ def test_an_unknown_word_is_named(typed: Typed, arguments: list[str], names: str
         (["simulate", "--report"], "`make report` measures the readers"),
         (
             ["dlq", "replay", "--repaired", "-"],
-            "mend letters in Python, see docs/delivery.md",
+            "fix letters in Python, see docs/delivery.md",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -217,11 +215,6 @@ def test_an_answer_without_work_comes_at_once(nowhere: dict[str, str], words: st
         strict=True,
     )
     assert min(ours_s) < 3 * min(typer_s)
-
-
-def test_the_target_s_variable_has_one_name() -> None:
-    """The command line repeats the variable's name, so that its help does not import targets."""
-    assert cli_target.TARGET == target.TARGET
 
 
 def test_simulate_writes_events_a_line_each(typed: Typed) -> None:

@@ -51,7 +51,7 @@ def test_renewing_keeps_the_old_copy_aside(copy: Path) -> None:
     """Renewing the copy keeps the old one beside it."""
     jupyter.fill_copy()
     (copy / "00-start-here.ipynb").write_text("mine")
-    aside = jupyter.renew()
+    aside = jupyter.replace_copy()
     assert aside is not None
     assert (aside / "00-start-here.ipynb").read_text() == "mine"
     assert (copy / "00-start-here.ipynb").read_text() != "mine"
@@ -82,7 +82,7 @@ def test_jupyterlab_ends_with_its_terminal(
     assert process.stdout is not None
     assert "http://" in process.stdout.readline()
     with raises_shown(ConfigError, match=r"end it with Ctrl-C in its terminal, or `kill") as told:
-        jupyter.renew()
+        jupyter.replace_copy()
     with raises_shown(ConfigError, match="on another target; end it with"):
         jupyter.run("00-start-here.ipynb", environment={"CLICKSTREAM_TARGET": "hosted"}, say=print)
     found = re.search(r"kill (\d+)", shown(told.value))

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from clickstream.errors import FetchError, shown
-from clickstream.servers import download
+from clickstream.servers import download, manifest
+from scripts import pin_servers
 from tests.support.errors import raises_shown
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "presenting.md"
@@ -126,7 +127,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     coordinates = {
         "com.example:broker:jar:1.0": JAR,
         "com.example:clients:jar:2.0": OTHER,
-        download._OPENSEARCH: archive.read_bytes(),
+        pin_servers.OPENSEARCH: archive.read_bytes(),
     }
     lines = []
     for coordinate, body in coordinates.items():
@@ -293,7 +294,7 @@ def test_a_proxy_or_certificate_in_the_way_names_its_variable(
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with raises_shown(FetchError, match="set or mend HTTPS_PROXY"):
+    with raises_shown(FetchError, match="set or fix HTTPS_PROXY"):
         download.ensure_server_files()
     monkeypatch.delenv("http_proxy")
     secure = mirror.url.replace("http://", "https://")
@@ -371,10 +372,10 @@ def test_a_byte_that_changed_on_the_way_is_found(
 
 def test_the_committed_list_is_of_the_pinned_versions() -> None:
     """The committed list matches the pinned versions."""
-    listed = {each.coordinate for each in download._listed()}
-    assert set(download._KAFKA) <= listed
-    assert download._OPENSEARCH in listed
-    assert all(len(each.sha256) == 64 and each.size > 0 for each in download._listed())
+    pinned = manifest.read(manifest.PATH)
+    coordinates = {each.coordinate for each in pinned}
+    assert {*pin_servers.KAFKA, pin_servers.OPENSEARCH} <= coordinates
+    assert all(len(each.sha256) == 64 and each.size > 0 for each in pinned)
 
 
 def test_importing_the_launcher_loads_nothing_it_may_never_use() -> None:

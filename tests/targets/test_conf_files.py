@@ -163,6 +163,7 @@ def test_a_host_is_written_in_any_of_three_ways(tmp_path: Path, host: str, url: 
             {"host": "http://127.0.0.1:1", "ca": "ca.pem"},
             r"'ca', 'cert' and 'key' are for https",
         ),
+        (None, {"host": "HTTP://127.0.0.1:1", "ca": "ca.pem"}, r"and 'key' are for https"),
     ],
 )
 def test_what_is_wrong_is_one_line_without_a_secret(
@@ -279,7 +280,7 @@ def test_an_error_names_the_file_that_was_read(tmp_path: Path) -> None:
     """An error names the file that was read, not that of the default folder."""
     folder = written(tmp_path, {"bootstrap.servers": "a..b:1"})
     told = refused(tmp_path, "--conf", str(folder), "status")
-    assert f"nobody knows the name 'a..b'; mend it in {folder}/kafka.json" in told
+    assert f"nobody knows the name 'a..b'; fix it in {folder}/kafka.json" in told
 
 
 def test_a_proxy_off_this_machine_gets_no_password_in_the_clear(tmp_path: Path) -> None:
