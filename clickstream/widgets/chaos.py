@@ -22,7 +22,7 @@ import plotly.graph_objects as go
 from clickstream import producer, tls
 from clickstream.charts.timeseries import Timeline
 from clickstream.demo.audit import Audit, audit, end_offsets
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, Interrupted, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.reports import ProduceReport

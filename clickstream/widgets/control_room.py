@@ -23,7 +23,7 @@ from clickstream.charts.device_category import DeviceCategory
 from clickstream.charts.event_types import EventTypes
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, Interrupted, shown
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import workers

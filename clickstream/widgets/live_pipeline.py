@@ -26,7 +26,7 @@ from clickstream import consumer, producer
 from clickstream.charts.search import Answer
 from clickstream.charts.timeseries import Arrivals
 from clickstream.charts.volume import ADDED, Volume
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, OffsetsReader, StallDetector, TopicOffsets

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from clickstream import consumer
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.servers import local, processes

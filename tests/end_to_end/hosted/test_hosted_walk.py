@@ -19,7 +19,7 @@ from confluent_kafka.admin import NewPartitions
 from clickstream import consumer, events
 from clickstream.cli import jupyter
 from clickstream.demo import target_steps
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.kafka.admin import Admin

@@ -23,7 +23,7 @@ from tests.end_to_end.hosted.conftest import OPENSEARCH_PASSWORD, PASSWORD, USER
 pytestmark = pytest.mark.slow
 
 SOURCE = """\
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 demo = Demo.attach()
 demo
 ---

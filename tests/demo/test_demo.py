@@ -13,7 +13,7 @@ import pytest
 
 from clickstream import consumer, events, producer
 from clickstream.demo import history, round_trip
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.kafka import messages, offsets, topics
 from clickstream.opensearch import client as opensearch
