@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from clickstream.demo import target_steps
+from clickstream.demo import target_checks
 from clickstream.demo.finding import Finding, asking
 from clickstream.errors import ClickstreamError
 from clickstream.servers import download, local, processes
@@ -34,7 +34,7 @@ def run(target: Target | None = None) -> list[Finding]:
     """
     target = target or targets.from_environment()
     if target.is_hosted:
-        return [_python(), _packages(), *target_steps.steps(target)]
+        return [_python(), _packages(), *target_checks.run(target)]
     return [
         _python(),
         _packages(),
@@ -43,8 +43,8 @@ def run(target: Target | None = None) -> list[Finding]:
         _ports(),
         _files(),
         asking("servers", _servers),
-        asking("topic", lambda: target_steps.topic(target.find().kafka)),
-        asking("index", lambda: target_steps.documents(target.find().opensearch)),
+        asking("topic", lambda: target_checks.topic(target.find().kafka)),
+        asking("index", lambda: target_checks.documents(target.find().opensearch)),
     ]
 
 

@@ -21,7 +21,7 @@ from clickstream.targets.target import Target
 EVENTS = 10
 
 
-def steps(target: Target) -> Iterator[Finding]:
+def run(target: Target) -> Iterator[Finding]:
     """Check one step after another; the only change is ten events of the round trip.
 
     These stay in topic and index. It never raises a `ClickstreamError`: every error becomes a
