@@ -251,7 +251,7 @@ SCENARIOS: Final'''
     copy("simulation/scenarios", "\nSCENARIOS: Final", scenario, folder)
     code = """
 from clickstream import SCENARIOS, Simulator, Traffic
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.demo.scenario_looks import SCENARIO_LOOKS
 from clickstream.simulation.scenarios import make
 traffic = Traffic(Simulator(seed=1, start_ms=1_767_571_200_000))
 traffic.start(make("night-owl:per_minute=600"))

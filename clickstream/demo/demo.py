@@ -228,7 +228,7 @@ class Demo:
         """
         # Imports pandas and plotly, which only commands that draw need.
         from clickstream.charts import search
-        from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+        from clickstream.demo.scenario_looks import SCENARIO_LOOKS
 
         return search.ask(
             partial(index.search, self._client, self.settings.opensearch.index),

@@ -19,7 +19,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.search import Answer
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import ADDED, Volume
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.demo.scenario_looks import SCENARIO_LOOKS
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, REACTIONS
 

@@ -11,7 +11,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import MOST_SCENARIOS
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.demo.scenario_looks import SCENARIO_LOOKS
 from clickstream.simulation import scenarios
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic

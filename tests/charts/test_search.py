@@ -15,7 +15,7 @@ from opensearchpy import OpenSearch
 
 from clickstream import consumer, events, producer
 from clickstream.charts import search
-from clickstream.demo.scenario_labels import SCENARIO_LOOKS
+from clickstream.demo.scenario_looks import SCENARIO_LOOKS
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
 from clickstream.kafka import messages, topics
