@@ -205,11 +205,11 @@ class Chaos:
             return "OpenSearch is down, and nobody starts it: bring_up() does"
         return "OpenSearch answers"
 
-    def send_poison(self) -> ProduceReport:
+    def send_invalid_events(self) -> ProduceReport:
         """Send one invalid message of each kind; see `invalid_events`."""
         event = next(live_now().events())
         messages = [(value, event.user_id, None) for value in invalid_events.of_every_kind(event)]
-        self._timeline.mark("poison sent")
+        self._timeline.mark("invalid events sent")
         return producer.send_raw(self._settings.kafka, messages)
 
     def watch(

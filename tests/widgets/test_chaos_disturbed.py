@@ -181,7 +181,7 @@ def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
     chaos = Chaos(Demo(made))
     chaos.start_consumer()
     chaos.start_traffic(50)
-    report = chaos.send_poison()
+    report = chaos.send_invalid_events()
     wait_until(lambda: lag(made) < offsets.count(made.kafka), 60)  # the consumer is at work
     found = chaos.audit()
 
