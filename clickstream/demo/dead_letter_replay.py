@@ -56,7 +56,7 @@ class ReplayReport:
         return f"<b>{escape(str(self))}</b>"
 
 
-def replay(settings: KafkaSettings, repair: Repair | None = None) -> ReplayReport:
+def replay_dead_letters(settings: KafkaSettings, repair: Repair | None = None) -> ReplayReport:
     """Send dead letters that are valid events now to the topic again, repaired or unchanged.
 
     Delivery: all values are repaired and validated before the first is sent. Then the guarantees of
