@@ -43,4 +43,4 @@ def asking(subject: str, ask: Callable[[], str]) -> Finding:
     except ClickstreamError as error:
         # Whoever reads a finding has looked already.
         hints = [hint for hint in error.hints if hint != SEE_CHECK]
-        return Finding(subject, False, str(error), in_words(*hints) or "mend that, and look again")
+        return Finding(subject, False, str(error), in_words(*hints) or "fix that, and look again")

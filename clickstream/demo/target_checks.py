@@ -41,7 +41,7 @@ def run(target: Target) -> Iterator[Finding]:
             ("Kafka's name", lambda: reachability.resolve_kafka(kafka)),
             ("Kafka's TLS", lambda: reachability.probe_kafka(kafka)),
             ("Kafka's login", lambda: _kafka_login(kafka)),
-            ("Kafka's rights", lambda: acls.check(kafka)),
+            ("Kafka's permissions", lambda: acls.check(kafka)),
             ("topic", lambda: topic(kafka)),
         ],
         [
@@ -126,7 +126,7 @@ def documents(settings: OpenSearchSettings) -> str:
         raise MissingError(
             msg,
             (
-                "mend 'index' in ",
+                "fix 'index' in ",
                 ConfFile("opensearch.json"),
                 " where it is mistyped, or ",
                 Command("consume"),

@@ -84,7 +84,7 @@ def test_every_step_is_green(conf: Conf, by: str) -> None:
     assert [str(each) for each in found if not each.is_good] == []
     assert [each.subject for each in found] == [
         *("settings", "secrets"),
-        *("Kafka's name", "Kafka's TLS", "Kafka's login", "Kafka's rights", "topic"),
+        *("Kafka's name", "Kafka's TLS", "Kafka's login", "Kafka's permissions", "topic"),
         *("OpenSearch's name", "OpenSearch's TLS", "OpenSearch's login", "index"),
         "round trip",
     ]
@@ -172,7 +172,7 @@ def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> N
         folder, kafka, [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
     )
     (bad,) = [each for each in target_checks.run(target.choose(folder)) if not each.is_good]
-    assert bad.subject == "Kafka's rights"
+    assert bad.subject == "Kafka's permissions"
     assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
     assert "grant that" in bad.remedy
 
