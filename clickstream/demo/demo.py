@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from html import escape
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from clickstream.demo.round_trip import RoundTrip
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
-from clickstream.reports import IndexReport, Member, Overview, ProduceReport
+from clickstream.reports import BoldLine, IndexReport, Member, Overview, ProduceReport
 from clickstream.servers import local
 from clickstream.settings import Settings
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
@@ -41,7 +40,7 @@ PATIENCE_S = 10.0
 """How long a cell waits for an OpenSearch that accepts nothing; a cell must end."""
 
 
-class Demo:
+class Demo(BoldLine):
     """One target, and everything that a notebook does with it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -75,9 +74,6 @@ class Demo:
 
     def __repr__(self) -> str:
         return str(self.settings)
-
-    def _repr_html_(self) -> str:
-        return f"<b>{escape(repr(self))}</b>"
 
     def ensure(self) -> None:
         """Create the topic, the dead-letter topic and the index if they are missing."""

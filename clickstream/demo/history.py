@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from clickstream import consumer, producer
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
+from clickstream.reports import BoldLine
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator, crowd_for
 
@@ -27,7 +28,7 @@ _FACT = "history_ms"
 
 
 @dataclass(frozen=True)
-class HistoryReport:
+class HistoryReport(BoldLine):
     """The documents that loading the history added; 0 if the history was complete."""
 
     since: datetime
@@ -42,9 +43,6 @@ class HistoryReport:
             f"history of {self.events:,} events, {self.since:%d %b %H:%M} to "
             f"{self.until:%d %b %H:%M} UTC: {self.added:,} added in {self.seconds:.1f} s"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 def load(settings: Settings, *, patience_s: float | None = None) -> HistoryReport:

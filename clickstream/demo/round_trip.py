@@ -13,6 +13,7 @@ from clickstream.errors import Command, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
+from clickstream.reports import BoldLine
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
 
@@ -22,7 +23,7 @@ _MS_PER_EVENT = 100
 
 
 @dataclass(frozen=True)
-class RoundTrip:
+class RoundTrip(BoldLine):
     """A proof that events come back as documents, with the seconds each step took."""
 
     events: int
@@ -40,9 +41,6 @@ class RoundTrip:
             f"acknowledged by Kafka {self.acknowledged_s:.2f} s, indexed {self.indexed_s:.1f} s, "
             f"compared by id {self.compared_s:.1f} s"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 def make(settings: Settings, num_events: int) -> RoundTrip:

@@ -30,7 +30,7 @@ from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, OffsetsReader, StallDetector, TopicOffsets
-from clickstream.reports import IndexReport, ProduceReport
+from clickstream.reports import BoldLine, IndexReport, ProduceReport
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
@@ -65,7 +65,7 @@ _WORKERS = (PRODUCER, CONSUMER, OFFSETS, CHARTS)
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(BoldLine):
     """Message and document counts at one moment."""
 
     is_running: bool = False
@@ -89,9 +89,6 @@ class Snapshot:
             f"{self.indexed:,} indexed, {self.dead_letters:,} dead letters, "
             f"{self.per_second:,.0f} events a second"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 class LivePipeline:
