@@ -32,9 +32,7 @@ from clickstream.simulation.traffic import Traffic
 from clickstream.targets import target
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from clickstream.charts import search
+    from clickstream.charts.search import Answer
 
 PATIENCE_S = 10.0
 """How long a cell waits for an OpenSearch that accepts nothing; a cell must end."""
@@ -215,11 +213,13 @@ class Demo(BoldLine):
         top: int | None = None,
         category: str | None = None,
         device: str | None = None,
-    ) -> search.Answer:
-        """Request the data of all charts in one search; see `search.ask`.
+    ) -> Answer:
+        """Request the data of all charts in one search; see `charts.search.ask`.
+
+        The answer draws them: `answer.figures()`.
 
         Raises:
-            ConfigError: as `search.ask`; or no such index.
+            ConfigError: as `charts.search.ask`; or no such index.
             ServerError: OpenSearch did not answer, or some shards did not.
         """
         # Imports pandas and plotly, which only commands that draw need.
@@ -236,27 +236,6 @@ class Demo(BoldLine):
             category=category,
             device=device,
         )
-
-    def charts(
-        self,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        bucket_s: int | None = None,
-        top: int | None = None,
-        category: str | None = None,
-        device: str | None = None,
-    ) -> dict[str, go.Figure]:
-        """Draw the answer to a question: figures by chart name; see `ask`."""
-        answer = self.ask(
-            since=since,
-            until=until,
-            bucket_s=bucket_s,
-            top=top,
-            category=category,
-            device=device,
-        )
-        return answer.figures()
 
     def round_trip(self, num_events: int = 5_000) -> RoundTrip:
         """Prove by id that events reach the topic and come back as documents.
