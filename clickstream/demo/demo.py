@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from random import Random
@@ -19,6 +19,7 @@ from clickstream import consumer, producer
 from clickstream.demo import history
 from clickstream.demo import round_trip as trip
 from clickstream.demo.round_trip import RoundTrip
+from clickstream.demo.temporary_group import temporary_group
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
@@ -187,14 +188,8 @@ class Demo(BoldLine):
             ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.
         """
         index.count(self._client, self.settings.opensearch.index)
-        group_id = f"{self.settings.kafka.group_id}-replay-{uuid.uuid4().hex[:8]}"
-        again = self.settings.for_group(group_id)
-        offsets.start_at_newest(again.kafka, most)
-        try:
+        with temporary_group(self.settings, "replay", newest=most) as again:
             return consumer.index_topic(again, until_caught_up=True, patience_s=PATIENCE_S)
-        finally:
-            with suppress(ServerError):  # without permission, Kafka expires it later
-                topics.delete_group(again.kafka)
 
     def load_history(self) -> history.HistoryReport:
         """Load two days of history into topic and index; see `history.load`."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from clickstream import consumer, producer
+from clickstream.demo.temporary_group import temporary_group
 from clickstream.errors import Command, ServerError
-from clickstream.kafka import offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.reports import BoldLine
@@ -46,8 +44,7 @@ class RoundTrip(BoldLine):
 def make(settings: Settings, num_events: int) -> RoundTrip:
     """Send events of the last minutes, index them in a separate group, and find each by id.
 
-    Topic and index must exist. They keep the events. The group is deleted; without permission for
-    that, Kafka expires it later.
+    Topic and index must exist. They keep the events.
 
     Args:
         settings: the target, topic and index.
@@ -59,14 +56,12 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
         BulkError, ConfigError, DeliveryError, Interrupted: as `producer.send` and
             `consumer.index_topic`.
     """
-    own = settings.for_group(f"{settings.kafka.group_id}-trip-{uuid.uuid4().hex[:8]}")
     client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
     now_ms = int(time.time() * 1000)
     start_ms = now_ms - 10_000 - _MS_PER_EVENT * num_events
     crowd = Simulator(seed=now_ms, start_ms=start_ms, live_from_ms=start_ms)
     sent = list(islice(crowd.events(), num_events))
-    offsets.start_at_newest(own.kafka, 0)
-    try:
+    with temporary_group(settings, "trip", newest=0) as own:
         marks = [time.monotonic()]
         producer.send(own.kafka, sent)
         marks.append(time.monotonic())
@@ -76,9 +71,6 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
         wanted = [event.event_id for event in sent]
         found = index.ids(client, name, among=wanted)
         marks.append(time.monotonic())
-    finally:
-        with suppress(ServerError):  # without permission, Kafka expires it later
-            topics.delete_group(own.kafka)
     if sorted(found) != sorted(wanted):
         msg = (
             f"round trip: {num_events:,} events sent, {len(found):,} documents found, "
