@@ -33,11 +33,11 @@ def run(target: Target | None = None) -> list[Finding]:
         target: by default the target of this kernel.
     """
     target = target or targets.from_environment()
+    environment = [Finding("Python", True, platform.python_version()), _packages()]
     if target.is_hosted:
-        return [_python(), _packages(), *target_checks.run(target)]
+        return [*environment, *target_checks.run(target)]
     return [
-        _python(),
-        _packages(),
+        *environment,
         _memory(),
         _disk(),
         _ports(),
@@ -50,10 +50,6 @@ def run(target: Target | None = None) -> list[Finding]:
 
 def _finding(subject: str, is_good: bool, found: str, remedy: str) -> Finding:
     return Finding(subject, is_good, found, "" if is_good else remedy)
-
-
-def _python() -> Finding:
-    return Finding("Python", True, platform.python_version())
 
 
 def _packages() -> Finding:
@@ -101,12 +97,8 @@ def _ports() -> Finding:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             socket.create_connection(listening.getsockname(), timeout=2).close()
     except OSError as error:
-        return Finding(
-            "ports",
-            False,
-            f"listening on 127.0.0.1: {error.strerror or error}",
-            "let Python and Java listen there, see your firewall",
-        )
+        found = f"listening on 127.0.0.1: {error.strerror or error}"
+        return Finding("ports", False, found, "let Python and Java listen there, see your firewall")
     return Finding("ports", True, "127.0.0.1 gives free ones; none is fixed")
 
 
