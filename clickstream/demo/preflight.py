@@ -63,19 +63,15 @@ def _packages() -> Finding:
     others = []
     for name, versions in pinned.items():
         try:
-            found = metadata.version(name)
+            version = metadata.version(name)
         except metadata.PackageNotFoundError:
             if name in needed:  # others may be for other systems
                 others.append(f"{name} is missing")
             continue
-        if is_ours and found not in versions:
-            others.append(f"{name} is {found}, not {max(versions)}")
-    return _finding(
-        "packages",
-        not others,
-        ", ".join(others) or ("as pinned" if is_ours else f"all there, in {sys.prefix}"),
-        "run `make demo`, which installs what is pinned",
-    )
+        if is_ours and version not in versions:
+            others.append(f"{name} is {version}, not {max(versions)}")
+    found = ", ".join(others) or ("as pinned" if is_ours else f"all there, in {sys.prefix}")
+    return _finding("packages", not others, found, "run `make demo`, which installs what is pinned")
 
 
 def _memory() -> Finding:
@@ -84,12 +80,8 @@ def _memory() -> Finding:
         held = sum(each.memory_mb or 0 for each in local.status()) * 1_000_000
     needed = max(FOR_DEMO.memory_bytes - held, 0)
     free = psutil.virtual_memory().available
-    return _finding(
-        "memory",
-        free >= needed,
-        f"{free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB needed",
-        "close other programs",
-    )
+    found = f"{free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB needed"
+    return _finding("memory", free >= needed, found, "close other programs")
 
 
 def _ports() -> Finding:
@@ -107,22 +99,16 @@ def _disk() -> Finding:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    return _finding(
-        "disk",
-        free >= FOR_DEMO.disk_bytes,
-        f"{free / 1e9:,.1f} GB free for {processes.folder()}",
-        f"free {FOR_DEMO.disk_bytes / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE",
-    )
+    needed = FOR_DEMO.disk_bytes
+    found = f"{free / 1e9:,.1f} GB free for {processes.folder()}"
+    remedy = f"free {needed / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE"
+    return _finding("disk", free >= needed, found, remedy)
 
 
 def _files() -> Finding:
     missing = download.missing_bytes()
-    return _finding(
-        "servers' files",
-        missing == 0,
-        f"{missing / 1e6:,.0f} MB to fetch" if missing else f"in {download.cache_dir()}",
-        "run `make prepare` on a good network",
-    )
+    found = f"{missing / 1e6:,.0f} MB to fetch" if missing else f"in {download.cache_dir()}"
+    return _finding("servers' files", not missing, found, "run `make prepare` on a good network")
 
 
 def _servers() -> str:
