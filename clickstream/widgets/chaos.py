@@ -11,10 +11,8 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from random import Random
 
 import plotly.graph_objects as go
@@ -28,6 +26,7 @@ from clickstream.kafka import offsets, topics
 from clickstream.reports import ProduceReport
 from clickstream.servers import local, processes
 from clickstream.servers.nodes import last_log_lines
+from clickstream.settings import OpenSearchSettings
 from clickstream.simulation import invalid_events
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.traffic import Traffic
@@ -53,43 +52,27 @@ _UNTIL_DONE = (_TAKE_DOWN, _BRING_UP)
 """Workers that end by themselves; the start of a server cannot be cut short."""
 
 
-@dataclass
-class _OpenSearch:
-    """An OpenSearch that can be taken down: the local one, or a proxy to a hosted one."""
+class _LocalServer:
+    """The local OpenSearch, taken down and brought up like an `OutageProxy`."""
 
-    url: str
-    stop: Callable[[], object]
-    start: Callable[[], object]
-    is_up: Callable[[], bool]
-    stopping: str
-    """The message while it is being stopped."""
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def take_down(self) -> None:
+        local.stop("opensearch")
+
+    def bring_up(self) -> None:
+        local.start("opensearch")
+
+    @property
+    def is_up(self) -> bool:
+        return any(each.name == "opensearch" and each.state == "up" for each in local.status())
 
 
-def _opensearch_of(demo: Demo) -> _OpenSearch:
-    """Return the local server, or a proxy to a hosted OpenSearch, which we may not stop."""
-    settings = demo.settings.opensearch
-    if not demo.settings.is_hosted:
-        return _OpenSearch(
-            settings.url,
-            stop=partial(local.stop, "opensearch"),
-            start=partial(local.start, "opensearch"),
-            is_up=_is_local_up,
-            stopping="OpenSearch is being stopped",
-        )
+def _proxy_to(settings: OpenSearchSettings) -> OutageProxy:
     trust = tls.for_opensearch(settings) if settings.url.startswith("https:") else None
-    proxy = OutageProxy(settings.url, context=trust)
-    _proxies.append(proxy)
-    return _OpenSearch(
-        proxy.url,
-        stop=proxy.take_down,
-        start=proxy.bring_up,
-        is_up=lambda: proxy.is_up,
-        stopping="the way to OpenSearch is being cut, for it is not ours to stop",
-    )
-
-
-def _is_local_up() -> bool:
-    return any(each.name == "opensearch" and each.state == "up" for each in local.status())
+    _proxies.append(OutageProxy(settings.url, context=trust))
+    return _proxies[-1]
 
 
 class Chaos:
@@ -104,7 +87,10 @@ class Chaos:
     def __init__(self, demo: Demo) -> None:
         end_all()
         self._settings = demo.settings
-        self._opensearch = _opensearch_of(demo)
+        opensearch = demo.settings.opensearch
+        self._opensearch: OutageProxy | _LocalServer = (
+            _proxy_to(opensearch) if demo.settings.is_hosted else _LocalServer(opensearch.url)
+        )
         self._is_down = self._has_consumer = self._has_killed = False
         self._timeline = Timeline()
         self._start = end_offsets(self._settings)
@@ -173,8 +159,12 @@ class Chaos:
             return "OpenSearch is on its way down"
         self._is_down = True
         self._timeline.mark("OpenSearch down")
-        workers.start(_TAKE_DOWN, lambda stop: self._opensearch.stop())
-        return f"{self._opensearch.stopping}; readers and Kafka go on"
+        workers.start(_TAKE_DOWN, lambda stop: self._opensearch.take_down())
+        if self._settings.is_hosted:
+            doing = "the way to OpenSearch is being cut, for it is not ours to stop"
+        else:
+            doing = "OpenSearch is being stopped"
+        return f"{doing}; readers and Kafka go on"
 
     def bring_up(self) -> str:
         """Start OpenSearch again, in the background; it takes about ten seconds."""
@@ -183,7 +173,7 @@ class Chaos:
         self._is_down = False
 
         def up(stop: threading.Event) -> None:
-            self._opensearch.start()
+            self._opensearch.bring_up()
             self._timeline.mark("OpenSearch up")
 
         workers.start(_BRING_UP, up)
@@ -201,7 +191,7 @@ class Chaos:
                 if time.monotonic() > deadline_s:
                     return "not yet; run this cell again"
                 time.sleep(_LOOK_EVERY_S)
-        if not self._opensearch.is_up():
+        if not self._opensearch.is_up:
             return "OpenSearch is down, and nobody starts it: bring_up() does"
         return "OpenSearch answers"
 
@@ -271,7 +261,7 @@ class Chaos:
             ClickstreamError: OpenSearch does not start, or an error had ended the readers.
         """
         if self._is_down:
-            self._opensearch.start()
+            self._opensearch.bring_up()
             self._is_down = False
         self._has_consumer = False
         end_all()
@@ -295,14 +285,10 @@ def end_all() -> None:
     Raises:
         ClickstreamError: an error had ended one of them; raised after all have ended.
     """
-    failures: list[ClickstreamError] = []
-    for name in (*_UNTIL_STOPPED, *(_UNTIL_DONE if _proxies else ())):
-        try:
-            workers.stop(name)
-        except ClickstreamError as error:
-            failures.append(error)
-    processes.stop(CONSUMER)
-    while _proxies:
-        _proxies.pop().close()
-    if failures:
-        raise failures[0]
+    names = (*_UNTIL_STOPPED, *(_UNTIL_DONE if _proxies else ()))
+    with ExitStack() as ends:  # the last one first, and each of them even if another one fails
+        while _proxies:
+            ends.callback(_proxies.pop().close)
+        ends.callback(processes.stop, CONSUMER)
+        for name in names:
+            ends.callback(workers.stop, name)

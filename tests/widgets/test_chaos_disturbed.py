@@ -165,8 +165,8 @@ def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
 ) -> None:
     """The audit waits for a starting OpenSearch, so that *Run All* works on a slow machine."""
     chaos = Chaos(Demo(hosted))
-    up = chaos._opensearch.start
-    chaos._opensearch.start = lambda: (time.sleep(14), up())
+    up = chaos._opensearch.bring_up
+    chaos._opensearch.bring_up = lambda: (time.sleep(14), up())
     chaos.start_consumer()
     chaos.start_traffic(50)
     assert_all_there(chaos)
