@@ -11,8 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from random import Random
 
 import plotly.graph_objects as go
@@ -21,7 +20,7 @@ from clickstream import producer, tls
 from clickstream.charts.timeseries import Timeline
 from clickstream.demo.audit import Audit, audit, end_offsets
 from clickstream.demo.demo import Demo
-from clickstream.errors import ClickstreamError, Interrupted, ServerError
+from clickstream.errors import ClickstreamError, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.reports import ProduceReport
 from clickstream.servers import local, processes
@@ -31,6 +30,7 @@ from clickstream.simulation import invalid_events
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
+from clickstream.widgets.live_pipeline import PRODUCER
 from clickstream.widgets.outage_proxy import OutageProxy
 
 CONSUMER = "consumer"
@@ -42,12 +42,11 @@ _WATCH_S = 3.0
 _PATIENCE_S = 16.0
 """Patience with a consumer that reads nothing; Kafka needs 6 s to detect a killed one."""
 
-_PRODUCER = "producer"
-"""The same name as in a live pipeline, so that only one of them runs readers."""
 _LAG = "lag"
 _TAKE_DOWN = "take-down"
 _BRING_UP = "bring-up"
-_UNTIL_STOPPED = (_PRODUCER, _LAG)
+_UNTIL_STOPPED = (PRODUCER, _LAG)
+"""The producer has the same name as in a live pipeline, so that only one of them runs readers."""
 _UNTIL_DONE = (_TAKE_DOWN, _BRING_UP)
 """Workers that end by themselves; the start of a server cannot be cut short."""
 
@@ -111,7 +110,7 @@ class Chaos:
         pace = Pace(events_per_second, rng=Random())
         source = PacedEvents(Traffic(live_now()), pace)
         kafka = self._settings.kafka
-        workers.start(_PRODUCER, lambda stop: producer.produce(kafka, source, stop=stop))
+        workers.start(PRODUCER, lambda stop: producer.produce(kafka, source, stop=stop))
         return f"readers make {events_per_second:g} events a second, in the background"
 
     def start_consumer(self) -> str:
@@ -186,7 +185,7 @@ class Chaos:
             ClickstreamError: why it does not start.
         """
         deadline_s = time.monotonic() + most_s
-        with _interruptible("waiting for OpenSearch"):
+        with workers.interruptible("waiting for OpenSearch"):
             while workers.is_running(_BRING_UP):
                 if time.monotonic() > deadline_s:
                     return "not yet; run this cell again"
@@ -217,7 +216,7 @@ class Chaos:
             Interrupted: the notebook's stop button; background work continues.
         """
         started_s = time.monotonic()
-        with _interruptible("watching the lag"):
+        with workers.interruptible("watching the lag"):
             while (watched_s := time.monotonic() - started_s) < most_s:
                 self._raise_what_ended()
                 lag = self._timeline.lag
@@ -239,7 +238,7 @@ class Chaos:
                 for `patience_s`.
             Interrupted: the notebook's stop button.
         """
-        with _interruptible("counting by id"):
+        with workers.interruptible("counting by id"):
             while workers.is_running(_BRING_UP):
                 time.sleep(_LOOK_EVERY_S)
             self._raise_what_ended()
@@ -265,15 +264,6 @@ class Chaos:
             self._is_down = False
         self._has_consumer = False
         end_all()
-
-
-@contextmanager
-def _interruptible(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        msg = f"stopped {doing}; what runs in the background goes on"
-        raise Interrupted(msg, "run the cell again") from error
 
 
 _proxies: list[OutageProxy] = []

@@ -24,7 +24,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
 from clickstream.demo.demo import Demo
-from clickstream.errors import ClickstreamError, Interrupted, shown
+from clickstream.errors import ClickstreamError, shown
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import workers
 from clickstream.widgets.live_chart import LiveChart
@@ -203,12 +203,9 @@ class ControlRoom:
             Interrupted: the notebook's stop button; background work continues.
         """
         goal, ends_s = self.pipeline.snapshot().indexed + more, time.monotonic() + most_s
-        try:
+        with workers.interruptible("waiting"):
             while (found := self.pipeline.snapshot()).indexed < goal and time.monotonic() < ends_s:
                 time.sleep(0.1)
-        except KeyboardInterrupt as error:
-            msg = "stopped waiting; what runs in the background goes on"
-            raise Interrupted(msg, "run the cell again") from error
         return found
 
     @property

@@ -11,9 +11,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
-from clickstream.errors import ServerError
+from clickstream.errors import Interrupted, ServerError
 
 _STOP_S = 20.0
 _AT_EXIT_S = 3.0
@@ -126,6 +126,20 @@ def end(*names: str) -> None:
     for name in names:
         with suppress(Exception):
             stop(name)
+
+
+@contextmanager
+def interruptible(doing: str) -> Iterator[None]:
+    """Turn the notebook's stop button into an error that says what it stopped: only the wait.
+
+    Raises:
+        Interrupted: the stop button was pressed in the block.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        msg = f"stopped {doing}; what runs in the background goes on"
+        raise Interrupted(msg, "run the cell again") from error
 
 
 def ticks(every_s: float, stop: threading.Event) -> Iterator[None]:
