@@ -187,9 +187,8 @@ class Demo(BoldLine):
         Raises:
             ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.
         """
-        index.count(self._client, self.settings.opensearch.index)
         with temporary_group(self.settings, "replay", newest=most) as again:
-            return consumer.index_topic(again, until_caught_up=True, patience_s=PATIENCE_S)
+            return Demo(again).consume()
 
     def load_history(self) -> history.HistoryReport:
         """Load two days of history into topic and index; see `history.load`."""
