@@ -151,8 +151,8 @@ class LivePipeline:
         """
         self._documents_before = self._demo.documents()
         self._index_report = IndexReport(index=self._demo.settings.opensearch.index)
-        with closing(OffsetsReader(self._demo.settings.kafka)) as gauge:
-            self._count(gauge)
+        with closing(OffsetsReader(self._demo.settings.kafka)) as offsets:
+            self._count(offsets)
         self._search()
 
     @property
@@ -260,11 +260,11 @@ class LivePipeline:
 
     def _wait_for_consumer(self) -> None:
         ends_s = time.monotonic() + self._catch_up_s
-        with closing(OffsetsReader(self._demo.settings.kafka)) as gauge:
-            self._count(gauge)  # the latest count may be older than the last message
+        with closing(OffsetsReader(self._demo.settings.kafka)) as offsets:
+            self._count(offsets)  # the latest count may be older than the last message
             while self._latest.lag and self._is_running(CONSUMER) and time.monotonic() < ends_s:
                 time.sleep(0.05)
-                self._count(gauge)
+                self._count(offsets)
 
     def _stop_workers(self, *names: str) -> None:
         for name in names:
@@ -314,20 +314,20 @@ class LivePipeline:
 
     def _watch_kafka(self, stop: threading.Event) -> None:
         kafka = replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S)
-        with closing(OffsetsReader(kafka)) as gauge:
-            standstill = StallDetector(gauge)
+        with closing(OffsetsReader(kafka)) as offsets:
+            stalls = StallDetector(offsets)
             for _ in workers.ticks(OFFSETS_EVERY_S, stop):
-                self._stalled = standstill.note(self._count(gauge))
+                self._stalled = stalls.note(self._count(offsets))
                 self._troubles.pop(OFFSETS, None)
                 self._stop_readers_when_full()
 
-    def _count(self, gauge: OffsetsReader) -> TopicOffsets:
+    def _count(self, offsets: OffsetsReader) -> TopicOffsets:
         # Read before the request to Kafka, so that Kafka never reports fewer. The lag is counted
         # by offsets: messages that Kafka delivers again, as after an outage, count once.
         produced = sum(run.delivered for run in self._runs)
         settled = dict(self._index_report.settled)
         indexed = self._documents_before + self._index_report.stored
-        found = gauge.read()
+        found = offsets.read()
         lag = found.lag(settled)
         if indexed != self._latest.indexed or lag == 0:
             self._indexed_s = time.monotonic()
