@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from clickstream import consumer, producer
 from clickstream.demo import history
-from clickstream.demo import round_trip as trip
-from clickstream.demo.round_trip import RoundTrip
+from clickstream.demo.round_trip import RoundTrip, make_round_trip
 from clickstream.demo.temporary_group import temporary_group
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
@@ -241,12 +240,12 @@ class Demo(BoldLine):
             ServerError: an event did not come back as exactly one document.
         """
         if self.settings.is_hosted:
-            return trip.make(self.settings, num_events)
+            return make_round_trip(self.settings, num_events)
         own = self.settings.in_namespace(f"roundtrip-{uuid.uuid4().hex[:8]}")
         topics.ensure_topics(own.kafka)
         try:
             index.ensure(self._client, own.opensearch.index)
-            return trip.make(own, num_events)
+            return make_round_trip(own, num_events)
         finally:
             topics.delete_topics(own.kafka)
             index.delete(self._client, own.opensearch.index)

@@ -41,7 +41,7 @@ class RoundTrip(BoldLine):
         )
 
 
-def make(settings: Settings, num_events: int) -> RoundTrip:
+def make_round_trip(settings: Settings, num_events: int) -> RoundTrip:
     """Send events of the last minutes, index them in a separate group, and find each by id.
 
     Topic and index must exist. They keep the events.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clickstream.demo import round_trip
 from clickstream.demo.finding import Finding, asking, failed
+from clickstream.demo.round_trip import make_round_trip
 from clickstream.errors import ClickstreamError, Command, ConfFile, ConfigError, MissingError
 from clickstream.kafka import acls, offsets
 from clickstream.kafka.admin import Admin
@@ -121,7 +121,7 @@ def documents(settings: OpenSearchSettings) -> str:
 
 
 def _round_trip(settings: Settings) -> str:
-    found = round_trip.make(settings, EVENTS)
+    found = make_round_trip(settings, EVENTS)
     return (
         f"{found.events} events acknowledged by Kafka in {1000 * found.acknowledged_s:,.0f} ms "
         "(connecting included), found by id in the index "
