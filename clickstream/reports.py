@@ -22,7 +22,7 @@ about two seconds of live traffic."""
 
 
 class BoldLine:
-    """A result that a notebook cell shows as one bold line."""
+    """Shown in a notebook cell as its text, in bold."""
 
     def _repr_html_(self) -> str:
         return f"<b>{escape(str(self))}</b>"
