@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names, for type checkers and editors
     from clickstream.consumer import index_topic as index_topic
-    from clickstream.demo.verbs import Demo as Demo
+    from clickstream.demo.demo import Demo as Demo
     from clickstream.errors import ClickstreamError as ClickstreamError
     from clickstream.events import Event as Event
     from clickstream.events import decode as decode
@@ -33,7 +33,7 @@ _MODULES = {
     "Chaos": "widgets.chaos",
     "ClickstreamError": "errors",
     "ControlRoom": "widgets.control_room",
-    "Demo": "demo.verbs",
+    "Demo": "demo.demo",
     "Event": "events",
     "KafkaSettings": "settings",
     "OpenSearchSettings": "settings",

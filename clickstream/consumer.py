@@ -32,7 +32,7 @@ from clickstream.errors import Command, EventError, Interrupted, ServerError
 from clickstream.kafka.dead_letters import DeadLetters
 from clickstream.kafka.group_reader import GroupReader, Offsets, Polled
 from clickstream.kafka.offsets import CatchUpGoal
-from clickstream.opensearch.bulk_sender import Batch, BulkSender, action
+from clickstream.opensearch.bulk_sender import Batch, BulkSender, checked_action
 from clickstream.opensearch.flood_guard import FloodGuard
 from clickstream.reports import BatchReport, IndexReport, Lag
 from clickstream.settings import Settings
@@ -323,7 +323,7 @@ def _sort(messages: Iterable[Message]) -> Batch:
     batch = Batch([], [], [])
     for message in messages:
         try:
-            batch.actions.append(action(message.value()))
+            batch.actions.append(checked_action(message.value()))
         except EventError as error:
             batch.dead.append((message, type(error).__name__, str(error)))
         else:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import escape
 
 import msgspec
 
@@ -20,8 +21,15 @@ _SAMPLES = 400
 about two seconds of live traffic."""
 
 
+class BoldLine:
+    """Shown in a notebook cell as its text, in bold."""
+
+    def _repr_html_(self) -> str:
+        return f"<b>{escape(str(self))}</b>"
+
+
 @dataclass
-class ProduceReport:
+class ProduceReport(BoldLine):
     """Events handed to Kafka, counted by its delivery reports."""
 
     topic: str
@@ -44,9 +52,6 @@ class ProduceReport:
             f"in {self.seconds:.1f} s ({self.events_per_second:,.1f} events/s, "
             f"{self.bytes / 1e6:.1f} MB, {self.failed:,} failed)"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Lag:
 
 
 @dataclass
-class IndexReport(Counts):
+class IndexReport(Counts, BoldLine):
     """A run of the consumer so far, or at its end."""
 
     index: str = ""
@@ -134,9 +139,6 @@ class IndexReport(Counts):
             f"in {self.seconds:.1f} s ({self.documents_per_second:,.0f} documents/s)"
         )
 
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
-
     def line(self, batch: BatchReport) -> str:
         """Format a batch and the state after it as `key=value` pairs for a log."""
         lag = sum(each.messages for each in self.lag.values())
@@ -170,7 +172,7 @@ def _rounded(value: float | None) -> int | None:
 
 
 @dataclass(frozen=True)
-class Overview:
+class Overview(BoldLine):
     """Counts of messages, dead letters and documents at one moment."""
 
     messages: int
@@ -195,9 +197,6 @@ class Overview:
             f"{self.messages:,} messages, lag {self.lag:,}, {self.dead_letters:,} dead letters, "
             f"{self.documents:,} documents ({age})"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 def _ago(age: timedelta) -> str:

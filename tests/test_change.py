@@ -249,8 +249,7 @@ SCENARIOS: Final'''
     copy("simulation/scenarios", "\nSCENARIOS: Final", scenario, folder)
     code = """
 from clickstream import SCENARIOS, Simulator, Traffic
-from clickstream.demo.scenario_labels import ADDS_EVENTS
-from clickstream.simulation.scenarios import make
+from clickstream.simulation.scenarios import ADDS_EVENTS, make
 traffic = Traffic(Simulator(seed=1, start_ms=1_767_571_200_000))
 traffic.start(make("night-owl:per_minute=600"))
 made = [event for _ in range(500) for event in traffic.step()]

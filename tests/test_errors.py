@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clickstream import errors
-from clickstream.demo import verbs
+from clickstream.demo import demo
 from clickstream.errors import SEE_CHECK, Command, ConfFile, ServerError, shown
 
 STARTS = (Command("up"), " starts local servers")
@@ -81,7 +81,7 @@ def test_a_cell_shows_the_line_and_a_traceback_the_hints(monkeypatch: pytest.Mon
 
 def test_an_error_told_in_another_keeps_what_to_do() -> None:
     """What was found goes into the new one's, and its hints stand before the new one's."""
-    with pytest.raises(ServerError) as raised, verbs._after_the_documents():
+    with pytest.raises(ServerError) as raised, demo._after_the_documents():
         raise ServerError("making topics: no answer", STARTS)
 
     assert str(raised.value) == "half done, the documents are gone: making topics: no answer"

@@ -22,6 +22,7 @@ from clickstream.charts.top_readers import TOP, TopReaders
 from clickstream.charts.volume import ADDED
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, DEVICE_TYPES
+from clickstream.reports import BoldLine
 
 MOST_BUCKETS: Final = 100
 BUCKETS_S: Final = (1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86_400)
@@ -32,7 +33,7 @@ Search = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(BoldLine):
     """The result of one search."""
 
     frames: dict[str, pd.DataFrame] = field(repr=False)
@@ -73,9 +74,6 @@ class Answer:
             f"{self.total:,} events from {self.since:%d %b %H:%M} to {self.until:%d %b %H:%M} UTC, "
             f"one search, {self.took_ms} ms, counts {exact}"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
     def figures(self, *, tz: tzinfo | str | None = None) -> dict[str, go.Figure]:
         """Draw every chart, by its name.

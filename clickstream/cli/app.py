@@ -22,7 +22,7 @@ from clickstream.errors import Command, ConfigError, shown
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from clickstream.demo.verbs import Demo
+    from clickstream.demo.demo import Demo
     from clickstream.settings import Settings
 
 SIMULATION_START = "2026-01-05T00:00:00Z"
@@ -94,7 +94,7 @@ def demo_() -> None:
     `make demo` runs this command.
     """
     from clickstream.cli import jupyter
-    from clickstream.demo.verbs import Demo
+    from clickstream.demo.demo import Demo
 
     target = cli_target.current()
     kit = Demo(target.up(say=say))
@@ -317,7 +317,7 @@ def consume(
     It waits for a server that is down.
     """
     from clickstream import consumer
-    from clickstream.demo.verbs import Demo
+    from clickstream.demo.demo import Demo
 
     log_to_stderr(verbose)
     cli_target.find(need=cli_target.never_started())
@@ -365,7 +365,7 @@ def charts_(
 
     They open without a network.
     """
-    from clickstream.demo.verbs import Demo
+    from clickstream.demo.demo import Demo
 
     kit = Demo(cli_target.find(need=["opensearch"]))
     since, until = _last_minutes(kit) if live else kit.history_window() or (None, None)
@@ -410,7 +410,7 @@ def reset(yes: Yes = False) -> None:
 
     Without --yes it only says what it would delete.
     """
-    from clickstream.demo.verbs import Demo
+    from clickstream.demo.demo import Demo
 
     kit = Demo(cli_target.find())
     if yes and kit.settings.is_hosted:

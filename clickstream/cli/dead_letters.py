@@ -65,9 +65,9 @@ def list_(
 @app.command()
 def replay() -> None:
     """Send dead letters again that are valid events now; nothing is stored twice."""
-    from clickstream.demo.replay import replay as send_back
+    from clickstream.demo.dead_letter_replay import replay_dead_letters
 
-    typer.echo(str(send_back(target.find(need=["kafka"]).kafka)))
+    typer.echo(str(replay_dead_letters(target.find(need=["kafka"]).kafka)))
 
 
 def to_line(letter: DeadLetter) -> str:

@@ -15,6 +15,7 @@ from clickstream.errors import Command, EventError, ServerError
 from clickstream.kafka import dead_letters, messages, offsets
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
+from clickstream.reports import BoldLine
 from clickstream.settings import Settings
 
 _LOOK_EVERY_S = 0.2
@@ -25,7 +26,7 @@ Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(BoldLine):
     """The outcome of the counted messages."""
 
     messages: int
@@ -45,9 +46,6 @@ class Audit:
             f"{self.repeated:,} in the topic twice, {self.dead_lettered:,} dead letters, "
             f"{len(self.lost):,} lost, {len(self.doubled):,} doubled"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 def end_offsets(settings: Settings) -> dict[int, int]:
@@ -87,8 +85,8 @@ def audit(settings: Settings, start: dict[int, int], *, patience_s: float) -> Au
             undecodable.add(place)
     sources = {
         (source.partition, source.offset)
-        for source in (letter.source for letter in dead_letters.read(settings.kafka))
-        if source is not None and source.topic == settings.kafka.topic
+        for letter in dead_letters.read(settings.kafka)
+        if (source := letter.source) is not None and source.topic == settings.kafka.topic
     }
     looked_at = ids.keys() | undecodable
     dead_lettered = looked_at & sources
@@ -123,14 +121,8 @@ def _wait_until_committed(settings: Settings, ends: dict[int, int], patience_s: 
                 f"counting by id: group {settings.kafka.group_id!r} has still to read "
                 f"{behind:,} messages, and has read none for {patience_s:.0f} s"
             )
-            raise ServerError(
-                msg,
-                (
-                    "is a consumer running, and OpenSearch up? See ",
-                    Command("status"),
-                    ", then count again",
-                ),
-            )
+            see_status = "is a consumer running, and OpenSearch up? See ", Command("status")
+            raise ServerError(msg, (*see_status, ", then count again"))
         time.sleep(_LOOK_EVERY_S)
 
 

@@ -37,10 +37,15 @@ class Finding:
 
 
 def asking(subject: str, ask: Callable[[], str]) -> Finding:
-    """Ask, and take an error of ours as what was found, and its hints as what to do."""
+    """Ask, and make a finding of the answer, or of an error of ours."""
     try:
         return Finding(subject, True, ask())
     except ClickstreamError as error:
-        # Whoever reads a finding has looked already.
-        hints = [hint for hint in error.hints if hint != SEE_CHECK]
-        return Finding(subject, False, str(error), in_words(*hints) or "mend that, and look again")
+        return failed(subject, error)
+
+
+def failed(subject: str, error: ClickstreamError) -> Finding:
+    """Make a finding of an error: what was found, and its hints as what to do."""
+    # Whoever reads a finding has looked already.
+    hints = [hint for hint in error.hints if hint != SEE_CHECK]
+    return Finding(subject, False, str(error), in_words(*hints) or "fix that, and look again")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from clickstream import consumer, producer
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
+from clickstream.reports import BoldLine
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator, crowd_for
 
@@ -27,7 +28,7 @@ _FACT = "history_ms"
 
 
 @dataclass(frozen=True)
-class HistoryReport:
+class HistoryReport(BoldLine):
     """The documents that loading the history added; 0 if the history was complete."""
 
     since: datetime
@@ -42,9 +43,6 @@ class HistoryReport:
             f"history of {self.events:,} events, {self.since:%d %b %H:%M} to "
             f"{self.until:%d %b %H:%M} UTC: {self.added:,} added in {self.seconds:.1f} s"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 def load(settings: Settings, *, patience_s: float | None = None) -> HistoryReport:
@@ -63,19 +61,18 @@ def load(settings: Settings, *, patience_s: float | None = None) -> HistoryRepor
     """
     started_s = time.monotonic()
     client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
-    found = window(settings)
+    hours_ms = index.recall(client, name).get(_FACT)
     # Messages that wait in the topic may be part of the history, or older.
     consumer.index_topic(settings, until_caught_up=True, patience_s=patience_s)
     index.refresh(client, name)
-    if found is None:
+    if hours_ms is None:
         now_ms = int(time.time() * 1000)
         oldest_ms = index.oldest_ms(client, name)
         end_ms = min(now_ms, oldest_ms or now_ms) // _HOUR_MS * _HOUR_MS
-        found = _moment(end_ms - HOURS * _HOUR_MS), _moment(end_ms)
+        hours_ms = [end_ms - HOURS * _HOUR_MS, end_ms]
         # Before the first event, so that a later call can continue an interrupted load.
-        index.remember(client, name, {_FACT: [end_ms - HOURS * _HOUR_MS, end_ms]})
-    since, until = found
-    start_ms, end_ms = (round(moment.timestamp() * 1000) for moment in found)
+        index.remember(client, name, {_FACT: hours_ms})
+    start_ms, end_ms = hours_ms
     crowd = Simulator(seed=SEED, start_ms=start_ms, readers=crowd_for(EVENTS / (HOURS * 3600)))
     events = list(crowd.events(until_ms=end_ms))
     there = set(index.ids(client, name, until_ms=end_ms))
@@ -85,7 +82,7 @@ def load(settings: Settings, *, patience_s: float | None = None) -> HistoryRepor
         consumer.index_topic(settings, until_caught_up=True, patience_s=patience_s)
         index.refresh(client, name)
     seconds = time.monotonic() - started_s
-    return HistoryReport(since, until, len(events), len(missing), seconds)
+    return HistoryReport(_moment(start_ms), _moment(end_ms), len(events), len(missing), seconds)
 
 
 def window(settings: Settings) -> tuple[datetime, datetime] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from clickstream.demo import target_steps
+from clickstream.demo import target_checks
 from clickstream.demo.finding import Finding, asking
 from clickstream.errors import ClickstreamError
 from clickstream.servers import download, local, processes
@@ -33,27 +33,23 @@ def run(target: Target | None = None) -> list[Finding]:
         target: by default the target of this kernel.
     """
     target = target or targets.from_environment()
+    environment = [Finding("Python", True, platform.python_version()), _packages()]
     if target.is_hosted:
-        return [_python(), _packages(), *target_steps.steps(target)]
+        return [*environment, *target_checks.run(target)]
     return [
-        _python(),
-        _packages(),
+        *environment,
         _memory(),
         _disk(),
         _ports(),
         _files(),
         asking("servers", _servers),
-        asking("topic", lambda: target_steps.topic(target.find().kafka)),
-        asking("index", lambda: target_steps.documents(target.find().opensearch)),
+        asking("topic", lambda: target_checks.topic(target.find().kafka)),
+        asking("index", lambda: target_checks.documents(target.find().opensearch)),
     ]
 
 
 def _finding(subject: str, is_good: bool, found: str, remedy: str) -> Finding:
     return Finding(subject, is_good, found, "" if is_good else remedy)
-
-
-def _python() -> Finding:
-    return Finding("Python", True, platform.python_version())
 
 
 def _packages() -> Finding:
@@ -67,19 +63,15 @@ def _packages() -> Finding:
     others = []
     for name, versions in pinned.items():
         try:
-            found = metadata.version(name)
+            version = metadata.version(name)
         except metadata.PackageNotFoundError:
             if name in needed:  # others may be for other systems
                 others.append(f"{name} is missing")
             continue
-        if is_ours and found not in versions:
-            others.append(f"{name} is {found}, not {max(versions)}")
-    return _finding(
-        "packages",
-        not others,
-        ", ".join(others) or ("as pinned" if is_ours else f"all there, in {sys.prefix}"),
-        "run `make demo`, which installs what is pinned",
-    )
+        if is_ours and version not in versions:
+            others.append(f"{name} is {version}, not {max(versions)}")
+    found = ", ".join(others) or ("as pinned" if is_ours else f"all there, in {sys.prefix}")
+    return _finding("packages", not others, found, "run `make demo`, which installs what is pinned")
 
 
 def _memory() -> Finding:
@@ -88,12 +80,8 @@ def _memory() -> Finding:
         held = sum(each.memory_mb or 0 for each in local.status()) * 1_000_000
     needed = max(FOR_DEMO.memory_bytes - held, 0)
     free = psutil.virtual_memory().available
-    return _finding(
-        "memory",
-        free >= needed,
-        f"{free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB needed",
-        "close other programs",
-    )
+    found = f"{free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB needed"
+    return _finding("memory", free >= needed, found, "close other programs")
 
 
 def _ports() -> Finding:
@@ -101,12 +89,8 @@ def _ports() -> Finding:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             socket.create_connection(listening.getsockname(), timeout=2).close()
     except OSError as error:
-        return Finding(
-            "ports",
-            False,
-            f"listening on 127.0.0.1: {error.strerror or error}",
-            "let Python and Java listen there, see your firewall",
-        )
+        found = f"listening on 127.0.0.1: {error.strerror or error}"
+        return Finding("ports", False, found, "let Python and Java listen there, see your firewall")
     return Finding("ports", True, "127.0.0.1 gives free ones; none is fixed")
 
 
@@ -115,22 +99,16 @@ def _disk() -> Finding:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    return _finding(
-        "disk",
-        free >= FOR_DEMO.disk_bytes,
-        f"{free / 1e9:,.1f} GB free for {processes.folder()}",
-        f"free {FOR_DEMO.disk_bytes / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE",
-    )
+    needed = FOR_DEMO.disk_bytes
+    found = f"{free / 1e9:,.1f} GB free for {processes.folder()}"
+    remedy = f"free {needed / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE"
+    return _finding("disk", free >= needed, found, remedy)
 
 
 def _files() -> Finding:
     missing = download.missing_bytes()
-    return _finding(
-        "servers' files",
-        missing == 0,
-        f"{missing / 1e6:,.0f} MB to fetch" if missing else f"in {download.cache_dir()}",
-        "run `make prepare` on a good network",
-    )
+    found = f"{missing / 1e6:,.0f} MB to fetch" if missing else f"in {download.cache_dir()}"
+    return _finding("servers' files", not missing, found, "run `make prepare` on a good network")
 
 
 def _servers() -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from clickstream import consumer, producer
+from clickstream.demo.temporary_group import temporary_group
 from clickstream.errors import Command, ServerError
-from clickstream.kafka import offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
+from clickstream.reports import BoldLine
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
 
@@ -22,7 +21,7 @@ _MS_PER_EVENT = 100
 
 
 @dataclass(frozen=True)
-class RoundTrip:
+class RoundTrip(BoldLine):
     """A proof that events come back as documents, with the seconds each step took."""
 
     events: int
@@ -41,15 +40,11 @@ class RoundTrip:
             f"compared by id {self.compared_s:.1f} s"
         )
 
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
-
-def make(settings: Settings, num_events: int) -> RoundTrip:
+def make_round_trip(settings: Settings, num_events: int) -> RoundTrip:
     """Send events of the last minutes, index them in a separate group, and find each by id.
 
-    Topic and index must exist. They keep the events. The group is deleted; without permission for
-    that, Kafka expires it later.
+    Topic and index must exist. They keep the events.
 
     Args:
         settings: the target, topic and index.
@@ -61,14 +56,12 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
         BulkError, ConfigError, DeliveryError, Interrupted: as `producer.send` and
             `consumer.index_topic`.
     """
-    own = settings.for_group(f"{settings.kafka.group_id}-trip-{uuid.uuid4().hex[:8]}")
     client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
     now_ms = int(time.time() * 1000)
     start_ms = now_ms - 10_000 - _MS_PER_EVENT * num_events
     crowd = Simulator(seed=now_ms, start_ms=start_ms, live_from_ms=start_ms)
     sent = list(islice(crowd.events(), num_events))
-    offsets.start_at_newest(own.kafka, 0)
-    try:
+    with temporary_group(settings, "trip", newest=0) as own:
         marks = [time.monotonic()]
         producer.send(own.kafka, sent)
         marks.append(time.monotonic())
@@ -78,9 +71,6 @@ def make(settings: Settings, num_events: int) -> RoundTrip:
         wanted = [event.event_id for event in sent]
         found = index.ids(client, name, among=wanted)
         marks.append(time.monotonic())
-    finally:
-        with suppress(ServerError):  # without permission, Kafka expires it later
-            topics.delete_group(own.kafka)
     if sorted(found) != sorted(wanted):
         msg = (
             f"round trip: {num_events:,} events sent, {len(found):,} documents found, "

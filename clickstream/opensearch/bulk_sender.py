@@ -40,7 +40,7 @@ _LATENCIES = 20
 _STORED = bulk.Outcome.STORED
 
 
-def action(value: bytes | None) -> bytes:
+def checked_action(value: bytes | None) -> bytes:
     """Turn a message's value into a bulk action, after a typed check.
 
     Raises:

@@ -78,10 +78,7 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
     log_config = folder / "log4j2.properties"
     log_config.write_text(_LOG)
     java_command = [
-        str(java()),
-        "-Xms256m",
-        "-Xmx384m",
-        "-XX:+UseG1GC",
+        *_java("-Xms256m", "-Xmx384m", "-XX:+UseG1GC"),
         f"-Dlog4j2.configurationFile={log_config}",
         "-cp",
         os.pathsep.join(str(jar) for jar in files.kafka_jars),
@@ -89,6 +86,11 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
     if not (folder / "data" / "meta.properties").exists():
         _format(java_command, config)
     return [*java_command, "kafka.Kafka", str(config)]
+
+
+def _java(*options: str) -> list[str]:
+    """Return Java and its options; of two that contradict, Java takes the user's."""
+    return [str(java()), *options, *os.environ.get("CLICKSTREAM_JAVA_OPTIONS", "").split()]
 
 
 def _property(value: object) -> str:
@@ -161,11 +163,7 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
     (config / "log4j2.properties").write_text(_LOG)
     home = files.opensearch_home
     return [
-        str(java()),
-        "-Xms512m",
-        "-Xmx512m",
-        "-XX:+UseG1GC",
-        "-XX:MaxDirectMemorySize=256m",
+        *_java("-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxDirectMemorySize=256m"),
         # The native check that refuses root is off without JNA.
         *("-Djna.nosys=true", "-Djna.noclasspath=true", "-Djna.nounpack=true"),
         f"-Djava.io.tmpdir={folder / 'tmp'}",

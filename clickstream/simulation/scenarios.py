@@ -292,3 +292,8 @@ SCENARIOS: Final[dict[str, type[Scenario]]] = {
     kind.name: kind
     for kind in (BreakingNews, Bot, ABTest, DeviceOutage, CommentStorm, LogoutWave, DirtyData)
 }
+
+ADDS_EVENTS: Final = {
+    name: kind.marks == "added" for name, kind in SCENARIOS.items() if kind.marks != "nothing"
+}
+"""By name: whether the events that carry a scenario's name were added by it, as charts show."""

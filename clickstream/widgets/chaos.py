@@ -11,10 +11,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
 from random import Random
 
 import plotly.graph_objects as go
@@ -22,16 +19,18 @@ import plotly.graph_objects as go
 from clickstream import producer, tls
 from clickstream.charts.timeseries import Timeline
 from clickstream.demo.audit import Audit, audit, end_offsets
-from clickstream.demo.verbs import Demo
-from clickstream.errors import ClickstreamError, Interrupted, ServerError
+from clickstream.demo.demo import Demo
+from clickstream.errors import ClickstreamError, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.reports import ProduceReport
 from clickstream.servers import local, processes
 from clickstream.servers.nodes import last_log_lines
+from clickstream.settings import OpenSearchSettings
 from clickstream.simulation import invalid_events
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
+from clickstream.widgets.live_pipeline import PRODUCER
 from clickstream.widgets.outage_proxy import OutageProxy
 
 CONSUMER = "consumer"
@@ -43,53 +42,36 @@ _WATCH_S = 3.0
 _PATIENCE_S = 16.0
 """Patience with a consumer that reads nothing; Kafka needs 6 s to detect a killed one."""
 
-_PRODUCER = "producer"
-"""The same name as in a live pipeline, so that only one of them runs readers."""
 _LAG = "lag"
 _TAKE_DOWN = "take-down"
 _BRING_UP = "bring-up"
-_UNTIL_STOPPED = (_PRODUCER, _LAG)
+_UNTIL_STOPPED = (PRODUCER, _LAG)
+"""The producer has the same name as in a live pipeline, so that only one of them runs readers."""
 _UNTIL_DONE = (_TAKE_DOWN, _BRING_UP)
 """Workers that end by themselves; the start of a server cannot be cut short."""
 
 
-@dataclass
-class _OpenSearch:
-    """An OpenSearch that can be taken down: the local one, or a proxy to a hosted one."""
+class _LocalServer:
+    """The local OpenSearch, taken down and brought up like an `OutageProxy`."""
 
-    url: str
-    stop: Callable[[], object]
-    start: Callable[[], object]
-    is_up: Callable[[], bool]
-    stopping: str
-    """The message while it is being stopped."""
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def take_down(self) -> None:
+        local.stop("opensearch")
+
+    def bring_up(self) -> None:
+        local.start("opensearch")
+
+    @property
+    def is_up(self) -> bool:
+        return any(each.name == "opensearch" and each.state == "up" for each in local.status())
 
 
-def _opensearch_of(demo: Demo) -> _OpenSearch:
-    """Return the local server, or a proxy to a hosted OpenSearch, which we may not stop."""
-    settings = demo.settings.opensearch
-    if not demo.settings.is_hosted:
-        return _OpenSearch(
-            settings.url,
-            stop=partial(local.stop, "opensearch"),
-            start=partial(local.start, "opensearch"),
-            is_up=_is_local_up,
-            stopping="OpenSearch is being stopped",
-        )
+def _proxy_to(settings: OpenSearchSettings) -> OutageProxy:
     trust = tls.for_opensearch(settings) if settings.url.startswith("https:") else None
-    proxy = OutageProxy(settings.url, context=trust)
-    _proxies.append(proxy)
-    return _OpenSearch(
-        proxy.url,
-        stop=proxy.take_down,
-        start=proxy.bring_up,
-        is_up=lambda: proxy.is_up,
-        stopping="the way to OpenSearch is being cut, for it is not ours to stop",
-    )
-
-
-def _is_local_up() -> bool:
-    return any(each.name == "opensearch" and each.state == "up" for each in local.status())
+    _proxies.append(OutageProxy(settings.url, context=trust))
+    return _proxies[-1]
 
 
 class Chaos:
@@ -104,7 +86,10 @@ class Chaos:
     def __init__(self, demo: Demo) -> None:
         end_all()
         self._settings = demo.settings
-        self._opensearch = _opensearch_of(demo)
+        opensearch = demo.settings.opensearch
+        self._opensearch: OutageProxy | _LocalServer = (
+            _proxy_to(opensearch) if demo.settings.is_hosted else _LocalServer(opensearch.url)
+        )
         self._is_down = self._has_consumer = self._has_killed = False
         self._timeline = Timeline()
         self._start = end_offsets(self._settings)
@@ -125,7 +110,7 @@ class Chaos:
         pace = Pace(events_per_second, rng=Random())
         source = PacedEvents(Traffic(live_now()), pace)
         kafka = self._settings.kafka
-        workers.start(_PRODUCER, lambda stop: producer.produce(kafka, source, stop=stop))
+        workers.start(PRODUCER, lambda stop: producer.produce(kafka, source, stop=stop))
         return f"readers make {events_per_second:g} events a second, in the background"
 
     def start_consumer(self) -> str:
@@ -173,8 +158,12 @@ class Chaos:
             return "OpenSearch is on its way down"
         self._is_down = True
         self._timeline.mark("OpenSearch down")
-        workers.start(_TAKE_DOWN, lambda stop: self._opensearch.stop())
-        return f"{self._opensearch.stopping}; readers and Kafka go on"
+        workers.start(_TAKE_DOWN, lambda stop: self._opensearch.take_down())
+        if self._settings.is_hosted:
+            doing = "the way to OpenSearch is being cut, for it is not ours to stop"
+        else:
+            doing = "OpenSearch is being stopped"
+        return f"{doing}; readers and Kafka go on"
 
     def bring_up(self) -> str:
         """Start OpenSearch again, in the background; it takes about ten seconds."""
@@ -183,7 +172,7 @@ class Chaos:
         self._is_down = False
 
         def up(stop: threading.Event) -> None:
-            self._opensearch.start()
+            self._opensearch.bring_up()
             self._timeline.mark("OpenSearch up")
 
         workers.start(_BRING_UP, up)
@@ -196,20 +185,20 @@ class Chaos:
             ClickstreamError: why it does not start.
         """
         deadline_s = time.monotonic() + most_s
-        with _interruptible("waiting for OpenSearch"):
+        with workers.interruptible("waiting for OpenSearch"):
             while workers.is_running(_BRING_UP):
                 if time.monotonic() > deadline_s:
                     return "not yet; run this cell again"
                 time.sleep(_LOOK_EVERY_S)
-        if not self._opensearch.is_up():
+        if not self._opensearch.is_up:
             return "OpenSearch is down, and nobody starts it: bring_up() does"
         return "OpenSearch answers"
 
-    def send_poison(self) -> ProduceReport:
+    def send_invalid_events(self) -> ProduceReport:
         """Send one invalid message of each kind; see `invalid_events`."""
         event = next(live_now().events())
         messages = [(value, event.user_id, None) for value in invalid_events.of_every_kind(event)]
-        self._timeline.mark("poison sent")
+        self._timeline.mark("invalid events sent")
         return producer.send_raw(self._settings.kafka, messages)
 
     def watch(
@@ -227,7 +216,7 @@ class Chaos:
             Interrupted: the notebook's stop button; background work continues.
         """
         started_s = time.monotonic()
-        with _interruptible("watching the lag"):
+        with workers.interruptible("watching the lag"):
             while (watched_s := time.monotonic() - started_s) < most_s:
                 self._raise_what_ended()
                 lag = self._timeline.lag
@@ -249,7 +238,7 @@ class Chaos:
                 for `patience_s`.
             Interrupted: the notebook's stop button.
         """
-        with _interruptible("counting by id"):
+        with workers.interruptible("counting by id"):
             while workers.is_running(_BRING_UP):
                 time.sleep(_LOOK_EVERY_S)
             self._raise_what_ended()
@@ -271,19 +260,10 @@ class Chaos:
             ClickstreamError: OpenSearch does not start, or an error had ended the readers.
         """
         if self._is_down:
-            self._opensearch.start()
+            self._opensearch.bring_up()
             self._is_down = False
         self._has_consumer = False
         end_all()
-
-
-@contextmanager
-def _interruptible(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        msg = f"stopped {doing}; what runs in the background goes on"
-        raise Interrupted(msg, "run the cell again") from error
 
 
 _proxies: list[OutageProxy] = []
@@ -295,14 +275,10 @@ def end_all() -> None:
     Raises:
         ClickstreamError: an error had ended one of them; raised after all have ended.
     """
-    failures: list[ClickstreamError] = []
-    for name in (*_UNTIL_STOPPED, *(_UNTIL_DONE if _proxies else ())):
-        try:
-            workers.stop(name)
-        except ClickstreamError as error:
-            failures.append(error)
-    processes.stop(CONSUMER)
-    while _proxies:
-        _proxies.pop().close()
-    if failures:
-        raise failures[0]
+    names = (*_UNTIL_STOPPED, *(_UNTIL_DONE if _proxies else ()))
+    with ExitStack() as ends:  # the last one first, and each of them even if another one fails
+        while _proxies:
+            ends.callback(_proxies.pop().close)
+        ends.callback(processes.stop, CONSUMER)
+        for name in names:
+            ends.callback(workers.stop, name)

@@ -23,8 +23,8 @@ from clickstream.charts.device_category import DeviceCategory
 from clickstream.charts.event_types import EventTypes
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
-from clickstream.demo.verbs import Demo
-from clickstream.errors import ClickstreamError, Interrupted, shown
+from clickstream.demo.demo import Demo
+from clickstream.errors import ClickstreamError, shown
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import workers
 from clickstream.widgets.live_chart import LiveChart
@@ -111,21 +111,11 @@ class ControlRoom:
         return self.widget._repr_mimebundle_(**options)
 
     def _build(self, events_per_second: int) -> widgets.Widget:
-        rate = widgets.SelectionSlider(
-            options=[(f"{each:,} /s", each) for each in RATES],
-            value=events_per_second,
-            description="events",
-            layout={"width": "270px", "margin": "0 0 0 16px"},
-            style={"description_width": "initial"},
-        )
+        rates = [(f"{each:,} /s", each) for each in RATES]
+        rate = _slider("events", rates, value=events_per_second, width="270px")
         rate.observe(partial(self._set, "events_per_second"), "value")
-        mix = widgets.SelectionSlider(
-            options=[(f"×{each:g}", each) for each in MIXES],
-            value=1.0,
-            description="reactions",
-            layout={"width": "230px", "margin": "0 0 0 16px"},
-            style={"description_width": "initial"},
-        )
+        mixes = [(f"×{each:g}", each) for each in MIXES]
+        mix = _slider("reactions", mixes, value=1.0, width="230px")
         mix.observe(partial(self._set, "reactions"), "value")
         actions = [
             self._button("Start", "Let readers act", self._start, "success"),
@@ -200,8 +190,7 @@ class ControlRoom:
 
     def start(self) -> str:
         """Do the same as the button, wait until it is done, and return the result."""
-        self._queue(self._start)
-        return self._wait()
+        return self._queue_and_wait(self._start)
 
     def until(self, *, more: int, most_s: float = 15.0) -> Snapshot:
         """Wait until the index has `more` new documents, and return the current counts.
@@ -214,12 +203,9 @@ class ControlRoom:
             Interrupted: the notebook's stop button; background work continues.
         """
         goal, ends_s = self.pipeline.snapshot().indexed + more, time.monotonic() + most_s
-        try:
+        with workers.interruptible("waiting"):
             while (found := self.pipeline.snapshot()).indexed < goal and time.monotonic() < ends_s:
                 time.sleep(0.1)
-        except KeyboardInterrupt as error:
-            msg = "stopped waiting; what runs in the background goes on"
-            raise Interrupted(msg, "run the cell again") from error
         return found
 
     @property
@@ -229,10 +215,10 @@ class ControlRoom:
 
     def stop(self) -> str:
         """Do the same as the button, wait until everything has ended, and return the result."""
-        self._queue(self._stop)
-        return self._wait()
+        return self._queue_and_wait(self._stop)
 
-    def _wait(self) -> str:
+    def _queue_and_wait(self, command: _Command) -> str:
+        self._queue(command)
         while self._is_busy:
             time.sleep(0.02)
         return self._result.text
@@ -281,9 +267,8 @@ class ControlRoom:
             try:
                 self._paint()
             except Exception as error:  # whatever it is, the screen goes on
-                self._status.value = _line(
-                    f"{type(error).__name__}: {shown(error)}", is_trouble=True
-                )
+                text = f"{type(error).__name__}: {shown(error)}"
+                self._status.value = _line(text, is_trouble=True)
 
     def _paint(self) -> None:
         # Read the status first: it may be older than the numbers beside it, but never newer, or
@@ -291,12 +276,11 @@ class ControlRoom:
         doing, result = self._progress(), self._current_result()
         snapshot = self.pipeline.snapshot()
         self._numbers.value = _numbers(snapshot)
-        self._status.value = _line(
-            doing or snapshot.trouble or result, is_trouble=bool(snapshot.trouble) and not doing
-        )
+        is_trouble = bool(snapshot.trouble) and not doing
+        self._status.value = _line(doing or snapshot.trouble or result, is_trouble=is_trouble)
         speed = self.pipeline.speed
-        shown = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
-        self._speed.value = f"<b style='{_SPEED}'>×{shown}</b>"
+        rounded = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+        self._speed.value = f"<b style='{_SPEED}'>×{rounded}</b>"
         playing = self.pipeline.playing
         for name, button in self._scenarios.items():
             button.button_style = "info" if name in playing else ""
@@ -344,6 +328,18 @@ _ROOMY: Final = 120.0
 _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 """The same width for one digit and for three, so that the text on the right does not move."""
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
+
+
+def _slider(
+    title: str, options: list[tuple[str, Any]], *, value: float, width: str
+) -> widgets.SelectionSlider:
+    return widgets.SelectionSlider(
+        options=options,
+        value=value,
+        description=title,
+        layout={"width": width, "margin": "0 0 0 16px"},
+        style={"description_width": "initial"},
+    )
 
 
 def _side_by_side(charts: list[LiveChart]) -> widgets.Widget:

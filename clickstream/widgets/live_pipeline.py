@@ -26,11 +26,11 @@ from clickstream import consumer, producer
 from clickstream.charts.search import Answer
 from clickstream.charts.timeseries import Arrivals
 from clickstream.charts.volume import ADDED, Volume
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, GroupOffsets, StallDetector, TopicOffsets
-from clickstream.reports import IndexReport, ProduceReport
+from clickstream.reports import BoldLine, IndexReport, ProduceReport
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
@@ -61,11 +61,13 @@ PRODUCER: Final = "producer"
 CONSUMER: Final = "consumer"
 OFFSETS: Final = "offsets"
 CHARTS: Final = "charts"
-_WORKERS = (PRODUCER, CONSUMER, OFFSETS, CHARTS)
+_WORKERS = (OFFSETS, CHARTS, PRODUCER, CONSUMER)
+"""In the order in which their troubles are shown: the two that watch know the cause, such as a
+deleted topic, and the remedy; a producer or consumer that ended only knows that Start goes on."""
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(BoldLine):
     """Message and document counts at one moment."""
 
     is_running: bool = False
@@ -89,9 +91,6 @@ class Snapshot:
             f"{self.indexed:,} indexed, {self.dead_letters:,} dead letters, "
             f"{self.per_second:,.0f} events a second"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self}</b>"
 
 
 class LivePipeline:
@@ -123,7 +122,6 @@ class LivePipeline:
         self._pace = Pace(events_per_second, rng=Random())
         self._catch_up_s, self._max_messages = catch_up_s, max_messages
         self._reactions = 1.0
-        self._lock = threading.Lock()
         self._clear()
         self.refresh()
 
@@ -133,9 +131,8 @@ class LivePipeline:
         """As of the latest request to Kafka; `snapshot` adds values that need no request."""
         self.other_consumers = 0
         """Other consumers of the group that were running at the latest start."""
-        self._produced_before = 0
-        """Events acknowledged before the run that `_produce_report` counts."""
-        self._produce_report = ProduceReport(self._demo.settings.kafka.topic)
+        self._runs: list[ProduceReport] = []
+        """The reports of all runs of the readers, the current one last."""
         self._documents_before = 0
         """Documents in the index besides those that `_index_report` counts."""
         self._index_report = IndexReport()
@@ -154,14 +151,10 @@ class LivePipeline:
         Raises:
             ClickstreamError: a server did not answer.
         """
-        name = self._demo.settings.opensearch.index
-        documents = self._demo.documents()
-        self._documents_before, self._index_report = documents, IndexReport(index=name)
-        gauge = GroupOffsets(self._demo.settings.kafka)
-        try:
-            self._count(gauge)
-        finally:
-            gauge.close()
+        self._documents_before = self._demo.documents()
+        self._index_report = IndexReport(index=self._demo.settings.opensearch.index)
+        with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
+            self._count(offsets)
         self._search()
 
     @property
@@ -231,8 +224,7 @@ class LivePipeline:
         before = self._latest.in_kafka
         self.refresh()
         if self._latest.in_kafka < before:  # topic and index were reset elsewhere
-            self._begin_produce_report()
-            self._produced_before = 0
+            self._runs.clear()
         self._indexed_s = time.monotonic()
         workers.start(CONSUMER, self._consume)
 
@@ -243,14 +235,10 @@ class LivePipeline:
         workers.start(PRODUCER, partial(self._produce, self._traffic))
 
     def _produce(self, traffic: Traffic, stop: threading.Event) -> None:
-        self._begin_produce_report()
-        settings, report = self._demo.settings.kafka, self._produce_report
-        producer.produce(settings, PacedEvents(traffic, self._pace), stop=stop, report=report)
-
-    def _begin_produce_report(self) -> None:
-        with self._lock:
-            self._produced_before += self._produce_report.delivered
-            self._produce_report = ProduceReport(self._demo.settings.kafka.topic)
+        kafka = self._demo.settings.kafka
+        report = ProduceReport(kafka.topic)
+        self._runs.append(report)
+        producer.produce(kafka, PacedEvents(traffic, self._pace), stop=stop, report=report)
 
     def _consume(self, stop: threading.Event) -> None:
         consumer.index_topic(self._demo.settings, stop=stop, report=self._index_report)
@@ -274,11 +262,11 @@ class LivePipeline:
 
     def _wait_for_consumer(self) -> None:
         ends_s = time.monotonic() + self._catch_up_s
-        with closing(GroupOffsets(self._demo.settings.kafka)) as gauge:
-            self._count(gauge)  # the latest count may be older than the last message
+        with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
+            self._count(offsets)  # the latest count may be older than the last message
             while self._latest.lag and self._is_running(CONSUMER) and time.monotonic() < ends_s:
                 time.sleep(0.05)
-                self._count(gauge)
+                self._count(offsets)
 
     def _stop_workers(self, *names: str) -> None:
         for name in names:
@@ -327,35 +315,33 @@ class LivePipeline:
         return () if self._traffic is None else self._traffic.running
 
     def _watch_kafka(self, stop: threading.Event) -> None:
-        gauge = GroupOffsets(replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S))
-        try:
-            standstill = StallDetector(gauge)
+        kafka = replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S)
+        with closing(GroupOffsets(kafka)) as offsets:
+            stalls = StallDetector(offsets)
             for _ in workers.ticks(OFFSETS_EVERY_S, stop):
-                self._stalled = standstill.note(self._count(gauge))
+                self._stalled = stalls.note(self._count(offsets))
                 self._troubles.pop(OFFSETS, None)
                 self._stop_readers_when_full()
-        finally:
-            gauge.close()
 
-    def _count(self, gauge: GroupOffsets) -> TopicOffsets:
-        with self._lock:
-            produced = self._produced_before + self._produce_report.delivered
-        # By offsets, not by counts: messages that Kafka delivers again, as after an outage, count
-        # once. Read before the request to Kafka, so that Kafka never reports fewer.
+    def _count(self, offsets: GroupOffsets) -> TopicOffsets:
+        # Read before the request to Kafka, so that Kafka never reports fewer. The lag is counted
+        # by offsets: messages that Kafka delivers again, as after an outage, count once.
+        produced = sum(run.delivered for run in self._runs)
         settled = dict(self._index_report.settled)
         indexed = self._documents_before + self._index_report.stored
-        depth = gauge.read()
-        if indexed != self._latest.indexed or depth.lag(settled) == 0:
+        found = offsets.read()
+        lag = found.lag(settled)
+        if indexed != self._latest.indexed or lag == 0:
             self._indexed_s = time.monotonic()
         self._latest = Snapshot(
             produced=produced,
-            in_kafka=depth.messages,
-            lag=depth.lag(settled),
+            in_kafka=found.messages,
+            lag=lag,
             indexed=indexed,
-            dead_letters=depth.dead_letters,
+            dead_letters=found.dead_letters,
         )
-        self.arrivals.note(depth.messages)
-        return depth
+        self.arrivals.note(found.messages)
+        return found
 
     def _stop_readers_when_full(self) -> None:
         if self._demo.settings.is_hosted or not self.is_running:
@@ -381,9 +367,8 @@ class LivePipeline:
         counted = self._demo.documents()
         # In this order, a document stored in between is in both counts, not in neither.
         at_most = report.in_flight + report.stored
-        self._documents_before = min(
-            max(self._documents_before, counted - at_most), counted - at_least
-        )
+        before = max(self._documents_before, counted - at_most)
+        self._documents_before = min(before, counted - at_least)
 
     def _search(self) -> None:
         now = datetime.now(UTC)

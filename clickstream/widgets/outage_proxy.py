@@ -17,7 +17,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from clickstream.errors import ServerError
@@ -61,12 +61,6 @@ class OutageProxy:
     def upstream(self) -> HTTPConnection:
         """Open a connection to the OpenSearch, for one request."""
         return self._connect()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def take_down(self) -> None:
         """Cut all connections and close the port, so that new ones fail; repeating is safe.

@@ -11,9 +11,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
-from clickstream.errors import ServerError
+from clickstream.errors import Interrupted, ServerError
 
 _STOP_S = 20.0
 _AT_EXIT_S = 3.0
@@ -94,8 +94,8 @@ def start(name: str, work: Callable[[threading.Event], object]) -> Worker:
         return _workers[name]
 
 
-def stop(name: str) -> bool:
-    """Stop a worker and wait until it has ended; return whether it was running.
+def stop(name: str) -> None:
+    """Stop a worker and wait until it has ended; without it nothing happens.
 
     Raises:
         Exception: the error that had ended it before; raised once.
@@ -103,12 +103,9 @@ def stop(name: str) -> bool:
     """
     with _locks[name]:
         worker = _workers.pop(name, None)
-        if worker is None:
-            return False
-        was_running = worker.is_running
-        worker.stop()
-        worker.raise_error()
-        return was_running
+        if worker is not None:
+            worker.stop()
+            worker.raise_error()
 
 
 def is_running(name: str) -> bool:
@@ -131,11 +128,25 @@ def end(*names: str) -> None:
             stop(name)
 
 
-def ticks(every_s: float, stop: threading.Event) -> Iterator[float]:
+@contextmanager
+def interruptible(doing: str) -> Iterator[None]:
+    """Turn the notebook's stop button into an error that says what it stopped: only the wait.
+
+    Raises:
+        Interrupted: the stop button was pressed in the block.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        msg = f"stopped {doing}; what runs in the background goes on"
+        raise Interrupted(msg, "run the cell again") from error
+
+
+def ticks(every_s: float, stop: threading.Event) -> Iterator[None]:
     """Tick every `every_s` seconds until stopped, regardless of the work in between."""
     next_s = time.monotonic()
     while not stop.is_set():
-        yield next_s
+        yield
         next_s = max(next_s + every_s, time.monotonic())
         stop.wait(next_s - time.monotonic())
 

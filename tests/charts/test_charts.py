@@ -19,9 +19,9 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.search import Answer
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import ADDED, Volume
-from clickstream.demo.scenario_labels import ADDS_EVENTS
 from clickstream.errors import ConfigError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, REACTIONS
+from clickstream.simulation.scenarios import ADDS_EVENTS
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ON_TOP = ("breaking-news", "bot", "comment-storm", "logout-wave")

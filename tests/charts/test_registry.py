@@ -11,8 +11,8 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import MOST_SCENARIOS
-from clickstream.demo.scenario_labels import ADDS_EVENTS
 from clickstream.simulation import scenarios
+from clickstream.simulation.scenarios import ADDS_EVENTS
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
 

@@ -15,7 +15,6 @@ from opensearchpy import OpenSearch
 
 from clickstream import consumer, events, producer
 from clickstream.charts import search
-from clickstream.demo.scenario_labels import ADDS_EVENTS
 from clickstream.errors import ConfigError, ServerError
 from clickstream.events import CATEGORIES, DEVICE_TYPES, EVENT_TYPES, Event
 from clickstream.kafka import messages, topics
@@ -23,6 +22,7 @@ from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings, Settings
 from clickstream.simulation import scenarios
+from clickstream.simulation.scenarios import ADDS_EVENTS
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
 from tests.support.errors import raises_shown

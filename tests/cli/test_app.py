@@ -312,7 +312,7 @@ def test_check_sends_nobody_to_check() -> None:
     told = "counting 'a; b': OpenSearch did not answer"
     for hints, said in (
         ([errors.SEE_CHECK, starts], errors.in_words(starts)),
-        ([errors.SEE_CHECK], "mend that, and look again"),
+        ([errors.SEE_CHECK], "fix that, and look again"),
     ):
 
         def ask(hints: list[errors.Hint] = hints) -> str:

@@ -7,8 +7,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from clickstream import consumer
-from clickstream.demo import replay
 from clickstream.demo.audit import audit, end_offsets
+from clickstream.demo.dead_letter_replay import replay_dead_letters
 from clickstream.errors import ServerError
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import Settings
@@ -95,7 +95,7 @@ def test_a_dead_letter_stays_one_when_its_event_is_mended_in_another(made: Setti
     assert event is not None
     send_raw(made, *invalid_events.of_every_kind(event))
     consumer.index_topic(made, until_caught_up=True)
-    replay.replay(made.kafka, lambda each: (each.value or b"").replace(b'"seven"', b"7"))
+    replay_dead_letters(made.kafka, lambda each: (each.value or b"").replace(b'"seven"', b"7"))
     consumer.index_topic(made, until_caught_up=True)
     found = audit(made, start, patience_s=10)
 

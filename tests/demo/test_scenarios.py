@@ -16,7 +16,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.search import Answer
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.kafka import offsets
 from clickstream.opensearch import index
 from clickstream.settings import Settings

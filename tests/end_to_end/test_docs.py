@@ -62,7 +62,7 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in ("CLICKSTREAM_CACHE", "CLICKSTREAM_MAVEN_MIRROR")
+        if name in ("CLICKSTREAM_CACHE", "CLICKSTREAM_MAVEN_MIRROR", "CLICKSTREAM_JAVA_OPTIONS")
         or not name.startswith(("CLICKSTREAM_", "DISPLAY", "WAYLAND_", "BROWSER", "MAKE", "MFLAGS"))
     }
     return kept | {"CLICKSTREAM_STATE": str(folder.parent / "state"), "BROWSER": "none"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clickstream.demo import target_steps
+from clickstream.demo import target_checks
 from clickstream.errors import ConfigError
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
@@ -77,7 +77,7 @@ def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str
             with raises_shown(ConfigError, match=r"is no OpenSearch; name the address of its API"):
                 question(client, "clickstream-events")
         with raises_shown(ConfigError, match=r"OpenSearch; name the address|there is no index"):
-            target_steps.documents(settings)
+            target_checks.documents(settings)
 
 
 @pytest.mark.parametrize("fault", [AttributeError, KeyError, TypeError, ValueError])

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clickstream.demo import verbs
+from clickstream.demo import demo
 from clickstream.errors import ServerError, shown
 from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
@@ -95,7 +95,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
     assert pids() == first
     assert settings == local.find()
     assert settings.kafka.bootstrap_servers in said[0]
-    kit = verbs.Demo(settings)
+    kit = demo.Demo(settings)
     kit.ensure()
     kit.produce(200, events_per_second=1_000)
     kit.consume()
@@ -140,7 +140,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
         assert again.kafka.bootstrap_servers != settings.kafka.bootstrap_servers
         assert again == local.find()
         assert offsets.count(again.kafka) == 200
-        assert verbs.Demo(again).documents() == 200
+        assert demo.Demo(again).documents() == 200
     assert local.down() == local.NAMES
     assert processes(own_state) == []
 
@@ -181,12 +181,14 @@ def kill_kafka() -> None:
     kafka.wait(10)
 
 
-def test_down_leaves_no_process(own_state: Path) -> None:
-    """`down` leaves no process of a single running server."""
+def test_down_leaves_no_process(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`down` leaves no process of a single running server, which had the user's Java options."""
+    monkeypatch.setenv("CLICKSTREAM_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -Dgiven=yes")
     local.start("kafka")
     # For a moment a process that has just been started shows no command line.
     wait_until(lambda: len(processes(own_state)) == 1, timeout_s=10)
 
+    assert "-Dgiven=yes" in processes(own_state)[0].cmdline()
     assert local.down() == ("kafka",)
     assert processes(own_state) == []
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from itertools import cycle
 from random import Random
+from typing import Self
 from urllib.parse import urlsplit
 
 from clickstream.widgets.outage_proxy import Answer, Exchange, OutageProxy
@@ -189,6 +190,12 @@ class FaultProxy(OutageProxy):
         self._under_way = 0
         self._lock = threading.Lock()
         super().__init__(upstream_url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def count(self, **more: int) -> None:
         """Add to the counts of these names; any thread may."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.kafka import topics
 from clickstream.opensearch import client, index
 from clickstream.settings import Settings

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from clickstream import consumer
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.servers import local, processes
@@ -165,8 +165,8 @@ def test_a_count_waits_for_an_opensearch_that_is_on_its_way_up(
 ) -> None:
     """The audit waits for a starting OpenSearch, so that *Run All* works on a slow machine."""
     chaos = Chaos(Demo(hosted))
-    up = chaos._opensearch.start
-    chaos._opensearch.start = lambda: (time.sleep(14), up())
+    up = chaos._opensearch.bring_up
+    chaos._opensearch.bring_up = lambda: (time.sleep(14), up())
     chaos.start_consumer()
     chaos.start_traffic(50)
     assert_all_there(chaos)
@@ -181,7 +181,7 @@ def test_poison_of_every_kind_becomes_dead_letters(made: Settings) -> None:
     chaos = Chaos(Demo(made))
     chaos.start_consumer()
     chaos.start_traffic(50)
-    report = chaos.send_poison()
+    report = chaos.send_invalid_events()
     wait_until(lambda: lag(made) < offsets.count(made.kafka), 60)  # the consumer is at work
     found = chaos.audit()
 

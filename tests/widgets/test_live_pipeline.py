@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from clickstream import consumer, events
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 from clickstream.errors import ServerError
 from clickstream.kafka import messages, topics
 from clickstream.kafka.admin import Admin

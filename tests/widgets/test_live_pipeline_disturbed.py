@@ -89,9 +89,7 @@ def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
     wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
     with taken_down("kafka"):
         wait_until(lambda: "Kafka" in pipeline.snapshot().trouble, 10)
-        wait_until(
-            lambda: pipeline._produce_report.sent - pipeline._produce_report.delivered > 300, 20
-        )
+        wait_until(lambda: pipeline._runs[-1].sent - pipeline._runs[-1].delivered > 300, 20)
         with pytest.raises(ServerError, match="Kafka did not answer"):
             pipeline.stop()
         lost = re.search(

@@ -37,9 +37,10 @@ def test_starting_again_replaces_the_old_one() -> None:
 
     assert workers.is_running("test")
     assert len(alive) == 1
-    assert workers.stop("test")
+    workers.stop("test")
     assert alive == []
-    assert not workers.stop("test")
+    assert not workers.is_running("test")
+    workers.stop("test")  # without a worker nothing happens
 
 
 def test_what_ended_a_worker_is_told_once() -> None:

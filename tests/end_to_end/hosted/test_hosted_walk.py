@@ -18,8 +18,8 @@ from confluent_kafka.admin import NewPartitions
 
 from clickstream import consumer, events
 from clickstream.cli import jupyter
-from clickstream.demo import target_steps
-from clickstream.demo.verbs import Demo
+from clickstream.demo import target_checks
+from clickstream.demo.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.kafka.admin import Admin
@@ -80,11 +80,11 @@ def clickstream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("by", ["mtls", "scram"])
 def test_every_step_is_green(conf: Conf, by: str) -> None:
     """Every step of the check is green, including a round trip of ten events."""
-    found = list(target_steps.steps(target.choose(conf(by=by))))
+    found = list(target_checks.run(target.choose(conf(by=by))))
     assert [str(each) for each in found if not each.is_good] == []
     assert [each.subject for each in found] == [
         *("settings", "secrets"),
-        *("Kafka's name", "Kafka's TLS", "Kafka's login", "Kafka's rights", "topic"),
+        *("Kafka's name", "Kafka's TLS", "Kafka's login", "Kafka's permissions", "topic"),
         *("OpenSearch's name", "OpenSearch's TLS", "OpenSearch's login", "index"),
         "round trip",
     ]
@@ -171,8 +171,8 @@ def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> N
     login(
         folder, kafka, [("TOPIC", f"{topic}*", "READ"), ("GROUP", "clickstream-indexer*", "READ")]
     )
-    (bad,) = [each for each in target_steps.steps(target.choose(folder)) if not each.is_good]
-    assert bad.subject == "Kafka's rights"
+    (bad,) = [each for each in target_checks.run(target.choose(folder)) if not each.is_good]
+    assert bad.subject == "Kafka's permissions"
     assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
     assert "grant that" in bad.remedy
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from nbconvert import HTMLExporter
 
-from clickstream.demo import target_steps
+from clickstream.demo import target_checks
 from clickstream.kafka import offsets
 from clickstream.servers import processes
 from clickstream.targets import target
@@ -23,7 +23,7 @@ from tests.end_to_end.hosted.conftest import OPENSEARCH_PASSWORD, PASSWORD, USER
 pytestmark = pytest.mark.slow
 
 SOURCE = """\
-from clickstream.demo.verbs import Demo
+from clickstream.demo.demo import Demo
 demo = Demo.attach()
 demo
 ---
@@ -118,7 +118,7 @@ def test_no_planted_secret_is_found_anywhere(
     written["settings"] = repr(settings) + str(settings)
     written["metrics"] = str(offsets.members(settings.kafka))
     written["steps"] = "".join(
-        each._repr_html_() for each in target_steps.steps(target.choose(place))
+        each._repr_html_() for each in target_checks.run(target.choose(place))
     )
 
     for key, value in target.choose(place).environment.items():

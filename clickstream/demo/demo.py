@@ -9,21 +9,20 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from html import escape
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from clickstream import consumer, producer
 from clickstream.demo import history
-from clickstream.demo import round_trip as trip
-from clickstream.demo.round_trip import RoundTrip
+from clickstream.demo.round_trip import RoundTrip, make_round_trip
+from clickstream.demo.temporary_group import temporary_group
 from clickstream.errors import ClickstreamError, ConfigError, ServerError
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
-from clickstream.reports import IndexReport, Member, Overview, ProduceReport
+from clickstream.reports import BoldLine, IndexReport, Member, Overview, ProduceReport
 from clickstream.servers import local
 from clickstream.settings import Settings
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
@@ -33,15 +32,13 @@ from clickstream.simulation.traffic import Traffic
 from clickstream.targets import target
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from clickstream.charts import search
+    from clickstream.charts.search import Answer
 
 PATIENCE_S = 10.0
 """How long a cell waits for an OpenSearch that accepts nothing; a cell must end."""
 
 
-class Demo:
+class Demo(BoldLine):
     """One target, and everything that a notebook does with it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -75,9 +72,6 @@ class Demo:
 
     def __repr__(self) -> str:
         return str(self.settings)
-
-    def _repr_html_(self) -> str:
-        return f"<b>{escape(repr(self))}</b>"
 
     def ensure(self) -> None:
         """Create the topic, the dead-letter topic and the index if they are missing."""
@@ -192,15 +186,8 @@ class Demo:
         Raises:
             ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.
         """
-        index.count(self._client, self.settings.opensearch.index)
-        group_id = f"{self.settings.kafka.group_id}-replay-{uuid.uuid4().hex[:8]}"
-        again = self.settings.for_group(group_id)
-        offsets.start_at_newest(again.kafka, most)
-        try:
-            return consumer.index_topic(again, until_caught_up=True, patience_s=PATIENCE_S)
-        finally:
-            with suppress(ServerError):  # without permission, Kafka expires it later
-                topics.delete_group(again.kafka)
+        with temporary_group(self.settings, "replay", newest=most) as again:
+            return Demo(again).consume()
 
     def load_history(self) -> history.HistoryReport:
         """Load two days of history into topic and index; see `history.load`."""
@@ -219,16 +206,18 @@ class Demo:
         top: int | None = None,
         category: str | None = None,
         device: str | None = None,
-    ) -> search.Answer:
-        """Request the data of all charts in one search; see `search.ask`.
+    ) -> Answer:
+        """Request the data of all charts in one search; see `charts.search.ask`.
+
+        The answer draws them: `answer.figures()`.
 
         Raises:
-            ConfigError: as `search.ask`; or no such index.
+            ConfigError: as `charts.search.ask`; or no such index.
             ServerError: OpenSearch did not answer, or some shards did not.
         """
         # Imports pandas and plotly, which only commands that draw need.
         from clickstream.charts import search
-        from clickstream.demo.scenario_labels import ADDS_EVENTS
+        from clickstream.simulation.scenarios import ADDS_EVENTS
 
         return search.ask(
             partial(index.search, self._client, self.settings.opensearch.index),
@@ -241,27 +230,6 @@ class Demo:
             device=device,
         )
 
-    def charts(
-        self,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        bucket_s: int | None = None,
-        top: int | None = None,
-        category: str | None = None,
-        device: str | None = None,
-    ) -> dict[str, go.Figure]:
-        """Draw the answer to a question: figures by chart name; see `ask`."""
-        answer = self.ask(
-            since=since,
-            until=until,
-            bucket_s=bucket_s,
-            top=top,
-            category=category,
-            device=device,
-        )
-        return answer.figures()
-
     def round_trip(self, num_events: int = 5_000) -> RoundTrip:
         """Prove by id that events reach the topic and come back as documents.
 
@@ -272,12 +240,12 @@ class Demo:
             ServerError: an event did not come back as exactly one document.
         """
         if self.settings.is_hosted:
-            return trip.make(self.settings, num_events)
+            return make_round_trip(self.settings, num_events)
         own = self.settings.in_namespace(f"roundtrip-{uuid.uuid4().hex[:8]}")
         topics.ensure_topics(own.kafka)
         try:
             index.ensure(self._client, own.opensearch.index)
-            return trip.make(own, num_events)
+            return make_round_trip(own, num_events)
         finally:
             topics.delete_topics(own.kafka)
             index.delete(self._client, own.opensearch.index)

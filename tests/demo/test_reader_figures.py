@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 
 from clickstream.charts import theme
-from clickstream.demo import reader_pictures, rehearsal
+from clickstream.demo import reader_figures, rehearsal
 from clickstream.errors import ConfigError
 from clickstream.events import REACTIONS, format_timestamp, parse_timestamp
 from clickstream.simulation import scenarios
@@ -100,10 +100,10 @@ def figures(two_days: pd.DataFrame, usual: pd.DataFrame) -> dict[str, go.Figure]
     session = two_days[two_days["session_id"] == two_days["session_id"].mode()[0]]
     texts = ["breaking-news", "logout-wave", "ab-test", "dirty-data"]
     return {
-        "session": reader_pictures.session(session),
-        "day": reader_pictures.day(two_days),
-        "popularity": reader_pictures.popularity(two_days),
-        **{text: reader_pictures.preview(text, rehearse(text), usual) for text in texts},
+        "session": reader_figures.session(session),
+        "day": reader_figures.day(two_days),
+        "popularity": reader_figures.popularity(two_days),
+        **{text: reader_figures.preview(text, rehearse(text), usual) for text in texts},
     }
 
 
@@ -120,7 +120,7 @@ def test_a_table_has_every_event_and_its_time(two_days: pd.DataFrame) -> None:
 def test_a_session_is_drawn_as_long_as_its_pages_were_read() -> None:
     """Each bar lasts from a view to the next one or the logout; the title has the counts."""
     steps = ("login", 0), ("page_view", 2), ("like", 5), ("page_view", 62), ("logout", 92)
-    figure = reader_pictures.session(visit(*steps))
+    figure = reader_figures.session(visit(*steps))
 
     spans = [(moment_ms(bar.base[0]) - ELEVEN_MS, bar.x[0], bar.y[0]) for bar in bars(figure)]
     assert spans == [(2_000, 60_000, 0), (62_000, 30_000, 1)]
@@ -133,7 +133,7 @@ def test_a_session_is_drawn_as_long_as_its_pages_were_read() -> None:
 def test_a_reaction_is_marked_on_the_page_it_is_to() -> None:
     """A reaction is marked at its time, in the row of its page."""
     steps = ("page_view", 2), ("page_view", 40), ("share", 55), ("comment", 60), ("page_view", 70)
-    figure = reader_pictures.session(visit(("register", 0), ("login", 1), *steps))
+    figure = reader_figures.session(visit(("register", 0), ("login", 1), *steps))
 
     found = {
         trace.name: [(moment_ms(x) - ELEVEN_MS, y) for x, y in zip(trace.x, trace.y, strict=True)]
@@ -147,7 +147,7 @@ def test_a_reaction_is_marked_on_the_page_it_is_to() -> None:
 
 def test_a_session_left_without_logout_does_not_pretend_to_know_how_long() -> None:
     """Without a logout the last page has no reading time, and no logout is drawn."""
-    figure = reader_pictures.session(visit(("login", 0), ("page_view", 2), ("page_view", 30)))
+    figure = reader_figures.session(visit(("login", 0), ("page_view", 2), ("page_view", 30)))
 
     notes = [note.text.strip() for note in figure.layout.annotations]
     assert "sports · left without a word" in notes
@@ -158,7 +158,7 @@ def test_a_day_is_the_average_of_its_half_of_the_week() -> None:
     """Weekdays and weekend days are averaged separately."""
     noons = [(0, 1), (-1, 2), (-2, 3), (2, 5)]  # days from Friday on, events
     at_ms = [FRIDAY_MS + days * DAY_MS + 12 * HOUR_MS for days, n in noons for _ in range(n)]
-    figure = reader_pictures.day(pd.DataFrame({"at_ms": at_ms, "device_type": "mobile"}))
+    figure = reader_figures.day(pd.DataFrame({"at_ms": at_ms, "device_type": "mobile"}))
 
     weekday, weekend = [trace for trace in figure.data if trace.name == "mobile"]
     assert [y for y in weekday.y if y] == [weekday.y[12]] == [2]
@@ -168,19 +168,19 @@ def test_a_day_is_the_average_of_its_half_of_the_week() -> None:
 
 def test_a_day_names_the_evening_of_mobile_only_where_there_is_one(two_days: pd.DataFrame) -> None:
     """The title and a mark name an evening peak of at least a tenth, and only then."""
-    figure = reader_pictures.day(two_days)
+    figure = reader_figures.day(two_days)
     mobile = two_days[two_days["device_type"] == "mobile"]
     hours = mobile[mobile["at_ms"] < FRIDAY_MS + DAY_MS]["at_ms"] % DAY_MS // HOUR_MS
     evening = hours[hours.between(18, 22)]
     flat = pd.DataFrame({"at_ms": [FRIDAY_MS + h * HOUR_MS for h in range(24)]})
 
     assert f"; on mobile again at {evening.mode()[0]}:00" in title(figure)
-    assert "on mobile" not in title(reader_pictures.day(flat.assign(device_type="mobile")))
+    assert "on mobile" not in title(reader_figures.day(flat.assign(device_type="mobile")))
 
 
 def test_a_half_of_the_week_without_a_day_is_left_out(two_days: pd.DataFrame) -> None:
     """A Friday alone draws nothing for the weekend."""
-    figure = reader_pictures.day(two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS])
+    figure = reader_figures.day(two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS])
 
     assert len(figure.data) == 3
     assert "Saturday" not in str(figure.layout.annotations)
@@ -193,7 +193,7 @@ def test_the_slope_in_the_title_is_that_of_the_views() -> None:
         counts |= {f"article {rank}": 1 for rank in range(101, 201)}  # too low to be looked at
         names = [name for name, count in counts.items() for _ in range(count)]
         views = pd.DataFrame({"article_id": names, "event_type": "page_view", "at_ms": ELEVEN_MS})
-        figure = reader_pictures.popularity(views)
+        figure = reader_figures.popularity(views)
 
         assert f"slope {slope}<br>" in title(figure)
         assert list(figure.data[0].y) == sorted(counts.values(), reverse=True)
@@ -204,7 +204,7 @@ def test_the_slope_in_the_title_is_that_of_the_views() -> None:
 def test_the_articles_of_the_first_day_alone_are_ranked(two_days: pd.DataFrame) -> None:
     """Only views of the first day count, and only ranks up to 100."""
     first = two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS]
-    figure = reader_pictures.popularity(two_days)
+    figure = reader_figures.popularity(two_days)
     points = figure.data[0]
     x, y = ([math.log(value) for value in values[:100]] for values in (points.x, points.y))
     slope = statistics.linear_regression(x, y).slope
@@ -247,7 +247,7 @@ def test_a_preview_shows_every_event_once(usual: pd.DataFrame) -> None:
     """The bars add up to the events of crowd and scenario, and the title has their number."""
     played = rehearse("comment-storm:peak=5")
     own = played["scenario"].notna()
-    figure = reader_pictures.preview("comment-storm:peak=5", played, usual)
+    figure = reader_figures.preview("comment-storm:peak=5", played, usual)
 
     crowd, labelled = bars(figure)
     assert (sum(crowd.y), sum(labelled.y)) == ((~own).sum(), own.sum())
@@ -262,7 +262,7 @@ def test_a_preview_shows_every_event_once(usual: pd.DataFrame) -> None:
 @pytest.mark.parametrize("text", ["device-outage:seconds=240", "logout-wave"])
 def test_what_is_taken_away_is_seen_as_a_dip_below_a_line(text: str, usual: pd.DataFrame) -> None:
     """The line shows the crowd without the scenario, and is equal until the scenario begins."""
-    figure = reader_pictures.preview(text, rehearse(text), usual)
+    figure = reader_figures.preview(text, rehearse(text), usual)
     crowd, without = bars(figure)[0], line(figure, "without it")
 
     assert sum(without.y) == len(usual)
@@ -276,7 +276,7 @@ def test_bad_data_is_counted_below_the_title(usual: pd.DataFrame) -> None:
     """Late, duplicate and malformed messages are counted by label, and no event is missing."""
     text = "dirty-data:late=0.1,duplicate=0.2,malformed=0.1"
     played = rehearse(text)
-    figure = reader_pictures.preview(text, played, usual)
+    figure = reader_figures.preview(text, played, usual)
 
     for kind, number in played["variant"].value_counts().items():
         assert f"{number:,} {kind}" in title(figure)
@@ -288,7 +288,7 @@ def test_bad_data_is_counted_below_the_title(usual: pd.DataFrame) -> None:
 def test_an_ab_test_is_drawn_as_reactions_to_100_views_in_each_arm(usual: pd.DataFrame) -> None:
     """The drawn rates are those of the events, and B leads in the lifted reaction."""
     played = rehearse("ab-test:lift=3,event=comment")
-    figure = reader_pictures.preview("ab-test:lift=3,event=comment", played, usual)
+    figure = reader_figures.preview("ab-test:lift=3,event=comment", played, usual)
 
     for bar, arm in zip(bars(figure), "AB", strict=True):
         kinds = played[played["variant"] == arm]["event_type"].value_counts()
@@ -331,12 +331,12 @@ def test_where_there_is_nothing_to_draw_the_title_says_so(usual: pd.DataFrame) -
     """Without events the figure is empty, and its title says so."""
     none = rehearsal.tabulate([])
     drawn = [
-        reader_pictures.session(none),
-        reader_pictures.session(visit(("login", 0), ("logout", 9))),
-        reader_pictures.day(none),
-        reader_pictures.popularity(none),
-        reader_pictures.preview("bot", none, none),
-        reader_pictures.preview("ab-test", usual, usual),
+        reader_figures.session(none),
+        reader_figures.session(visit(("login", 0), ("logout", 9))),
+        reader_figures.day(none),
+        reader_figures.popularity(none),
+        reader_figures.preview("bot", none, none),
+        reader_figures.preview("ab-test", usual, usual),
     ]
 
     assert [len(figure.data) for figure in drawn] == [0] * 6

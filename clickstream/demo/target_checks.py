@@ -5,11 +5,11 @@ Each step depends on those before it. After a failed step, the same server is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from clickstream.demo import round_trip
-from clickstream.demo.finding import Finding, asking
-from clickstream.errors import Command, ConfFile, ConfigError, MissingError
+from clickstream.demo.finding import Finding, asking, failed
+from clickstream.demo.round_trip import make_round_trip
+from clickstream.errors import ClickstreamError, Command, ConfFile, ConfigError, MissingError
 from clickstream.kafka import acls, offsets
 from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client as opensearch
@@ -21,27 +21,28 @@ from clickstream.targets.target import Target
 EVENTS = 10
 
 
-def steps(target: Target) -> Iterator[Finding]:
+def run(target: Target) -> Iterator[Finding]:
     """Check one step after another; the only change is ten events of the round trip.
 
     These stay in topic and index. It never raises a `ClickstreamError`: every error becomes a
     finding.
     """
-    known: list[Settings] = []
-    yield asking("settings", lambda: _settings(target, known))
-    if not known:
+    try:
+        settings = target.read()
+    except ClickstreamError as error:
+        yield failed("settings", error)
         return
-    (settings,) = known
+    yield Finding("settings", True, str(settings))
     if target.is_hosted:
         yield _secrets(target, settings)
     kafka, found = settings.kafka, settings.opensearch
-    is_good = True
-    for chain in (
+    has_failed = False
+    for checks in (
         [
             ("Kafka's name", lambda: reachability.resolve_kafka(kafka)),
             ("Kafka's TLS", lambda: reachability.probe_kafka(kafka)),
             ("Kafka's login", lambda: _kafka_login(kafka)),
-            ("Kafka's rights", lambda: acls.check(kafka)),
+            ("Kafka's permissions", lambda: acls.check(kafka)),
             ("topic", lambda: topic(kafka)),
         ],
         [
@@ -51,24 +52,14 @@ def steps(target: Target) -> Iterator[Finding]:
             ("index", lambda: documents(found)),
         ],
     ):
-        for finding in _until_bad(chain):
+        for subject, ask in checks:
+            finding = asking(subject, ask)
             yield finding
-            is_good = is_good and finding.is_good
-    if is_good:
+            if not finding.is_good:
+                has_failed = True
+                break
+    if not has_failed:
         yield asking("round trip", lambda: _round_trip(settings))
-
-
-def _until_bad(chain: list[tuple[str, Callable[[], str]]]) -> Iterator[Finding]:
-    for subject, ask in chain:
-        finding = asking(subject, ask)
-        yield finding
-        if not finding.is_good:
-            return
-
-
-def _settings(target: Target, known: list[Settings]) -> str:
-    known.append(target.read())
-    return str(known[0])
 
 
 def _secrets(target: Target, settings: Settings) -> Finding:
@@ -123,22 +114,14 @@ def documents(settings: OpenSearchSettings) -> str:
     if not index.exists(client, settings.index):
         # Named first, for one that is made under a mistyped name is found by nobody.
         msg = f"there is no index {settings.index!r}"
-        raise MissingError(
-            msg,
-            (
-                "mend 'index' in ",
-                ConfFile("opensearch.json"),
-                " where it is mistyped, or ",
-                Command("consume"),
-                " makes it, where you may",
-            ),
-        )
+        fix = "fix 'index' in ", ConfFile("opensearch.json"), " where it is mistyped"
+        raise MissingError(msg, (*fix, ", or ", Command("consume"), " makes it, where you may"))
     index.check_mapping(client, settings.index)
     return f"{settings.index} has {index.count(client, settings.index):,} documents"
 
 
 def _round_trip(settings: Settings) -> str:
-    found = round_trip.make(settings, EVENTS)
+    found = make_round_trip(settings, EVENTS)
     return (
         f"{found.events} events acknowledged by Kafka in {1000 * found.acknowledged_s:,.0f} ms "
         "(connecting included), found by id in the index "

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 
 from clickstream import consumer, events, producer
-from clickstream.demo import replay
+from clickstream.demo.dead_letter_replay import ReplayReport, replay_dead_letters
 from clickstream.errors import EventError
 from clickstream.kafka import dead_letters, messages, offsets, topics
 from clickstream.kafka.dead_letters import DeadLetter, Place
@@ -84,7 +84,7 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
     assert "timestamp" in causes[bad[2]][1]
 
     for again in range(2):
-        report = replay.replay(made.kafka, mend)
+        report = replay_dead_letters(made.kafka, mend)
         # What has no value is left, as by any repair that gives back what there was.
         assert (report.sent, report.no_events, report.unrepaired, report.left) == (3, 2, 0, 1)
         assert consume(made) == ((0, 3, 0) if again else (3, 0, 0))
@@ -103,12 +103,12 @@ def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
     """Letters that are not repaired are not sent."""
     send_raw(made, b"{ not json", b"{ not json", b"[]", poison(OTHERS[0], **NEVER))
     assert consume(made) == (0, 0, 4)
-    report = replay.replay(made.kafka)
+    report = replay_dead_letters(made.kafka)
 
     assert (report.sent, report.no_events, report.unrepaired) == (0, 3, 1)
     assert "malformed" in report.reason
     assert offsets.count(made.kafka) == 4
-    assert replay.replay(made.kafka, lambda letter: None).left == 4
+    assert replay_dead_letters(made.kafka, lambda letter: None).left == 4
 
 
 def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
@@ -120,17 +120,17 @@ def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
     twice = {"colour": "red"} | NEVER
     send_raw(made, json.dumps(twice | json.loads(poison(OTHERS[0], **NEVER))).encode())
     assert consume(made) == (0, 0, 1)
-    assert replay.replay(made.kafka, half).sent == 1
+    assert replay_dead_letters(made.kafka, half).sent == 1
     assert consume(made) == (0, 0, 1)
     first, second = dead_letters.read(made.kafka)
     assert second.replayed_from == str(first.place)
     for _ in range(2):
-        report = replay.replay(made.kafka, half)
+        report = replay_dead_letters(made.kafka, half)
         assert (report.sent, report.unrepaired) == (0, 2)
-    assert replay.replay(made.kafka).no_events == 1
+    assert replay_dead_letters(made.kafka).no_events == 1
     assert offsets.count(made.kafka) == 2
 
-    good = replay.replay(made.kafka, lambda letter: events.encode(OTHERS[0]))
+    good = replay_dead_letters(made.kafka, lambda letter: events.encode(OTHERS[0]))
     assert good.sent == 2
     assert consume(made) == (1, 1, 0)
     assert stored_ids(made) == ids(OTHERS[:1])
@@ -176,7 +176,7 @@ def test_letters_of_somebody_else_are_shown_with_what_is_known(made: Settings) -
     assert dead_letters.table(found)["reason"][5] == "\ufffd\\x1b[2J"
     assert (found[6].key, found[6].value, found[6].headers) == (b"\xff", None, ())
     assert found[6].timestamp.year == 1970
-    report = replay.replay(made.kafka)
+    report = replay_dead_letters(made.kafka)
     assert (report.sent, report.no_events, report.unrepaired) == (0, 1, 6)
 
 
@@ -191,7 +191,7 @@ def test_headers_of_the_same_name_come_back_as_they_were(made: Settings) -> None
     assert letter.headers == tuple(own)
     assert letter.source is not None
     assert letter.source.offset == 0
-    replay.replay(made.kafka, mend)
+    replay_dead_letters(made.kafka, mend)
 
     *_, back = sorted(messages.read_raw(made.kafka), key=lambda each: each.timestamp())
     assert back.headers() == [*own, (dead_letters.REPLAYED_FROM, str(letter.place).encode())]
@@ -204,7 +204,7 @@ def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
     send_raw(made, padded)
     consume(made)
 
-    report = replay.replay(made.kafka, lambda each: padded.replace(b'"colour"', b'"variant"'))
+    report = replay_dead_letters(made.kafka, lambda each: padded.replace(b'"colour"', b'"variant"'))
     assert report.sent == 1
     assert consume(made) == (1, 0, 0)
     assert stored_ids(made) == ids(OTHERS[:1])
@@ -290,8 +290,8 @@ def test_the_command_shows_letters_of_somebody_else(default: Settings) -> None:
 
 def test_a_report_says_what_stays_and_why() -> None:
     """A report shows only counts above 0, with a short and safe reason."""
-    alone = replay.ReplayReport("news", 2, sent=2, no_events=0, unrepaired=0, left=0)
-    mixed = replay.ReplayReport(
+    alone = ReplayReport("news", 2, sent=2, no_events=0, unrepaired=0, left=0)
+    mixed = ReplayReport(
         "news", 1_200, 1, no_events=3, unrepaired=1, left=1_195, reason="<b>\x1b[2J" + "x" * 500
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 from clickstream import events, producer
@@ -16,6 +15,7 @@ from clickstream.errors import EventError
 from clickstream.kafka import dead_letters
 from clickstream.kafka.dead_letters import NO_EVENT, REPLAYED_FROM, DeadLetter
 from clickstream.kafka.messages import printable
+from clickstream.reports import BoldLine
 from clickstream.settings import KafkaSettings
 
 _REASON_CHARACTERS: Final = 200
@@ -25,7 +25,7 @@ Repair = Callable[[DeadLetter], bytes | None]
 
 
 @dataclass(frozen=True)
-class ReplayReport:
+class ReplayReport(BoldLine):
     """The outcome of the dead letters; their topic still holds all of them."""
 
     topic: str
@@ -52,11 +52,8 @@ class ReplayReport:
             parts.append(f"{self.left:,} left alone")
         return ", ".join(parts)
 
-    def _repr_html_(self) -> str:
-        return f"<b>{escape(str(self))}</b>"
 
-
-def replay(settings: KafkaSettings, repair: Repair | None = None) -> ReplayReport:
+def replay_dead_letters(settings: KafkaSettings, repair: Repair | None = None) -> ReplayReport:
     """Send dead letters that are valid events now to the topic again, repaired or unchanged.
 
     Delivery: all values are repaired and validated before the first is sent. Then the guarantees of

@@ -12,8 +12,9 @@ from itertools import islice
 import pytest
 
 from clickstream import consumer, events, producer
-from clickstream.demo import history, round_trip
-from clickstream.demo.verbs import Demo
+from clickstream.demo import history
+from clickstream.demo.demo import Demo
+from clickstream.demo.round_trip import make_round_trip
 from clickstream.errors import ConfigError, ServerError
 from clickstream.kafka import messages, offsets, topics
 from clickstream.opensearch import client as opensearch
@@ -40,7 +41,7 @@ def test_a_round_trip_of_which_nothing_comes_back_is_no_proof(fresh: Settings) -
     client, name = opensearch.connect(fresh.opensearch), fresh.opensearch.index
     client.indices.create(index=name, body={"mappings": {"dynamic": "strict", "properties": {}}})
     with raises_shown(ServerError, match=r"10 events sent, 0 documents found, 10 ids missing; "):
-        round_trip.make(fresh, 10)
+        make_round_trip(fresh, 10)
 
 
 def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
