@@ -213,13 +213,13 @@ def test_a_failure_is_raised_at_once_and_what_stands_before_it_is_stored() -> No
     def fail() -> Polled:
         head, middle, last = run.sender.answers
         last.set_result(BatchReport(stored=1))
-        middle.set_exception(BulkError("no rights"))
+        middle.set_exception(BulkError("no permission"))
         threading.Timer(0.3, head.set_result, [BatchReport(stored=1)]).start()
         return Polled()
 
     run.reader.polls = [lambda end=end: polled_up_to({0: end}) for end in (10, 20, 30)]
     run.reader.polls.append(fail)
-    with pytest.raises(BulkError, match="no rights"):
+    with pytest.raises(BulkError, match="no permission"):
         run.indexer.run(threading.Event(), None)
 
     assert run.reader.polls == []

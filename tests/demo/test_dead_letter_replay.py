@@ -41,7 +41,7 @@ def ids(sent: list[events.Event]) -> list[str]:
     return sorted(event.event_id for event in sent)
 
 
-def mend(letter: DeadLetter) -> bytes | None:
+def repair(letter: DeadLetter) -> bytes | None:
     """Undo `poison`, if the letter was made from an event."""
     try:
         fields = json.loads(letter.value or b"")
@@ -84,7 +84,7 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
     assert "timestamp" in causes[bad[2]][1]
 
     for again in range(2):
-        report = replay_dead_letters(made.kafka, mend)
+        report = replay_dead_letters(made.kafka, repair)
         # What has no value is left, as by any repair that gives back what there was.
         assert (report.sent, report.no_events, report.unrepaired, report.left) == (3, 2, 0, 1)
         assert consume(made) == ((0, 3, 0) if again else (3, 0, 0))
@@ -96,7 +96,7 @@ def test_poison_is_shown_mended_sent_back_and_stored_exactly_once(made: Settings
     for message in back:
         assert message.headers.keys() == {"trace", dead_letters.REPLAYED_FROM}
         assert message.key == events.decode(message.value or b"").user_id
-        assert mend(places[message.headers[dead_letters.REPLAYED_FROM]]) == message.value
+        assert repair(places[message.headers[dead_letters.REPLAYED_FROM]]) == message.value
 
 
 def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
@@ -191,7 +191,7 @@ def test_headers_of_the_same_name_come_back_as_they_were(made: Settings) -> None
     assert letter.headers == tuple(own)
     assert letter.source is not None
     assert letter.source.offset == 0
-    replay_dead_letters(made.kafka, mend)
+    replay_dead_letters(made.kafka, repair)
 
     *_, back = sorted(messages.read_raw(made.kafka), key=lambda each: each.timestamp())
     assert back.headers() == [*own, (dead_letters.REPLAYED_FROM, str(letter.place).encode())]

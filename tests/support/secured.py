@@ -168,10 +168,10 @@ def add_user(admin: AdminClient, name: str, password: str) -> None:
         future.result(30)
 
 
-Right = tuple[str, str, str]
+Permission = tuple[str, str, str]
 
 
-def allow(admin: AdminClient, user: str, rights: Iterable[Right]) -> None:
+def allow(admin: AdminClient, user: str, permissions: Iterable[Permission]) -> None:
     """Grant permissions: resource type, name (a final `*` means prefix) and operation."""
     bindings = [
         AclBinding(
@@ -180,7 +180,7 @@ def allow(admin: AdminClient, user: str, rights: Iterable[Right]) -> None:
             ResourcePatternType.PREFIXED if name.endswith("*") else ResourcePatternType.LITERAL,
             *(f"User:{user}", "*", AclOperation[operation], AclPermissionType.ALLOW),
         )
-        for kind, name, operation in rights
+        for kind, name, operation in permissions
     ]
     for future in admin.create_acls(bindings).values():
         future.result(30)

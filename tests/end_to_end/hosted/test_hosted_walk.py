@@ -41,10 +41,10 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **target.choose(folder).environment}
 
 
-def login(folder: Path, kafka: Kafka, rights: list[secured.Right]) -> None:
+def login(folder: Path, kafka: Kafka, permissions: list[secured.Permission]) -> None:
     """Give the folder a separate user with these permissions."""
     name = f"user-{uuid.uuid4().hex[:8]}"
-    secured.allow(kafka.admin, name, rights)
+    secured.allow(kafka.admin, name, permissions)
     secured.add_user(kafka.admin, name, "hush")
     path = folder / "kafka.json"
     values = json.loads(path.read_text()) | {
