@@ -32,7 +32,7 @@ from clickstream.errors import Command, EventError, Interrupted, ServerError
 from clickstream.kafka.dead_letters import DeadLetters
 from clickstream.kafka.group_reader import GroupReader, Offsets, Polled
 from clickstream.kafka.offsets import CatchUpGoal
-from clickstream.opensearch.bulk_sender import Batch, BulkSender, checked_action
+from clickstream.opensearch.bulk_sender import Batch, BulkSender, bulk_action
 from clickstream.opensearch.flood_guard import FloodGuard
 from clickstream.reports import BatchReport, IndexReport, Lag
 from clickstream.settings import Settings
@@ -157,7 +157,7 @@ class _Indexer:
 
     def run(self, stop: threading.Event, goal: CatchUpGoal | None) -> None:
         was_interrupted = False
-        self._reader.join(before_handover=self._drain, forget=self._forget)
+        self._reader.join(on_revoke=self._drain, forget=self._forget)
         try:
             self._loop(stop, goal)
         except KeyboardInterrupt:
@@ -176,7 +176,7 @@ class _Indexer:
             # Wait for room before the poll: polled messages are then sent at once, before a
             # rebalance can give their partition to another member.
             if not self._has_room():
-                self._reader.stay_in_group()
+                self._reader.poll_paused()
                 self._settle(wait_s=_POLL_S)
                 continue
             polled = self._reader.poll(self._bulk_documents, _POLL_S)
@@ -323,7 +323,7 @@ def _sort(messages: Iterable[Message]) -> Batch:
     batch = Batch([], [], [])
     for message in messages:
         try:
-            batch.actions.append(checked_action(message.value()))
+            batch.actions.append(bulk_action(message.value()))
         except EventError as error:
             batch.dead.append((message, type(error).__name__, str(error)))
         else:

@@ -29,7 +29,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "targets": ({"servers"}, {"hvac", "requests"}),
     "producer": ({"kafka"}, {"confluent_kafka"}),
     "consumer": ({"kafka", "opensearch"}, {"confluent_kafka"}),
-    "demo": (JOINED, {"confluent_kafka", "pandas", "plotly", "psutil"}),
+    "demo": (JOINED, {"pandas", "plotly", "psutil"}),
     "widgets": (JOINED | {"demo"}, {"anywidget", "ipywidgets", "plotly", "traitlets"}),
     "cli": (JOINED | {"demo", "widgets"}, {"typer"}),
 }

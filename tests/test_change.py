@@ -230,7 +230,7 @@ print(bulk._item_answer("news", {"status": 408}).outcome.name)
 if isinstance(bulk._refused("news", TransportError(408, "timeout", {})), bulk.Unavailable):
     print("sent again")
 """
-    assert run(folder, code).stdout.split("\n")[:2] == ["REJECTED", "sent again"]
+    assert run(folder, code).stdout.split("\n")[:2] == ["RETRIABLE", "sent again"]
     assert "sent again" not in run(ROOT, code).stdout
 
 

@@ -32,7 +32,7 @@ class Reader:
         self.forget: Callable[[Iterable[int]], None]
 
     def join(
-        self, *, before_handover: Callable[[], None], forget: Callable[[Iterable[int]], None]
+        self, *, on_revoke: Callable[[], None], forget: Callable[[Iterable[int]], None]
     ) -> None:
         """Do nothing: the partitions are already assigned."""
         self.forget = forget
@@ -41,7 +41,7 @@ class Reader:
         """Return the next poll of the test."""
         return self.polls.pop(0)()
 
-    def stay_in_group(self) -> None:
+    def poll_paused(self) -> None:
         """Do nothing: no other member exists."""
 
     def store(self, offsets: Offsets, metadata: str) -> None:
@@ -77,7 +77,7 @@ class Run:
     def __init__(self, **options: Any) -> None:
         self.reader, self.sender, self.report = Reader(), Sender(), IndexReport()
         self.indexer = _Indexer(self.reader, self.sender, self.report, **options)  # type: ignore[arg-type]
-        self.indexer._reader.join(before_handover=self.indexer._drain, forget=self.indexer._forget)
+        self.indexer._reader.join(on_revoke=self.indexer._drain, forget=self.indexer._forget)
 
     def send(self, ends: Offsets, *, messages: int = 1) -> Future[BatchReport]:
         """Poll this many messages of each partition, up to these ends, and send them."""

@@ -286,7 +286,7 @@ class Demo(BoldLine):
             self.ensure()
 
     def _empty(self) -> None:
-        acls.check_empty(self.settings.kafka)
+        acls.check_delete_permission(self.settings.kafka)
         topics.require_no_reader(self.settings.kafka)
         index.empty(self._client, self.settings.opensearch.index)
         with _after_the_documents():

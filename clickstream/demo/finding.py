@@ -36,7 +36,7 @@ class Finding:
         )
 
 
-def asking(subject: str, ask: Callable[[], str]) -> Finding:
+def run_check(subject: str, ask: Callable[[], str]) -> Finding:
     """Ask, and make a finding of the answer, or of an error of ours."""
     try:
         return Finding(subject, True, ask())

@@ -61,7 +61,7 @@ def load(settings: Settings, *, patience_s: float | None = None) -> HistoryRepor
     """
     started_s = time.monotonic()
     client, name = opensearch.connect(settings.opensearch), settings.opensearch.index
-    hours_ms = index.recall(client, name).get(_FACT)
+    hours_ms = index.read_facts(client, name).get(_FACT)
     # Messages that wait in the topic may be part of the history, or older.
     consumer.index_topic(settings, until_caught_up=True, patience_s=patience_s)
     index.refresh(client, name)
@@ -71,7 +71,7 @@ def load(settings: Settings, *, patience_s: float | None = None) -> HistoryRepor
         end_ms = min(now_ms, oldest_ms or now_ms) // _HOUR_MS * _HOUR_MS
         hours_ms = [end_ms - HOURS * _HOUR_MS, end_ms]
         # Before the first event, so that a later call can continue an interrupted load.
-        index.remember(client, name, {_FACT: hours_ms})
+        index.write_facts(client, name, {_FACT: hours_ms})
     start_ms, end_ms = hours_ms
     crowd = Simulator(seed=SEED, start_ms=start_ms, readers=crowd_for(EVENTS / (HOURS * 3600)))
     events = list(crowd.events(until_ms=end_ms))
@@ -93,7 +93,7 @@ def window(settings: Settings) -> tuple[datetime, datetime] | None:
         ServerError: OpenSearch did not answer.
     """
     client = opensearch.connect(settings.opensearch)
-    hours_ms = index.recall(client, settings.opensearch.index).get(_FACT)
+    hours_ms = index.read_facts(client, settings.opensearch.index).get(_FACT)
     return None if hours_ms is None else (_moment(hours_ms[0]), _moment(hours_ms[1]))
 
 
@@ -105,7 +105,7 @@ def forget(settings: Settings) -> None:
     """
     if window(settings) is not None:
         client = opensearch.connect(settings.opensearch)
-        index.remember(client, settings.opensearch.index, {_FACT: None})
+        index.write_facts(client, settings.opensearch.index, {_FACT: None})
 
 
 def _moment(at_ms: int) -> datetime:

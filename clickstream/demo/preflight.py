@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from clickstream.demo import target_checks
-from clickstream.demo.finding import Finding, asking
+from clickstream.demo.finding import Finding, run_check
 from clickstream.errors import ClickstreamError
 from clickstream.servers import download, local, processes
 from clickstream.servers.free_space import FOR_DEMO
@@ -42,9 +42,9 @@ def run(target: Target | None = None) -> list[Finding]:
         _disk(),
         _ports(),
         _files(),
-        asking("servers", _servers),
-        asking("topic", lambda: target_checks.topic(target.find().kafka)),
-        asking("index", lambda: target_checks.documents(target.find().opensearch)),
+        run_check("servers", _servers),
+        run_check("topic", lambda: target_checks.topic(target.find().kafka)),
+        run_check("index", lambda: target_checks.documents(target.find().opensearch)),
     ]
 
 

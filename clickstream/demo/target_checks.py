@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clickstream.demo.finding import Finding, asking, failed
+from clickstream.demo.finding import Finding, failed, run_check
 from clickstream.demo.round_trip import make_round_trip
 from clickstream.errors import ClickstreamError, Command, ConfFile, ConfigError, MissingError
 from clickstream.kafka import acls, offsets
@@ -53,13 +53,13 @@ def run(target: Target) -> Iterator[Finding]:
         ],
     ):
         for subject, ask in checks:
-            finding = asking(subject, ask)
+            finding = run_check(subject, ask)
             yield finding
             if not finding.is_good:
                 has_failed = True
                 break
     if not has_failed:
-        yield asking("round trip", lambda: _round_trip(settings))
+        yield run_check("round trip", lambda: _round_trip(settings))
 
 
 def _secrets(target: Target, settings: Settings) -> Finding:

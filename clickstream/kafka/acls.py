@@ -41,7 +41,7 @@ def check(settings: KafkaSettings) -> str:
     return f"{on_topics}read as {settings.group_id}"
 
 
-def check_empty(settings: KafkaSettings) -> None:
+def check_delete_permission(settings: KafkaSettings) -> None:
     """Check that we may empty the topic and the dead-letter topic.
 
     Raises:

@@ -73,7 +73,7 @@ class GroupReader:
         self._assigned: set[int] = set()
         self._paused: set[int] = set()
         self._early: list[Message] = []
-        """Messages that arrived during `stay_in_group`; the next poll returns them first."""
+        """Messages that arrived during `poll_paused`; the next poll returns them first."""
         self._position: Offsets = {}
         self._polled_s = time.monotonic()
         self._is_leaving = False
@@ -81,17 +81,17 @@ class GroupReader:
         self._consumer = Consumer(settings.client_config() | PROPERTIES | group)
 
     def join(
-        self, *, before_handover: Callable[[], None], forget: Callable[[Iterable[int]], None]
+        self, *, on_revoke: Callable[[], None], forget: Callable[[Iterable[int]], None]
     ) -> None:
         """Join the group; partitions are assigned and revoked while this member polls.
 
         Args:
-            before_handover: called before partitions are revoked. Offsets that are stored when
+            on_revoke: called before partitions are revoked. Offsets that are stored when
                 it returns are committed first.
             forget: called with partitions whose earlier offsets must not be stored any more,
                 because another member owns them or their topic was recreated.
         """
-        self._before_handover, self._forget_offsets = before_handover, forget
+        self._before_revoke, self._forget_offsets = on_revoke, forget
         self._consumer.subscribe([self._topic], self._on_assign, self._on_revoke, self._on_lost)
 
     def poll(self, most: int, timeout_s: float) -> Polled:
@@ -125,7 +125,7 @@ class GroupReader:
         self._position |= polled.next_offsets
         return polled
 
-    def stay_in_group(self) -> None:
+    def poll_paused(self) -> None:
         """Stay in the group without taking messages, instead of a poll.
 
         It also pauses partitions that were assigned since the last call.
@@ -211,7 +211,7 @@ class GroupReader:
             return
         # Even after an interrupt: Kafka accepts no more offsets of these partitions.
         try:
-            self._before_handover()
+            self._before_revoke()
         finally:
             self._on_lost(consumer, partitions)
 

@@ -335,6 +335,9 @@ class StallDetector:
         self._group = group
         self._since: dict[int, tuple[int, float]] = {}
         """By partition: the group's next offset, and the time since which it has not moved."""
+        self._first_s: float | None = None
+        self.is_undecided = True
+        """Whether messages wait in a partition that has not moved since the first offsets."""
 
     def note(self, found: TopicOffsets) -> dict[int, int]:
         """Record offsets that were just read.
@@ -347,6 +350,7 @@ class StallDetector:
             ServerError: Kafka did not answer.
         """
         now_s = time.monotonic()
+        self._first_s = self._first_s or now_s
         for each in found.partitions:
             known, _ = self._since.get(each.partition, (None, now_s))
             if known != each.next_offset or not each.lag:
@@ -354,6 +358,10 @@ class StallDetector:
         slow = {i for i, (_, since_s) in self._since.items() if now_s - since_s > _SLOW_S}
         for i in slow - self._group.owned() if slow else ():
             self._since[i] = self._since[i][0], now_s
+        self.is_undecided = any(
+            each.lag and self._since[each.partition][1] == self._first_s
+            for each in found.partitions
+        )
         return {
             each.partition: each.lag
             for each in found.partitions
@@ -374,22 +382,13 @@ def stalled(settings: KafkaSettings) -> dict[int, int]:
         ConfigError: no such topic.
         ServerError: Kafka did not answer.
     """
-    waited_s = waiting_s(settings)
-    if max(waited_s.values()) < STALLED_S:
+    if max(waiting_s(settings).values()) < STALLED_S:
         return {}
     with closing(GroupOffsets(settings)) as group:
-        before = {each.partition: each.next_offset for each in group.partitions()}
-        suspects = {i for i, seconds in waited_s.items() if seconds}
-        lags: dict[int, int] = {}
-        ends_s = time.monotonic() + STALLED_S
-        while (suspects := suspects & group.owned()) and time.monotonic() < ends_s:
+        detector = StallDetector(group)
+        while not (found := detector.note(group.read())) and detector.is_undecided:
             time.sleep(_LOOK_EVERY_S)
-            found = group.partitions()
-            suspects &= {
-                each.partition for each in found if each.next_offset == before.get(each.partition)
-            }
-            lags = {each.partition: each.lag for each in found}
-    return {i: lags[i] for i in suspects}
+    return found
 
 
 class CatchUpGoal:

@@ -25,9 +25,9 @@ class Outcome(Enum):
     STORED = "stored"
     REPLAYED = "replayed"
     """Refused, because the index already has a document with this `_id`: the same event."""
-    REJECTED = "rejected"
+    RETRIABLE = "retriable"
     """Not stored now; sending it again may help."""
-    REFUSED = "refused"
+    PERMANENT = "permanent"
     """Not stored, and sending it again unchanged cannot help."""
 
 
@@ -107,7 +107,7 @@ def _refused(name: str, error: TransportError) -> BulkError | Unavailable:
     if error.status_code == 413:
         return TooLarge(f"index {name!r}: the bulk request is over the server's limit")
     what = f"{error.status_code} {error.error}"
-    if _is_sent_again(error.status_code, str(error.error)):
+    if _is_retriable(error.status_code, str(error.error)):
         return Unavailable(f"OpenSearch answered {what}")
     meaning, remedy = _refusal(error.status_code)
     msg = f"index {name!r}: OpenSearch refused the bulk request: {what}{meaning}"
@@ -119,7 +119,7 @@ _BLOCKED = frozenset({"cluster_block_exception", "index_closed_exception"})
 """A read-only or closed index, or a full disk: these blocks are temporary."""
 
 
-def _is_sent_again(status: int, error_type: str) -> bool:
+def _is_retriable(status: int, error_type: str) -> bool:
     """Decide whether an answer is waited out: of a whole request, or of one document."""
     return status in _OVERLOADED or error_type in _BLOCKED
 
@@ -139,10 +139,10 @@ def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
         return _REPLAYED
     error = item.get("error", {})
     error_type, reason = error.get("type", f"status {status}"), error.get("reason", "")
-    if _is_sent_again(status, error_type):
-        return ItemAnswer(Outcome.REJECTED, error_type, reason)
+    if _is_retriable(status, error_type):
+        return ItemAnswer(Outcome.RETRIABLE, error_type, reason)
     if status in (401, 403, 404):
         meaning, remedy = _refusal(status)
         msg = f"index {name!r}: OpenSearch answered {status} {error_type}{meaning}"
         raise BulkError(msg, remedy)
-    return ItemAnswer(Outcome.REFUSED, error_type, reason)
+    return ItemAnswer(Outcome.PERMANENT, error_type, reason)

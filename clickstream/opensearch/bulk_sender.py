@@ -40,7 +40,7 @@ _LATENCIES = 20
 _STORED = bulk.Outcome.STORED
 
 
-def checked_action(value: bytes | None) -> bytes:
+def bulk_action(value: bytes | None) -> bytes:
     """Turn a message's value into a bulk action, after a typed check.
 
     Raises:
@@ -172,9 +172,9 @@ class BulkSender:
                     match answer.outcome:
                         case bulk.Outcome.REPLAYED:
                             part.replayed += 1
-                        case bulk.Outcome.REFUSED:
+                        case bulk.Outcome.PERMANENT:
                             refused.append((batch.messages[i], answer.error_type, answer.reason))
-                        case bulk.Outcome.REJECTED:
+                        case bulk.Outcome.RETRIABLE:
                             rejected[i] = f"{answer.error_type} {answer.reason}".strip()
                 self._backoff.record(taken=len(answers) - len(rejected), rejected=len(rejected))
             if rejected:
@@ -199,10 +199,10 @@ class BulkSender:
         try:
             answers = bulk.send(self._client, self._name, actions)
         except bulk.Unavailable as error:
-            return [bulk.ItemAnswer(bulk.Outcome.REJECTED, "", str(error))] * len(actions)
+            return [bulk.ItemAnswer(bulk.Outcome.RETRIABLE, "", str(error))] * len(actions)
         except bulk.TooLarge as error:
             if not half:
-                return [bulk.ItemAnswer(bulk.Outcome.REFUSED, "too_large", str(error))]
+                return [bulk.ItemAnswer(bulk.Outcome.PERMANENT, "too_large", str(error))]
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         part.bytes += size
         return answers

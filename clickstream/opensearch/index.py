@@ -213,7 +213,7 @@ def oldest_ms(client: Client, name: str) -> int | None:
     return None if found is None else int(found)
 
 
-def remember(client: Client, name: str, facts: dict[str, Any]) -> None:
+def write_facts(client: Client, name: str, facts: dict[str, Any]) -> None:
     """Add facts about the index to the `_meta` of its mapping; the value None removes one.
 
     Deleting the index deletes them.
@@ -222,13 +222,13 @@ def remember(client: Client, name: str, facts: dict[str, Any]) -> None:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer, or refused.
     """
-    known = {k: v for k, v in (recall(client, name) | facts).items() if v is not None}
+    known = {k: v for k, v in (read_facts(client, name) | facts).items() if v is not None}
     with translated_errors(client, f"writing down facts about index {name!r}"):
         client.indices.put_mapping(index=name, body={"_meta": known})
 
 
-def recall(client: Client, name: str) -> dict[str, Any]:
-    """Return the facts that `remember` stored about the index; empty if there are none.
+def read_facts(client: Client, name: str) -> dict[str, Any]:
+    """Return the facts that `write_facts` stored about the index; empty if there are none.
 
     Raises:
         ConfigError: no such index.

@@ -19,7 +19,7 @@ class Member:
         self.calls: list[str] = []
         self.reader = GroupReader(made.kafka)
         self.reader.join(
-            before_handover=lambda: self.calls.append("hand over"),
+            on_revoke=lambda: self.calls.append("hand over"),
             forget=lambda partitions: self.calls.append(f"forget {sorted(partitions)}"),
         )
         self.ids: list[str] = []
@@ -55,12 +55,12 @@ def test_what_comes_while_it_stays_in_the_group_is_delivered_by_the_next_polls(
     member = join()
 
     def is_assigned() -> bool:
-        member.reader.stay_in_group()
+        member.reader.poll_paused()
         return len(member.reader._assigned) == 3
 
     wait_until(is_assigned, 30)
     for _ in range(100):
-        member.reader.stay_in_group()
+        member.reader.poll_paused()
         time.sleep(0.02)
     ends = {each.partition: each.end_offset for each in offsets.partitions(made.kafka)}
 

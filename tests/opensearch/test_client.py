@@ -49,7 +49,7 @@ def answering(status: int, body: str, kind: str) -> Iterator[OpenSearchSettings]
 
 QUESTIONS: list[Callable[[Any, str], object]] = [
     index.count,
-    index.recall,
+    index.read_facts,
     index.check_mapping,
     index.oldest_ms,
     index.newest,

@@ -64,7 +64,7 @@ def test_each_document_of_a_bulk_has_its_own_outcome(client: OpenSearch, made: S
         client, name, [action(2), action(1), action(3, colour="red"), action(4, session_seq="x")]
     )
     assert (stored.outcome, replayed.outcome) == (Outcome.STORED, Outcome.REPLAYED)
-    assert unknown.outcome is wrong.outcome is Outcome.REFUSED
+    assert unknown.outcome is wrong.outcome is Outcome.PERMANENT
     assert unknown.error_type == "strict_dynamic_mapping_exception"
     assert "session_seq" in wrong.reason
     index.refresh(client, name)
@@ -78,7 +78,7 @@ def test_a_read_only_index_rejects_for_now(client: OpenSearch, made: Settings) -
     name = made.opensearch.index
     client.indices.put_settings(index=name, body={"index.blocks.write": True})
 
-    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.REJECTED
+    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.RETRIABLE
     client.indices.put_settings(index=name, body={"index.blocks.write": False})
     assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.STORED
 
@@ -89,7 +89,7 @@ def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> 
     client.indices.create(index=name, body={"mappings": events.mapping()})
     client.indices.close(index=name)
 
-    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.REJECTED
+    assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.RETRIABLE
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_date_that_does_not_exist_is_refused(
     """The type check only counts characters; the index refuses invalid dates."""
     (answer,) = bulk.send(client, made.opensearch.index, [action(1, timestamp=timestamp)])
 
-    assert answer.outcome is Outcome.REFUSED
+    assert answer.outcome is Outcome.PERMANENT
     assert "timestamp" in answer.reason
 
 
@@ -137,13 +137,13 @@ def test_an_index_with_the_default_format_of_dates_is_ours_still(
 def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings) -> None:
     """Facts can be overwritten and read, and do not affect the mapping check."""
     name = made.opensearch.index
-    assert index.recall(client, name) == {}
-    index.remember(client, name, {"hours": [1, 2]})
-    index.remember(client, name, {"hours": [3, 4], "owner": "ada", "note": None})
+    assert index.read_facts(client, name) == {}
+    index.write_facts(client, name, {"hours": [1, 2]})
+    index.write_facts(client, name, {"hours": [3, 4], "owner": "ada", "note": None})
 
-    assert index.recall(client, name) == {"hours": [3, 4], "owner": "ada"}
-    index.remember(client, name, {"hours": None})
-    assert index.recall(client, name) == {"owner": "ada"}
+    assert index.read_facts(client, name) == {"hours": [3, 4], "owner": "ada"}
+    index.write_facts(client, name, {"hours": None})
+    assert index.read_facts(client, name) == {"owner": "ada"}
     index.check_mapping(client, name)
 
 

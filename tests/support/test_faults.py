@@ -90,12 +90,12 @@ def test_rejected_items_stand_between_the_others_answers(stage: Stage) -> None:
     sent = [action(n, **({"colour": "red"} if n % 10 == 0 else {})) for n in range(400)]
     answers = bulk.send(stage.client, stage.name, sent)
     outcomes = [answer.outcome for answer in answers]
-    rejected = [n for n, outcome in enumerate(outcomes) if outcome is Outcome.REJECTED]
+    rejected = [n for n, outcome in enumerate(outcomes) if outcome is Outcome.RETRIABLE]
 
     assert 80 <= len(rejected) <= 160  # 4σ
     assert {answers[n].error_type for n in rejected} == {"rejected_execution_exception"}
     for number in set(range(400)) - set(rejected):
-        refused = Outcome.REFUSED if number % 10 == 0 else Outcome.STORED
+        refused = Outcome.PERMANENT if number % 10 == 0 else Outcome.STORED
         assert outcomes[number] is (Outcome.REPLAYED if number in (3, 4) else refused)
     kept = [n for n in range(400) if outcomes[n] is Outcome.STORED]
     assert stage.stored() == sorted({3, 4, *kept})
@@ -108,10 +108,10 @@ def test_rejected_items_stand_between_the_others_answers(stage: Stage) -> None:
     stage.proxy.fault = RejectItems(share=0.3)
     stage.proxy.rng = Random(1)
     repeated = stage.bulk(*sent)
-    assert [n for n in range(400) if repeated[n] is Outcome.REJECTED] == rejected
+    assert [n for n in range(400) if repeated[n] is Outcome.RETRIABLE] == rejected
 
 
-@pytest.mark.parametrize(("share", "outcome"), [(1, Outcome.REJECTED), (0, Outcome.STORED)])
+@pytest.mark.parametrize(("share", "outcome"), [(1, Outcome.RETRIABLE), (0, Outcome.STORED)])
 def test_all_items_are_rejected_or_none(stage: Stage, share: float, outcome: Outcome) -> None:
     """A share of 1 rejects all documents, and a share of 0 none."""
     stage.proxy.fault = RejectItems(share=share)
@@ -236,7 +236,7 @@ def test_a_storm_holds_faults_of_every_kind_and_loses_nothing(stage: Stage) -> N
         sent = still_open[:20]
         with suppress(bulk.Unavailable):
             answered = zip(sent, stage.bulk(*map(action, sent)), strict=True)
-            rejected = [n for n, outcome in answered if outcome is Outcome.REJECTED]
+            rejected = [n for n, outcome in answered if outcome is Outcome.RETRIABLE]
             still_open = rejected + still_open[20:]
 
     counts = stage.proxy.counts

@@ -208,7 +208,7 @@ def test_reset_empties_there_and_leaves_what_somebody_else_made(
     for future in kafka.admin.create_partitions([NewPartitions(topic, 5)]).values():
         future.result(30)
     template = owner.indices.get_index_template(name=name)
-    index.remember(owner, name, {"history_ms": [0, 1]})
+    index.write_facts(owner, name, {"history_ms": [0, 1]})
     assert kit.history_window() is not None
     kit.produce(20, events_per_second=math.inf)
     assert kit.reset(yes=True).startswith("emptied: topic")
@@ -217,7 +217,7 @@ def test_reset_empties_there_and_leaves_what_somebody_else_made(
     assert len(found.lag_by_partition) == 5
     assert owner.indices.get_index_template(name=name) == template
     assert kit.history_window() is None
-    assert index.recall(owner, name) == {"owner": "platform"}
+    assert index.read_facts(owner, name) == {"owner": "platform"}
     kit.produce(5, events_per_second=math.inf)
     kit.consume()
     assert kit.documents() == 5
