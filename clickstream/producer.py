@@ -20,21 +20,16 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from clickstream.errors import Command, ConfigError, DeliveryError, Interrupted
 from clickstream.events import Event, encode
 from clickstream.kafka import topics
+from clickstream.kafka.dead_letters import DELIVERY_PROPERTIES
 from clickstream.reports import ProduceReport
-from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
+from clickstream.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
 
 PROPERTIES = {
-    "enable.idempotence": True,
-    "acks": "all",
+    **DELIVERY_PROPERTIES,
     "compression.type": "lz4",
     "linger.ms": 20,
-    # The topic limits the message size: a message of the topic may come back from the dead
-    # letters with one more header.
-    "message.max.bytes": DEAD_LETTER_BYTES,
-    # Wait for a broker that is down, without a time limit.
-    "message.timeout.ms": 0,
     # The partition a Java producer would choose for the same key.
     "partitioner": "murmur2_random",
 }

@@ -25,7 +25,7 @@ from typing import Any
 
 from clickstream.cli.terminal import handling
 from clickstream.errors import OPTIONS, ConfigError, ServerError, typed_options
-from clickstream.servers import download, ports, processes
+from clickstream.servers import download, nodes, ports, processes
 from clickstream.settings import CLONE
 
 NOTEBOOKS = CLONE / "notebooks"
@@ -161,8 +161,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log_path: Path
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while not _answers(url):
         if process.poll() is not None or time.monotonic() > deadline_s:
-            lines = log_path.read_text(errors="replace").splitlines()
-            msg = f"JupyterLab did not start; last log lines: {' | '.join(lines[-3:])} ({log_path})"
+            msg = f"JupyterLab did not start; {nodes.last_log_lines(log_path)}"
             raise ServerError(msg)
         time.sleep(0.1)
 

@@ -41,6 +41,16 @@ _MAX_DIGITS: Final = 18
 _REASON_BYTES: Final = 1_000
 _WARN_EVERY_S: Final = 10.0
 
+DELIVERY_PROPERTIES: Final = {
+    "enable.idempotence": True,
+    "acks": "all",
+    # Wait for a broker that is down, without a time limit.
+    "message.timeout.ms": 0,
+    # The topics limit the size: a message may come back from the dead letters, with more headers.
+    "message.max.bytes": DEAD_LETTER_BYTES,
+}
+"""Properties of our producers, by which nothing is lost, doubled or reordered."""
+
 Letter = tuple[Message, str, str]
 """Message, error type, reason."""
 
@@ -55,16 +65,7 @@ class DeadLetters:
     def __init__(self, settings: KafkaSettings) -> None:
         self._topic = settings.dead_letter_topic
         self._lock = threading.Lock()
-        self._producer = Producer(
-            settings.client_config()
-            | {
-                "enable.idempotence": True,
-                "acks": "all",
-                "message.timeout.ms": 0,
-                # The largest message of its topic, plus our headers.
-                "message.max.bytes": DEAD_LETTER_BYTES,
-            }
-        )
+        self._producer = Producer(settings.client_config() | DELIVERY_PROPERTIES)
 
     def send(self, dead: list[Letter], give_up: threading.Event) -> None:
         """Return once every letter is acknowledged. Any thread may call it.

@@ -143,7 +143,3 @@ class Scenario:
         session.label = (self.name, None)
         self._num_visits += 1
         heappush(self._visits, (session.actions[session.next][0], self._num_visits, session))
-
-    def _identify(self, session: Session, user_id: str) -> None:
-        session.user_id = user_id
-        session.session_id = f"{user_id.removeprefix('reader-')}-{session.actions[0][0]:x}"

@@ -97,7 +97,7 @@ class Bot(Scenario):
             actions.append((int(at_ms), "page_view", self._rng.choice(articles), "internal"))
         self._next_ms = int(at_ms + gap_ms)
         session = Session("desktop", actions, draw_id_suffix(self._rng))
-        self._identify(session, "reader-bot")
+        session.identify("reader-bot")
         self._add_visit(session)
 
 

@@ -49,6 +49,12 @@ class Session:
     is_silent: bool = False
     """Whether its remaining events are suppressed."""
 
+    def identify(self, user_id: str) -> None:
+        """Set the reader, and a session id that no other session of that reader has."""
+        self.user_id = user_id
+        # By simulated time: two visits of a reader never begin at the same moment.
+        self.session_id = f"{user_id.removeprefix('reader-')}-{self.actions[0][0]:x}"
+
     def step(self, event_id: str, timestamp: str) -> Event:
         """Make the next event, and advance.
 

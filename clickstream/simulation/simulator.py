@@ -269,7 +269,7 @@ class Simulator:
         if number < self.readers:
             persona, cycle_ms = self._habits[number], self._cycles_ms[number]
             session = draw(start_ms, persona, rng, self._available, registers=False)
-            session.user_id = f"reader-{number:04d}"
+            session.identify(f"reader-{number:04d}")
         else:
             persona = habits_of(habits.persona_of(self.seed, number))
             cycle_ms = DAY_MS / habits.visits_per_day(self.seed, number)
@@ -278,9 +278,7 @@ class Simulator:
             # A newcomer who could not register does not come again.
             session.is_silent = number in self._turned_away
             # Starts differ, so nobody registers twice in two runs into one topic.
-            session.user_id = f"reader-{base36(self.start_ms // 1000)}-{number - self.readers}"
-        # By simulated time: two visits of a reader never begin at the same moment.
-        session.session_id = f"{session.user_id[7:]}-{start_ms:x}"
+            session.identify(f"reader-{base36(self.start_ms // 1000)}-{number - self.readers}")
         if number < self.readers or rng.random() < habits.STAY_SHARE:
             end_ms = session.actions[-1][0]
             stay_ms = persona.expected_ms * (_CROWDED if end_ms < self.live_from_ms else 1.0)

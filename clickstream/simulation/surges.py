@@ -46,7 +46,7 @@ class Surge(Scenario):
                 for action in session.actions
             ]
             tag = base36(self._begin_ms // 1000)
-            self._identify(session, f"reader-{tag}{self.name[0]}-{self._num_visits}")
+            session.identify(f"reader-{tag}{self.name[0]}-{self._num_visits}")
             self._add_visit(session)
 
     def _surplus(self, at_ms: int) -> float:
