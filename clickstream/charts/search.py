@@ -193,7 +193,7 @@ def _has_zone(moment: object) -> bool:
 
 
 def _one_of(values: tuple[str, ...]) -> str:
-    return f"valid: {', '.join(values)}"
+    return f"it must be one of {', '.join(values)}"
 
 
 def _window(

@@ -17,7 +17,7 @@ import pytest
 
 from clickstream import errors, events
 from clickstream.demo import preflight
-from clickstream.demo.finding import Finding, asking
+from clickstream.demo.finding import Finding, run_check
 from clickstream.simulation import scenarios
 from tests.support.terminal import clickstream
 
@@ -322,7 +322,7 @@ def test_check_sends_nobody_to_check() -> None:
         def ask(hints: list[errors.Hint] = hints) -> str:
             raise errors.ServerError(told, *hints)
 
-        found = asking("index", ask)
+        found = run_check("index", ask)
         assert found == Finding("index", False, told, said)
         assert str(found) == f"BAD  index: {told}; {said}"
         assert f"<b>Do:</b> {said}" in found._repr_html_()
