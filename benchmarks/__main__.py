@@ -78,7 +78,7 @@ def of_the_pace(settings: Settings) -> Iterator[Row]:
     """How near the rate comes to what was asked for."""
     for rate, seconds in ((50, 80), (500, 8), (5_000, 0.8)):
         found = produce.measure(settings, rate)
-        name = f"off the asked rate by, 4,000 events at {rate}/s ({seconds:g} s)"
+        name = f"deviation from the rate, 4,000 events at {rate}/s ({seconds:g} s)"
         yield at_most(name, 0.05, abs(found / rate - 1), f"{found:,.1f} events/s")
 
 
@@ -141,7 +141,7 @@ def of_memory(settings: Settings) -> Iterator[Row]:
     yield at_most("peak memory of the consumer, a million messages of lag, MB", 200, peak_mb)
     found = memory.in_outage(settings)
     yield at_most(
-        f"growth of it in {memory.OUTAGE_S} s without OpenSearch, MB",
+        f"its growth in {memory.OUTAGE_S} s without OpenSearch, MB",
         10,
         found.peak_mb - found.before_mb,
         f"from {found.before_mb:.0f} MB; {memory.RATE:,} events/s, none of "

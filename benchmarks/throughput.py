@@ -39,7 +39,7 @@ def measure(settings: Settings) -> Measured:
 
 def table(measured: Measured) -> Iterator[str]:
     """Write it as lines of text."""
-    yield "documents/s " + "".join(f"{size:>9,}" for size in SIZES) + "  documents a bulk"
+    yield "documents/s " + "".join(f"{size:>9,}" for size in SIZES) + "  documents per bulk"
     for senders in prebuilt.SENDERS:
         values = "".join(f"{measured[size, senders]:>9,.0f}" for size in SIZES)
         yield f"{_senders(senders):<12}{values}"
@@ -49,7 +49,7 @@ def draw(measured: Measured, path: Path) -> None:
     """Draw it: a line for every number of senders, over the bulk size."""
     (size, senders) = max(measured, key=lambda way: measured[way])
     figure = theme.figure(
-        f"{_senders(senders)} of {size:,} documents a bulk index most: "
+        f"{_senders(senders)} of {size:,} documents per bulk index most: "
         f"{measured[size, senders]:,.0f} documents/s",
         f"prebuilt bulks of {NUM_EVENTS:,} events, median of {ROUNDS} rounds; the kit's consumer "
         f"sends {consumer.BULKS_IN_FLIGHT} of {consumer.BULK_DOCUMENTS:,} side by side",
@@ -63,9 +63,9 @@ def draw(measured: Measured, path: Path) -> None:
             line={"color": theme.colour(place), "width": 4},
             marker={"size": 13, "symbol": ("circle", "square", "diamond")[place]},
             cliponaxis=False,
-            hovertemplate="%{x} a bulk: %{y:,.0f} documents/s",
+            hovertemplate="%{x} per bulk: %{y:,.0f} documents/s",
         )
-    figure.update_xaxes(title="documents a bulk", type="category")
+    figure.update_xaxes(title="documents per bulk", type="category")
     figure.update_yaxes(title="documents/s", rangemode="tozero")
     figure.update_layout(showlegend=True, hovermode="x unified")
     path.parent.mkdir(parents=True, exist_ok=True)

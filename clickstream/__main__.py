@@ -12,7 +12,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         sys.exit(
             f"clickstream: the package {error.name!r} is missing in {sys.executable}; run "
-            "`make demo`, which installs what is pinned (with conda: conda env update)"
+            "`make demo`, which installs the pinned packages (with conda: conda env update)"
         )
 
 

@@ -66,7 +66,7 @@ def index_topic(
     report: IndexReport | None = None,
     bulk_documents: int = BULK_DOCUMENTS,
 ) -> IndexReport:
-    """Index the topic's messages as a member of the consumer group, until told to stop.
+    """Index the topic's messages as a member of the consumer group, until stopped.
 
     Delivery is as this module promises. It waits without a time limit for a Kafka that is down
     and for an OpenSearch that is unreachable, overloaded or read-only. Topic and index must exist.
@@ -167,7 +167,7 @@ class _Indexer:
         self._raise_failure()  # of a batch that was answered while leaving
         if was_interrupted:
             msg = f"stopped by interrupt; {self._report}"
-            raise Interrupted(msg, "run the cell again to go on")
+            raise Interrupted(msg, "run the cell again to continue")
 
     def _loop(self, stop: threading.Event, goal: CatchUpGoal | None) -> None:
         while not stop.is_set():
@@ -281,8 +281,8 @@ class _Indexer:
         waited_s = time.monotonic() - self._progress_s
         if self._sent and self._patience_s is not None and waited_s > self._patience_s:
             msg = (
-                f"indexing into {self._report.index!r}: nothing was taken for {waited_s:.0f} s "
-                f"({self._report.messages:,} messages settled before)"
+                f"indexing into {self._report.index!r}: OpenSearch accepted nothing for "
+                f"{waited_s:.0f} s ({self._report.messages:,} messages settled before)"
             )
             hint = "nothing is lost: see ", Command("status"), ", then run this again"
             raise ServerError(msg, hint)

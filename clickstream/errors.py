@@ -10,10 +10,10 @@ ClickstreamError
 ├── BulkError        OpenSearch refused documents for a reason that retrying cannot cure
 └── Interrupted      the stop button ended the work cleanly
 
-An error says what was being done and what was found instead, the same everywhere; beside that
-it holds hints of what to do next. `shown` puts both into one line, with the commands and files as
-they are named where that line is read. In a notebook an error of this tree shows as that line;
-`%tb` shows the full traceback.
+The text of an error says what was being done and what was found instead; it is the same
+everywhere. Its hints say what to do next. `shown` joins both into one line, in which commands and
+files fit the reader's target and working directory. In a notebook an error of this tree shows as
+that line; `%tb` shows the full traceback.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CONF: Final = "CLICKSTREAM_CONF"
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the kit, without the word `clickstream`; shown as it works when pasted."""
+    """A command of the kit, without the word `clickstream`; shown so that it can be pasted."""
 
     words: str
 
@@ -49,7 +49,7 @@ class Command:
 
 @dataclass(frozen=True)
 class ConfFile:
-    """A file of the hosted target's folder; shown with the folder where it is looked for."""
+    """A file of the hosted target's folder; shown with its folder."""
 
     name: str
 
@@ -58,21 +58,21 @@ class ConfFile:
 
 
 Hint = str | Command | ConfFile | tuple[str | Command | ConfFile, ...]
-"""What to do, in one part or in several that follow each other without a space."""
+"""What to do: one part, or several that are joined without a space."""
 
 SEE_CHECK: Final[Hint] = ("see ", Command("check"))
-GRANT_PERMISSIONS: Final[Hint] = "give the user the permissions that docs/hosted.md lists"
+GRANT_PERMISSIONS: Final[Hint] = "grant the user the permissions listed in docs/hosted.md"
 
 
 def when_unreachable(*, is_hosted: bool) -> tuple[Hint, ...]:
     """Say what to do about a server that does not answer."""
     if is_hosted:
-        return ("see in the service's console whether it runs, and lets this machine in",)
+        return ("check in the service's console that it is running and accepts this machine",)
     return SEE_CHECK, (Command("up"), " starts local servers")
 
 
 class Typed(NamedTuple):
-    """What was typed of the target: options for a pasted command, and the folder of its files."""
+    """The target options as typed: options for a pasted command, and the folder of its files."""
 
     options: str = ""
     folder: str = ""
@@ -80,23 +80,23 @@ class Typed(NamedTuple):
 
 _NOTHING: Final = Typed()
 
-typed: Final = ContextVar("what was typed of the target", default=_NOTHING)
-"""Set by the command line alone; without it the variables say what a parent process was given."""
+typed: Final = ContextVar("target options as typed", default=_NOTHING)
+"""Set only by the command line; other programs use the variables of their parent process."""
 
 
 def typed_options() -> str:
-    """Give the options that a pasted command needs to work on the same target."""
+    """Return the options that a pasted command needs to use the same target."""
     return typed.get().options or os.environ.get(OPTIONS, "")
 
 
 def shown(error: BaseException) -> str:
-    """Put an error into one line for somebody to read: what was found; what to do."""
+    """Format an error as one line: what was found; what to do."""
     hints = error.hints if isinstance(error, ClickstreamError) else ()
     return in_words(str(error), *hints)
 
 
 def in_words(*hints: Hint) -> str:
-    """Put hints into words for somebody to read here and now; empty without any."""
+    """Format hints as text for this target and directory; empty without hints."""
     return "; ".join(map(_in_words, hints))
 
 
@@ -105,9 +105,9 @@ def _in_words(hint: Hint) -> str:
 
 
 def _program() -> Path | str:
-    """Name `clickstream` where the shell finds it, else this environment's own by its path.
+    """Return `clickstream` if the shell finds it, otherwise the path in this environment.
 
-    That path is relative in the clone.
+    The path is relative if it is below the working directory.
     """
     if shutil.which("clickstream"):
         return "clickstream"
@@ -116,7 +116,7 @@ def _program() -> Path | str:
 
 
 class ClickstreamError(Exception):
-    """Base of every error of this library; `str` of it is what was found, without the hints.
+    """Base of every error of this library; `str(error)` is what was found, without the hints.
 
     Args:
         what: what was being done, and what was found instead.
@@ -133,7 +133,7 @@ class ClickstreamError(Exception):
         return [*map(_in_words, self.hints)]
 
     def _render_traceback_(self) -> list[str]:
-        """Show IPython one line in place of a traceback; `CLICKSTREAM_TRACEBACK=1` shows all."""
+        """Show IPython one line instead of a traceback; `CLICKSTREAM_TRACEBACK=1` shows all."""
         if os.environ.get("CLICKSTREAM_TRACEBACK"):
             return traceback.format_exception(self)
         return [f"{type(self).__name__}: {shown(self)}"]

@@ -132,7 +132,7 @@ def _field_mapping(name: str, kind: inspect.Type) -> dict[str, Any]:
             return _field_mapping(name, inner)
     if type(kind) not in _MAPPED:
         msg = f"field {name!r} of an event: {kind} has no mapping"
-        raise ConfigError(msg, "give it one with Meta(extra=…)")
+        raise ConfigError(msg, "define one with Meta(extra=…)")
     return {"type": _MAPPED[type(kind)]}
 
 

@@ -84,7 +84,7 @@ def produce(
         ServerError: Kafka did not answer.
     """
     if duration_s is not None and duration_s <= 0:
-        msg = f"produce for {duration_s:g} seconds: ask for more than 0"
+        msg = f"produce for {duration_s:g} seconds: the duration must be more than 0"
         raise ConfigError(msg)
     stop = stop or threading.Event()
     with _CountingProducer(settings, report, on_second) as kafka:
@@ -161,7 +161,7 @@ class _CountingProducer:
             )
         except KafkaException as exception:
             msg = (
-                f"topic {self.report.topic!r}: Kafka's client took no more events "
+                f"topic {self.report.topic!r}: Kafka's client accepted no more events "
                 f"({exception.args[0].str()}) after {self.report.sent:,}"
             )
             raise DeliveryError(msg, ("see ", Command("status"))) from exception
@@ -216,7 +216,7 @@ class _CountingProducer:
             raise DeliveryError(msg, ("see ", Command("status"), ", then send again"))
         if kind is KeyboardInterrupt:
             msg = f"stopped by interrupt; {report}"
-            raise Interrupted(msg, "run the cell again to go on")
+            raise Interrupted(msg, "run the cell again to continue")
 
     def _flush(self) -> None:
         """Wait for answers, ten seconds at most for the next; drop the messages without one."""

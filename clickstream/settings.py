@@ -41,7 +41,7 @@ class KafkaSettings:
     security: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     """librdkafka properties for TLS and login at a hosted Kafka. They are never shown."""
     is_hosted: bool = False
-    """Whether somebody else runs it: then an error's remedy is not to start it here."""
+    """Whether somebody else runs it: then errors do not suggest starting it here."""
 
     @property
     def dead_letter_topic(self) -> str:
@@ -80,7 +80,7 @@ class OpenSearchSettings:
     """With `key`, for an OpenSearch that requires a client certificate."""
     key: Path | None = None
     is_hosted: bool = False
-    """Whether somebody else runs it: then an error's remedy is not to start it here."""
+    """Whether somebody else runs it: then errors do not suggest starting it here."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,13 @@ class Settings:
         """Return the same target with `-namespace` appended to topic, index and group names.
 
         Raises:
-            ConfigError: the namespace holds anything but lower-case letters, digits and `-`,
+            ConfigError: the namespace contains anything but lower-case letters, digits and `-`,
                 or more than 100 of them.
         """
         if not re.fullmatch(f"[a-z0-9-]{{1,{_LONGEST_NAMESPACE}}}", namespace):
             msg = (
-                f"namespace {namespace[: 2 * _LONGEST_NAMESPACE]!r}: 1 to {_LONGEST_NAMESPACE} "
-                "lower-case letters, digits and '-' serve as part of a topic's and an index's "
-                "name"
+                f"namespace {namespace[: 2 * _LONGEST_NAMESPACE]!r}: it must be 1 to "
+                f"{_LONGEST_NAMESPACE} lower-case letters, digits and '-'"
             )
             raise ConfigError(msg, "choose another")
         return replace(
@@ -153,8 +152,8 @@ class Settings:
         url = urlsplit(opensearch or self.opensearch.url)
         is_clear = url.scheme == "http" and not is_loopback(url.hostname or "")
         if self.opensearch.password and is_clear:
-            msg = f"{opensearch} would get the password in the clear"
-            raise ConfigError(msg, "write https://")
+            msg = f"the password would be sent unencrypted to {opensearch}"
+            raise ConfigError(msg, "use https://")
         return replace(
             self,
             kafka=replace(self.kafka, topic=topic or self.kafka.topic),

@@ -33,12 +33,12 @@ def context(
             path.read_bytes()
         except OSError as error:
             msg = f"reading {path}: {error.strerror}"
-            raise ConfigError(msg, "put it there, or fix its name in conf") from error
+            raise ConfigError(msg, "put the file there, or fix its name in conf") from error
     try:
         made = ssl.create_default_context(cafile=None if ca is None else str(ca))
     except ssl.SSLError as error:
-        msg = f"{ca} holds no CA certificate in PEM form"
-        raise ConfigError(msg, "download the service's CA anew") from error
+        msg = f"{ca} contains no CA certificate in PEM format"
+        raise ConfigError(msg, "download the service's CA again") from error
     if cert is None:
         return made
     try:
@@ -47,17 +47,17 @@ def context(
     except (ssl.SSLError, ValueError) as error:
         pair = f"certificate {cert} and key {key}"
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-            msg, hint = f"{pair} do not belong together", "download both of the same user anew"
+            msg, hint = f"{pair} do not match", "download both again, for the same user"
         elif key is not None and b"PRIVATE KEY" in cert.read_bytes():
-            msg, hint = f"{pair} are the wrong way round", "exchange their names"
+            msg, hint = f"{pair} are swapped", "swap their names"
         elif key is not None and b"ENCRYPTED" in key.read_bytes():
             msg = f"key {key} is encrypted, and its password is missing or wrong"
             hint = (
-                "name it as 'ssl.key.password' for Kafka, decrypt the key with `openssl pkey` for "
-                "OpenSearch"
+                "for Kafka, set it as 'ssl.key.password'; for OpenSearch, decrypt the key with "
+                "`openssl pkey`"
             )
         else:
-            msg, hint = f"{pair}: one of them is no PEM file", "download both anew"
+            msg, hint = f"{pair}: one of them is not a PEM file", "download both again"
         raise ConfigError(msg, hint) from error
     return made
 
@@ -96,22 +96,22 @@ def _explain(error: ssl.SSLError) -> tuple[str, Hint]:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = error.verify_message.rstrip(".")
         if error.verify_code in _WRONG_NAME:
-            return f"its certificate is for another name: {said}", "use the name it is made for"
+            return f"its certificate is for another name: {said}", "use the name in the certificate"
         if error.verify_code == _EXPIRED:
-            return "its certificate has expired", "have the service renew it"
+            return "its certificate has expired", "renew it"
         ca = ConfFile("ca.pem")
-        hint = "save the CA of this service as ", ca, "; for OpenSearch, name it as 'ca', too"
+        hint = "save the CA of this service as ", ca, "; for OpenSearch, also set it as 'ca'"
         return f"its certificate is not trusted: {said}", hint
     reason = error.reason or str(error)
     alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
     if alert:
         return (
-            f"it refused our certificate, or that we have none: {alert}",
-            "download service.cert and service.key of a user of this service anew",
+            f"it rejected our certificate, or requires one: {alert}",
+            "download service.cert and service.key of a user of this service again",
         )
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return "it does not speak TLS", "name its TLS port"
-    return f"no TLS connection: {reason.replace('_', ' ').lower()}", "see its address and port"
+        return "it does not speak TLS", "use its TLS port"
+    return f"no TLS connection: {reason.replace('_', ' ').lower()}", "check its address and port"
 
 
 _EXPIRED = 10

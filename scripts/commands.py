@@ -16,24 +16,24 @@ WIDTH = 80
 HEAD = """# Commands
 
 The `clickstream` command does in a terminal what the notebooks do in cells. After `make demo` or
-`make prepare` it is `.venv/bin/clickstream`. A command that fails exits with a code other than 0
-and says on stderr, in one line, what went wrong and what to do.
+`make prepare` its path is `.venv/bin/clickstream`. If a command fails, it exits with a code other
+than 0 and prints one line on stderr: what went wrong, and what to do.
 
-In one terminal, start the servers, then five seconds of readers. Without `--duration` they go on
-until Ctrl-C:
+In one terminal, start the servers, then simulate readers for five seconds. Without `--duration`
+`produce` runs until Ctrl-C:
 
 ```sh
 .venv/bin/clickstream up
 .venv/bin/clickstream produce --rate 200 --duration 5
 ```
 
-In another, index what they do. Without `--until-caught-up` this goes on until Ctrl-C, too:
+In another terminal, index the messages. Without `--until-caught-up` `consume` runs until Ctrl-C:
 
 ```sh
 .venv/bin/clickstream consume --until-caught-up
 ```
 
-Look at the topic, write the charts as files, check the machine, and get the state for a script:
+Show the newest messages, write the charts as files, check the machine, and print the status:
 
 ```sh
 .venv/bin/clickstream peek -n 3
@@ -42,8 +42,8 @@ Look at the topic, write the charts as files, check the machine, and get the sta
 .venv/bin/clickstream status --json
 ```
 
-While a server is down, `status --json` prints the same keys, with null for what it cannot know,
-the reason under `errors`, and exits with 1.
+While a server is down, `status --json` prints the same keys with null for unknown values and the
+reason under `errors`, and the exit code is 1.
 """
 
 

@@ -26,11 +26,11 @@ OLDEST = (3, 11)
 
 
 def main():
-    """Bring .venv to the state that the arguments ask for; quick when it is there already."""
+    """Install what the arguments ask for into .venv; quick if it is already installed."""
     lock = DEV if "--dev" in sys.argv else RUNTIME
     check_python()
     if "--use" in sys.argv:
-        sys.stderr.write("no --use any more: `tar` carries the cache, see docs/presenting.md\n")
+        sys.stderr.write("--use was removed: pack the cache with `tar`, see docs/presenting.md\n")
         sys.exit(2)
     if not is_ready(lock):
         with locked(ROOT):
@@ -98,7 +98,7 @@ def locked(folder):
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another make is at work in %s; waiting for it ..." % folder)
+            say("Another make is running in %s; waiting for it ..." % folder)
             fcntl.flock(opened, fcntl.LOCK_EX)
         except OSError as error:
             say("%s has no locks (%s); going on without." % (folder, error.strerror))
@@ -157,11 +157,11 @@ def install(lock):
     if local:
         say("Installing the Python packages from %s." % local)
     if wanted:
-        say("First run: fetching %s; 1 to 5 minutes, once." % " and ".join(wanted))
+        say("First run: downloading %s; 1 to 5 minutes, once." % " and ".join(wanted))
     else:
-        say("There is nothing to fetch.")
+        say("There is nothing to download.")
     if not os.path.exists(PYTHON):
-        run([sys.executable, "-m", "venv", VENV], "making .venv")
+        run([sys.executable, "-m", "venv", VENV], "creating .venv")
     write_stamp(ROOT + "\n")
     source = ["--no-index", "--find-links", local] if local else []
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
@@ -183,15 +183,15 @@ def prepare(lock):
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         with locked(os.path.dirname(folder)):
             if not os.path.isdir(folder):
-                say("Fetching about %d MB of wheels into %s ..." % (WHEELS_MB[lock], folder))
+                say("Downloading about %d MB of wheels into %s ..." % (WHEELS_MB[lock], folder))
                 part = folder + ".part"
                 pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "download"]
                 command = pip + ["--no-deps", "--require-hashes", "-r", lock, "-d", part]
-                run(command, "fetching wheels")
+                run(command, "downloading wheels")
                 os.replace(part, folder)
     except OSError as error:
         sys.exit(
-            "keeping wheels in %s: %s; make it writable, or name another folder with "
+            "storing wheels in %s: %s; make it writable, or set another folder with "
             "CLICKSTREAM_CACHE" % (cache(), error.strerror)
         )
     say("wheels are in %s" % folder)
@@ -200,13 +200,13 @@ def prepare(lock):
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 REMEDIES = (
-    ("CERTIFICATE_VERIFY_FAILED", "name your company's certificate with PIP_CERT"),
+    ("CERTIFICATE_VERIFY_FAILED", "set your company's certificate with PIP_CERT"),
     ("ProxyError", "set or fix HTTPS_PROXY"),
-    ("No space left", "free some disk"),
+    ("No space left", "free some disk space"),
     ("Permission denied", "make the folder writable"),
-    ("THESE PACKAGES DO NOT MATCH", "a package was changed on its way: try another network"),
-    ("Connection", "check the network, or name your mirror with PIP_INDEX_URL"),
-    ("No matching distribution", "check the network, or name your mirror with PIP_INDEX_URL"),
+    ("THESE PACKAGES DO NOT MATCH", "a package changed during the download: try another network"),
+    ("Connection", "check the network, or set your mirror with PIP_INDEX_URL"),
+    ("No matching distribution", "check the network, or set your mirror with PIP_INDEX_URL"),
 )
 
 
@@ -228,4 +228,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted; run it again to go on")
+        sys.exit("interrupted; run it again to continue")

@@ -266,7 +266,7 @@ print(SCENARIOS["night-owl"].title, "/", ADDS_EVENTS["night-owl"], "/",
             "simulation/personas",
             'office": Persona(\n        weight=0.27',
             'office": Persona(\n        weight=-1',
-            "persona 'office', weight: -1; it takes a number over 0",
+            "persona 'office', weight: -1; it must be a number above 0",
         ),
         (
             "simulation/personas",
@@ -284,7 +284,7 @@ print(SCENARIOS["night-owl"].title, "/", ADDS_EVENTS["night-owl"], "/",
             "simulation/sections",
             "Section]] = {",
             'Section]] = {"Tech!": Section(1, "{subject}", ("Firm",), ("wins",)),',
-            "section 'Tech!': it goes into ids",
+            "section 'Tech!': the name is part of ids",
         ),
         (
             "simulation/sections",
@@ -296,7 +296,7 @@ print(SCENARIOS["night-owl"].title, "/", ADDS_EVENTS["night-owl"], "/",
             "events",
             '"entertainment"]',
             '"entertainment", "travel"]',
-            "category 'travel' stands in only one of",
+            "category 'travel' is in only one of",
         ),
         ("simulation/sections", "weight=0.16", "weight=0", "section 'tech': a weight of 0"),
         ("simulation/personas", '"tech": 2.1', '"technology": 2.1', "unknown 'technology'"),
@@ -325,4 +325,6 @@ def test_a_wrong_entry_is_one_line_in_a_terminal(copy: Copy) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == "clickstream: section 'tech': a weight of 0; it takes a number over 0\n"
+    assert (
+        done.stderr == "clickstream: section 'tech': a weight of 0; it must be a number above 0\n"
+    )

@@ -165,7 +165,9 @@ def test_any_answer_is_progress() -> None:
     run.answer(second)
     run.indexer._check_patience()
     run.indexer._progress_s -= 100
-    with pytest.raises(ServerError, match=r"nothing was taken for 100 s .1 messages settled"):
+    with pytest.raises(
+        ServerError, match=r"OpenSearch accepted nothing for 100 s .1 messages settled"
+    ):
         run.indexer._check_patience()
 
 

@@ -82,7 +82,10 @@ def test_a_cell_shows_the_line_and_a_traceback_the_hints(monkeypatch: pytest.Mon
 def test_an_error_told_in_another_keeps_what_to_do() -> None:
     """What was found goes into the new one's, and its hints stand before the new one's."""
     with pytest.raises(ServerError) as raised, demo._after_the_documents():
-        raise ServerError("making topics: no answer", STARTS)
+        raise ServerError("creating topics: no answer", STARTS)
 
-    assert str(raised.value) == "half done, the documents are gone: making topics: no answer"
+    assert (
+        str(raised.value)
+        == "reset incomplete, the documents are deleted: creating topics: no answer"
+    )
     assert raised.value.hints == (STARTS, "then reset again")

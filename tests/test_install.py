@@ -143,7 +143,7 @@ def test_of_two_at_once_one_waits_for_the_other(install: ModuleType, clone: Path
             [sys.executable, "-c", script], cwd=ROOT / "scripts", stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        assert "Another make is at work" in process.stdout.readline()
+        assert "Another make is running" in process.stdout.readline()
         assert process.poll() is None
     assert process.wait(10) == 0
     process.stdout.close()
@@ -161,7 +161,7 @@ def test_wheels_that_cannot_be_kept_are_told_in_one_line(
 ) -> None:
     """An unusable cache is an error that names the variable for another folder."""
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(clone / "pyproject.toml"))
-    with pytest.raises(SystemExit, match=r"keeping wheels in .*; .* CLICKSTREAM_CACHE"):
+    with pytest.raises(SystemExit, match=r"storing wheels in .*; .* CLICKSTREAM_CACHE"):
         install.prepare(install.DEV)
 
 
@@ -197,7 +197,7 @@ def test_what_filled_the_cache_before_names_what_does_now() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch("no --use any more: `tar` carries the cache, .*\n", done.stderr)
+    assert re.fullmatch("--use was removed: pack the cache with `tar`, .*\n", done.stderr)
 
 
 def test_a_python_that_is_not_there_is_told_with_what_to_install() -> None:

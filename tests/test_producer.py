@@ -136,7 +136,9 @@ def test_it_stops_after_so_many_seconds_though_no_event_is_due(made: Settings) -
 @pytest.mark.parametrize("duration_s", [0, -1.0])
 def test_asking_for_no_time_at_all_is_refused(made: Settings, duration_s: float) -> None:
     """A duration of 0 is refused, because a report of 0 events would look like success."""
-    with pytest.raises(ConfigError, match=r"produce for .* seconds: ask for more than 0"):
+    with pytest.raises(
+        ConfigError, match=r"produce for .* seconds: the duration must be more than 0"
+    ):
         producer.produce(made.kafka, live(20), duration_s=duration_s)
 
 

@@ -80,7 +80,7 @@ def test_a_hosted_target_without_tls_is_not_given_the_local_remedy(
     hosted_over_plain_http: Settings,
 ) -> None:
     """An error of a hosted target does not suggest to start local servers; a local one does."""
-    in_the_console = "see in the service's console whether it runs"
+    in_the_console = "check in the service's console that it is running"
     for settings, remedy in (
         (hosted_over_plain_http, in_the_console),
         (SETTINGS, "starts local servers"),

@@ -311,9 +311,9 @@ def _growth(sample: Sample) -> Iterator[Property]:
         chances.append(personas.STAY_SHARE * -math.expm1(-awaited))
     variance = sum(chance * (1 - chance) for chance in chances)
     back = int((by_reader.size() > 1).sum())
-    yield _within_three("of them, who came back", back, sum(chances), variance)
+    yield _within_three("of these, came back", back, sum(chances), variance)
     rate = len(sample.events) / (DAYS * DAY_MS / 1000)
-    name = "events a second ÷ the crowd's natural rate"
+    name = "events per second ÷ the crowd's natural rate"
     yield _between(name, rate / sample.natural_rate, 0.95, 1.05, "ours")
 
 

@@ -52,7 +52,7 @@ class AbTest(GridChart):
                 **theme.OUTSIDE,
             )
         most = max(1.0, shares.to_numpy().max() * 1.12)
-        figure.update_yaxes(title="in 100 page views", range=[0, most], nticks=6, tickformat="~g")
+        figure.update_yaxes(title="per 100 page views", range=[0, most], nticks=6, tickformat="~g")
         theme.legend_above(figure)
         return figure
 
@@ -68,7 +68,7 @@ def _difference(counts: pd.DataFrame, views: pd.Series) -> str:
         sigmas = (share[high] - share[low]) / error if error else 0.0
         seen.append((sigmas, counts[reaction].sum(), reaction, high, low, share))
     sigmas, _, reaction, high, low, share = max(seen, key=lambda each: each[:2])
-    title = f"{high} has {100 * share[high]:.1f} {reaction}s in 100 views"
+    title = f"{high} has {100 * share[high]:.1f} {reaction}s per 100 views"
     if len(views) == 1:
         return title
     title += f", {low} {100 * share[low]:.1f}"

@@ -25,7 +25,7 @@ AddsEvents = Mapping[str, bool]
 """By scenario: whether the events that carry its name are added to those of the crowd.
 
 Added events are shown separately. Labelled events of the crowd count as normal traffic. That
-includes duplicates: the index holds one of the two, and never a broken copy. The order of the
+includes duplicates: the index contains one of the two, and never a broken copy. The order of the
 scenarios fixes their colours and patterns when others start or stop.
 """
 

@@ -138,10 +138,17 @@ def ask(
             buckets, an unknown category or device; the message names it.
     """
     for name, moment in (("since", since), ("until", until)):
-        _check(moment is None or _has_zone(moment), name, moment, "it takes a datetime with a zone")
+        _check(
+            moment is None or _has_zone(moment),
+            name,
+            moment,
+            "it must be a datetime with a time zone",
+        )
     top = TOP if top is None else top
     for name, count in (("top", top), ("bucket_s", bucket_s)):
-        _check(count is None or _is_count(count), name, count, "it takes a whole number, 1 or more")
+        _check(
+            count is None or _is_count(count), name, count, "it must be a whole number, 1 or more"
+        )
     _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
     _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
     is_looked_up = since is None
@@ -168,7 +175,7 @@ def ask(
 
 
 _QUIET: Final = timedelta(hours=1)
-"""Length of a window if its given end lies beyond all events."""
+"""Length of a window whose given start or end is outside the events."""
 
 
 def _check(is_right: bool, name: str, value: object, wanted: str) -> None:
@@ -186,7 +193,7 @@ def _has_zone(moment: object) -> bool:
 
 
 def _one_of(values: tuple[str, ...]) -> str:
-    return f"there is {', '.join(values)}"
+    return f"it must be one of {', '.join(values)}"
 
 
 def _window(
@@ -225,7 +232,7 @@ def _bucket_width(since: datetime, until: datetime, bucket_s: int | None) -> int
     if bucket_s is None:
         return next((b for b in BUCKETS_S if span_s / b <= MOST_BUCKETS - 1), BUCKETS_S[-1])
     if span_s / bucket_s > 10_000:
-        msg = f"asking for buckets of {bucket_s} s over {span_s:,.0f} s: at most 10,000, please"
+        msg = f"asking for buckets of {bucket_s} s over {span_s:,.0f} s: at most 10,000 are allowed"
         raise ConfigError(msg)
     return bucket_s
 

@@ -32,5 +32,5 @@ def _zone(tz: tzinfo | str | None) -> tzinfo | None:
     except (KeyError, ValueError, OSError) as error:
         if tz is None:
             return None
-        msg = f"no time zone {tz!r}"
-        raise ConfigError(msg, "name one such as Europe/Berlin, or UTC") from error
+        msg = f"unknown time zone {tz!r}"
+        raise ConfigError(msg, "use a name such as Europe/Berlin, or UTC") from error

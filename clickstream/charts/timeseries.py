@@ -73,11 +73,11 @@ class Timeline:
         since = datetime.now(UTC) - _SHOWN
         shown = [(at, lag) for at, lag in samples if at > since]
         if not shown:
-            return theme.figure("Nothing was measured yet", "Run this cell again in a moment")
+            return theme.figure("No measurement yet", "Run this cell again in a moment")
         most, now = max(lag for _, lag in shown), shown[-1][1]
-        title = f"{now:,} messages wait"
+        title = f"The lag is {now:,} messages"
         if now <= most / 20:
-            title = f"Up to {most:,} messages waited, now {now:,}" if most else "Nothing waits"
+            title = f"The lag rose to {most:,}, and is {now:,} now" if most else "The lag is 0"
         figure = theme.figure(title, "The lag: messages in the topic that are not indexed yet")
         figure.add_scatter(
             x=[at for at, _ in shown],

@@ -36,7 +36,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Readers of a news site, through Kafka and OpenSearch, into live charts.",
+    help="Stream a news site's simulated readers through Kafka into OpenSearch.",
 )
 
 
@@ -63,9 +63,9 @@ def _options(
 app.add_typer(cache.app, name="cache")
 app.add_typer(dead_letters.app, name="dlq")
 
-Seed = Annotated[int, typer.Option(metavar="N", help="The same seed, the same readers.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same readers.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log each message.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Really empty them.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm the deletion.")]
 
 
 def main() -> None:
@@ -77,12 +77,12 @@ def _start_ms(start: str) -> int:
     try:
         moment = datetime.fromisoformat(start)
     except ValueError as error:
-        msg = f"--start {start!r} is no ISO 8601 time"
-        raise ConfigError(msg, f"write it as {SIMULATION_START}") from error
+        msg = f"--start {start!r} is not an ISO 8601 time"
+        raise ConfigError(msg, f"write it like {SIMULATION_START}") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     if not 1971 <= moment.year < 9900:
-        msg = f"--start {start!r}: the year is to lie between 1971 and 9899"
+        msg = f"--start {start!r}: the year must be between 1971 and 9899"
         raise ConfigError(msg)
     return round(moment.timestamp() * 1000)
 
@@ -107,21 +107,21 @@ def demo_() -> None:
     jupyter.run("00-start-here.ipynb", environment=target.environment, say=say)
     if target.is_hosted:
         return
-    say("Kafka and OpenSearch are still up, with all their data:")
+    say("Kafka and OpenSearch are still running, with all data:")
     say("  make status   shows them")
-    say("  make down     stops them (data stays; `make reset` empties topic and index)")
+    say("  make down     stops them and keeps the data (`make reset` deletes it)")
 
 
 @app.command()
 def up() -> None:
-    """Start Kafka and OpenSearch if they are not up yet.
+    """Start Kafka and OpenSearch if they are not running.
 
     The first start downloads their files.
     """
     target = cli_target.current()
     if target.is_hosted:
-        msg = f"{target.folder} names a hosted target, whose servers are not ours to start"
-        raise ConfigError(msg, (Command("--target local up"), " starts the local ones"))
+        msg = f"{target.folder} configures a hosted target; the kit starts only local servers"
+        raise ConfigError(msg, (Command("--target local up"), " starts them"))
     settings = target.up(say=say)
     typer.echo(f"Kafka on {settings.kafka.bootstrap_servers}")
     typer.echo(f"OpenSearch on {settings.opensearch.url}")
@@ -129,7 +129,7 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop Kafka and OpenSearch; their data stays."""
+    """Stop Kafka and OpenSearch; their data is kept."""
     from clickstream.servers import local
 
     stopped = local.down()
@@ -138,9 +138,9 @@ def down() -> None:
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show how the servers are, and how much lies where."""
+    """Show the servers, the message and document counts, and the lag."""
     from clickstream.cli import status as status_of
     from clickstream.servers import local
 
@@ -174,7 +174,7 @@ def fresh() -> None:
     from clickstream.cli import jupyter
 
     aside = jupyter.replace_copy()
-    typer.echo("the working copy is new" + (f"; the old one is in {aside}" if aside else ""))
+    typer.echo("made a fresh working copy" + (f"; the old one is in {aside}" if aside else ""))
 
 
 @app.command(hidden=True)
@@ -184,10 +184,10 @@ def idle() -> None:
     from clickstream.servers import local
 
     if (how := jupyter.how_to_end()) is not None:
-        msg = "JupyterLab is running on this clone"
+        msg = "JupyterLab is running in this clone"
         raise ConfigError(msg, how)
     if any(server.pid for server in local.status()):
-        msg = "the servers are up"
+        msg = "the servers are running"
         raise ConfigError(msg, ("stop them first with ", Command("down")))
 
 
@@ -215,7 +215,7 @@ def simulate(
     if days is None and num_events is None:
         days = 1.0
     if days is not None and not 0 <= days <= MOST_DAYS:
-        msg = f"--days {days:g}: 0 to {MOST_DAYS:,} can be simulated"
+        msg = f"--days {days:g}: it must be 0 to {MOST_DAYS:,}"
         raise ConfigError(msg)
     start_ms = _start_ms(start)
     crowd = Simulator(seed=seed, start_ms=start_ms, readers=users)
@@ -230,7 +230,7 @@ def simulate(
 def scenarios_() -> None:
     """List the scenarios for `produce --scenario`.
 
-    Each with its visible effect, and with its keys, defaults and valid values.
+    It shows the effect of each, and its keys with their defaults and valid values.
     """
     from clickstream.simulation.scenario_base import Number
     from clickstream.simulation.scenarios import SCENARIOS
@@ -247,30 +247,30 @@ def scenarios_() -> None:
 def produce(
     rate: Annotated[
         str,
-        typer.Option(metavar="N|max", help="Events per second, or as fast as Kafka takes them."),
+        typer.Option(metavar="N|max", help="Events per second, or as fast as Kafka accepts."),
     ] = "20",
     num_events: Annotated[
         int | None,
         typer.Option("--events", min=1, metavar="N", help="Stop after this many events."),
     ] = None,
     duration: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Stop after this long.")
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Stop after this time.")
     ] = None,
     seed: Seed = 1,
     start: Annotated[
-        str | None, typer.Option(metavar="TIME", help="ISO 8601; by default now.")
+        str | None, typer.Option(metavar="TIME", help="ISO 8601; the default is now.")
     ] = None,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME[:KEY=VALUE,…]", help="Play a scenario; repeatable. See `scenarios`."
+            metavar="NAME[:KEY=VALUE,…]", help="Run a scenario; repeatable. See `scenarios`."
         ),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Simulate readers and send their events to the topic.
 
-    Runs until interrupted, unless a number or a duration is given. It only needs Kafka.
+    It runs until interrupted, unless --events or --duration is set. It needs only Kafka.
     """
     from random import Random
 
@@ -286,8 +286,8 @@ def produce(
     now_ms = int(time.time() * 1000)
     start_ms = now_ms if start is None else _start_ms(start)
     if start_ms > now_ms:
-        msg = f"--start {start} is in the future; no event may be"
-        raise ConfigError(msg)
+        msg = f"--start {start} is in the future"
+        raise ConfigError(msg, "use an earlier time")
     pace = Pace(parse_rate(rate), rng=Random(seed))
     traffic = Traffic(Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms))
     for play in plays:
@@ -305,8 +305,10 @@ def produce(
 @app.command()
 def consume(
     group: Annotated[str | None, typer.Option(metavar="NAME", help="Consumer group.")] = None,
-    until_caught_up: Annotated[bool, typer.Option(help="End when the lag is 0.")] = False,
-    flood_guard: Annotated[bool, typer.Option(help="Stop at a flood of invalid messages.")] = True,
+    until_caught_up: Annotated[bool, typer.Option(help="Stop when the lag is 0.")] = False,
+    flood_guard: Annotated[
+        bool, typer.Option(help="Stop if too many messages are invalid.")
+    ] = True,
     topic: Annotated[str | None, typer.Option(hidden=True)] = None,
     index: Annotated[str | None, typer.Option(hidden=True)] = None,
     opensearch: Annotated[str | None, typer.Option(hidden=True, help="A proxy's URL.")] = None,
@@ -341,7 +343,7 @@ def consume(
 
 @app.command()
 def peek(
-    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many messages.")] = 10,
+    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="Number of messages.")] = 10,
 ) -> None:
     """Show the newest messages of the topic."""
     from clickstream.kafka import messages
@@ -376,7 +378,7 @@ def charts_(
         _write(figures, out)
     except OSError as error:
         msg = f"writing charts to {out}: {error.strerror}"
-        raise ConfigError(msg, "name another folder with --out") from error
+        raise ConfigError(msg, "choose another folder with --out") from error
 
 
 def _last_minutes(kit: Demo) -> tuple[datetime, datetime]:
@@ -408,7 +410,7 @@ def _write(figures: dict[str, go.Figure], folder: Path) -> None:
 def reset(yes: Yes = False) -> None:
     """Empty the topic, dead letters, offsets and index.
 
-    Without --yes it only says what it would delete.
+    Without --yes it only lists what it would delete.
     """
     from clickstream.demo.demo import Demo
 
@@ -422,7 +424,7 @@ def reset(yes: Yes = False) -> None:
 def check() -> None:
     """Check everything that the demo needs.
 
-    It prints one line per check, and what to do about a problem.
+    It prints one line per check, with a remedy for each problem.
     """
     from clickstream.demo import preflight
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="The cache of servers and wheels."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Manage the cache of servers and Python packages.",
 )
 
 
 @app.command()
 def clear() -> None:
-    """Empty the cache of servers and wheels."""
+    """Empty the cache of servers and Python packages."""
     from clickstream.servers import download
 
     freed = download.clear_cache()

@@ -33,10 +33,15 @@ def list_(
     n: Annotated[
         int | None,
         typer.Option(
-            "-n", min=1, help=f"Only the newest; by default {SHOWN}, with --json all.", metavar="N"
+            "-n",
+            min=1,
+            help=f"Number of newest letters; default: {SHOWN}, with --json all.",
+            metavar="N",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line for each.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line per dead letter.")
+    ] = False,
 ) -> None:
     """Show the dead letters, each with its position, cause and value."""
     from clickstream.kafka import dead_letters
@@ -64,7 +69,7 @@ def list_(
 
 @app.command()
 def replay() -> None:
-    """Send dead letters again that are valid events now; nothing is stored twice."""
+    """Send back the dead letters that are valid now; nothing is stored twice."""
     from clickstream.demo.dead_letter_replay import replay_dead_letters
 
     typer.echo(str(replay_dead_letters(target.find(need=["kafka"]).kafka)))

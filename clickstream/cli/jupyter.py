@@ -1,6 +1,6 @@
 """Open JupyterLab on a working copy of the notebooks, without any prompt.
 
-The copy is in `work/` of the clone. It is never overwritten, and it holds the presenter's edits and
+The copy is in `work/` of the clone. It is never overwritten, and contains the presenter's edits and
 outputs, so that the clone stays clean. JupyterLab runs as a child process and ends with Ctrl-C.
 """
 
@@ -53,18 +53,18 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
     if (there := _running()) is not None:
         if there.get("environment") != dict(environment):
             msg = "JupyterLab is running already, on another target"
-            raise ConfigError(msg, f"{how_to_end()}, then again")
-        say(f"JupyterLab is running already; opening it again. It ends with {_how_to_end(there)}.")
+            raise ConfigError(msg, f"{how_to_end()}, then run this again")
+        say(f"JupyterLab is running already; opening it again. Stop it with {_how_to_end(there)}.")
         _open(there["url"], say)
         return
     with _signals_as_interrupts(), _started(environment, notebook) as (process, url):
         _record(process.pid, url, environment)
         _open(url, say)
-        say("Press Ctrl-C here to end JupyterLab.")
+        say("Press Ctrl-C here to stop JupyterLab.")
         try:
             process.wait()
         except KeyboardInterrupt:
-            say("JupyterLab is ending.")
+            say("Stopping JupyterLab.")
         finally:
             _record_path().unlink(missing_ok=True)
 
@@ -72,7 +72,7 @@ def run(notebook: str, *, environment: Mapping[str, str], say: Callable[[str], N
 def how_to_end() -> str | None:
     """Say how to end the JupyterLab of this working copy; None if none answers."""
     there = _running()
-    return None if there is None else f"end it with {_how_to_end(there)}"
+    return None if there is None else f"stop it with {_how_to_end(there)}"
 
 
 def fill_copy() -> None:

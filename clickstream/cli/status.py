@@ -34,9 +34,9 @@ class Status:
     documents: int | None = None
     newest: datetime | None = None
     missing: list[MissingError] = field(default_factory=list)
-    """Why a number is not known though its server answers: topic or index are not made yet."""
+    """Why a number is unknown although its server answers: topic or index do not exist yet."""
     errors: dict[str, ClickstreamError] = field(default_factory=dict)
-    """By server: why it gave no answer."""
+    """By server: why it did not answer."""
 
     def to_json(self) -> str:
         """Format the status as one JSON object, always with the same keys."""

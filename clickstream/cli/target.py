@@ -29,11 +29,11 @@ TargetOption = Annotated[
         "--target",
         envvar=TARGET,
         metavar="local|hosted",
-        help="By default hosted where conf/ names one.",
+        help="Default: hosted if conf/ has both files.",
     ),
 ]
 FolderOption = Annotated[
-    Path | None, typer.Option("--conf", envvar=CONF, metavar="DIR", help="By default conf/.")
+    Path | None, typer.Option("--conf", envvar=CONF, metavar="DIR", help="Default: conf/.")
 ]
 
 
@@ -55,17 +55,17 @@ def current() -> Target:
 
 
 def _choose(wanted: str | None, folder: Path | None) -> Target:
-    """Choose once for a command: the commands that errors name are shown with the same options.
+    """Choose the target of a command, and record its options for the commands in error hints.
 
-    Otherwise a pasted command would use another target.
+    Without the options, a pasted command would use another target.
     """
     from clickstream.settings import CLONE, LOCAL
     from clickstream.targets import target
 
     folder = folder and Path(os.path.expanduser(folder))
     if folder is not None and not folder.is_dir() and wanted != LOCAL:
-        msg = f"looking into {folder}: there is no such folder"
-        raise ConfigError(msg, "name the one with the two files")
+        msg = f"folder {folder} does not exist"
+        raise ConfigError(msg, "use the folder with kafka.json and opensearch.json")
     typed = [
         f"{option} {shlex.quote(str(value))}"
         for option, variable, value in (

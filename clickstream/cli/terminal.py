@@ -25,12 +25,12 @@ from clickstream.errors import ClickstreamError, ServerError, shown
 _CTRL_C = 130
 _ASK_EVERY_S = 1.0
 _Answer = TypeVar("_Answer")
-_TAR = "`tar` carries the cache, see docs/presenting.md"
+_TAR = "pack the cache with `tar`, see docs/presenting.md"
 _REMOVED = {
     "cache: No such command 'export'": _TAR,
     "cache: No such command 'use'": _TAR,
     "simulate: No such option: --report": "`make report` measures the readers",
-    "dlq replay: No such option: --repaired": "fix letters in Python, see docs/delivery.md",
+    "dlq replay: No such option: --repaired": "repair dead letters in Python, see docs/delivery.md",
 }
 """Removed commands and options, and what to use instead."""
 
@@ -77,7 +77,7 @@ def run(app: typer.Typer) -> None:
         _discard_stdout()
         if isinstance(error, BrokenPipeError):  # such as `| head`
             sys.exit(1)
-        sys.exit(f"clickstream: {error}; fix that, or name another place")
+        sys.exit(f"clickstream: {error}; fix that, or choose another path")
     if code == _CTRL_C:  # typer's code for it
         say("clickstream: stopped")
         try:

@@ -118,11 +118,11 @@ def _wait_until_committed(settings: Settings, ends: dict[int, int], patience_s: 
             least, deadline_s = behind, time.monotonic() + patience_s
         if time.monotonic() > deadline_s:
             msg = (
-                f"counting by id: group {settings.kafka.group_id!r} has still to read "
-                f"{behind:,} messages, and has read none for {patience_s:.0f} s"
+                f"counting by id: group {settings.kafka.group_id!r} still has "
+                f"{behind:,} messages to read, and has read none for {patience_s:.0f} s"
             )
-            see_status = "is a consumer running, and OpenSearch up? See ", Command("status")
-            raise ServerError(msg, (*see_status, ", then count again"))
+            look = "check with ", Command("status"), " that a consumer and OpenSearch are running"
+            raise ServerError(msg, (*look, ", then count again"))
         time.sleep(_LOOK_EVERY_S)
 
 

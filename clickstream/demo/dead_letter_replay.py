@@ -26,7 +26,7 @@ Repair = Callable[[DeadLetter], bytes | None]
 
 @dataclass(frozen=True)
 class ReplayReport(BoldLine):
-    """The outcome of the dead letters; their topic still holds all of them."""
+    """The outcome of the dead letters; their topic still contains all of them."""
 
     topic: str
     letters: int
@@ -45,11 +45,11 @@ class ReplayReport(BoldLine):
         parts = [f"{self.sent:,} of {self.letters:,} dead letters sent back to {self.topic}"]
         if self.no_events:
             reason = printable(self.reason.removeprefix(NO_EVENT)[:_REASON_CHARACTERS])
-            parts.append(f"{self.no_events:,} still no events (most often: {reason})")
+            parts.append(f"{self.no_events:,} still not valid events (most often: {reason})")
         if self.unrepaired:
-            parts.append(f"{self.unrepaired:,} unrepaired (as they are they only come back)")
+            parts.append(f"{self.unrepaired:,} not sent (unchanged, they would fail again)")
         if self.left:
-            parts.append(f"{self.left:,} left alone")
+            parts.append(f"{self.left:,} skipped")
         return ", ".join(parts)
 
 

@@ -143,8 +143,8 @@ class Demo(BoldLine):
             DeliveryError, Interrupted, ServerError: as `producer.produce`.
         """
         if num_events is None and duration_s is None and stop is None:
-            msg = "produce for ever: a cell must end"
-            raise ConfigError(msg, "give num_events or duration_s")
+            msg = "produce without a limit: a cell must end"
+            raise ConfigError(msg, "pass num_events or duration_s")
         plays = make_all(scenarios)
         pace = Pace(events_per_second, rng=Random())
         # Not in the dictionary while it runs, because an interrupted crowd cannot continue.
@@ -268,7 +268,7 @@ class Demo(BoldLine):
         is_ours = not self.settings.is_hosted
         what = f"topic {kafka.topic}, its dead letters, group {kafka.group_id}, index {name}"
         if not yes:
-            do = "delete and make new" if is_ours else "empty"
+            do = "delete and create again" if is_ours else "empty"
             return f"nothing deleted; {confirm_by} would {do}: {what}"
         index.exists(self._client, name)  # both servers must answer before anything is deleted
         if is_ours:
@@ -276,7 +276,7 @@ class Demo(BoldLine):
         else:
             self._empty()
         self._crowds.clear()
-        return f"{'deleted and made new' if is_ours else 'emptied'}: {what}"
+        return f"{'deleted and created again' if is_ours else 'emptied'}: {what}"
 
     def _delete_and_make_new(self) -> None:
         topics.require_no_reader(self.settings.kafka)
@@ -304,5 +304,5 @@ def _after_the_documents() -> Iterator[None]:
     try:
         yield
     except ClickstreamError as error:
-        msg = f"half done, the documents are gone: {error}"
+        msg = f"reset incomplete, the documents are deleted: {error}"
         raise ServerError(msg, *error.hints, "then reset again") from error

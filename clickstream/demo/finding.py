@@ -17,7 +17,7 @@ class Finding:
     is_good: bool
     found: str
     remedy: str = ""
-    """What to do, and of what is good, what could be better; empty where all is well."""
+    """What to do; for a good result, what could be better. Empty if there is nothing to do."""
 
     def __str__(self) -> str:
         mark = "BAD" if not self.is_good else "see" if self.remedy else "ok "
@@ -37,7 +37,7 @@ class Finding:
 
 
 def run_check(subject: str, ask: Callable[[], str]) -> Finding:
-    """Ask, and make a finding of the answer, or of an error of ours."""
+    """Call `ask`, and make a finding of its answer or of its `ClickstreamError`."""
     try:
         return Finding(subject, True, ask())
     except ClickstreamError as error:
@@ -45,7 +45,7 @@ def run_check(subject: str, ask: Callable[[], str]) -> Finding:
 
 
 def failed(subject: str, error: ClickstreamError) -> Finding:
-    """Make a finding of an error: what was found, and its hints as what to do."""
-    # Whoever reads a finding has looked already.
+    """Make a finding of an error, with its hints as the remedy."""
+    # A finding is the output of that check.
     hints = [hint for hint in error.hints if hint != SEE_CHECK]
-    return Finding(subject, False, str(error), in_words(*hints) or "fix that, and look again")
+    return Finding(subject, False, str(error), in_words(*hints) or "fix that, then check again")

@@ -70,8 +70,10 @@ def _packages() -> Finding:
             continue
         if is_ours and version not in versions:
             others.append(f"{name} is {version}, not {max(versions)}")
-    found = ", ".join(others) or ("as pinned" if is_ours else f"all there, in {sys.prefix}")
-    return _finding("packages", not others, found, "run `make demo`, which installs what is pinned")
+    found = ", ".join(others) or ("as pinned" if is_ours else f"all installed in {sys.prefix}")
+    return _finding(
+        "packages", not others, found, "run `make demo`, which installs the pinned packages"
+    )
 
 
 def _memory() -> Finding:
@@ -90,8 +92,10 @@ def _ports() -> Finding:
             socket.create_connection(listening.getsockname(), timeout=2).close()
     except OSError as error:
         found = f"listening on 127.0.0.1: {error.strerror or error}"
-        return Finding("ports", False, found, "let Python and Java listen there, see your firewall")
-    return Finding("ports", True, "127.0.0.1 gives free ones; none is fixed")
+        return Finding(
+            "ports", False, found, "allow Python and Java to listen there; check your firewall"
+        )
+    return Finding("ports", True, "127.0.0.1 has free ports; none is fixed")
 
 
 def _disk() -> Finding:
@@ -100,15 +104,17 @@ def _disk() -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     needed = FOR_DEMO.disk_bytes
-    found = f"{free / 1e9:,.1f} GB free for {processes.folder()}"
+    found = f"{free / 1e9:,.1f} GB free in {processes.folder()}"
     remedy = f"free {needed / 1e9:.0f} GB, or move the folder with CLICKSTREAM_STATE"
     return _finding("disk", free >= needed, found, remedy)
 
 
 def _files() -> Finding:
     missing = download.missing_bytes()
-    found = f"{missing / 1e6:,.0f} MB to fetch" if missing else f"in {download.cache_dir()}"
-    return _finding("servers' files", not missing, found, "run `make prepare` on a good network")
+    found = f"{missing / 1e6:,.0f} MB to download" if missing else f"in {download.cache_dir()}"
+    return _finding(
+        "servers' files", not missing, found, "run `make prepare` with a good connection"
+    )
 
 
 def _servers() -> str:

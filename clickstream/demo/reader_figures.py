@@ -33,13 +33,13 @@ def session(events: pd.DataFrame) -> go.Figure:
     """
     pages = events[events["event_type"] == "page_view"]
     if pages.empty:
-        return theme.empty("No page was viewed")
+        return theme.empty("No page views")
     first, last = events.iloc[0], events.iloc[-1]
     span_ms = max(1_000, int(last["at_ms"] - first["at_ms"]))
     lengths_ms = pages["at_ms"].shift(-1, fill_value=last["at_ms"]) - pages["at_ms"]
     notes = [f"{ms // MINUTE_MS}:{ms // 1000 % 60:02d}" for ms in lengths_ms]
     if last["event_type"] != "logout":
-        notes[-1] = "left without a word"
+        notes[-1] = "left without a logout"
     done = events["event_type"].value_counts()
     reactions = ", ".join(theme.counted(done[kind], kind) for kind in REACTIONS if kind in done)
     figure = theme.figure(
@@ -83,7 +83,7 @@ def day(events: pd.DataFrame) -> go.Figure:
     only weekend days, the other half is omitted.
     """
     if events.empty:
-        return theme.empty("Nobody came")
+        return theme.empty("No visits")
     dates = events["at_ms"] // DAY_MS
     # 1 January 1970 was a Thursday.
     half = ((dates + 3) % 7 >= 5).map({False: _HALVES[0], True: _HALVES[1]})
@@ -116,7 +116,7 @@ def day(events: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(tickvals=[hour + _APART * number for hour, number in ticks])
     figure.update_xaxes(ticktext=[f"{hour}:00" for hour, _ in ticks], zeroline=False)
     figure.update_yaxes(range=[0, 1.25 * means.to_numpy().max()])
-    return _finish(figure, "hour of the day (UTC)", "events in an hour")
+    return _finish(figure, "hour of the day (UTC)", "events per hour")
 
 
 def popularity(events: pd.DataFrame) -> go.Figure:
@@ -161,7 +161,7 @@ def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
     if name == "ab-test":
         return _arms(text, played)
     if played.empty or usual.empty:
-        return theme.empty("Nobody came")
+        return theme.empty("No visits")
     start_ms = int(usual["at_ms"].min()) // MINUTE_MS * MINUTE_MS
     is_own = played["scenario"].notna()
     bars = range(start_ms, int(usual["at_ms"].max()) + 1, _BAR_MS)
@@ -171,7 +171,7 @@ def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
     )
     missing = 0 if name == "dirty-data" else without.sum() - crowd.sum()
     ratio = (crowd + own).rolling(3).sum() / without.rolling(3).sum()
-    title = f"{name}: {own.sum():,} more, at its height {ratio.max():.1f} × the usual"
+    title = f"{name}: {own.sum():,} more, {ratio.max():.1f} × the usual at the peak"
     below = f"{text} from {_moment(start_ms + LEAD_MS):%H:%M} on"
     if missing > 0:
         change = (
@@ -192,20 +192,20 @@ def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
     _mark(figure, start_ms + LEAD_MS, "begins", xanchor="right")
     figure.update_layout(barmode="stack", bargap=0.08, xaxis_tickformat="%H:%M")
     figure.update_yaxes(range=[0, 1.15 * max((crowd + own).max(), without.max())])
-    return _finish(figure, "time (UTC)", "events in 10 seconds")
+    return _finish(figure, "time (UTC)", "events per 10 seconds")
 
 
 def _arms(text: str, played: pd.DataFrame) -> go.Figure:
     """Draw reactions per 100 page views by arm, with 95 % intervals of a Poisson count."""
     views = played[played["event_type"] == "page_view"]["variant"].value_counts()
     if not {"A", "B"} <= set(views.index):
-        return theme.empty("No page was viewed in one of the arms")
+        return theme.empty("No page views in one of the arms")
     counts = pd.crosstab(played["event_type"], played["variant"])
     counts = counts.reindex(index=list(REACTIONS), columns=["A", "B"], fill_value=0)
     rates, off = 100 * counts / views, 196 * counts.pow(0.5) / views
     event = scenarios.make(text).values["event"]
     figure = theme.figure(
-        f"100 views bring {rates['A'][event]:.1f} {event}s in arm A, {rates['B'][event]:.1f} in B",
+        f"{rates['A'][event]:.1f} {event}s per 100 views in arm A, {rates['B'][event]:.1f} in B",
         f"{text}; {views['A']:,} views in A, {views['B']:,} in B; whiskers: 95 % intervals",
     )
     for place, arm in enumerate("AB"):
@@ -215,7 +215,7 @@ def _arms(text: str, played: pd.DataFrame) -> go.Figure:
         for at, rate, top in zip(x, rates[arm], rates[arm] + off[arm], strict=True):
             _write(figure, at, top, f"<b>{arm} {rate:.1f}</b>", yanchor="bottom")
     figure.update_xaxes(tickvals=list(range(len(REACTIONS))), ticktext=list(REACTIONS))
-    return _finish(figure, "", "reactions to 100 page views")
+    return _finish(figure, "", "reactions per 100 page views")
 
 
 _TOP: Final = {"yref": "paper", "yanchor": "top"}

@@ -68,15 +68,15 @@ def _secrets(target: Target, settings: Settings) -> Finding:
         # Not a reason to stop: some file systems have no such permissions.
         found = f"other users of this machine can read {', '.join(map(str, paths))}"
         return Finding("secrets", True, found, conf_files.chmod_remedy(paths))
-    return Finding("secrets", True, f"nobody else reads them in {target.folder}")
+    return Finding("secrets", True, f"no other user can read them in {target.folder}")
 
 
 def _kafka_login(settings: KafkaSettings) -> str:
     seen = len(Admin(settings).partitions_by_topic())
     who = settings.security.get("sasl.username")
     by_certificate = "ssl.certificate.location" in settings.security
-    how = f"as {who}" if who else "by certificate" if by_certificate else "nobody is asked for"
-    return f"{how}, {seen} topics can be seen"
+    how = f"as {who}" if who else "by certificate" if by_certificate else "without a login"
+    return f"{how}, {seen} topics visible"
 
 
 def _opensearch_login(settings: OpenSearchSettings) -> str:
@@ -108,10 +108,12 @@ def documents(settings: OpenSearchSettings) -> str:
     """
     client = opensearch.connect(settings)
     if not index.exists(client, settings.index):
-        # Named first, for one that is made under a mistyped name is found by nobody.
+        # The name comes first: an index created under a misspelt name is hard to find.
         msg = f"there is no index {settings.index!r}"
-        fix = "fix 'index' in ", ConfFile("opensearch.json"), " where it is mistyped"
-        raise MissingError(msg, (*fix, ", or ", Command("consume"), " makes it, where you may"))
+        fix = "fix 'index' in ", ConfFile("opensearch.json"), " if it is misspelt"
+        raise MissingError(
+            msg, (*fix, ", or ", Command("consume"), " creates it if you have the permission")
+        )
     index.check_mapping(client, settings.index)
     return f"{settings.index} has {index.count(client, settings.index):,} documents"
 

@@ -1,4 +1,4 @@
-"""A consumer group that reads beside the demo's own, and exists only for that."""
+"""A temporary consumer group, separate from the demo's own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from clickstream.settings import Settings
 
 @contextmanager
 def temporary_group(settings: Settings, purpose: str, *, newest: int) -> Iterator[Settings]:
-    """Give the same settings with another group, and delete the group after the block.
+    """Yield the same settings with another group, and delete the group after the block.
 
     Without permission to delete it, Kafka expires it later.
 
     Args:
         settings: the target; the topic must exist.
-        purpose: the word that the group's name gets.
+        purpose: a word that is appended to the group's name.
         newest: about how many of the newest messages the group reads.
 
     Raises:

@@ -35,8 +35,8 @@ def check(settings: KafkaSettings) -> str:
     missing = [_missing_on_topic(admin, topic, TOPIC) for topic in topics]
     missing += [_missing_on_group(admin, settings.group_id)]
     if any(missing):
-        msg = f"Kafka does not let us: {', '.join(filter(None, missing))}"
-        raise ConfigError(msg, "grant that, as docs/hosted.md lists it")
+        msg = f"permissions are missing in Kafka: {', '.join(filter(None, missing))}"
+        raise ConfigError(msg, "grant them, as listed in docs/hosted.md")
     on_topics = f"read and write on {' and '.join(topics)}, " if topics else ""
     return f"{on_topics}read as {settings.group_id}"
 
@@ -53,8 +53,10 @@ def check_delete_permission(settings: KafkaSettings) -> None:
         admin.partitions(topic)  # raises if it is missing
         missing.append(_missing_on_topic(admin, topic, ("DELETE",)))
     if any(missing):
-        msg = f"nothing deleted: Kafka does not let us: {', '.join(filter(None, missing))}"
-        raise ConfigError(msg, "have somebody empty them, or grant that")
+        msg = (
+            f"nothing deleted, permissions are missing in Kafka: {', '.join(filter(None, missing))}"
+        )
+        raise ConfigError(msg, "grant them, or have somebody else empty the topics")
 
 
 def _missing_on_topic(admin: Admin, topic: str, needed: tuple[str, ...]) -> str:

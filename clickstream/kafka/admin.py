@@ -64,7 +64,7 @@ class Admin:
         try:
             self._client = AdminClient(config)
         except KafkaException as error:
-            msg = f"Kafka's client says: {error.args[0].str()}"
+            msg = f"Kafka's client reports: {error.args[0].str()}"
             raise ConfigError(msg, ("fix ", ConfFile("kafka.json"))) from error
 
     def ask(
@@ -154,7 +154,7 @@ class Admin:
     def _offsets(self, topic: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
         wanted = {TopicPartition(topic, i): spec for i in partitions}
         answers = self.ask(
-            f"asking offsets of {topic!r}", lambda client: client.list_offsets(wanted)
+            f"reading the offsets of {topic!r}", lambda client: client.list_offsets(wanted)
         )
         return {asked.partition: answer.offset for asked, answer in answers.items()}
 
@@ -190,12 +190,14 @@ class Admin:
         shown = ", ".join(others[:_NAMES_SHOWN]) or "none"
         more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
         produce = Command("produce")
-        remedy: Hint = (produce, " makes it")
+        remedy: Hint = (produce, " creates it")
         if self._settings.is_hosted:
             conf = ConfFile("kafka.json")
-            remedy = ("fix 'topic' in ", conf, ", or ", produce, " makes it, where you may")
+            fix = "fix 'topic' in ", conf, " if it is misspelt, or "
+            remedy = (*fix, produce, " creates it if you have the permission")
         return MissingError(
-            f"no topic {topic!r} on {self._settings.bootstrap_servers}, there is: {shown}{more}",
+            f"no topic {topic!r} on {self._settings.bootstrap_servers}, existing topics: "
+            f"{shown}{more}",
             remedy,
         )
 
@@ -235,8 +237,8 @@ class Admin:
         self._client.poll(0)
         if self._login_errors.is_refused:
             msg = (
-                f"{doing}: Kafka on {self._settings.bootstrap_servers} does not accept our "
-                "user name or password"
+                f"{doing}: Kafka on {self._settings.bootstrap_servers} rejected our user "
+                "name or password"
             )
             conf = ConfFile("kafka.json")
             hint = "fix 'sasl.username' and 'sasl.password' in ", conf, ", or the variable"

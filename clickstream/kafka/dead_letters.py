@@ -113,9 +113,9 @@ class DeadLetters:
             msg = (
                 f"dead-letter topic {self._topic!r}: {len(failures):,} of {len(dead):,} "
                 f"letters were refused ({failures[0].str()}); their offsets are not committed, "
-                "and the consumer stands still"
+                "and the consumer has stopped"
             )
-            raise DeliveryError(msg, "fix the topic and consume again: nothing is lost")
+            raise DeliveryError(msg, "fix the topic, then consume again; nothing is lost")
 
     def close(self) -> None:
         """Close the producer; `send` has already waited for every letter."""

@@ -179,7 +179,9 @@ class GroupReader:
         """
         self._is_leaving = True
         if not run_with_timeout(_CLOSE_S, self._consumer.close):
-            logger.warning("kafka does not answer, left without it topic=%s", self._topic)
+            logger.warning(
+                "kafka does not answer, leaving the group timed out topic=%s", self._topic
+            )
 
     def _is_end(self, error: KafkaError) -> bool:
         """Say whether it is the end of a partition; raise errors that librdkafka does not retry."""
@@ -188,7 +190,7 @@ class GroupReader:
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             msg = f"reading topic {self._topic!r}: Kafka answered {error.str()!r}"
             status = Command("status")
-            hint = "see ", status, ", then start the consumer again: nothing is lost"
+            hint = "see ", status, ", then start the consumer again; nothing is lost"
             raise ServerError(msg, hint)
         logger.warning("kafka reported error=%r, librdkafka retries", error.str())
         return False
@@ -197,7 +199,7 @@ class GroupReader:
         if offset < self._position.get(partition, 0):
             # The topic was deleted and created again: offsets polled from the old topic do not
             # apply to the new one.
-            logger.warning("offsets begin anew topic=%s partition=%d", self._topic, partition)
+            logger.warning("offsets restarted topic=%s partition=%d", self._topic, partition)
             self._forget_offsets([partition])
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

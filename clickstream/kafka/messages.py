@@ -80,7 +80,7 @@ def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
         ServerError: Kafka did not answer.
     """
     if n < 1:
-        msg = f"peek at {n} messages: ask for 1 or more"
+        msg = f"peek at {n} messages: the number must be 1 or more"
         raise ConfigError(msg)
     admin = Admin(settings)
     ends = admin.end_offsets(settings.topic, admin.partitions(settings.topic))

@@ -163,7 +163,7 @@ class GroupOffsets:
         """Set the offsets of a group without members, by partition of the topic.
 
         Raises:
-            ServerError: Kafka did not answer, or somebody is reading as the group.
+            ServerError: Kafka did not answer, or a consumer is reading in the group.
         """
         wanted = [TopicPartition(self._settings.topic, *each) for each in offsets.items()]
         self._ask_group(
@@ -208,7 +208,9 @@ class GroupOffsets:
         """Return the committed offsets and metadata; a negative offset means none."""
         wanted = [TopicPartition(self._settings.topic, i) for i in partitions]
         timeout_s = self._settings.timeout_s
-        return self._ask_group("asking offsets", lambda: self._client.committed(wanted, timeout_s))
+        return self._ask_group(
+            "reading the offsets", lambda: self._client.committed(wanted, timeout_s)
+        )
 
     def _ask_group(self, doing: str, request: Callable[[], _Answer]) -> _Answer:
         try:
@@ -303,7 +305,7 @@ def start_at_newest(settings: KafkaSettings, most: int) -> None:
 
     Raises:
         ConfigError: no such topic.
-        ServerError: Kafka did not answer, or somebody is reading as the group.
+        ServerError: Kafka did not answer, or a consumer is reading in the group.
     """
     with closing(GroupOffsets(settings)) as group:
         found = group.partitions()

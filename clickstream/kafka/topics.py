@@ -47,7 +47,7 @@ def ensure_topics(settings: KafkaSettings, *, num_partitions: int = NUM_PARTITIO
     ]
     made = {new.topic for new in wanted if new.topic not in there and _create(admin, new)}
     if made:
-        admin.wait_until("making topics", lambda found: made <= found.keys())
+        admin.wait_until("creating topics", lambda found: made <= found.keys())
     return settings.topic in made
 
 
@@ -55,14 +55,14 @@ def _create(admin: Admin, new: NewTopic) -> bool:
     """Create a topic, and say whether this call did; another client may have been faster."""
     create = partial(AdminClient.create_topics, new_topics=[new])
     try:
-        admin.ask(f"making topic {new.topic!r}", create)
+        admin.ask(f"creating topic {new.topic!r}", create)
     except Refused as refused:
         if refused.code == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
         if refused.code in NOT_ALLOWED:
-            msg = f"topic {new.topic!r} is missing, and Kafka does not let us make it"
+            msg = f"topic {new.topic!r} does not exist, and we lack the permission to create it"
             conf = ConfFile("kafka.json")
-            hint = "fix 'topic' in ", conf, ", or have it made as docs/hosted.md says"
+            hint = "fix 'topic' in ", conf, ", or have it created as described in docs/hosted.md"
             raise ConfigError(msg, hint) from refused
         raise
     return True
@@ -131,12 +131,13 @@ def require_no_reader(settings: KafkaSettings) -> None:
     ends_s = time.monotonic() + _MEMBERS_GONE_S
     while consumers(settings):
         if time.monotonic() > ends_s:
-            msg = (
-                f"somebody is still reading as consumer group {settings.group_id!r}; nothing "
-                "was deleted"
-            )
+            msg = f"a consumer is still reading in group {settings.group_id!r}; nothing was deleted"
             consume = Command("consume")
-            hint = "stop that consumer (Stop in a room, Ctrl-C in ", consume, "), then try again"
+            hint = (
+                "stop that consumer (Stop in the control room, Ctrl-C for ",
+                consume,
+                "), then try again",
+            )
             raise ServerError(msg, hint)
         time.sleep(0.2)
 

@@ -85,7 +85,7 @@ def send(client: Client, name: str, actions: Sequence[bytes]) -> list[ItemAnswer
     except TransportError as error:
         raise _refused(name, error) from error
     except SerializationError as error:
-        msg = "OpenSearch's answer cannot be read: it is cut, or somebody else's"
+        msg = "OpenSearch's response is unreadable: truncated, or not from OpenSearch"
         raise Unavailable(msg) from error
     match response:
         case {"errors": False}:
@@ -93,19 +93,17 @@ def send(client: Client, name: str, actions: Sequence[bytes]) -> list[ItemAnswer
         case {"errors": True, "items": [*items]}:
             answers = [_item_answer(name, item["create"]) for item in items]
         case _:
-            raise Unavailable("what answered a bulk request is not OpenSearch")
+            raise Unavailable("the response to a bulk request is not from OpenSearch")
     if len(answers) != len(actions):
         msg = f"index {name!r}: {len(actions)} documents sent, {len(answers)} answered"
-        raise BulkError(
-            msg, "something between here and OpenSearch cuts answers: connect to it directly"
-        )
+        raise BulkError(msg, "a proxy truncates the responses: connect to OpenSearch directly")
     return answers
 
 
 def _refused(name: str, error: TransportError) -> BulkError | Unavailable:
     """Make the error for a bulk request that OpenSearch refused as a whole."""
     if error.status_code == 413:
-        return TooLarge(f"index {name!r}: the bulk request is over the server's limit")
+        return TooLarge(f"index {name!r}: the bulk request exceeds the server's limit")
     what = f"{error.status_code} {error.error}"
     if _is_retriable(error.status_code, str(error.error)):
         return Unavailable(f"OpenSearch answered {what}")
@@ -127,7 +125,7 @@ def _is_retriable(status: int, error_type: str) -> bool:
 def _refusal(status: int) -> tuple[str, Hint]:
     """Say what the status means, where it says more than the answer, and what to do."""
     if status == 404:
-        return "", ("make it with ", Command("consume"))
+        return "", ("create it with ", Command("consume"))
     return refusal(status) or ("", SEE_CHECK)
 
 

@@ -95,7 +95,7 @@ class _Connection(Urllib3HttpConnection):  # type: ignore[misc]
             super()._raise_error(status_code, raw_data, content_type)
         except AttributeError as error:
             # The client expects the JSON of every error status to be an object.
-            msg = f"status {status_code}, with JSON that is no object"
+            msg = f"status {status_code}, with JSON that is not an object"
             raise SerializationError(msg) from error
 
 
@@ -122,7 +122,7 @@ def part(answer: object, kind: type[_Part], *path: str) -> _Part:
 def translated_errors(client: Client, doing: str) -> Iterator[None]:
     """Translate the client's errors inside the block into ours; the message starts with `doing`.
 
-    Any other exception, such as a bug of ours, passes through unchanged.
+    Any other exception, such as a bug in the kit, passes through unchanged.
 
     Raises:
         ServerError: OpenSearch did not answer, or answered with an error.
@@ -132,7 +132,7 @@ def translated_errors(client: Client, doing: str) -> Iterator[None]:
         yield
     except OpenSearchConnectionError as error:
         if found := tls.explain(error):
-            msg = f"{doing}: no TLS with OpenSearch: {found[0]}"
+            msg = f"{doing}: TLS with OpenSearch failed: {found[0]}"
             raise ConfigError(msg, found[1]) from error
         (host,) = client.transport.hosts
         msg = (
@@ -146,24 +146,24 @@ def translated_errors(client: Client, doing: str) -> Iterator[None]:
         if not str(error.error).endswith("_exception"):
             raise _not_opensearch(doing) from error
         msg = f"{doing}: there is no such index"
-        raise MissingError(msg, (Command("consume"), " makes it")) from error
+        raise MissingError(msg, (Command("consume"), " creates it")) from error
     except TransportError as error:
         if found := refusal(error.status_code):
             msg = f"{doing}: OpenSearch answered {error.status_code}{found[0]}"
             raise Forbidden(msg, found[1]) from error
         cause = _status_and_cause(error)
         if "certificate" in cause:
-            msg = f"{doing}: what stands before OpenSearch says: {cause}"
+            msg = f"{doing}: a proxy in front of OpenSearch answered: {cause}"
             conf = ConfFile("opensearch.json")
-            hint = "name 'cert' and 'key' of a user whom it knows in ", conf
+            hint = "set 'cert' and 'key' of a user that it accepts in ", conf
             raise Forbidden(msg, hint) from error
         msg = f"{doing}: OpenSearch answered {cause}"
         raise ServerError(msg, SEE_CHECK) from error
 
 
 def _not_opensearch(doing: str) -> ConfigError:
-    hint = "name the address of its API, not that of Dashboards or of a login page"
-    return ConfigError(f"{doing}: what answers is no OpenSearch", hint)
+    hint = "use the address of its API, not that of Dashboards or of a login page"
+    return ConfigError(f"{doing}: the server is not OpenSearch", hint)
 
 
 def no_answer(error: OpenSearchConnectionError) -> str:

@@ -44,10 +44,10 @@ class FloodGuard:
         # Refuse only a batch with invalid messages: valid batches leaving the window do not count.
         if dead and poison >= max(self.AT_LEAST, self.SHARE * looked_at):
             msg = (
-                f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages can "
-                f"never be documents (last: {dead[-1][2]!r})"
+                f"topic {self._topic!r}: {poison:,} of the latest {looked_at:,} messages are "
+                f"invalid (last: {dead[-1][2]!r})"
             )
             reset = Command("reset --yes")
-            wrong = "if it is somebody else's topic, name another, or ", reset, " if it is yours"
-            right = Command("consume --no-flood-guard"), " makes dead letters of them all"
+            wrong = "use another topic if this is not yours; if it is, empty it with ", reset
+            right = Command("consume --no-flood-guard"), " turns all of them into dead letters"
             raise BulkError(msg, wrong, right)

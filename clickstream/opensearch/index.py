@@ -70,13 +70,13 @@ def ensure(client: Client, name: str) -> bool:
         check_mapping(client, name)
         return False
     try:
-        with translated_errors(client, f"making index {name!r}"):
+        with translated_errors(client, f"creating index {name!r}"):
             client.indices.put_index_template(name=name, body=template(name))
             return _create_data_stream(client, name)
     except Forbidden as refused:
-        msg = f"index {name!r} is missing, and OpenSearch does not let us make it"
+        msg = f"index {name!r} does not exist, and we lack the permission to create it"
         conf = ConfFile("opensearch.json")
-        hint = "fix 'index' in ", conf, ", or have it made as docs/hosted.md says"
+        hint = "fix 'index' in ", conf, ", or have it created as described in docs/hosted.md"
         raise ConfigError(msg, hint) from refused
 
 
@@ -134,7 +134,7 @@ def empty(client: Client, name: str) -> None:
             raise Forbidden(msg, GRANT_PERMISSIONS)
         if failures:
             msg = f"emptying index {name!r}: {len(failures)} documents are left"
-            raise ServerError(msg, "do it again")
+            raise ServerError(msg, "try again")
         if not deleted:
             return
 
@@ -166,15 +166,15 @@ def search(client: Client, name: str, body: dict[str, Any]) -> dict[str, Any]:
         ConfigError: no such index, or the server is not OpenSearch.
         ServerError: OpenSearch did not answer, or some shards did not.
     """
-    with translated_errors(client, f"asking index {name!r}"):
+    with translated_errors(client, f"searching index {name!r}"):
         answer = client.search(index=name, body=body)
         is_partial = part(answer, bool, "timed_out") or part(answer, int, "_shards", "failed")
         for path in (("took",), ("hits", "total", "value")):
             part(answer, int, *path)
         part(answer, dict, "aggregations")
     if is_partial:
-        msg = f"asking index {name!r}: only a part of it answered"
-        raise ServerError(msg, "ask again")
+        msg = f"searching index {name!r}: some shards did not answer"
+        raise ServerError(msg, "try again")
     return part(answer, dict)
 
 
@@ -223,7 +223,7 @@ def write_facts(client: Client, name: str, facts: dict[str, Any]) -> None:
         ServerError: OpenSearch did not answer, or refused.
     """
     known = {k: v for k, v in (read_facts(client, name) | facts).items() if v is not None}
-    with translated_errors(client, f"writing down facts about index {name!r}"):
+    with translated_errors(client, f"updating the metadata of index {name!r}"):
         client.indices.put_mapping(index=name, body={"_meta": known})
 
 
@@ -240,7 +240,7 @@ def read_facts(client: Client, name: str) -> dict[str, Any]:
 
 def _mappings(client: Client, name: str) -> dict[str, dict[str, Any]]:
     """Return the mapping of each index behind the name; there is at least one."""
-    with translated_errors(client, f"looking at the mapping of {name!r}"):
+    with translated_errors(client, f"reading the mapping of {name!r}"):
         answers = part(client.indices.get_mapping(index=name), dict)
         if not answers:
             raise NotOpenSearch
@@ -302,12 +302,12 @@ def check_mapping(client: Client, name: str) -> None:
         different = sorted(i for i in ours.keys() | theirs.keys() if ours.get(i) != theirs.get(i))
         if different or found.get("dynamic") != wanted["dynamic"]:
             what = ", ".join(different) or "dynamic"
-            remedy: Hint = (Command("reset --yes"), " makes it new if it is yours")
+            remedy: Hint = (Command("reset --yes"), " recreates it if it is yours")
             if client.is_hosted:
-                remedy = ("name another 'index' in ", ConfFile("opensearch.json"))
+                remedy = ("set another 'index' in ", ConfFile("opensearch.json"))
             msg = (
-                f"index {name!r} ({backing}) has another mapping than this version's events: "
-                f"{what} differ"
+                f"index {name!r} ({backing}) has another mapping than this version's event "
+                f"model: {what} differ"
             )
             raise ConfigError(msg, remedy)
 

@@ -94,7 +94,7 @@ def ensure_server_files(*, with_bar: bool = False) -> ServerFiles:
     files are verified and damaged ones are downloaded again. Two processes may call this at once.
 
     Args:
-        with_bar: show a bar on stderr: what, how much, how long still.
+        with_bar: show a progress bar on stderr.
 
     Raises:
         FetchError: one line that says which file, what happened, and what to do.
@@ -106,8 +106,8 @@ def ensure_server_files(*, with_bar: bool = False) -> ServerFiles:
                 _fetch_missing(with_bar)
         except OSError as error:
             needed_mb = sum(each.size for each in _pinned()) * 3 / 1e6
-            msg = f"keeping the servers' files in {cache_dir()}: {error.strerror or error}"
-            hint = f"free {needed_mb:,.0f} MB there or name another folder with CLICKSTREAM_CACHE"
+            msg = f"storing the servers' files in {cache_dir()}: {error.strerror or error}"
+            hint = f"free {needed_mb:,.0f} MB there, or set another folder with CLICKSTREAM_CACHE"
             raise FetchError(msg, hint) from error
     return ServerFiles(
         tuple(_servers_dir() / each.name for each in _pinned() if not each.is_folder),
@@ -198,7 +198,7 @@ def _remove_damaged(with_bar: bool) -> None:
         elif sha256(path) != each.sha256:
             path.unlink()
         if with_bar and not path.exists():
-            tqdm.write(f"{path} is damaged and is fetched anew", file=sys.stderr)
+            tqdm.write(f"{path} is damaged; downloading it again", file=sys.stderr)
 
 
 def sha256(path: Path) -> str:
@@ -255,7 +255,7 @@ def artifact(coordinate: str, repo_cache: Path, resolver: PythonResolver) -> Art
 def _check(each: PinnedFile, path: Path) -> None:
     found, size = sha256(path), path.stat().st_size
     if size != each.size:
-        msg = f"{size:,} of {each.size:,} bytes came"
+        msg = f"received {size:,} of {each.size:,} bytes"
         raise FetchError(msg)
     if found != each.sha256:
         msg = f"its SHA-256 is {found[:12]}…, not {each.sha256[:12]}…"
@@ -291,15 +291,15 @@ def _fetch_error(each: PinnedFile, error: Exception) -> FetchError:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     mirror = os.environ.get("CLICKSTREAM_MAVEN_MIRROR") or "none"
     hint = (
-        f"try again; behind a firewall name a mirror with CLICKSTREAM_MAVEN_MIRROR (now: {mirror})"
+        f"try again; behind a firewall, set a mirror with CLICKSTREAM_MAVEN_MIRROR (now: {mirror})"
     )
     cause = str(error)
     if "SSLError" in kinds:
         cause = "the certificate was not accepted"
-        hint = "name your company's with REQUESTS_CA_BUNDLE"
+        hint = "set your company's CA file with REQUESTS_CA_BUNDLE"
     elif "ProxyError" in kinds:
-        cause, hint = "the proxy did not let it through", "set or fix HTTPS_PROXY"
+        cause, hint = "the proxy refused the connection", "set or fix HTTPS_PROXY"
     elif isinstance(error, OSError):
-        cause = f"the download broke off ({type(error).__name__})"
-    msg = f"fetching {each.name}: {cause}"
+        cause = f"the connection failed ({type(error).__name__})"
+    msg = f"downloading {each.name}: {cause}"
     return FetchError(_without_password(msg), _without_password(hint))

@@ -86,7 +86,7 @@ def up(*, say: Callable[[str], None] | None = None, needed: FreeSpace = FOR_SERV
         if missing:
             if megabytes := download.missing_bytes() / 1e6:
                 tell(
-                    f"fetching the servers, {megabytes:,.0f} MB, once; about "
+                    f"downloading the servers, {megabytes:,.0f} MB, once; about "
                     f"{math.ceil(megabytes / 60)} min at 1 MB/s"
                 )
             files = download.ensure_server_files(with_bar=say is not None)
@@ -108,10 +108,12 @@ def find(need: Collection[Name] = NAMES) -> Settings:
     """
     for name in filter(need.__contains__, NAMES):
         if processes.running(name) is None:
-            msg = f"{NODES[name].title} is not up"
-            raise ServerError(msg, ("start both with ", Command("up")))
+            msg = f"{NODES[name].title} is not running"
+            raise ServerError(msg, ("start both servers with ", Command("up")))
         if not _answers(name):
-            msg = f"{NODES[name].title} runs but does not answer on port {processes.port(name)}"
+            msg = (
+                f"{NODES[name].title} is running but does not answer on port {processes.port(name)}"
+            )
             raise ServerError(
                 msg,
                 (f"see {processes.log_path(name)}, or ", Command("down"), " and ", Command("up")),
@@ -183,7 +185,8 @@ def _answers(name: Name) -> bool:
 
 def _is_up(name: Name, say: Callable[[str], None]) -> bool:
     if processes.running(name) and not _answers(name):
-        say(f"{NODES[name].title} runs but does not answer; it gets {_ANSWER_TIMEOUT_S:.0f} s more")
+        title, more_s = NODES[name].title, f"{_ANSWER_TIMEOUT_S:.0f}"
+        say(f"{title} is running but does not answer; waiting up to {more_s} s more")
         deadline_s = time.monotonic() + _ANSWER_TIMEOUT_S
         while processes.running(name) and not _answers(name) and time.monotonic() < deadline_s:
             time.sleep(0.1)
@@ -208,20 +211,20 @@ def _check_version() -> None:
         found = processes.recorded(name).get("version", node.version)
         if found != node.version:
             msg = (
-                f"{processes.folder()} holds data of {node.title} {found}, this version of the "
-                f"kit starts {node.version}"
+                f"{processes.folder()} contains data of {node.title} {found}, but this version "
+                f"of the kit starts {node.version}"
             )
-            raise ServerError(msg, "move the folder away, or name another with CLICKSTREAM_STATE")
+            raise ServerError(msg, "move the folder away, or set another with CLICKSTREAM_STATE")
 
 
 def _check_free_space(missing: Sequence[Name], needed: FreeSpace) -> None:
     free = shutil.disk_usage(processes.folder()).free
     if free < needed.disk_bytes:
         msg = (
-            f"starting the servers: {free / 1e9:.1f} GB free for {processes.folder()}, "
+            f"starting the servers: {free / 1e9:.1f} GB free in {processes.folder()}, "
             f"{needed.disk_bytes / 1e9:.0f} GB are needed"
         )
-        raise ServerError(msg, "free some, or name another folder with CLICKSTREAM_STATE")
+        raise ServerError(msg, "free some space, or set another folder with CLICKSTREAM_STATE")
     available = psutil.virtual_memory().available
     needed_bytes = needed.memory_bytes * len(missing) // len(NAMES)
     if available < needed_bytes:
@@ -229,7 +232,7 @@ def _check_free_space(missing: Sequence[Name], needed: FreeSpace) -> None:
             f"starting the servers: {available / 1e9:.1f} GB of memory available, "
             f"{needed_bytes / 1e9:.1f} GB are needed"
         )
-        raise ServerError(msg, "close some programs")
+        raise ServerError(msg, "close other programs")
 
 
 def _choose_ports(name: Name) -> dict[str, int]:
@@ -307,6 +310,6 @@ def _did_not_start(name: Name, what: str) -> ServerError:
         (
             "fix that and run ",
             Command("up"),
-            f" again, or move {processes.folder() / name} away to begin without data",
+            f" again, or move {processes.folder() / name} away to start without data",
         ),
     )

@@ -1,7 +1,7 @@
 """The two servers: the configuration, start command and readiness check of each.
 
 A server is ready when a client gets an answer. `local.py` starts processes and chooses ports; this
-module holds only the differences between Kafka and OpenSearch.
+module contains only the differences between Kafka and OpenSearch.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
 
 
 def _java(*options: str) -> list[str]:
-    """Return Java and its options; of two that contradict, Java takes the user's."""
+    """Return Java and its options; the user's come last, so they override ours."""
     return [str(java()), *options, *os.environ.get("CLICKSTREAM_JAVA_OPTIONS", "").split()]
 
 
@@ -115,13 +115,13 @@ def _format(java_command: list[str], config: Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        msg = f"Kafka could not make its data folder; {last_log_lines(log_path)}"
+        msg = f"Kafka could not create its data folder; {last_log_lines(log_path)}"
         raise ServerError(
             msg,
             (
                 "fix that and run ",
                 Command("up"),
-                " again, or name another folder with CLICKSTREAM_STATE",
+                " again, or set another folder with CLICKSTREAM_STATE",
             ),
         )
 

@@ -23,8 +23,8 @@ def free(among: range = PORTS) -> Iterator[int]:
         ServerError: no port is left.
     """
     yield from filter(is_free, random.sample(among, len(among)))
-    msg = f"choosing a port: all from {among.start} to {among.stop - 1} of 127.0.0.1 are taken"
-    raise ServerError(msg, "stop what listens there")
+    msg = f"choosing a port: {among.start} to {among.stop - 1} on 127.0.0.1 are all in use"
+    raise ServerError(msg, "stop programs that listen there")
 
 
 def is_free(port: int) -> bool:

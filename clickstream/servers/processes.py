@@ -1,6 +1,6 @@
 """The state folder, and the processes whose pid and ports are recorded in it.
 
-One folder holds ports, data and logs, so that any process finds the servers that another has
+One folder contains ports, data and logs, so that any process finds the servers that another has
 started. This module does not depend on the kind of server.
 """
 
@@ -44,9 +44,7 @@ def file_errors() -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename not in (None, str(folder())) else ""
         msg = f"state folder {folder()}: {where}{error.strerror or error}"
-        raise ServerError(
-            msg, "make it writable, or name another with CLICKSTREAM_STATE"
-        ) from error
+        raise ServerError(msg, "make it writable, or set another with CLICKSTREAM_STATE") from error
 
 
 @contextmanager
@@ -105,7 +103,7 @@ def running(name: str) -> psutil.Process | None:
     """Find the process if the recorded pid still belongs to it: the system reuses pids.
 
     It is ours if its command line names this folder, or if the folder is its working directory.
-    The start time is no proof, because it changes when somebody sets the clock.
+    The start time proves nothing, because it changes when the clock is set.
 
     Raises:
         ServerError: as `recorded`.

@@ -17,17 +17,17 @@ def _with(event: Event, **changed: Any) -> bytes:
 
 
 KINDS: Final[dict[str, Callable[[Event], bytes]]] = {
-    "no JSON": lambda event: b"{ " + events.encode(event),
-    "cut off": lambda event: events.encode(event)[:-20],
-    "text where a number belongs": lambda event: _with(event, session_seq="seven"),
-    "a field nobody knows": lambda event: _with(event, colour="red"),
-    "a day that does not exist": lambda event: _with(event, timestamp=NO_SUCH_DAY),
+    "not JSON": lambda event: b"{ " + events.encode(event),
+    "truncated": lambda event: events.encode(event)[:-20],
+    "text instead of a number": lambda event: _with(event, session_seq="seven"),
+    "an unknown field": lambda event: _with(event, colour="red"),
+    "a date that does not exist": lambda event: _with(event, timestamp=NO_SUCH_DAY),
     "not UTF-8": lambda event: b"\xff\xfe" + events.encode(event),
     # In a bulk body the newline would start an action that the sender controls.
-    "an order to delete": lambda event: (
+    "an instruction to delete": lambda event: (
         events.encode(event) + b'\n{"delete":{"_id":"%b"}}' % event.event_id.encode()
     ),
-    "nothing at all": lambda event: b"",
+    "empty": lambda event: b"",
 }
 """Each defect, and the function that applies it; only OpenSearch detects the invalid date."""
 

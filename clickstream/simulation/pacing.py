@@ -91,13 +91,12 @@ class Pace:
         is_number = isinstance(rate, Real)
         if not is_number or (rate != math.inf and not SLOWEST <= rate <= FASTEST):
             msg = (
-                f"a rate of {f'{rate:g}' if is_number else repr(rate)} events/s: the pace goes "
-                f"from {SLOWEST:g} to {FASTEST:,.0f}"
+                f"a rate of {f'{rate:g}' if is_number else repr(rate)} events/s: it must be "
+                f"{SLOWEST:g} to {FASTEST:,.0f}"
             )
             raise ConfigError(
                 msg,
-                "choose one in between, or for as fast as Kafka takes `math.inf`, in a terminal "
-                "`max`",
+                "change it, or use no limit: `math.inf` in Python, `max` in a terminal",
             )
         return rate
 
@@ -166,7 +165,7 @@ class PacedEvents:
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         if num_events is not None and num_events < 1:
-            msg = f"produce {num_events:,} events: ask for 1 or more"
+            msg = f"produce {num_events:,} events: the number must be 1 or more"
             raise ConfigError(msg)
         self._traffic, self._pace, self._num_events = traffic, pace, num_events
         self._now, self._wait = now, wait
@@ -207,7 +206,7 @@ class PacedEvents:
         if not self._is_live and crowd.peek_ms() >= now_ms:
             self._is_live = True
             self._pace.events_per_second = crowd.natural_rate
-            logger.info("reached now, goes on at rate=%.1f", crowd.natural_rate)
+            logger.info("reached the present, continuing at rate=%.1f", crowd.natural_rate)
         return now_ms + min(0, round(wait_s * 1000)) if self._is_live else None
 
     def _take_due(self) -> Iterator[Event]:

@@ -247,17 +247,17 @@ def check(personas: dict[str, Persona]) -> None:
     Raises:
         ConfigError: an entry is wrong; the message names it.
     """
-    require(personas, "personas: there is none", "a crowd takes at least one")
+    require(personas, "no personas are defined", "define at least one")
     for name, persona in personas.items():
         missing_rows = {"login", "page_view"} - set(persona.rows)
-        require(not missing_rows, f"persona {name!r}: it has no row {_listed(missing_rows)}")
+        require(not missing_rows, f"persona {name!r}: it has no row for {_listed(missing_rows)}")
         for event_type, row in persona.rows.items():
             where = f"persona {name!r}, row {event_type!r}"
             _check_names(where, [event_type, *row], EVENT_TYPES)
             for following, p in row.items():
                 is_probability = isinstance(p, int | float) and 0 <= p <= 1
-                found = f"{where}: {following} has the probability {p}"
-                require(is_probability, found, "it takes 0 to 1")
+                found = f"{where}: the probability of {following} is {p}"
+                require(is_probability, found, "it must be 0 to 1")
             total = sum(row.values())
             require(total <= 1, f"{where}: its probabilities add up to {total:.3f}, at most 1")
             is_inside = event_type not in ("register", "logout") and "login" not in row
@@ -267,7 +267,7 @@ def check(personas: dict[str, Persona]) -> None:
             require(not missing, f"{where}: leads to {_listed(missing)}, which has no row")
         found = f"persona {name!r}: its sessions have over {MOST_EVENTS} events on average"
         is_short = expected_events(persona) <= MOST_EVENTS
-        require(is_short, found, "let more of them log out, or leave")
+        require(is_short, found, "raise the probability of a logout or of leaving")
         _check_names(f"persona {name!r}, devices", persona.devices, DEVICE_TYPES)
         _check_names(f"persona {name!r}, tastes", persona.tastes, CATEGORIES)
         weights = {
@@ -279,13 +279,13 @@ def check(personas: dict[str, Persona]) -> None:
         for what, weight in weights.items():
             require_positive(weight, f"persona {name!r}, {what}: {weight}")
         missing_devices = set(DEVICE_TYPES) - set(persona.devices)
-        said = f"persona {name!r}, devices: nothing said of {_listed(missing_devices)}"
+        said = f"persona {name!r}, devices: no weight for {_listed(missing_devices)}"
         require(not missing_devices, said)
 
 
 def _check_names(where: str, found: Iterable[str], valid: tuple[str, ...]) -> None:
     for name in found:
-        require(name in valid, f"{where}: unknown {name!r}", f"there is {', '.join(valid)}")
+        require(name in valid, f"{where}: unknown {name!r}", f"valid: {', '.join(valid)}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -72,8 +72,8 @@ class Engagement(Scenario):
 
     name = "engagement"
     keys: ClassVar = {
-        "times": Number(1, 0, 10, "how often as usual: 0 is not at all"),
-        "seconds": Number(14 * DAY_S, 1, 14 * DAY_S, "until it is over"),
+        "times": Number(1, 0, 10, "factor on the usual rate; 0 means none"),
+        "seconds": Number(14 * DAY_S, 1, 14 * DAY_S, "seconds until it ends"),
     }
 
     def begin(self, crowd: Simulator, at_ms: int) -> None:

@@ -90,9 +90,9 @@ class Scenario:
         for key, value in values.items():
             if key not in self.keys:
                 msg = f"scenario {self.name}: unknown key {key!r}"
-                raise ConfigError(msg, f"there is {', '.join(self.keys)}")
+                raise ConfigError(msg, f"valid: {', '.join(self.keys)}")
             if self.keys[key].read(value) is None:
-                msg = f"scenario {self.name}, {key}={value}: it takes {self.keys[key].valid}"
+                msg = f"scenario {self.name}, {key}={value}: it must be {self.keys[key].valid}"
                 raise ConfigError(msg)
         self.values = {
             key: kind.read(values.get(key, kind.default)) for key, kind in self.keys.items()

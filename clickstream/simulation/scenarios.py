@@ -37,13 +37,13 @@ def make(text: str) -> Scenario:
     kind = SCENARIOS.get(name)
     if kind is None:
         there = ", ".join(SCENARIOS)
-        msg = f"scenario {name!r}: there is {there}"
-        raise ConfigError(msg, (Command("scenarios"), " tells what they do"))
+        msg = f"unknown scenario {name!r}, valid: {there}"
+        raise ConfigError(msg, (Command("scenarios"), " describes them"))
     values: dict[str, str | float] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals or key in values:
-            msg = f"scenario {text!r}: {part!r} is to be key=value, each key once"
+            msg = f"scenario {text!r}: {part!r} must be key=value, with each key once"
             raise ConfigError(msg)
         values[key] = value
     return kind(**values)
@@ -59,7 +59,7 @@ def make_all(texts: Iterable[str]) -> list[Scenario]:
     for place, play in enumerate(plays):
         if play.name in [earlier.name for earlier in plays[:place]]:
             msg = f"scenario {play.name!r} is named twice"
-            raise ConfigError(msg, "once is enough, with all its keys")
+            raise ConfigError(msg, "name it once, with all its keys")
     return plays
 
 
@@ -68,10 +68,10 @@ class Bot(Scenario):
 
     name, title, marks = "bot", "Bot", "added"
     what = "one user opens page after page at an even pace, day and night"
-    watch = "top users: reader-bot takes the lead; its gaps are all alike"
+    watch = "top users: reader-bot takes the lead, with evenly spaced events"
     keys: ClassVar = {
-        "per_minute": Number(120, 60, 6_000, "actions a minute"),
-        "seconds": Number(120, 1, DAY_S, "until it is over"),
+        "per_minute": Number(120, 60, 6_000, "actions per minute"),
+        "seconds": Number(120, 1, DAY_S, "seconds until it ends"),
     }
     strengths = tuple(f"per_minute={number}" for number in (60, 90, 120, 600, 6000))
 
@@ -109,11 +109,11 @@ class DeviceOutage(Scenario):
     """The app of one kind of device is down."""
 
     name, title, earliest_s = "device-outage", "Device outage", 10.0
-    what = "the crowd falls silent on one kind of device; who was on it has to come again"
-    watch = "volume falls by the device's share; device × category: its row stands still"
+    what = "events from one kind of device stop; its readers come back in new sessions"
+    watch = "volume falls by the device's share; device × category: its row stops growing"
     keys: ClassVar = {
-        "device": Choice("mobile", DEVICE_TYPES, "which kind"),
-        "seconds": Number(60, 1, DAY_S, "until it is over"),
+        "device": Choice("mobile", DEVICE_TYPES, "the kind of device"),
+        "seconds": Number(60, 1, DAY_S, "seconds until it ends"),
     }
     strengths = tuple(f"seconds={number}" for number in (15, 30, 60, 120, 240))
 
@@ -128,11 +128,11 @@ class LogoutWave(Scenario):
 
     name, title, earliest_s = "logout-wave", "Logout wave", 10.0
     marks = "added"
-    what = "open sessions are logged out within seconds, as by a bad deployment"
-    watch = "event types: a burst of logout; volume falls, and recovers as readers come again"
+    what = "open sessions are logged out within seconds, as after a bad deployment"
+    watch = "event types: a burst of logout; volume falls, and recovers as readers return"
     keys: ClassVar = {
-        "share": Number(1, 0.01, 1, "of the open sessions"),
-        "seconds": Number(5, 1, 60, "within which they are logged out"),
+        "share": Number(1, 0.01, 1, "share of the open sessions"),
+        "seconds": Number(5, 1, 60, "seconds until all are logged out"),
     }
     strengths = tuple(f"share={number}" for number in (0.1, 0.25, 0.5, 0.75, 1))
 
@@ -182,12 +182,12 @@ class ABTest(Scenario):
     """Half of the readers get another page, and react to it more or less often."""
 
     name, title, marks = "ab-test", "A/B test", "own"
-    what = "every reader is in arm A or B for good; B reacts more often by the lift"
-    watch = "ab-test: reactions in 100 page views, by arm; a lift of 1 stands out soonest"
+    what = "every reader is assigned to arm A or B for good; B reacts more often"
+    watch = "ab-test: reactions per 100 page views, by arm; a lift of 1 shows soonest"
     keys: ClassVar = {
-        "lift": Number(0.3, -1, 5, "how much more often in B: 0.3 is by 30 %, 0 not at all"),
-        "event": Choice("like", REACTIONS, "what is done more often"),
-        "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
+        "lift": Number(0.3, -1, 5, "how much more often in B: 0.3 means 30 %, 0 no change"),
+        "event": Choice("like", REACTIONS, "the reaction that changes"),
+        "seconds": Number(DAY_S, 1, 14 * DAY_S, "seconds until it ends"),
     }
     strengths = tuple(f"lift={number}" for number in (-0.5, 0, 0.3, 0.6, 1))
 
@@ -228,14 +228,14 @@ class DirtyData(Scenario):
     """Late, duplicate and malformed messages, as in real data."""
 
     name, title, marks = "dirty-data", "Dirty data", "own"
-    what = "some events come late, some twice, and some broken copies come beside them"
+    what = "events arrive late or twice, and malformed copies are added"
     watch = "dead letters; duplicates are never stored twice; malformed=0.05 stops the consumer"
     keys: ClassVar = {
         "late": Number(0.05, 0, 1, "share of events held back"),
         "duplicate": Number(0.05, 0, 1, "share of events sent twice"),
-        "malformed": Number(0.01, 0, 1, "share of events beside which a broken copy is sent"),
+        "malformed": Number(0.01, 0, 1, "share of events to which a malformed copy is added"),
         "delay": Number(5, 0.1, 3_600, "seconds that late events are held back"),
-        "seconds": Number(DAY_S, 1, 14 * DAY_S, "until it is over"),
+        "seconds": Number(DAY_S, 1, 14 * DAY_S, "seconds until it ends"),
     }
     strengths = tuple(
         f"late={share},duplicate={share},malformed={share}"

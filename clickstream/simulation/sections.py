@@ -121,23 +121,27 @@ def check(sections: dict[str, Section]) -> None:
     Raises:
         ConfigError: an entry is wrong; the message names it.
     """
-    require(sections, "sections: there is none", "a site takes at least one")
+    require(sections, "no sections are defined", "define at least one")
     for name, section in sections.items():
         where = f"section {name!r}"
         is_word = name.isascii() and name.isalpha() and name.islower()
-        require(is_word, f"{where}: it goes into ids and charts", "name it in one word of a to z")
+        require(
+            is_word,
+            f"{where}: the name is part of ids and charts",
+            "use one word of the letters a to z",
+        )
         require_positive(section.weight, f"{where}: a weight of {section.weight}")
         for what, parts in (("subjects", section.subjects), ("actions", section.actions)):
             has_texts = isinstance(parts, tuple) and parts and all(parts)
-            require(has_texts, f"{where}, {what}: {parts!r}", "it takes a tuple of texts")
+            require(has_texts, f"{where}, {what}: {parts!r}", "it must be a tuple of strings")
         has_parts = sorted(re.findall(r"{.*?}", section.pattern)) == _PARTS
-        takes = "it takes {subject}, {action} and {place}, once each"
+        takes = "it must contain {subject}, {action} and {place}, once each"
         require(has_parts, f"{where}: pattern {section.pattern!r}", takes)
     least = sum(section.weight for section in sections.values()) / MOST_SECTIONS
     for name, section in sections.items():
         found = (
             f"section {name!r}: a weight of {section.weight:g} is less than a "
-            f"{MOST_SECTIONS}th of all, {least:g}, and there would be nothing to read in it"
+            f"{MOST_SECTIONS}th of all, {least:g}, so it would have nothing to read"
         )
         require(section.weight >= 0.999 * least, found)
 
@@ -154,10 +158,10 @@ def require(is_right: object, found: str, *remedy: str) -> None:
 def require_positive(number: object, found: str) -> None:
     """Raise a ConfigError unless an entry is a finite number over 0."""
     is_positive = isinstance(number, int | float) and 0 < number < math.inf
-    require(is_positive, found, "it takes a number over 0")
+    require(is_positive, found, "it must be a number above 0")
 
 
 check(SECTIONS)
 for _name in SECTIONS.keys() ^ set(CATEGORIES):
-    _msg = f"category {_name!r} stands in only one of `events.Category` and `sections.SECTIONS`"
+    _msg = f"category {_name!r} is in only one of `events.Category` and `sections.SECTIONS`"
     raise ConfigError(_msg, "add it to the other, too")

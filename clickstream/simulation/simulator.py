@@ -84,7 +84,7 @@ class Simulator:
             msg = f"simulating from {start_ms} ms: before 1970"
             raise ConfigError(msg, "start later")
         if readers is not None and readers < 1:
-            msg = f"simulating {readers} readers: it takes at least one"
+            msg = f"simulating {readers} readers: at least one is needed"
             raise ConfigError(msg)
         self.start_ms = start_ms
         self.live_from_ms = _NEVER if live_from_ms is None else live_from_ms

@@ -77,11 +77,11 @@ class BreakingNews(Surge):
     """One article takes most views, and traffic is a multiple of normal."""
 
     name, title, marks = "breaking-news", "Breaking news", "added"
-    what = "one new article draws a crowd; up within 10 s, then slowly down again"
-    watch = "volume: what it adds is set off, and rises to the peak; a third of all views are of it"
+    what = "one new article draws a crowd; traffic peaks within 10 s, then falls slowly"
+    watch = "volume: the added events are drawn separately; the article gets a third of all views"
     keys: ClassVar = {
-        "peak": Number(5, 2, 10, "traffic at its height, in multiples of normal"),
-        "seconds": Number(180, 10, DAY_S, "until it is over"),
+        "peak": Number(5, 2, 10, "peak traffic, in multiples of normal"),
+        "seconds": Number(180, 10, DAY_S, "seconds until it ends"),
     }
     strengths = tuple(f"peak={number}" for number in (2, 3, 5, 7, 10))
     persona = personas.Persona(
@@ -100,11 +100,11 @@ class CommentStorm(Surge):
     """Readers start an argument in the comments of the most-read article."""
 
     name, title, marks = "comment-storm", "Comment storm", "added"
-    what = "readers quarrel under the article that is read most at the moment"
-    watch = "event types: comments swell; volume rises"
+    what = "readers argue in the comments of the most-read article"
+    watch = "event types: more comments; volume rises"
     keys: ClassVar = {
-        "peak": Number(3, 1.2, 10, "traffic at its height, in multiples of normal"),
-        "seconds": Number(120, 10, DAY_S, "until it is over"),
+        "peak": Number(3, 1.2, 10, "peak traffic, in multiples of normal"),
+        "seconds": Number(120, 10, DAY_S, "seconds until it ends"),
     }
     strengths = tuple(f"peak={number}" for number in (1.5, 2, 3, 5, 10))
     persona = personas.Persona(

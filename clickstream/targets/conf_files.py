@@ -44,7 +44,7 @@ _USUAL_FILES = {
 """Files that are used without being named, if they are beside `kafka.json`."""
 _SECRETS = ("sasl.password", "ssl.key.password", "password")
 _REFUSED = {
-    "enable.ssl.certificate.verification": "it would turn verification off",
+    "enable.ssl.certificate.verification": "it would turn off verification",
     "ssl.endpoint.identification.algorithm": "the name is always verified",
 }
 _NAMES: Final = {
@@ -54,7 +54,7 @@ _NAMES: Final = {
 """Valid names of one topic and one index; a reset would delete all matches of a pattern."""
 _PROTOCOLS = ("SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT")
 _MISSPELT = 0.93
-"""Similarity, from 0 to 1, above which a variable counts as a misspelling of one of ours."""
+"""Similarity, from 0 to 1, above which a variable counts as a misspelling of one of the kit's."""
 
 
 def is_configured(folder: Path) -> bool:
@@ -71,12 +71,12 @@ def is_configured(folder: Path) -> bool:
             if (folder / name).exists() or (folder / name).is_symlink()
         ]
     except OSError as error:
-        msg = f"looking into {folder}: {error.strerror}"
-        raise ConfigError(msg, "fix its permissions, or name another folder") from error
+        msg = f"reading folder {folder}: {error.strerror}"
+        raise ConfigError(msg, "fix its permissions, or choose another folder") from error
     if len(there) == 1:
         (missing,) = {KAFKA, OPENSEARCH}.difference(there)
-        msg = f"{folder} has {there[0]} and no {missing}: a hosted target needs both"
-        raise ConfigError(msg, f"write {folder / missing}, such as {EXAMPLES[missing]}")
+        msg = f"{folder} has {there[0]} but no {missing}; a hosted target needs both"
+        raise ConfigError(msg, f"create {folder / missing}, such as {EXAMPLES[missing]}")
     return bool(there)
 
 
@@ -93,7 +93,7 @@ def read(folder: Path) -> Settings:
     """
     if not is_configured(folder):
         msg = f"the hosted target needs {folder / KAFKA} and {folder / OPENSEARCH}"
-        raise ConfigError(msg, "the project's conf/README.md says what they hold")
+        raise ConfigError(msg, "the project's conf/README.md describes them")
     vault = Vault()
     kafka, opensearch = (_read(folder / name, vault) for name in (KAFKA, OPENSEARCH))
     return Settings(_kafka_settings(folder, kafka), _opensearch_settings(folder, opensearch))
@@ -133,12 +133,12 @@ def _read(path: Path, vault: Vault) -> dict[str, str]:
     keys, values = KEYS[path.name], _parse(path)
     for key, value in values.items():
         if key in _REFUSED:
-            raise _mistake(path, f"{key!r} is refused, for {_REFUSED[key]}", "take it out")
+            raise _mistake(path, f"{key!r} is not allowed: {_REFUSED[key]}", "remove it")
         if key not in keys:
-            raise _mistake(path, f"no key {key!r} is known", _suggestion(key, keys))
+            raise _mistake(path, f"unknown key {key!r}", _suggestion(key, keys))
         if not isinstance(value, str) or not value:
-            what = f"{key!r} is {'empty' if value == '' else 'no text'}"
-            raise _mistake(path, what, "write one in quotes, or take the key out")
+            what = f"{key!r} is {'empty' if value == '' else 'not a string'}"
+            raise _mistake(path, what, "write a string in quotes, or remove the key")
     values |= _from_environment(path.name)
     for key, value in values.items():
         values[key] = _checked(path, key, vault.read(value) if value.startswith(PREFIX) else value)
@@ -150,12 +150,12 @@ def _checked(path: Path, key: str, value: str) -> str:
     if key in ("bootstrap.servers", "host"):
         value = value.strip()
     if not value.isprintable():
-        what = f"{key!r} holds a line break or another character without a sign"
+        what = f"{key!r} contains a line break or another unprintable character"
         raise _mistake(path, what, "fix it")
     if key in _NAMES:
         pattern, letters = _NAMES[key]
         if not re.fullmatch(pattern, value):
-            raise _mistake(path, f"{key!r} {value!r} is no name", f"use {letters}")
+            raise _mistake(path, f"{key!r} {value!r} is not a valid name", f"use {letters}")
     return value
 
 
@@ -163,7 +163,7 @@ def _parse(path: Path) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, times in Counter(key for key, _ in pairs).items():
             if times > 1:
-                raise _mistake(path, f"{key!r} stands there more than once", "take the others out")
+                raise _mistake(path, f"{key!r} appears more than once", "remove the others")
         return dict(pairs)
 
     try:
@@ -172,17 +172,20 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         msg, hint = f"reading {path}: {error.strerror}", "fix it"
     except UnicodeDecodeError:
-        msg, hint = f"reading {path}: it is not UTF-8", "save it as that"
+        msg, hint = f"reading {path}: it is not UTF-8", "save it as UTF-8"
     except json.JSONDecodeError as error:
-        twice = ": write \\ twice" if "escape" in error.msg else ""
-        msg, hint = f"{path} is no JSON: {error.msg} in line {error.lineno}{twice}", "fix it there"
+        twice = ": write each \\ twice" if "escape" in error.msg else ""
+        msg, hint = f"{path} is not valid JSON: {error.msg} in line {error.lineno}{twice}", "fix it"
     except (ValueError, RecursionError):
-        msg, hint = f"{path} is no JSON: numbers or levels too long", "fix it there"
+        msg, hint = (
+            f"{path} is not valid JSON: a number is too long, or it is nested too deeply",
+            "fix it",
+        )
     else:
         if isinstance(found, dict):
             return found
-        msg, hint = f"{path} is no JSON object", f"write it as {EXAMPLES[path.name]}"
-    # Raised here, so that it has no cause of its own: that may hold the whole file.
+        msg, hint = f"{path} is not a JSON object", f"write it as {EXAMPLES[path.name]}"
+    # Raised here, so that it has no cause: that may contain the whole file.
     raise ConfigError(msg, hint)
 
 
@@ -194,7 +197,7 @@ def _from_environment(name: str) -> dict[str, str]:
             continue
         near = get_close_matches(variable, variables, 1, cutoff=_MISSPELT)
         if near or variable.startswith(_variable(name, "")):
-            msg = f"no variable {variable} is known"
+            msg = f"unknown variable {variable}"
             raise ConfigError(msg, _suggestion(variable, variables))
     given = {key: os.environ.get(variable, "") for variable, key in variables.items()}
     return {key: value for key, value in given.items() if value}
@@ -202,7 +205,7 @@ def _from_environment(name: str) -> dict[str, str]:
 
 def _suggestion(word: str, words: Iterable[str]) -> str:
     near = get_close_matches(word, words := list(words), 1)
-    return f"perhaps {near[0]!r} is meant" if near else f"valid: {', '.join(words)}"
+    return f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(words)}"
 
 
 def _variable(name: str, key: str) -> str:
@@ -211,14 +214,14 @@ def _variable(name: str, key: str) -> str:
 
 def _require(path: Path, key: str, values: Mapping[str, str]) -> None:
     if key not in values:
-        hint = f"write it there, or set {_variable(path.name, key)}"
+        hint = f"add it, or set {_variable(path.name, key)}"
         raise _mistake(path, f"{key!r} is missing", hint)
 
 
 def _require_both(path: Path, one: str, other: str, values: Mapping[str, str]) -> None:
     if (one in values) != (other in values):
         there, missing = (one, other) if one in values else (other, one)
-        hint = f"name both, or set {_variable(path.name, missing)}"
+        hint = f"set both, or set {_variable(path.name, missing)}"
         raise _mistake(path, f"{there!r} without {missing!r}", hint)
 
 
@@ -226,12 +229,12 @@ def _kafka_settings(folder: Path, values: dict[str, str]) -> KafkaSettings:
     path = folder / KAFKA
     servers = _brokers(path, values.pop("bootstrap.servers"))
     topic = values.pop("topic", KafkaSettings.topic)
-    security = values  # what remains is librdkafka's
+    security = values  # the remaining keys are librdkafka's
     protocol = security.get("security.protocol") or _likely_protocol(path, security)
     security["security.protocol"] = protocol
     if protocol not in _PROTOCOLS:
         hint = f"valid: {', '.join(_PROTOCOLS)}"
-        raise _mistake(path, f"no 'security.protocol' {protocol!r}", hint)
+        raise _mistake(path, f"unknown 'security.protocol' {protocol!r}", hint)
     if protocol.startswith("SASL_"):
         security.setdefault("sasl.mechanisms", "SCRAM-SHA-256")
         for key in ("sasl.username", "sasl.password"):
@@ -250,9 +253,9 @@ def _brokers(path: Path, servers: str) -> str:
     named = ",".join(filter(None, (each.strip() for each in servers.split(","))))
     if "@" in named:
         hint = "write it as 'sasl.username' and 'sasl.password'"
-        raise _mistake(path, "'bootstrap.servers' holds a user", hint)
+        raise _mistake(path, "'bootstrap.servers' contains a user", hint)
     if "://" in named:
-        raise _mistake(path, "'bootstrap.servers' holds '://'", "write NAME:PORT alone")
+        raise _mistake(path, "'bootstrap.servers' contains '://'", "write only NAME:PORT")
     return named
 
 
@@ -264,10 +267,10 @@ def _likely_protocol(path: Path, values: Mapping[str, str]) -> str:
     if "ssl.certificate.location" in values or there == pair:
         return "SSL"
     found = f"; {there[0]} alone is not enough" if there else ""
-    msg = f"{path} says nothing of security"
+    msg = f"{path} has no security settings"
     raise ConfigError(
         msg,
-        f"put {ca}, {' and '.join(pair)} beside it, or name 'sasl.username' and "
+        f"put {ca}, {' and '.join(pair)} beside it, or set 'sasl.username' and "
         f"'sasl.password', or a 'security.protocol'{found}",
     )
 
@@ -290,11 +293,11 @@ def _check_unencrypted(
     unused = ("ssl.", "sasl.") if protocol == "PLAINTEXT" else ("ssl.",)
     for key in security:
         if key.startswith(unused):
-            hint = "name SSL or SASL_SSL, or take it out"
-            raise _mistake(path, f"{protocol} uses no {key!r}", hint)
+            hint = "set SSL or SASL_SSL, or remove it"
+            raise _mistake(path, f"{protocol} does not use {key!r}", hint)
     hosts = [each.rpartition(":")[0].strip("[]") for each in servers.split(",")]
     if not all(map(is_loopback, hosts)):
-        raise _mistake(path, f"{protocol} would send all in the clear", "use SSL or SASL_SSL")
+        raise _mistake(path, f"{protocol} would send everything unencrypted", "use SSL or SASL_SSL")
 
 
 def _opensearch_settings(folder: Path, values: Mapping[str, str]) -> OpenSearchSettings:
@@ -308,7 +311,7 @@ def _opensearch_settings(folder: Path, values: Mapping[str, str]) -> OpenSearchS
     )
     if urlsplit(url).scheme == "http" and (ca or cert or key):
         what = f"'host' is {url}, and 'ca', 'cert' and 'key' are for https"
-        raise _mistake(path, what, "take them out")
+        raise _mistake(path, what, "remove them")
     tls.context(ca, cert, key)
     return OpenSearchSettings(
         url,
@@ -326,15 +329,15 @@ def _url(path: Path, host: str) -> str:
     url = (host if "://" in host else f"https://{host}").rstrip("/")
     parts = split_url(url)
     if not parts or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-        raise _mistake(path, "'host' is no address", "write https://NAME:PORT")
+        raise _mistake(path, "'host' is not a valid address", "write https://NAME:PORT")
     if parts.username is not None or parts.password is not None:
-        hint = "write it as 'username' and 'password', with signs in place of codes such as %2F"
-        raise _mistake(path, "'host' holds a user", hint)
+        hint = "use 'username' and 'password', with characters instead of codes such as %2F"
+        raise _mistake(path, "'host' contains a user", hint)
     if parts.path.strip("/"):
-        # Of Dashboards, mostly, whose address is what a browser shows.
-        raise _mistake(path, "'host' holds a path", "write the API's https://NAME:PORT")
+        # Mostly that of Dashboards, as copied from a browser.
+        raise _mistake(path, "'host' contains a path", "write the API's https://NAME:PORT")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise _mistake(path, f"{url} would get all in the clear", "write https://")
+        raise _mistake(path, f"everything would be sent unencrypted to {url}", "use https://")
     if parts.scheme == "http" and parts.port is None:
-        raise _mistake(path, f"'host' {url} names no port", "write http://NAME:PORT")
+        raise _mistake(path, f"'host' {url} has no port", "write http://NAME:PORT")
     return url

@@ -61,7 +61,7 @@ def resolve_kafka(settings: KafkaSettings) -> str:
             hosts.append(_resolve(address))
         except ConfigError as error:
             failures.append(error)
-            hosts.append(f"{address.host} (which nobody knows)")
+            hosts.append(f"{address.host} (unknown host)")
     if len(failures) == len(hosts):
         raise failures[0]
     return ", ".join(hosts)
@@ -85,15 +85,15 @@ def probe_kafka(settings: KafkaSettings, *, timeout_s: float = _TIMEOUT_S) -> st
     wanted = security.get("sasl.mechanisms", "PLAIN") if is_sasl else None
     hint_if_refused = ""
     if is_sasl:
-        hint_if_refused = "name the port for user names and passwords, this one is for certificates"
+        hint_if_refused = "use the port for user names and passwords; this one is for certificates"
     failures: list[ClickstreamError] = []
     for address in _broker_addresses(settings):
         try:
             with _connected(address, context, hint_if_refused, timeout_s) as connection:
                 if not kafka_handshake.is_kafka(connection, timeout_s=timeout_s):
-                    msg = f"what answers on {address.host}:{address.port} is no Kafka"
-                    or_tls = "" if is_tls else ", or SSL or SASL_SSL"
-                    raise ServerError(msg, f"name its port for clients{or_tls}")
+                    msg = f"the server on {address.host}:{address.port} is not Kafka"
+                    or_tls = "" if is_tls else ", or set SSL or SASL_SSL"
+                    raise ServerError(msg, f"use its port for clients{or_tls}")
                 _check_login(address, wanted, connection)
                 return _tls_version(connection)
         except ClickstreamError as error:
@@ -108,13 +108,13 @@ def _check_login(address: _Address, wanted: str | None, connection: socket.socke
         return
     if wanted is None:
         msg = f"{address}: this port is for user names and passwords"
-        hint = "name 'sasl.username' and 'sasl.password', or the port for certificates"
+        hint = "set 'sasl.username' and 'sasl.password', or use the port for certificates"
     elif accepted:
-        msg = f"{address} takes no {wanted}"
-        hint = f"write 'sasl.mechanisms' as {' or '.join(accepted)}"
+        msg = f"{address} does not accept {wanted}"
+        hint = f"set 'sasl.mechanisms' to {' or '.join(accepted)}"
     else:
         msg = f"{address}: this port is not for user names and passwords"
-        hint = "name the one that is"
+        hint = "use the port that is"
     raise ConfigError(msg, hint)
 
 
@@ -137,7 +137,7 @@ def probe_opensearch(settings: OpenSearchSettings) -> str:
     is_tls = urlsplit(settings.url).scheme == "https"
     context = tls.for_opensearch(settings) if is_tls else None
     hint_if_refused = (
-        "name OpenSearch's own port, or 'cert' and 'key' of a user whom it knows in ",
+        "use OpenSearch's own port, or set 'cert' and 'key' of a user that it accepts in ",
         ConfFile("opensearch.json"),
     )
     with _connected(_opensearch_address(settings), context, hint_if_refused) as connection:
@@ -150,7 +150,7 @@ def _broker_addresses(settings: KafkaSettings) -> list[_Address]:
         host, _, port = each.strip().rpartition(":")
         is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LAST_PORT
         if not host or "/" in host or not is_port:
-            msg = f"'bootstrap.servers' {each.strip()!r} is no address"
+            msg = f"'bootstrap.servers' {each.strip()!r} is not a valid address"
             raise ConfigError(msg, "write NAME:PORT")
         found.append(_Address("Kafka", host.strip("[]"), int(port)))
     return found
@@ -167,8 +167,8 @@ def _resolve(address: _Address) -> str:
         socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         file = ConfFile(f"{address.server.lower()}.json")
-        msg = f"{address.server}: nobody knows the name {address.host!r}"
-        raise ConfigError(msg, ("fix it in ", file, ", or see your network")) from error
+        msg = f"{address.server}: unknown host {address.host!r}"
+        raise ConfigError(msg, ("fix it in ", file, ", or check your network")) from error
     return address.host
 
 
@@ -192,17 +192,17 @@ def _connected(
             with context.wrap_socket(connection, server_hostname=address.host) as secured:
                 yield secured
     except ssl.SSLError as error:
-        cause, hint = tls.explain(error) or (str(error), "see its address")
+        cause, hint = tls.explain(error) or (str(error), "check its address")
         if tls.is_refusal(error):
             hint = hint_if_refused or hint
         msg = f"{address}: {cause}"
         raise ConfigError(msg, hint) from error
     except OSError as error:
-        what = "who is there does not answer" if is_there else "nobody is there"
+        what = "the server does not answer" if is_there else "no connection"
         is_late = isinstance(error, TimeoutError)
         cause = f"within {timeout_s:g} s" if is_late else error.strerror or str(error)
         msg = f"{address}: {what} ({cause})"
-        raise ServerError(msg, "see address, port and firewall") from error
+        raise ServerError(msg, "check address, port and firewall") from error
 
 
 def _tls_version(connection: socket.socket) -> str:

@@ -94,7 +94,7 @@ def choose(folder: Path, wanted: str | None = None) -> Target:
     if wanted is None:
         return Target(HOSTED if conf_files.is_configured(folder) else LOCAL, folder)
     if wanted not in (LOCAL, HOSTED):
-        msg = f"target {wanted!r}: there is {LOCAL} and {HOSTED}"
+        msg = f"unknown target {wanted!r}, valid: {LOCAL}, {HOSTED}"
         raise ConfigError(msg)
     return Target(wanted, folder)
 
@@ -109,6 +109,6 @@ def from_environment() -> Target:
     """
     target = choose(Path(os.environ.get(CONF) or "."), os.environ.get(TARGET) or LOCAL)
     if target.is_hosted and not target.folder.is_absolute():
-        msg = f"{TARGET}={HOSTED} without the whole path of a folder in {CONF}"
+        msg = f"{TARGET}={HOSTED} requires the absolute path of a folder in {CONF}"
         raise ConfigError(msg, (Command("demo"), " sets both"))
     return target

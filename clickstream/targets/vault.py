@@ -35,7 +35,7 @@ class Vault:
         path, _, name = reference.removeprefix(PREFIX).strip("/").partition("#")
         engine, _, inner = path.partition("/")
         if not (engine and inner and name):
-            msg = f"{reference!r} is no reference"
+            msg = f"{reference!r} is not a valid reference"
             raise ConfigError(msg, "write it as vault:secret/clickstream#password")
         if path not in self._secrets:
             self._secrets[path] = _read_secret(reference, engine, inner)
@@ -43,7 +43,7 @@ class Vault:
         if not isinstance(found, str) or not found:
             fields = ", ".join(sorted(self._secrets[path])) or "none"
             raise _mistake(
-                reference, f"the secret has no text under {name!r}", f"its fields: {fields}"
+                reference, f"the secret has no string in field {name!r}", f"its fields: {fields}"
             )
         return found
 
@@ -62,7 +62,7 @@ def _read_secret(reference: str, engine: str, path: str) -> dict[str, Any]:
     _check_variables(reference)
     address = os.environ["VAULT_ADDR"]
     host = urlsplit(address).hostname or ""
-    hints = ["fix the reference, or ask whoever runs Vault"]
+    hints = ["fix the reference, or ask the administrator of Vault"]
     session = requests.Session()
     session.trust_env = not is_loopback(host)  # otherwise a proxy would get the token
     # Set here, because hvac uses the setting of the session.
@@ -84,23 +84,23 @@ def _read_secret(reference: str, engine: str, path: str) -> dict[str, Any]:
         cause = _REFUSALS.get(type(error).__name__, _UNREADABLE)
     except requests.exceptions.SSLError:
         cause = "Vault's certificate is not trusted"
-        hints = ["name its CA, a PEM file, with VAULT_CACERT", *hints]
+        hints = ["set its CA, a PEM file, with VAULT_CACERT", *hints]
     except OSError:
-        cause = f"no Vault answered on {host}"
+        cause = f"Vault did not answer on {host}"
     except (KeyError, TypeError, ValueError):
         cause = _UNREADABLE
-    # Raised here, so that it has no cause of its own: that may hold what Vault said.
+    # Raised here, so that it has no cause: that may contain Vault's response.
     msg = f"reading {reference!r}: {cause}"
     raise ConfigError(msg, *hints)
 
 
 _REFUSALS = {
     "InvalidPath": "there is no such secret, or it was deleted, or the engine is not KV v2",
-    "Forbidden": "the token may not read it, or is not valid any more",
+    "Forbidden": "the token lacks the permission, or has expired",
     "VaultDown": "Vault is sealed or on standby",
 }
 """By the name of hvac's exception."""
-_UNREADABLE = "Vault gave no answer that can be read"
+_UNREADABLE = "Vault's response is unreadable"
 
 
 def _check_variables(reference: str) -> None:
@@ -110,16 +110,16 @@ def _check_variables(reference: str) -> None:
     )
     parts = split_url(address)
     if not (address and token):
-        raise _mistake(reference, "set VAULT_ADDR and VAULT_TOKEN, as for the command vault")
+        raise _mistake(reference, "set VAULT_ADDR and VAULT_TOKEN, as for Vault's own command")
     if parts is None:
-        raise _mistake(reference, "VAULT_ADDR is no address", "write https://NAME:PORT")
+        raise _mistake(reference, "VAULT_ADDR is not a valid address", "write https://NAME:PORT")
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-        what = "VAULT_ADDR is no https address, and a token is not sent in the clear"
-        raise _mistake(reference, what, "write https://")
+        what = "VAULT_ADDR is not an https address, and the token is not sent unencrypted"
+        raise _mistake(reference, what, "use https://")
     if not (token + namespace).isascii() or not (token + namespace).isprintable():
-        what = "VAULT_TOKEN or VAULT_NAMESPACE holds a line break or another character of no header"
-        raise _mistake(reference, what, "set it anew")
+        what = "VAULT_TOKEN or VAULT_NAMESPACE contains a character that a header cannot have"
+        raise _mistake(reference, what, "set it again")
     for name in ("VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"):
         file = os.environ.get(name)
         if file and not Path(file).exists():
-            raise _mistake(reference, f"{name} names {file}, and there is no such file", "fix it")
+            raise _mistake(reference, f"{name} is {file}, which does not exist", "fix it")

@@ -111,7 +111,7 @@ class Chaos:
         source = PacedEvents(Traffic(live_now()), pace)
         kafka = self._settings.kafka
         workers.start(PRODUCER, lambda stop: producer.produce(kafka, source, stop=stop))
-        return f"readers make {events_per_second:g} events a second, in the background"
+        return f"readers produce {events_per_second:g} events per second, in the background"
 
     def start_consumer(self) -> str:
         """Start `clickstream consume` in a separate process; it replaces a running one.
@@ -138,8 +138,8 @@ class Chaos:
         if not others:
             return started
         return (
-            f"{started}; {others} more at work in group {kafka.group_id} (a control room, another "
-            "terminal) will take over what is killed here: stop it first"
+            f"{started}; {others} more in group {kafka.group_id} (a control room, another "
+            "terminal) will take over after a kill: stop the other consumers first"
         )
 
     def kill_consumer(self) -> str:
@@ -150,25 +150,25 @@ class Chaos:
             return "no consumer is running"
         self._has_killed = True
         self._timeline.mark("consumer killed")
-        return f"process {pid} is gone, in the middle of its work"
+        return f"process {pid} was killed while it was working"
 
     def take_down(self) -> str:
         """Stop OpenSearch, in the background."""
         if workers.is_running(_TAKE_DOWN):
-            return "OpenSearch is on its way down"
+            return "OpenSearch is already being stopped"
         self._is_down = True
         self._timeline.mark("OpenSearch down")
         workers.start(_TAKE_DOWN, lambda stop: self._opensearch.take_down())
         if self._settings.is_hosted:
-            doing = "the way to OpenSearch is being cut, for it is not ours to stop"
+            doing = "the connection to OpenSearch is being cut; the kit never stops a hosted server"
         else:
             doing = "OpenSearch is being stopped"
-        return f"{doing}; readers and Kafka go on"
+        return f"{doing}; readers and Kafka continue"
 
     def bring_up(self) -> str:
         """Start OpenSearch again, in the background; it takes about ten seconds."""
         if workers.is_running(_BRING_UP):
-            return "OpenSearch is on its way up"
+            return "OpenSearch is already being started"
         self._is_down = False
 
         def up(stop: threading.Event) -> None:
@@ -191,7 +191,7 @@ class Chaos:
                     return "not yet; run this cell again"
                 time.sleep(_LOOK_EVERY_S)
         if not self._opensearch.is_up:
-            return "OpenSearch is down, and nobody starts it: bring_up() does"
+            return "OpenSearch is down: call bring_up() to start it"
         return "OpenSearch answers"
 
     def send_invalid_events(self) -> ProduceReport:
@@ -250,7 +250,7 @@ class Chaos:
             workers.is_running(name)
         if self._has_consumer and processes.running(CONSUMER) is None:
             self._has_consumer = False
-            msg = f"the consumer ended by itself: {last_log_lines(processes.log_path(CONSUMER))}"
+            msg = f"the consumer exited: {last_log_lines(processes.log_path(CONSUMER))}"
             raise ServerError(msg, "start_consumer() starts another")
 
     def close(self) -> None:

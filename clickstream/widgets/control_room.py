@@ -118,8 +118,8 @@ class ControlRoom:
         mix = _slider("reactions", mixes, value=1.0, width="230px")
         mix.observe(partial(self._set, "reactions"), "value")
         actions = [
-            self._button("Start", "Let readers act", self._start, "success"),
-            self._button("Stop", "End readers and consumer", self._stop, "warning"),
+            self._button("Start", "Start readers and consumer", self._start, "success"),
+            self._button("Stop", "Stop readers and consumer", self._stop, "warning"),
             self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
         for control in (*actions, *self._scenarios.values(), rate, mix):
@@ -228,19 +228,18 @@ class ControlRoom:
         self.pipeline.start()
         if others := self.pipeline.other_consumers:
             return _Result(
-                f"Readers act; {others} more at work in group "
-                f"{self._demo.settings.kafka.group_id} (another notebook, another terminal) "
-                "index a part of it."
+                f"Running. {others} more in group {self._demo.settings.kafka.group_id} (another "
+                "notebook, another terminal) index some of the events."
             )
-        return _Result("Readers act, and what they do is indexed.")
+        return _Result("Running: the readers' events are being indexed.")
 
     def _stop(self) -> _Result:
         self._doing = "stopping …"
         try:
             self.pipeline.stop()
         except ClickstreamError as error:
-            return _Result(f"Stopped. The numbers are of before: {shown(error)}")
-        return _Result("Stopped. Start lets the same readers go on.")
+            return _Result(f"Stopped. The numbers may be out of date: {shown(error)}")
+        return _Result("Stopped. Start continues with the same readers.")
 
     def _reset(self) -> _Result:
         settings = self._demo.settings

@@ -62,8 +62,8 @@ CONSUMER: Final = "consumer"
 OFFSETS: Final = "offsets"
 CHARTS: Final = "charts"
 _WORKERS = (OFFSETS, CHARTS, PRODUCER, CONSUMER)
-"""In the order in which their troubles are shown: the two that watch know the cause, such as a
-deleted topic, and the remedy; a producer or consumer that ended only knows that Start goes on."""
+"""In the order in which their errors are shown: the two monitors know the cause, such as a
+deleted topic, and the remedy; an ended producer or consumer only suggests Start."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Snapshot(BoldLine):
         return (
             f"{self.produced:,} produced, {self.in_kafka:,} in Kafka, lag {self.lag:,}, "
             f"{self.indexed:,} indexed, {self.dead_letters:,} dead letters, "
-            f"{self.per_second:,.0f} events a second"
+            f"{self.per_second:,.0f} events per second"
         )
 
 
@@ -201,7 +201,7 @@ class LivePipeline:
         try:
             return workers.is_running(name)
         except Exception as error:  # whatever ended it is shown
-            self._troubles[name] = f"{shown(error)}; press Start to go on"
+            self._troubles[name] = f"{shown(error)}; press Start to continue"
             return False
 
     def start(self) -> None:
@@ -350,7 +350,7 @@ class LivePipeline:
         if self._latest.in_kafka > self._max_messages or free < FOR_SERVERS.disk_bytes:
             self._troubles[PRODUCER] = (
                 f"readers stopped at {self._latest.in_kafka:,} messages, {free / 1e9:.1f} GB of "
-                "disk free: enough for a laptop; press Reset to begin anew"
+                "disk free: the limit for a laptop; press Reset to start over"
             )
             workers.end(PRODUCER)
 
@@ -387,13 +387,13 @@ class LivePipeline:
         if self._stalled and self._is_running(OFFSETS):
             waiting = ", ".join(f"{n:,} in partition {i}" for i, n in sorted(self._stalled.items()))
             return (
-                f"messages wait though their consumer is alive: {waiting}; its committed offset "
+                f"messages wait although their consumer is alive: {waiting}; its committed offset "
                 f"has not moved for {STALLED_S:.0f} s; press Stop, then Start"
             )
         # A consumer that could not leave its group keeps its partitions for 6 more seconds.
         waited_s = time.monotonic() - self._indexed_s
         if waited_s > 2 * _PATIENCE_S and self._is_running(CONSUMER):
-            return f"nothing was indexed for {waited_s:.0f} s; what is in Kafka waits there"
+            return f"nothing was indexed for {waited_s:.0f} s; the messages wait in Kafka"
         return ""
 
     def _retry(
@@ -404,9 +404,9 @@ class LivePipeline:
             try:
                 watch(stop)
             except Exception as error:  # whatever it is, the rest goes on, and it is shown
-                logger.warning("watching failed name=%s error=%r", name, shown(error))
-                # Topic or index is gone, or another than it should be.
-                remedy = "; Reset makes all new" if isinstance(error, ConfigError) else ""
+                logger.warning("monitor failed name=%s error=%r", name, shown(error))
+                # The topic or index is missing, or has another mapping.
+                remedy = "; Reset creates both again" if isinstance(error, ConfigError) else ""
                 self._troubles[name] = f"{shown(error)}{remedy}"
                 stop.wait(_RETRY_AFTER_S)
 

@@ -90,7 +90,7 @@ class OutageProxy:
                 self._listener = self._listener or _Listener(self._port, self)
         except OSError as error:
             msg = f"the proxy cannot open port {self._port} again: {error}"
-            raise ServerError(msg, "make a new proxy") from error
+            raise ServerError(msg, "create a new proxy") from error
 
     def answer(self, exchange: Exchange) -> Answer | None:
         """Answer one request; None closes the connection without an answer."""

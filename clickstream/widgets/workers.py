@@ -138,7 +138,7 @@ def interruptible(doing: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        msg = f"stopped {doing}; what runs in the background goes on"
+        msg = f"stopped {doing}; background work continues"
         raise Interrupted(msg, "run the cell again") from error
 
 

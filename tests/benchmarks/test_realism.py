@@ -182,8 +182,8 @@ BREAKS: dict[str, Callable[[Sample], Sample]] = {
         s, "article_category", lambda table: shuffled(table, "article_category")
     ),
     "new readers in two weeks": lambda s: replace(s, crowd=s.crowd + 100),
-    "of them, who came back": lambda s: replace(s, sessions=s.sessions.drop_duplicates("user_id")),
-    "events a second ÷ the crowd's natural rate": lambda s: replace(
+    "of these, came back": lambda s: replace(s, sessions=s.sessions.drop_duplicates("user_id")),
+    "events per second ÷ the crowd's natural rate": lambda s: replace(
         s, natural_rate=s.natural_rate * 1.2
     ),
 }

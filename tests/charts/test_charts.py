@@ -283,7 +283,7 @@ def test_a_zone_given_as_a_file_is_this_machine_s(clock_zone: str) -> None:
 
 def test_an_unknown_zone_is_told_by_name() -> None:
     """An unknown zone is a one-line error with its name."""
-    with pytest.raises(ConfigError, match="no time zone 'Berlin'"):
+    with pytest.raises(ConfigError, match="unknown time zone 'Berlin'"):
         answer().figures(tz="Berlin")
 
 
@@ -433,7 +433,7 @@ def test_reactions_are_counted_by_page_view_and_arm() -> None:
     figure = arms(A=[10_000, 470, 200], B=[20_000, 1_220, 430]).figures(tz="UTC")["ab-test"]
     arm_a, arm_b = figure.data
 
-    assert "B has 6.1 likes in 100 views, A 4.7<" in figure.layout.title.text
+    assert "B has 6.1 likes per 100 views, A 4.7<" in figure.layout.title.text
     assert "views: A 10,000, B 20,000; Mon 05 Jan 12:00" in figure.layout.title.text
     assert tuple(arm_a.x) == REACTIONS
     assert list(arm_a.y) == [4.7, 2.0, 0]
@@ -448,14 +448,14 @@ def test_reactions_are_counted_by_page_view_and_arm() -> None:
 @pytest.mark.parametrize(
     ("counts", "title"),
     [
-        ({"A": [100, 4], "B": [100, 7]}, "B has 7.0 likes in 100 views, A 4.0: may be chance"),
-        ({"A": [100, 0], "B": [100, 0]}, "A has 0.0 likes in 100 views, B 0.0: may be chance"),
-        ({"A": [9_000, 400], "B": [9_000, 200]}, "A has 4.4 likes in 100 views, B 2.2<"),
-        ({"A": [9_000, 400, 90], "B": [9_000, 420, 270]}, "B has 3.0 comments in 100 views, A 1"),
-        ({"A": [1, 1], "B": [0, 3]}, "A has 100.0 likes in 100 views<"),
+        ({"A": [100, 4], "B": [100, 7]}, "B has 7.0 likes per 100 views, A 4.0: may be chance"),
+        ({"A": [100, 0], "B": [100, 0]}, "A has 0.0 likes per 100 views, B 0.0: may be chance"),
+        ({"A": [9_000, 400], "B": [9_000, 200]}, "A has 4.4 likes per 100 views, B 2.2<"),
+        ({"A": [9_000, 400, 90], "B": [9_000, 420, 270]}, "B has 3.0 comments per 100 views, A 1"),
+        ({"A": [1, 1], "B": [0, 3]}, "A has 100.0 likes per 100 views<"),
         (
             {"A": [9_000, 9], "B": [9_000, 90], "C": [9_000, 900]},
-            "C has 10.0 likes in 100 views, A",
+            "C has 10.0 likes per 100 views, A",
         ),
         ({"A": [0, 1], "B": [0, 0]}, "What the arms of the A/B test do: nothing yet"),
     ],

@@ -29,17 +29,17 @@ def test_a_lag_that_is_over_is_told_as_over() -> None:
     """After an outage the title states the highest lag."""
     timeline = Timeline()
     timeline.sample(0)
-    assert "Nothing waits" in timeline.figure().layout.title.text
+    assert "The lag is 0" in timeline.figure().layout.title.text
     for lag in (4_900, 3):
         timeline.sample(lag)
-    assert "Up to 4,900 messages waited, now 3" in timeline.figure().layout.title.text
+    assert "The lag rose to 4,900, and is 3 now" in timeline.figure().layout.title.text
 
 
 def test_without_a_sample_there_is_a_chart_that_says_so() -> None:
     """Without a sample the chart says so."""
     timeline = Timeline()
 
-    assert "Nothing was measured yet" in timeline.figure().layout.title.text
+    assert "No measurement yet" in timeline.figure().layout.title.text
     assert timeline.lag is None
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from clickstream import errors, events
 from clickstream.demo import preflight
-from clickstream.demo.finding import Finding, asking
+from clickstream.demo.finding import Finding, run_check
 from clickstream.simulation import scenarios
 from tests.support.terminal import clickstream
 
@@ -45,21 +45,24 @@ def typed(nowhere: dict[str, str]) -> Typed:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["produce"], "Kafka is not up; start both with `.*clickstream up`"),
-        (["consume"], "Kafka is not up; start both with `.*clickstream up`"),
-        (["peek"], "start both with `.*clickstream up`"),
-        (["charts"], "start both with `.*clickstream up`"),
-        (["dlq", "list"], "start both with `.*clickstream up`"),
-        (["dlq", "replay"], "start both with `.*clickstream up`"),
-        (["reset", "--yes"], "start both with `.*clickstream up`"),
-        (["simulate", "--start", "yesterday"], "'yesterday' is no ISO 8601 time"),
+        (["produce"], "Kafka is not running; start both servers with `.*clickstream up`"),
+        (["consume"], "Kafka is not running; start both servers with `.*clickstream up`"),
+        (["peek"], "start both servers with `.*clickstream up`"),
+        (["charts"], "start both servers with `.*clickstream up`"),
+        (["dlq", "list"], "start both servers with `.*clickstream up`"),
+        (["dlq", "replay"], "start both servers with `.*clickstream up`"),
+        (["reset", "--yes"], "start both servers with `.*clickstream up`"),
+        (["simulate", "--start", "yesterday"], "'yesterday' is not an ISO 8601 time"),
         (["simulate", "--start", "1969-12-31"], "between 1971 and 9899"),
         (["simulate", "--start", "9999-12-31"], "between 1971 and 9899"),
-        (["simulate", "--days", "inf"], "--days inf: 0 to 36,525 can be simulated"),
-        (["produce", "--scenario", "bots"], "scenario 'bots': there is breaking-news, bot"),
-        (["produce", "--scenario", "bot:per_minute=5"], "per_minute=5: it takes a number from 60"),
+        (["simulate", "--days", "inf"], "--days inf: it must be 0 to 36,525"),
+        (["produce", "--scenario", "bots"], "unknown scenario 'bots', valid: breaking-news, bot"),
+        (
+            ["produce", "--scenario", "bot:per_minute=5"],
+            "per_minute=5: it must be a number from 60",
+        ),
         (["produce", "--scenario", "bot", "--scenario", "bot"], "'bot' is named twice"),
-        (["simulate", "--days", "nan"], "--days nan: 0 to 36,525 can be simulated"),
+        (["simulate", "--days", "nan"], "--days nan: it must be 0 to 36,525"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -97,12 +100,12 @@ def test_an_unknown_word_is_named(typed: Typed, arguments: list[str], names: str
 @pytest.mark.parametrize(
     ("arguments", "instead"),
     [
-        (["cache", "export", "a.tar"], "`tar` carries the cache, see docs/presenting.md"),
-        (["cache", "use", "a.tar"], "`tar` carries the cache, see docs/presenting.md"),
+        (["cache", "export", "a.tar"], "pack the cache with `tar`, see docs/presenting.md"),
+        (["cache", "use", "a.tar"], "pack the cache with `tar`, see docs/presenting.md"),
         (["simulate", "--report"], "`make report` measures the readers"),
         (
             ["dlq", "replay", "--repaired", "-"],
-            "fix letters in Python, see docs/delivery.md",
+            "repair dead letters in Python, see docs/delivery.md",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -148,13 +151,13 @@ def test_status_of_servers_that_were_never_started_is_json(typed: Typed) -> None
     assert {facts[key] for key in ("messages", "documents", "lag", "consumers")} == {None}
     assert facts["errors"].keys() == {"kafka", "opensearch"}
     for error in facts["errors"].values():
-        assert re.search("is not up; start both with `.*clickstream up`", error)
+        assert re.search("is not running; start both servers with `.*clickstream up`", error)
         assert f"clickstream: {error}\n" in done.stderr
 
     done = typed("status")
     assert done.returncode == 1
     assert re.fullmatch("kafka .*: down .*\nopensearch .*: down .*\n", done.stdout)
-    assert "clickstream: Kafka is not up; " in done.stderr
+    assert "clickstream: Kafka is not running; " in done.stderr
 
 
 HELP = """
@@ -238,7 +241,7 @@ def test_scenarios_lists_every_one_with_its_keys(typed: Typed) -> None:
         assert f"{name}: {kind.what}\n    watch {kind.watch}\n" in done.stdout
         for key in kind.keys.values():
             assert f"{key.what}; {key.valid}\n" in done.stdout
-    assert "    per_minute=120  actions a minute; a number from 60 to 6,000\n" in done.stdout
+    assert "    per_minute=120  actions per minute; a number from 60 to 6,000\n" in done.stdout
 
 
 def test_simulate_stops_at_the_number_of_days(typed: Typed) -> None:
@@ -275,7 +278,8 @@ def test_check_names_what_is_missing_and_the_remedy(typed: Typed) -> None:
         assert f"ok   {subject}: " in done.stdout
     assert re.search("(ok |BAD)  memory: ", done.stdout)  # other tests' servers take theirs
     assert re.search(
-        "BAD  servers: Kafka is not up; start both with `.*clickstream up`", done.stdout
+        "BAD  servers: Kafka is not running; start both servers with `.*clickstream up`",
+        done.stdout,
     )
 
 
@@ -312,13 +316,13 @@ def test_check_sends_nobody_to_check() -> None:
     told = "counting 'a; b': OpenSearch did not answer"
     for hints, said in (
         ([errors.SEE_CHECK, starts], errors.in_words(starts)),
-        ([errors.SEE_CHECK], "fix that, and look again"),
+        ([errors.SEE_CHECK], "fix that, then check again"),
     ):
 
         def ask(hints: list[errors.Hint] = hints) -> str:
             raise errors.ServerError(told, *hints)
 
-        found = asking("index", ask)
+        found = run_check("index", ask)
         assert found == Finding("index", False, told, said)
         assert str(found) == f"BAD  index: {told}; {said}"
         assert f"<b>Do:</b> {said}" in found._repr_html_()
@@ -334,16 +338,16 @@ def test_a_hosted_target_is_never_mistaken_for_the_local_one(
         done = typed(command)
         assert done.returncode == 1
         assert re.fullmatch(
-            r"clickstream: .* has kafka.json and no opensearch.json: a hosted target needs both; "
-            r"write .*opensearch.json, such as .*\n",
+            r"clickstream: .* has kafka.json but no opensearch.json; a hosted target needs both; "
+            r"create .*opensearch.json, such as .*\n",
             done.stderr,
         )
         assert "hush" not in done.stderr + done.stdout
     assert typed("down").returncode == 0  # may be needed to get out of a mistake
     assert typed("produce", "--help").returncode == 0
-    assert "Kafka is not up" in typed("--target", "local", "peek").stderr
+    assert "Kafka is not running" in typed("--target", "local", "peek").stderr
     assert "needs" in typed("--target", "hosted", "peek").stderr
-    assert "there is local and hosted" in typed("--target", "cloud", "peek").stderr
+    assert "valid: local, hosted" in typed("--target", "cloud", "peek").stderr
 
 
 def test_the_clone_s_own_conf_counts_from_anywhere(
@@ -353,7 +357,7 @@ def test_the_clone_s_own_conf_counts_from_anywhere(
     del nowhere["CLICKSTREAM_CONF"]
     (tmp_path / "conf" / "kafka.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    assert "Kafka is not up" in typed("peek").stderr
+    assert "Kafka is not running" in typed("peek").stderr
 
 
 def test_looking_works_whatever_lies_in_the_way(

@@ -48,7 +48,9 @@ def test_kafka_is_enough_for_who_needs_no_more(made: Settings) -> None:
     consumer.send_signal(signal.SIGINT)
     told, _ = consumer.communicate(timeout=30)
 
-    assert re.fullmatch(r"waiting: OpenSearch is not up; start both with `.*\n", waiting)
+    assert re.fullmatch(
+        r"waiting: OpenSearch is not running; start both servers with `.*\n", waiting
+    )
     assert (produced.returncode, peeked.returncode) == (0, 0), produced.stderr + peeked.stderr
     assert len(peeked.stdout.splitlines()) == 5
     facts = json.loads(as_json.stdout)

@@ -81,9 +81,9 @@ def test_jupyterlab_ends_with_its_terminal(
     )
     assert process.stdout is not None
     assert "http://" in process.stdout.readline()
-    with raises_shown(ConfigError, match=r"end it with Ctrl-C in its terminal, or `kill") as told:
+    with raises_shown(ConfigError, match=r"stop it with Ctrl-C in its terminal, or `kill") as told:
         jupyter.replace_copy()
-    with raises_shown(ConfigError, match="on another target; end it with"):
+    with raises_shown(ConfigError, match="on another target; stop it with"):
         jupyter.run("00-start-here.ipynb", environment={"CLICKSTREAM_TARGET": "hosted"}, say=print)
     found = re.search(r"kill (\d+)", shown(told.value))
     assert found is not None

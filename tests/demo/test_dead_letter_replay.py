@@ -296,9 +296,9 @@ def test_a_report_says_what_stays_and_why() -> None:
     )
 
     assert str(alone) == "2 of 2 dead letters sent back to news"
-    assert "1 of 1,200 dead letters sent back to news, 3 still no events" in str(mixed)
-    assert "1 unrepaired" in str(mixed)
-    assert "1,195 left alone" in str(mixed)
+    assert "1 of 1,200 dead letters sent back to news, 3 still not valid events" in str(mixed)
+    assert "1 not sent" in str(mixed)
+    assert "1,195 skipped" in str(mixed)
     assert r"<b>\x1b[2Jxxx" in str(mixed)
     assert len(str(mixed)) < 400
     assert "&lt;b&gt;" in mixed._repr_html_()

@@ -179,7 +179,7 @@ def test_reset_beside_a_running_consumer_deletes_nothing(
     worker.start()
     assert is_reading.wait(30)
     try:
-        with pytest.raises(ServerError, match=r"somebody is still reading.*nothing was deleted"):
+        with pytest.raises(ServerError, match=r"a consumer is still reading.*nothing was deleted"):
             kit.reset(yes=True)
         assert kit.overview().messages == kit.documents() == 300
     finally:
@@ -207,7 +207,7 @@ def test_what_was_just_indexed_is_counted_at_once(made: Settings) -> None:
 
 def test_produce_without_an_end_is_refused(made: Settings) -> None:
     """A cell that never ends would be the end of the demo."""
-    with raises_shown(ConfigError, match="give num_events or duration_s"):
+    with raises_shown(ConfigError, match="pass num_events or duration_s"):
         Demo(made).produce()
 
 

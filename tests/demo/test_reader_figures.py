@@ -150,7 +150,7 @@ def test_a_session_left_without_logout_does_not_pretend_to_know_how_long() -> No
     figure = reader_figures.session(visit(("login", 0), ("page_view", 2), ("page_view", 30)))
 
     notes = [note.text.strip() for note in figure.layout.annotations]
-    assert "sports · left without a word" in notes
+    assert "sports · left without a logout" in notes
     assert "logout" not in notes
 
 
@@ -300,7 +300,7 @@ def test_an_ab_test_is_drawn_as_reactions_to_100_views_in_each_arm(usual: pd.Dat
     comment = REACTIONS.index("comment")
     a, b = (bar.y[comment] for bar in bars(figure))
     assert b > 2 * a
-    assert title(figure).startswith(f"100 views bring {a:.1f} comments in arm A, {b:.1f} in B<br>")
+    assert title(figure).startswith(f"{a:.1f} comments per 100 views in arm A, {b:.1f} in B<br>")
 
 
 def test_text_is_read_from_the_back_of_the_room(figures: dict[str, go.Figure]) -> None:
@@ -341,18 +341,18 @@ def test_where_there_is_nothing_to_draw_the_title_says_so(usual: pd.DataFrame) -
 
     assert [len(figure.data) for figure in drawn] == [0] * 6
     assert [title(figure) for figure in drawn] == [
-        "No page was viewed",
-        "No page was viewed",
-        "Nobody came",
+        "No page views",
+        "No page views",
+        "No visits",
         "Fewer than two articles were viewed",
-        "Nobody came",
-        "No page was viewed in one of the arms",
+        "No visits",
+        "No page views in one of the arms",
     ]
 
 
 def test_a_scenario_that_is_none_is_told() -> None:
     """Both functions refuse an unknown scenario and list the valid names."""
-    with pytest.raises(ConfigError, match="there is breaking-news"):
+    with pytest.raises(ConfigError, match="valid: breaking-news"):
         rehearsal.strengths("rain")
-    with pytest.raises(ConfigError, match="it takes a number from"):
+    with pytest.raises(ConfigError, match="it must be a number from"):
         rehearse("bot:per_minute=1", crowd=1)

@@ -116,7 +116,7 @@ def test_the_commands_of_readme_and_docs_run_in_a_fresh_clone(clone: Path) -> No
     assert scripts[0] == "make demo\n"
 
     said = run_demo(clone)
-    assert re.search(r"about \d+ MB of Python packages|nothing to fetch", said), said
+    assert re.search(r"about \d+ MB of Python packages|nothing to download", said), said
     assert "round trip of 5,000 events" in said
     assert "make down" in said.rsplit("round trip", 1)[1]
     started_s = time.monotonic()

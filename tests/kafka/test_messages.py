@@ -37,7 +37,7 @@ def test_peeking_gives_the_newest_messages_in_order(made: Settings) -> None:
     assert len(newest) == 5
     assert newest == sorted(newest, key=lambda message: message.timestamp)
     assert len(messages.peek(made.kafka, 500)) == 50
-    with pytest.raises(ConfigError, match="ask for 1 or more"):
+    with pytest.raises(ConfigError, match="must be 1 or more"):
         messages.peek(made.kafka, 0)
 
 

@@ -46,7 +46,7 @@ def test_a_missing_topic_is_told_with_those_that_exist(made: Settings) -> None:
     """The error for a missing topic lists the others and the command that creates it."""
     nowhere = made.in_namespace("nowhere").kafka
 
-    with pytest.raises(ConfigError, match=rf"no topic .*there is: .*{made.kafka.topic}"):
+    with pytest.raises(ConfigError, match=rf"no topic .*existing topics: .*{made.kafka.topic}"):
         offsets.partitions(nowhere)
 
 

@@ -74,9 +74,9 @@ def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str
     with answering(status, body, kind) as settings:
         client = opensearch.connect(settings)
         for question in QUESTIONS:
-            with raises_shown(ConfigError, match=r"is no OpenSearch; name the address of its API"):
+            with raises_shown(ConfigError, match=r"is not OpenSearch; use the address of its API"):
                 question(client, "clickstream-events")
-        with raises_shown(ConfigError, match=r"OpenSearch; name the address|there is no index"):
+        with raises_shown(ConfigError, match=r"OpenSearch; use the address|there is no index"):
             target_checks.documents(settings)
 
 

@@ -188,7 +188,7 @@ def test_a_download_that_stays_wrong_leaves_nothing_broken(
 ) -> None:
     """A failure is one line with the file's name; the next call continues."""
     mirror.answers["broker-1.0.jar"] = [trouble] * 20
-    with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar: ") as told:
+    with pytest.raises(FetchError, match=r"downloading broker-1\.0\.jar: ") as told:
         download.ensure_server_files()
     assert "\n" not in shown(told.value)
     assert "CLICKSTREAM_MAVEN_MIRROR" in shown(told.value)
@@ -275,7 +275,7 @@ def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
             mirror.answers[f"other-{number}-1.0.jar"] = [trickle]
     del mirror.files["broker-1.0.jar"]
     started_s = time.monotonic()
-    with pytest.raises(FetchError, match=r"fetching broker-1\.0\.jar"):
+    with pytest.raises(FetchError, match=r"downloading broker-1\.0\.jar"):
         download.ensure_server_files()
     assert time.monotonic() - started_s < 10
 
@@ -283,7 +283,7 @@ def test_one_failure_ends_the_rest_at_once(mirror: Mirror) -> None:
 def test_no_network_is_told_in_one_line(mirror: Mirror) -> None:
     """Without a network the error is one line with the remedy."""
     mirror.stop()
-    with raises_shown(FetchError, match=r"the download broke off .* try again"):
+    with raises_shown(FetchError, match=r"the connection failed .* try again"):
         download.ensure_server_files()
 
 
@@ -299,7 +299,7 @@ def test_a_proxy_or_certificate_in_the_way_names_its_variable(
     monkeypatch.delenv("http_proxy")
     secure = mirror.url.replace("http://", "https://")
     monkeypatch.setenv("CLICKSTREAM_MAVEN_MIRROR", secure)
-    with raises_shown(FetchError, match="name your company's with REQUESTS_CA_BUNDLE"):
+    with raises_shown(FetchError, match="set your company's CA file with REQUESTS_CA_BUNDLE"):
         download.ensure_server_files()
 
 
@@ -309,7 +309,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     """An unusable cache folder is one line with the variable for another folder."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / "file" / "cache"))
-    with raises_shown(FetchError, match="name another folder with CLICKSTREAM_CACHE"):
+    with raises_shown(FetchError, match="set another folder with CLICKSTREAM_CACHE"):
         download.ensure_server_files()
 
 
@@ -364,7 +364,7 @@ def test_a_byte_that_changed_on_the_way_is_found(
     """A damaged file in a copied cache is named, not used, and downloaded again."""
     damaged = carried / name
     damaged.write_bytes(b"X" + damaged.read_bytes()[1:])
-    with pytest.raises(FetchError, match=f"fetching {name.partition('/')[0]}"):
+    with pytest.raises(FetchError, match=f"downloading {name.partition('/')[0]}"):
         download.ensure_server_files(with_bar=True)
     assert f"{carried / name.partition('/')[0]} is damaged" in capfd.readouterr().err
     assert not damaged.exists()

@@ -116,7 +116,9 @@ def test_a_pair_lives_through_a_day_of_trouble(
     assert pids() == first
 
     kill_kafka()
-    with raises_shown(ServerError, match=r"Kafka is not up; start both with `.*clickstream up`"):
+    with raises_shown(
+        ServerError, match=r"Kafka is not running; start both servers with `.*clickstream up`"
+    ):
         local.find()
     assert local.up() == settings  # on its old port
     assert pids()["opensearch"] == first["opensearch"]
@@ -235,7 +237,7 @@ def test_a_server_that_dies_while_starting_is_told_with_its_last_words(
     assert line.startswith("Kafka did not start: it exited with code 1; last log lines: ")
     assert "version" in line
     assert str(own_state / "kafka.log") in line
-    assert line.endswith(f"or move {own_state / 'kafka'} away to begin without data")
+    assert line.endswith(f"or move {own_state / 'kafka'} away to start without data")
     assert "\n" not in line
     assert pids()["kafka"] is None
 
@@ -244,14 +246,14 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(own_state: Path) 
     """A data folder that cannot be created is one line with the cause."""
     (own_state / "kafka").mkdir()
     (own_state / "kafka" / "data").write_text("")
-    with pytest.raises(ServerError, match=r"could not make its data folder; last log") as told:
+    with pytest.raises(ServerError, match=r"could not create its data folder; last log") as told:
         local.start("kafka")
     assert "\n" not in shown(told.value)
     assert "format.log" in str(told.value)
 
     (own_state / "kafka").rename(own_state / "aside")
     (own_state / "kafka").write_text("")
-    with raises_shown(ServerError, match=r"kafka: File exists; make it writable, or name"):
+    with raises_shown(ServerError, match=r"kafka: File exists; make it writable, or set"):
         local.start("kafka")
 
 
@@ -260,7 +262,7 @@ def test_another_version_is_left_alone(own_state: Path) -> None:
     arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
     sleeper = state.spawn("kafka", arguments, own_state)
     state.record("kafka", version="3.9.0")
-    with raises_shown(ServerError, match=r"holds data of Kafka 3\.9\.0.*CLICKSTREAM_STATE"):
+    with raises_shown(ServerError, match=r"contains data of Kafka 3\.9\.0.*CLICKSTREAM_STATE"):
         local.up()
     assert state.recorded("kafka")["version"] == "3.9.0"
     assert sleeper.poll() is None
@@ -289,15 +291,15 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "file" / "state"))
     for look in (local.up, local.find, local.status, local.down):
-        with raises_shown(ServerError, match=r"state folder .* make it writable, or name another"):
+        with raises_shown(ServerError, match=r"state folder .* make it writable, or set another"):
             look()
 
 
 def test_too_little_room_is_told_before_anything_starts(own_state: Path) -> None:
     """A full disk and too little memory: how much there is, how much is needed."""
-    with raises_shown(ServerError, match=r"GB free for .* are needed; free some"):
+    with raises_shown(ServerError, match=r"GB free in .* are needed; free some space"):
         local.up(needed=FreeSpace(disk_bytes=1 << 60, memory_bytes=0))
-    with raises_shown(ServerError, match=r"GB of memory available, .* close some programs"):
+    with raises_shown(ServerError, match=r"GB of memory available, .* close other programs"):
         local.up(needed=FreeSpace(disk_bytes=0, memory_bytes=1 << 60))
     assert set(pids().values()) == {None}
 

@@ -31,6 +31,6 @@ def test_a_port_that_somebody_listens_on_is_not_chosen() -> None:
         taken = stranger.getsockname()[1]
         assert not ports.is_free(taken)
         only = range(taken, taken + 1)
-        with pytest.raises(ServerError, match=f"all from {taken} to {taken} of 127.0.0.1 are"):
+        with pytest.raises(ServerError, match=f"{taken} to {taken} on 127.0.0.1 are all in use"):
             next(ports.free(only))
     assert next(ports.free(only)) == taken

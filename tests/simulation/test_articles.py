@@ -137,15 +137,15 @@ def test_memory_stays_the_same_over_months() -> None:
 @pytest.mark.parametrize(
     ("name", "changed", "said"),
     [
-        ("Tech!", {}, "name it in one word of a to z"),
-        ("tech", {"weight": 0}, "a weight of 0; it takes a number over 0"),
+        ("Tech!", {}, "use one word of the letters a to z"),
+        ("tech", {"weight": 0}, "a weight of 0; it must be a number above 0"),
         ("tech", {"weight": float("nan")}, "a weight of nan"),
-        ("tech", {"weight": "1"}, "a weight of 1; it takes a number"),
+        ("tech", {"weight": "1"}, "a weight of 1; it must be a number"),
         ("tech", {"weight": 0.01}, "less than a 50th of all"),
-        ("tech", {"subjects": ()}, r"subjects: \(\); it takes a tuple of texts"),
+        ("tech", {"subjects": ()}, r"subjects: \(\); it must be a tuple of strings"),
         ("tech", {"subjects": ("",)}, "subjects: "),
-        ("tech", {"actions": "wins"}, "actions: 'wins'; it takes a tuple of texts"),
-        ("tech", {"pattern": ""}, "it takes {subject}, {action} and {place}, once each"),
+        ("tech", {"actions": "wins"}, "actions: 'wins'; it must be a tuple of strings"),
+        ("tech", {"pattern": ""}, "it must contain {subject}, {action} and {place}, once each"),
         ("tech", {"pattern": "{subject.x} {action} {place}"}, "pattern "),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_wrong_section_is_named(name: str, changed: dict[str, object], said: s
     section = replace(SECTIONS["tech"], **changed)  # type: ignore[arg-type]
     with raises_shown(ConfigError, match=said):
         sections.check({**SECTIONS, name: section})
-    with pytest.raises(ConfigError, match="there is none"):
+    with pytest.raises(ConfigError, match="no sections are defined"):
         sections.check({})
 
 

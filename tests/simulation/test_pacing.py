@@ -271,14 +271,14 @@ def test_what_a_scenario_adds_comes_while_the_crowd_s_next_event_is_waited_for()
 @pytest.mark.parametrize("num_events", [0, -5])
 def test_asking_for_no_event_is_refused(num_events: int) -> None:
     """A number of 0 is refused, because 0 events would look like success."""
-    with pytest.raises(ConfigError, match=rf"produce {num_events} events: ask for 1 or more"):
+    with pytest.raises(ConfigError, match=rf"{num_events} events: the number must be 1 or more"):
         Site(20, num_events=num_events)
 
 
 @pytest.mark.parametrize("rate", [0, 0.1, -1, 5_001, 10_000, math.nan, "max", max, None])
 def test_a_rate_that_is_none_is_told_in_one_line(rate: Any) -> None:
     """An invalid rate, also a later one, is one line with the range and the value for no limit."""
-    said = r"from 0\.2 to 5,000; .* `math.inf`, in a terminal `max`"
+    said = r"must be 0\.2 to 5,000; .* `math.inf` in Python, `max` in a terminal"
     with raises_shown(ConfigError, match=said):
         Pace(rate, rng=Random(1))
     pace = Pace(20, rng=Random(1))

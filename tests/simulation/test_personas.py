@@ -73,9 +73,9 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
     with pytest.raises(ConfigError, match=r"row 'like': a session opens with login"):
         personas.check(with_row("like", {"login": 0.5}))
     for row, said in (
-        ({"page_view": float("nan")}, "page_view has the probability nan; it takes 0 to 1"),
-        ({"page_view": -0.1}, "page_view has the probability -0.1"),
-        ({"page_view": "0.5"}, "page_view has the probability 0.5"),
+        ({"page_view": float("nan")}, "the probability of page_view is nan; it must be 0 to 1"),
+        ({"page_view": -0.1}, "the probability of page_view is -0.1"),
+        ({"page_view": "0.5"}, "the probability of page_view is 0.5"),
         ({"like": 1.0}, "its sessions have over 100 events"),
     ):
         with raises_shown(ConfigError, match=said):
@@ -84,14 +84,14 @@ def test_a_wrong_entry_is_named_when_the_tables_are_read() -> None:
     with pytest.raises(ConfigError, match="its sessions have over 100 events"):
         personas.check({"reader": replace(skimmer, rows=for_ever)})
     no_login = {kind: row for kind, row in skimmer.rows.items() if kind != "login"}
-    with pytest.raises(ConfigError, match="it has no row login"):
+    with pytest.raises(ConfigError, match="it has no row for login"):
         personas.check({"reader": replace(skimmer, rows=no_login)})
-    with pytest.raises(ConfigError, match="there is none"):
+    with pytest.raises(ConfigError, match="no personas are defined"):
         personas.check({})
     for changed, said in (
-        ({"weight": 0.0}, "weight: 0.0; it takes a number over 0"),
+        ({"weight": 0.0}, "weight: 0.0; it must be a number above 0"),
         ({"visits_per_day": float("nan")}, "visits_per_day: nan"),
-        ({"devices": {"mobile": 1.0, "tablet": 1.0}}, "devices: nothing said of desktop"),
+        ({"devices": {"mobile": 1.0, "tablet": 1.0}}, "devices: no weight for desktop"),
         ({"devices": {**skimmer.devices, "watch": 1.0}}, "unknown 'watch'"),
         ({"tastes": {"gossip": 2.0}}, "unknown 'gossip'"),
         ({"tastes": {"tech": -1.0}}, "tastes, tech: -1"),

@@ -169,7 +169,7 @@ def test_a_lost_answer_leaves_the_documents_stored(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("honest_length", "told"), [(True, "IncompleteRead"), (False, "cannot be read")]
+    ("honest_length", "told"), [(True, "IncompleteRead"), (False, "is unreadable")]
 )
 def test_a_cut_answer_leaves_the_documents_stored(
     stage: Stage, honest_length: bool, told: str

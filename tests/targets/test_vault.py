@@ -97,7 +97,7 @@ def test_a_vault_is_trusted_by_the_ca_that_is_named(
     authority.issue_cert("localhost").configure_cert(tls)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with served(monkeypatch, tls) as asked:
-        with raises_shown(ConfigError, match="is not trusted; name its CA, a PEM file, with"):
+        with raises_shown(ConfigError, match="is not trusted; set its CA, a PEM file, with"):
             Vault().read("vault:secret/clickstream/kafka#password")
         assert asked == []
         monkeypatch.setenv("VAULT_CACERT", str(tmp_path / "ca.pem"))
@@ -118,13 +118,16 @@ def test_no_proxy_gets_the_token_on_its_way_to_this_machine(
 @pytest.mark.parametrize(
     ("reference", "said"),
     [
-        ("vault:secret", "is no reference; write it as vault:secret/clickstream#password"),
-        ("vault:secret/clickstream/kafka", "is no reference"),
-        ("vault:secret/clickstream/kafka#user", "no text under 'user'; its fields: password, port"),
-        ("vault:secret/clickstream/kafka#port", "no text under 'port'"),
+        ("vault:secret", "is not a valid reference; write it as vault:secret/clickstream#password"),
+        ("vault:secret/clickstream/kafka", "is not a valid reference"),
+        (
+            "vault:secret/clickstream/kafka#user",
+            "no string in field 'user'; its fields: password, port",
+        ),
+        ("vault:secret/clickstream/kafka#port", "no string in field 'port'"),
         ("vault:secret/nothing#password", "there is no such secret"),
         ("vault:secret/sealed#password", "sealed"),
-        ("vault:secret/moved#password", "no answer that can be read"),
+        ("vault:secret/moved#password", "response is unreadable"),
     ],
 )
 def test_a_reference_that_gives_nothing_is_told(
@@ -140,7 +143,7 @@ def test_a_reference_that_gives_nothing_is_told(
 def test_a_token_that_is_no_good_is_told(vault: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong or missing token is a one-line error, which does not show the token."""
     monkeypatch.setenv("VAULT_TOKEN", "bad-token")
-    with pytest.raises(ConfigError, match="the token may not read it") as refused:
+    with pytest.raises(ConfigError, match="the token lacks the permission") as refused:
         Vault().read("vault:secret/clickstream/kafka#password")
     assert "bad-token" not in shown(refused.value)
     monkeypatch.delenv("VAULT_TOKEN")
@@ -152,8 +155,8 @@ def test_a_token_that_is_no_good_is_told(vault: list[str], monkeypatch: pytest.M
     ("name", "value", "said"),
     [
         ("VAULT_CACERT", "nowhere/ca.pem", "nowhere/ca.pem"),
-        ("VAULT_TOKEN", "hush\ntoken", "VAULT_TOKEN or VAULT_NAMESPACE holds a line break"),
-        ("VAULT_ADDR", "https://127.0.0.1:port", "VAULT_ADDR is no address"),
+        ("VAULT_TOKEN", "hush\ntoken", "VAULT_TOKEN or VAULT_NAMESPACE contains a character"),
+        ("VAULT_ADDR", "https://127.0.0.1:port", "VAULT_ADDR is not a valid address"),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_told(
@@ -173,7 +176,7 @@ def test_a_token_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> No
     """A token is sent over plain http only to this machine."""
     monkeypatch.setenv("VAULT_ADDR", "http://vault.example.com")
     monkeypatch.setenv("VAULT_TOKEN", "good-token")
-    with pytest.raises(ConfigError, match="not sent in the clear"):
+    with pytest.raises(ConfigError, match="not sent unencrypted"):
         Vault().read("vault:secret/clickstream/kafka#password")
 
 
@@ -181,5 +184,5 @@ def test_nobody_where_vault_should_be_is_told(monkeypatch: pytest.MonkeyPatch) -
     """A Vault that does not answer is one line, without hvac's traceback."""
     monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:9")
     monkeypatch.setenv("VAULT_TOKEN", "good-token")
-    with pytest.raises(ConfigError, match=r"no Vault answered on 127\.0\.0\.1"):
+    with pytest.raises(ConfigError, match=r"Vault did not answer on 127\.0\.0\.1"):
         Vault().read("vault:secret/clickstream/kafka#password")

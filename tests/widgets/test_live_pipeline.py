@@ -251,7 +251,7 @@ def test_a_topic_and_an_index_that_are_deleted_meanwhile_are_told(
     wait_until(lambda: pipeline.snapshot().indexed > 300, 20)
     Admin(made.kafka).ask("deleting", lambda client: client.delete_topics([made.kafka.topic]))
     index.delete(opensearch.connect(made.opensearch), made.opensearch.index)
-    wait_until(lambda: "; Reset makes all new" in pipeline.snapshot().trouble, 20)
+    wait_until(lambda: "; Reset creates both again" in pipeline.snapshot().trouble, 20)
     assert "\n" not in pipeline.snapshot().trouble
     assert pipeline.snapshot().is_running
     pipeline.reset()

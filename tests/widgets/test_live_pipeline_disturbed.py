@@ -114,14 +114,14 @@ def test_the_room_names_a_partition_that_its_owner_does_not_read(
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 100, 30)
     with another_member(made):
-        wait_until(lambda: "messages wait though" in pipeline.snapshot().trouble, 60)
+        wait_until(lambda: "messages wait although" in pipeline.snapshot().trouble, 60)
         found = pipeline.snapshot().trouble
         with frozen("opensearch"):
             wait_until(lambda: "OpenSearch has not answered" in pipeline.snapshot().trouble, 30)
     wait_until(lambda: not pipeline.snapshot().trouble and pipeline.snapshot().lag < 1_000, 60)
 
     assert re.fullmatch(
-        r"messages wait though their consumer is alive: [\d,]+ in partition \d; its committed "
+        r"messages wait although their consumer is alive: [\d,]+ in partition \d; its committed "
         r"offset has not moved for 10 s; press Stop, then Start",
         found,
     )

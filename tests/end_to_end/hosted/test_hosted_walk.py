@@ -149,7 +149,7 @@ def test_nothing_is_made_without_the_right_to(
 ) -> None:
     """A missing topic or index is one line that says who can create it."""
     folder = conf(kafka_values={"topic": f"{fresh.kafka.topic}-missing"})
-    with raises_shown(ConfigError, match="Kafka does not let us make it; fix 'topic' in"):
+    with raises_shown(ConfigError, match="we lack the permission to create it; fix 'topic' in"):
         Demo(target.choose(folder).find()).ensure()
     with raises_shown(ConfigError, match=r"no topic '.*-missing' on .*; fix 'topic' in"):
         Demo(target.choose(folder).find()).reset(yes=True)
@@ -161,7 +161,7 @@ def test_nothing_is_made_without_the_right_to(
         "host": f"localhost:{hosted_opensearch.poor}",
     }
     (folder / "opensearch.json").write_text(json.dumps(settings))
-    with raises_shown(ConfigError, match="OpenSearch does not let us make it; fix 'index' in"):
+    with raises_shown(ConfigError, match="we lack the permission to create it; fix 'index' in"):
         Demo(target.choose(folder).find()).ensure()
 
 
@@ -173,14 +173,17 @@ def test_a_missing_right_is_named(conf: Conf, kafka: Kafka, made: Settings) -> N
     )
     (bad,) = [each for each in target_checks.run(target.choose(folder)) if not each.is_good]
     assert bad.subject == "Kafka's permissions"
-    assert bad.found == f"Kafka does not let us: Write on topic {topic}, Write on topic {topic}-dlq"
-    assert "grant that" in bad.remedy
+    assert (
+        bad.found
+        == f"permissions are missing in Kafka: Write on topic {topic}, Write on topic {topic}-dlq"
+    )
+    assert "grant them" in bad.remedy
 
 
 def test_a_group_that_may_not_be_read_as_is_told_as_one(conf: Conf) -> None:
     """A group without permission is reported as such, not as a Kafka without an answer."""
     kafka = target.choose(conf()).find().kafka
-    with raises_shown(ServerError, match=r"'other': .*Group authorization failed.*; give the"):
+    with raises_shown(ServerError, match=r"'other': .*Group authorization failed.*; grant the"):
         offsets.consumer_lag(replace(kafka, group_id="other", timeout_s=5.0))
 
 
@@ -251,7 +254,7 @@ def test_reset_that_opensearch_refuses_deletes_nothing(
             topic=None, index=None, opensearch=f"https://localhost:{hosted_opensearch.poor}"
         )
     )
-    with raises_shown(ConfigError, match="answered 403; give the user the permissions"):
+    with raises_shown(ConfigError, match="answered 403; grant the user the permissions"):
         poor.reset(yes=True)
     found = kit.overview()
     assert (found.messages, found.lag, found.documents) == (10, 0, 10)
@@ -285,7 +288,7 @@ def test_reset_asks_first_and_deletes_nothing_without_the_right_to(conf: Conf) -
     assert done.stdout.startswith("nothing deleted; --yes would empty: topic")
     done = clickstream(folder, "reset", "--yes")
     assert done.returncode == 1
-    assert "nothing deleted: Kafka does not let us: Delete on topic" in done.stderr
+    assert "nothing deleted, permissions are missing in Kafka: Delete on topic" in done.stderr
     assert json.loads(clickstream(folder, "status", "--json").stdout)["messages"] == 10
 
 
@@ -302,4 +305,5 @@ def test_local_servers_are_not_started_for_a_hosted_target(conf: Conf) -> None:
     """`up` refuses to start local servers for a hosted target, and names the command for it."""
     done = clickstream(conf(), "up")
     assert done.returncode == 1
-    assert re.fullmatch(r"clickstream: .* not ours to start; .*--target local up.*\n", done.stderr)
+    line = r"clickstream: .* starts only local servers; .*--target local up.*\n"
+    assert re.fullmatch(line, done.stderr)
