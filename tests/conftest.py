@@ -1,8 +1,8 @@
 """A real pair of servers, and separate names for each test.
 
 A file `test_*_disturbed.py` contains tests that stop, freeze or kill a server, or need the state
-folder for themselves; these files run in one worker, on a pair of their own. Tests that measure seconds are
-marked `timed` and run alone; tests that only `make test-all` runs are marked `slow`.
+folder for themselves; these files run in one worker, on a pair of their own. Tests that measure
+seconds are marked `timed` and run alone; tests that only `make test-all` runs are marked `slow`.
 """
 
 import os

@@ -11,7 +11,7 @@ from clickstream.kafka import topics
 from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timed]
+pytestmark = pytest.mark.slow
 
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"
 
