@@ -127,7 +127,7 @@ def test_no_planted_secret_is_found_anywhere(
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=60, kernel_name="python3", allow_errors=True).execute()
     written["notebook"] = nbformat.writes(notebook)
-    assert "for ever" in written["notebook"]
+    assert "produce without a limit" in written["notebook"]
     written["page"] = HTMLExporter().from_notebook_node(notebook)[0]
 
     _open_jupyterlab(tmp_path, written)
