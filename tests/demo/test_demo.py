@@ -52,7 +52,7 @@ def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
         kit.consume()
         assert "nothing deleted" in kit.reset()
         assert kit.documents() == 300
-        assert "deleted and made new" in kit.reset(yes=True)
+        assert "deleted and created again" in kit.reset(yes=True)
         found = kit.overview()
         assert (found.messages, found.lag, found.documents, found.newest) == (0, 0, 0, None)
 
@@ -185,7 +185,7 @@ def test_reset_beside_a_running_consumer_deletes_nothing(
     finally:
         stop.set()
         worker.join()
-    assert "deleted and made new" in kit.reset(yes=True)
+    assert "deleted and created again" in kit.reset(yes=True)
     assert kit.overview().messages == kit.documents() == 0
 
 
