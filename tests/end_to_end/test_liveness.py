@@ -97,6 +97,7 @@ def test_a_partition_that_a_member_took_and_gave_back_is_read_again(room: Room) 
     room.is_through()
 
 
+@pytest.mark.slow
 def test_a_partition_of_a_member_that_was_killed_is_read_again(room: Room, start: Start) -> None:
     """Another member joins during the pause and is killed after it; its partitions are read."""
     other = start(through(room.made, room.proxy))
@@ -121,6 +122,7 @@ def test_partitions_that_are_added_while_all_is_paused_are_read(room: Room) -> N
     room.is_through()
 
 
+@pytest.mark.slow
 def test_a_partition_taken_and_given_back_while_all_is_paused_is_read_again(room: Room) -> None:
     """A partition that is revoked and assigned again during the pause is read."""
     with another_member(room.made):
@@ -148,6 +150,7 @@ def test_a_consumer_that_waits_settles_nothing_of_what_it_handed_over(room: Room
     room.is_through()
 
 
+@pytest.mark.slow
 def test_a_member_that_lost_its_session_reads_on(made: Settings, start: Start) -> None:
     """A member that lost its session, like a sleeping laptop, reads again."""
     with FaultProxy(made.opensearch.url) as proxy:

@@ -148,7 +148,7 @@ def test_a_pair_lives_through_a_day_of_trouble(
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("name", local.NAMES)
+@pytest.mark.parametrize("name", ["kafka", pytest.param("opensearch", marks=pytest.mark.slow)])
 def test_a_port_that_is_taken_while_a_server_starts_is_given_up_for_another(
     own_state: Path, name: nodes.Name
 ) -> None:

@@ -101,7 +101,7 @@ EVERYTHING = ("ab-test:lift=5", "bot:per_minute=6000", "comment-storm", "logout-
     ],
     ids=lambda texts: texts[0] if len(texts) == 1 else "all",
 )
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_laws_of_a_session_hold_whatever_plays(texts: tuple[str, ...], seed: int) -> None:
     """With any scenario, sessions keep their order, login, numbering and reactions."""
     found = play(*texts, seed=seed, minutes=7)
@@ -295,6 +295,7 @@ def test_an_ab_test_shows_the_lift_that_was_set() -> None:
         assert found == pytest.approx(lift, rel=0.4)
 
 
+@pytest.mark.slow
 def test_an_ab_test_without_a_lift_finds_none() -> None:
     """Without a lift, the p-values of 20 seeds are uniform."""
     found = [ab_test(seed, 0)[1] for seed in range(20, 40)]

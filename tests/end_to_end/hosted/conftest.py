@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from clickstream.kafka import topics
-from clickstream.servers import local
 from clickstream.settings import KafkaSettings, Settings
 from tests.support import secured
 from tests.support.secured import Authority, Kafka, OpenSearch
@@ -22,16 +21,6 @@ LEAST_POWER = [
     *(("GROUP", "clickstream-indexer*", right) for right in ("READ", "DESCRIBE", "DELETE")),
 ]
 """Exactly what docs/hosted.md lists."""
-
-
-@pytest.fixture(scope="package")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A separate pair, so that these tests may run beside tests that stop the other pair."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLICKSTREAM_STATE", str(tmp_path_factory.mktemp("state")))
-        patch.setenv("CLICKSTREAM_CONF", str(tmp_path_factory.mktemp("no-conf")))
-        yield local.up()
-        local.down()
 
 
 @pytest.fixture(scope="package")
