@@ -15,7 +15,7 @@ def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:
         timeline.mark(what)
     figure = timeline.figure()
 
-    assert "1,234 messages wait" in figure.layout.title.text
+    assert "The lag is 1,234 messages" in figure.layout.title.text
     assert list(figure.data[0].y) == [0, 5, 1_234]
     assert [each.text for each in figure.layout.annotations] == [
         "OpenSearch down",

@@ -188,11 +188,16 @@ def test_status_names_a_partition_that_its_owner_does_not_read(made: Settings) -
             check=True,
         ).stdout
 
+    def named(text: str) -> dict[int, int]:
+        found = re.findall(r"partition (\d) is not read: ([\d,]+) messages wait", text)
+        return {int(i): int(n.replace(",", "")) for i, n in found}
+
     wait_until(lambda: min(waiting_s(made.kafka).values()) > STALLED_S, 60)
-    assert "is not read" not in status()
+    assert named(status()) == {}
     with another_member(made):
         wait_until(lambda: shares(made) == [3], 30)
-        found = re.findall(r"partition (\d) is not read: ([\d,]+) messages wait", status())
+        # Under load the member may lose its session for a moment; a partition without an owner is
+        # not named.
+        wait_until(lambda: named(status()) == consumer_lag(made.kafka), 60)
 
-    assert {int(i): int(n) for i, n in found} == consumer_lag(made.kafka)
     assert sum(consumer_lag(made.kafka).values()) == 300
