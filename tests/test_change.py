@@ -29,6 +29,7 @@ from itertools import islice
 from benchmarks.realism import sample, transitions
 from clickstream import events
 from clickstream.simulation import personas as habits
+from clickstream.opensearch.mapping import EVENT_MAPPING
 from clickstream.charts.registry import CHARTS
 from clickstream.simulation.articles import DAY_MS
 from clickstream.simulation.simulator import Simulator
@@ -52,7 +53,7 @@ print(json.dumps({
     "states": sorted(set(table["state"])),
     "expected": sorted(set(table.loc[table["expected"] > 0, "following"])),
     "worst": min(transitions.p_values(table).values()),
-    "mapping": sorted(events.mapping()["properties"]),
+    "mapping": sorted(EVENT_MAPPING["properties"]),
 }))
 """
 

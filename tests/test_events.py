@@ -1,13 +1,13 @@
 """Encoding, decoding and mapping of events."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
 
 from clickstream import events
-from clickstream.errors import ConfigError, EventError
+from clickstream.errors import EventError
 
 LOGIN: dict[str, Any] = {
     "event_id": "019b8b74-187b-7fff-bfff-ffffffffffff",
@@ -62,54 +62,6 @@ def test_bytes_that_are_no_json_object_are_an_event_error(data: bytes) -> None:
     """Any bytes that are not a JSON object raise a one-line `EventError`."""
     with pytest.raises(EventError, match=r"^not an event: .+$"):
         events.decode(data)
-
-
-def test_every_field_is_in_the_strict_mapping() -> None:
-    """The strict mapping has every field of the model."""
-    mapping = events.mapping()
-
-    assert mapping["dynamic"] == "strict"
-    assert list(mapping["properties"]) == list(events.Event.__struct_fields__)
-    assert mapping["properties"]["session_seq"] == {"type": "integer"}
-    assert mapping["properties"]["timestamp"]["type"] == "date"
-    assert mapping["properties"]["article_published_at"]["type"] == "date"
-    assert mapping["properties"]["event_id"] == {
-        "type": "keyword",
-        "index": False,
-        "doc_values": False,
-    }
-    assert mapping["properties"]["user_id"] == {"type": "keyword"}
-
-
-def test_a_new_field_is_mapped_by_its_type() -> None:
-    """Strings, numbers and booleans get their types, optional or not, unless one is given."""
-
-    class Model(msgspec.Struct):
-        text: str
-        choice: Literal["a", "b"] | None
-        whole: Annotated[int, msgspec.Meta(ge=0)]
-        share: float | None
-        truth: bool
-        named: Annotated[str, msgspec.Meta(extra={"mapping": {"type": "ip"}})] | None = None
-
-    found = {name: each["type"] for name, each in events.mapping(Model)["properties"].items()}
-
-    assert found == {
-        "text": "keyword",
-        "choice": "keyword",
-        "whole": "integer",
-        "share": "double",
-        "truth": "boolean",
-        "named": "ip",
-    }
-
-
-@pytest.mark.parametrize("kind", [list[str], int | str, bytes])
-def test_a_field_without_a_mapping_is_named(kind: Any) -> None:
-    """A field without a mapping raises an error that names it."""
-    model = msgspec.defstruct("Model", [("user_id", str), ("scores", kind)])
-    with pytest.raises(ConfigError, match=r"field 'scores' of an event: .* has no mapping"):
-        events.mapping(model)
 
 
 @pytest.mark.parametrize("at_ms", [0, 999, 1_767_571_200_000, 1_767_571_200_123])

@@ -16,7 +16,6 @@ from typing import Any
 
 from opensearchpy import NotFoundError, RequestError
 
-from clickstream import events
 from clickstream.errors import (
     GRANT_PERMISSIONS,
     Command,
@@ -32,6 +31,7 @@ from clickstream.opensearch.client import (
     part,
     translated_errors,
 )
+from clickstream.opensearch.mapping import EVENT_MAPPING, differences
 
 _SETTINGS = {
     "number_of_shards": 1,
@@ -51,7 +51,7 @@ def template(name: str) -> dict[str, Any]:
         # Higher than any default template of a hosted service.
         "priority": 500,
         "data_stream": {"timestamp_field": {"name": "timestamp"}},
-        "template": {"settings": {"index": _SETTINGS}, "mappings": events.mapping()},
+        "template": {"settings": {"index": _SETTINGS}, "mappings": EVENT_MAPPING},
     }
 
 
@@ -295,30 +295,13 @@ def check_mapping(client: Client, name: str) -> None:
         ConfigError: no such index, or its mapping differs; the message names the fields.
         ServerError: OpenSearch did not answer.
     """
-    wanted = events.mapping()
-    ours = _comparable(wanted)
     for backing, found in _mappings(client, name).items():
-        theirs = _comparable(found)
-        different = sorted(i for i in ours.keys() | theirs.keys() if ours.get(i) != theirs.get(i))
-        if different or found.get("dynamic") != wanted["dynamic"]:
-            what = ", ".join(different) or "dynamic"
+        if different := differences(found):
             remedy: Hint = (Command("reset --yes"), " recreates it if it is yours")
             if client.is_hosted:
                 remedy = ("set another 'index' in ", ConfFile("opensearch.json"))
             msg = (
                 f"index {name!r} ({backing}) has another mapping than this version's event "
-                f"model: {what} differ"
+                f"model: {', '.join(different)} differ"
             )
             raise ConfigError(msg, remedy)
-
-
-def _comparable(mapping: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of each field, without the date format.
-
-    The server omits settings that equal its default. An index with the default date format also
-    reads our dates, only more slowly.
-    """
-    return {
-        name: {k: v for k, v in field.items() if (k, v) != ("format", events.DATE["format"])}
-        for name, field in mapping.get("properties", {}).items()
-    }

@@ -11,6 +11,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import MOST_SCENARIOS
+from clickstream.opensearch.mapping import EVENT_MAPPING
 from clickstream.simulation import scenarios
 from clickstream.simulation.scenarios import ADDS_EVENTS
 from clickstream.simulation.simulator import Simulator
@@ -19,7 +20,7 @@ from clickstream.simulation.traffic import Traffic
 
 def test_every_visualization_asks_about_fields_of_an_event() -> None:
     """Every chart aggregates existing fields of an event."""
-    properties = events.mapping()["properties"]
+    properties = EVENT_MAPPING["properties"]
     assert {field for chart in CHARTS for field in chart.fields} <= set(properties)
     assert {chart.only[0] for chart in CHARTS if chart.only} <= set(properties)
 

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from clickstream.errors import BulkError, ConfigError, ServerError
 from clickstream.opensearch import bulk, index
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch.bulk import Outcome
+from clickstream.opensearch.mapping import EVENT_MAPPING
 from clickstream.settings import OpenSearchSettings, Settings
 from tests.support.errors import raises_shown
 
@@ -86,7 +88,7 @@ def test_a_read_only_index_rejects_for_now(client: OpenSearch, made: Settings) -
 def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> None:
     """A closed index rejects documents temporarily."""
     name = fresh.opensearch.index
-    client.indices.create(index=name, body={"mappings": events.mapping()})
+    client.indices.create(index=name, body={"mappings": EVENT_MAPPING})
     client.indices.close(index=name)
 
     assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.RETRIABLE
@@ -123,7 +125,7 @@ def test_an_index_with_the_default_format_of_dates_is_ours_still(
 ) -> None:
     """An index with the default date format accepts events and answers as before."""
     name = fresh.opensearch.index
-    mapping = events.mapping()
+    mapping = deepcopy(EVENT_MAPPING)
     for field in ("timestamp", "article_published_at"):
         mapping["properties"][field] = {"type": "date"}
     client.indices.create(index=name, body={"mappings": mapping})
@@ -182,7 +184,7 @@ def test_another_mapping_is_told_and_left_alone(client: OpenSearch, fresh: Setti
 def test_create_works_on_a_plain_index_too(client: OpenSearch, fresh: Settings) -> None:
     """A plain index with our mapping accepts the same bulk request."""
     name = fresh.opensearch.index
-    client.indices.create(index=name, body={"mappings": events.mapping()})
+    client.indices.create(index=name, body={"mappings": EVENT_MAPPING})
 
     assert index.ensure(client, name) is False
     answers = bulk.send(client, name, [action(1)]) + bulk.send(client, name, [action(1)])

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from clickstream import consumer, events
+from clickstream import consumer
 from clickstream.cli import jupyter
 from clickstream.demo import target_checks
 from clickstream.demo.demo import Demo
@@ -24,6 +24,7 @@ from clickstream.errors import ConfigError, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client, index
+from clickstream.opensearch.mapping import EVENT_MAPPING
 from clickstream.settings import KafkaSettings, Settings
 from clickstream.targets import target
 from scripts.headless import NotebookClient
@@ -232,7 +233,7 @@ def test_reset_empties_a_plain_index_behind_an_alias(
     """Reset empties a plain index behind an alias and keeps the alias."""
     owner, name = client.connect(settings.opensearch), fresh.opensearch.index + "-alias"
     plain = f"{name}-1"
-    owner.indices.create(index=plain, body={"mappings": events.mapping(), "aliases": {name: {}}})
+    owner.indices.create(index=plain, body={"mappings": EVENT_MAPPING, "aliases": {name: {}}})
     try:
         aliased = Demo(kit.settings.named(topic=None, index=name, opensearch=None))
         aliased.produce(10, events_per_second=math.inf)
