@@ -21,6 +21,7 @@ PAGE = ROOT / "docs" / "readers.md"
 MONDAY_MS = events.parse_timestamp("2026-01-05T00:00:00.000Z")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_property_holds() -> None:
     """Every property holds for two weeks of a million events, as the page shows."""

@@ -173,6 +173,7 @@ def test_a_member_that_lost_its_session_reads_on(made: Settings, start: Start) -
     assert_exactly_once(made, sorted(sent))
 
 
+@pytest.mark.slow
 def test_status_names_a_partition_that_its_owner_does_not_read(made: Settings) -> None:
     """`status` names the partition if a member owns it, and not if nobody does."""
     send(made, 300)
