@@ -137,18 +137,12 @@ def ask(
         ConfigError: a time without a zone, a window that ends before it begins, too many
             buckets, an unknown category or device; the message names it.
     """
+    what = "it must be a datetime with a time zone"
     for name, moment in (("since", since), ("until", until)):
-        _check(
-            moment is None or _has_zone(moment),
-            name,
-            moment,
-            "it must be a datetime with a time zone",
-        )
-    top = TOP if top is None else top
+        _check(moment is None or _has_zone(moment), name, moment, what)
+    top, what = TOP if top is None else top, "it must be a whole number, 1 or more"
     for name, count in (("top", top), ("bucket_s", bucket_s)):
-        _check(
-            count is None or _is_count(count), name, count, "it must be a whole number, 1 or more"
-        )
+        _check(count is None or _is_count(count), name, count, what)
     _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
     _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
     is_looked_up = since is None

@@ -197,8 +197,7 @@ def test_status_names_a_partition_that_its_owner_does_not_read(made: Settings) -
     assert named(status()) == {}
     with another_member(made):
         wait_until(lambda: shares(made) == [3], 30)
-        # Under load the member may lose its session for a moment; a partition without an owner is
-        # not named.
+        # A partition without an owner for a moment, as in a rebalance, is not named.
         wait_until(lambda: named(status()) == consumer_lag(made.kafka), 60)
 
     assert sum(consumer_lag(made.kafka).values()) == 300
