@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -11,8 +12,11 @@ import pytest
 from confluent_kafka import Producer
 
 from clickstream import consumer, events, producer
+from clickstream.demo import audit
+from clickstream.demo.dead_letter_replay import replay_dead_letters
 from clickstream.errors import BulkError, ConfigError, Interrupted
-from clickstream.kafka import messages, offsets, topics
+from clickstream.kafka import dead_letters, messages, offsets, topics
+from clickstream.kafka.dead_letters import Place
 from clickstream.reports import IndexReport
 from clickstream.settings import Settings
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
@@ -20,6 +24,7 @@ from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
 from tests.support.by_id import MONDAY_MS, lag, send, send_raw, stored_ids, wait_until
 from tests.support.errors import raises_shown
+from tests.support.foreign import send_with_headers
 
 
 def test_every_event_becomes_one_document(made: Settings) -> None:
@@ -53,13 +58,10 @@ def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Setti
         None,
         json.dumps(good | {"session_seq": "seven"}).encode(),
         json.dumps(good | {"colour": "red"}).encode(),
-        # Passes the typed check; only OpenSearch knows that there is no 31st of February.
+        json.dumps(good | {"timestamp": "2026-02-31T00:00:00.000Z"}).encode(),
+        # Passes the typed check; only OpenSearch knows the largest integer of its field.
         json.dumps(
-            good
-            | {
-                "event_id": "019b8b74-0000-7000-8000-000000000005",
-                "timestamp": "2026-02-31T00:00:00.000Z",
-            }
+            good | {"event_id": "019b8b74-0000-7000-8000-000000000005", "session_seq": 2**31}
         ).encode(),
     ]
     send_raw(made, *poison)
@@ -81,6 +83,37 @@ def test_poison_ends_in_the_dead_letter_topic_and_the_rest_is_stored(made: Setti
     assert "session_seq" in reasons
     assert "colour" in reasons
     assert "timestamp" in reasons
+
+
+def test_what_the_client_cannot_decode_of_a_message_stops_nothing(made: Settings) -> None:
+    """Events with unreadable headers are stored, other messages become letters without headers."""
+    event = Simulator(seed=3, start_ms=MONDAY_MS).take()
+    start = audit.end_offsets(made)
+    # Python calls a method faster after some calls, and then misses the client's exception.
+    for value in [*[b"poison"] * 30, events.encode(event)]:
+        headers = {b"trace": b"7", b"caf\xe9": b"1"}
+        send_with_headers(made, value, headers, timestamp_ms=-1)
+    report = consumer.index_topic(made, until_caught_up=True)
+
+    assert (report.stored, report.dead_lettered) == (1, 30)
+    assert lag(made) == 0
+    letters = dead_letters.read(made.kafka)
+    assert {each.source for each in letters} == {
+        Place(made.kafka.topic, 0, offset) for offset in range(30)
+    }
+    assert {(each.key, each.value, each.headers) for each in letters} == {(b"k\xff", b"poison", ())}
+    assert all("without its headers" in each.reason for each in letters)
+    assert [each.headers for each in messages.peek(made.kafka, 40)] == [{}] * 31
+    found = audit.audit(made, start, patience_s=10)
+    assert (found.stored, found.dead_lettered, found.lost) == (1, 30, [])
+    send_with_headers(
+        replace(made, kafka=replace(made.kafka, topic=made.kafka.dead_letter_topic)),
+        events.encode(event),
+        {b"caf\xe9": b"1"},
+        timestamp_ms=-1,
+    )
+    assert dead_letters.read(made.kafka)[-1].source is None
+    assert replay_dead_letters(made.kafka).letters == 31
 
 
 def test_the_largest_message_there_is_can_be_a_dead_letter(made: Settings) -> None:

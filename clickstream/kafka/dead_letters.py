@@ -58,8 +58,8 @@ Letter = tuple[Message, str, str]
 class DeadLetters:
     """Writes to the dead-letter topic: each message unchanged, with its origin and cause.
 
-    The message keeps its headers; `clickstream.topic`, `.partition`, `.offset`, `.error.type` and
-    `.error.reason` are appended.
+    The message keeps its headers, unless the client cannot decode them; `clickstream.topic`,
+    `.partition`, `.offset`, `.error.type` and `.error.reason` are appended.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -124,10 +124,13 @@ class DeadLetters:
 
 def _headers(message: Message, error_type: str, reason: str) -> list[tuple[str, bytes]]:
     """Return the headers of the message, followed by its origin and cause."""
+    own = messages.headers(message)
+    if own is None:
+        reason = f"{reason}; without its headers, because the name of one is not UTF-8"
     origin = message.topic(), str(message.partition()), str(message.offset())
     values = [each.encode() for each in (*origin, error_type, reason)]
     values[-1] = values[-1][:_REASON_BYTES]
-    return [*(message.headers() or ()), *zip(_HEADERS, values, strict=True)]
+    return [*(own or ()), *zip(_HEADERS, values, strict=True)]
 
 
 @dataclass(frozen=True, order=True)
@@ -237,7 +240,7 @@ def _letter(message: Message) -> DeadLetter:
     """Separate the headers that the consumer appended from those of the message."""
     added: dict[str, bytes | None] = {}
     own: list[tuple[str, bytes | None]] = []
-    for name, value in reversed(message.headers() or ()):
+    for name, value in reversed(messages.headers(message) or ()):
         if name in _HEADERS and name not in added:
             added[name] = value
         else:

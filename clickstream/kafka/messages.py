@@ -10,6 +10,8 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import methodcaller
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -120,6 +122,23 @@ def _read_between(
                 raise no_answer(settings, f"reading topic {topic!r}")
 
 
+def headers(message: Message) -> list[tuple[str, bytes | None]] | None:
+    """Return a message's headers; None if the client cannot decode them.
+
+    That happens if the name of one is not UTF-8. Ask once for each message: the client's second
+    answer would contain null pointers.
+    """
+    try:
+        return _headers_of(message) or []
+    except (SystemError, UnicodeDecodeError):
+        return None
+
+
+# The client returns a list although it has set an exception. A fast call of a method by Python's
+# interpreter does not notice; `methodcaller` checks every call.
+_headers_of: Final = methodcaller("headers")
+
+
 def moment(message: Message) -> datetime:
     """Return a message's time, limited to 1970 … 9999; 1970 if it has none."""
     _, timestamp_ms = message.timestamp()
@@ -136,7 +155,7 @@ def _topic_message(message: Message) -> TopicMessage:
         value=message.value(),
         headers={
             name: (value or b"").decode("utf-8", "replace")
-            for name, value in message.headers() or ()
+            for name, value in headers(message) or ()
         },
     )
 
