@@ -57,6 +57,49 @@ def test_a_missing_field_is_named() -> None:
         events.decode(msgspec.json.encode(without))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+10000-01-01T00:00:00.0Z",
+        "0000-12-31T23:59:59.999Z",
+        "2026-02-29T00:00:00.000Z",
+        "2026-01-05T24:00:00.000Z",
+        "2026-01-05T23:59:60.000Z",
+        "2026-01-05t00:00:00.000Z",
+        "2026-01-05 00:00:00.000Z",
+        "2026-01-05T00:00:00.000z",
+        "2026-01-05T00:00:00,000Z",
+        "2026-01-05T00:00:00.0000",
+        "2026-01-05T00:00:00+0000",
+        "2026-01-05T000000.00000Z",
+        "20260105T000000.0000000Z",
+        "2026-W01-1T00:00:00.000Z",
+        "2026W01-00:00:00.000000Z",
+        "\uff12026-01-05T00:00:00.000Z",
+        "2026-01-05T00:00:00.0 0Z",
+    ],
+)
+@pytest.mark.parametrize("field", ["timestamp", "article_published_at"])
+def test_a_time_in_another_form_or_that_does_not_exist_is_no_event(field: str, text: str) -> None:
+    """24 characters are not enough: the error names the field and the form."""
+    assert len(text) == 24
+    with pytest.raises(EventError, match=rf"YYYY-MM-DDTHH:MM:SS.mmmZ.*`\$\.{field}`$"):
+        events.decode(msgspec.json.encode(LOGIN | {field: text}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00.000Z", "2024-02-29T23:00:00.000Z", "9999-12-31T23:59:59.999Z"],
+)
+def test_every_time_of_the_calendar_is_an_event(text: str) -> None:
+    """The years 0001 to 9999 and leap days are accepted, unchanged."""
+    event = events.decode(
+        msgspec.json.encode(LOGIN | {"timestamp": text, "article_published_at": text})
+    )
+
+    assert (event.timestamp, event.article_published_at) == (text, text)
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"\xff"', b"null", b'{"event_id": "\xff"}'])
 def test_bytes_that_are_no_json_object_are_an_event_error(data: bytes) -> None:
     """Any bytes that are not a JSON object raise a one-line `EventError`."""

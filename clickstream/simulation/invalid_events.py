@@ -9,8 +9,6 @@ from typing import Any, Final
 from clickstream import events
 from clickstream.events import Event
 
-NO_SUCH_DAY: Final = "2026-02-31T00:00:00.000Z"
-
 
 def _with(event: Event, **changed: Any) -> bytes:
     return json.dumps(json.loads(events.encode(event)) | changed).encode()
@@ -21,7 +19,7 @@ KINDS: Final[dict[str, Callable[[Event], bytes]]] = {
     "truncated": lambda event: events.encode(event)[:-20],
     "text instead of a number": lambda event: _with(event, session_seq="seven"),
     "an unknown field": lambda event: _with(event, colour="red"),
-    "a date that does not exist": lambda event: _with(event, timestamp=NO_SUCH_DAY),
+    "a date that does not exist": lambda event: _with(event, timestamp="2026-02-31T00:00:00.000Z"),
     "not UTF-8": lambda event: b"\xff\xfe" + events.encode(event),
     # In a bulk body the newline would start an action that the sender controls.
     "an instruction to delete": lambda event: (
@@ -29,7 +27,7 @@ KINDS: Final[dict[str, Callable[[Event], bytes]]] = {
     ),
     "empty": lambda event: b"",
 }
-"""Each defect, and the function that applies it; only OpenSearch detects the invalid date."""
+"""Each defect, and the function that applies it."""
 
 
 def of_every_kind(event: Event) -> list[bytes]:

@@ -328,12 +328,12 @@ def poison(event: events.Event, i: int) -> bytes | None:
         lambda: b'{"event_id":1}\n{"delete":{"_id":"%b"}}\n%d' % (victim, i),
         lambda: None,
         lambda: b"",
-        # Passes the typed check; only OpenSearch knows that there is no 31st of February.
+        # Passes the typed check; only OpenSearch knows the largest integer of its field.
         lambda: json.dumps(
             good
             | {
                 "event_id": f"019b8b74-0000-7000-8000-{i:012d}",
-                "timestamp": "2026-02-31T00:00:00.000Z",
+                "session_seq": 2**31,
             }
         ).encode(),
     ]
