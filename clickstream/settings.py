@@ -24,6 +24,7 @@ LOCAL, HOSTED = "local", "hosted"
 """The two targets: the kit's own servers on this machine, and those that `conf/` names."""
 
 _LONGEST_NAMESPACE = 100
+_LAST_PORT = 65_535
 
 CLONE = Path(__file__).resolve().parent.parent
 """Root of the clone that this library is installed from."""
@@ -176,9 +177,41 @@ def is_loopback(host: str) -> bool:
 
 
 def split_url(url: str) -> SplitResult | None:
-    """Split a URL into its parts; None if it names no host, or a port that cannot be."""
+    """Split a URL into its parts; None if it names no host or several, or a port that cannot be."""
     try:
         parts = urlsplit(url)
-        return parts if parts.hostname and parts.port != 0 else None
+        is_one = parts.hostname and parts.port != 0 and not separator(parts.netloc)
+        return parts if is_one else None
     except ValueError:
         return None
+
+
+def split_brokers(servers: str) -> list[tuple[str, int]]:
+    """Split a list of brokers into hosts and ports.
+
+    Raises:
+        ConfigError: it is not NAME:PORT,NAME:PORT; the message says where.
+    """
+    hint = "write NAME:PORT, and ',' between two brokers"
+    found = []
+    for each in servers.split(","):
+        host, colon, port = each.rpartition(":")
+        what = f"{each!r} is not a valid address"
+        if between := separator(each):
+            what = f"contains {between}"
+        elif each and not colon:
+            what = f"{each!r} has no port"
+        elif host and "/" not in host:
+            if re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LAST_PORT:
+                found.append((host.strip("[]"), int(port)))
+                continue
+            what = f"{each!r} has an invalid port"
+        msg = f"'bootstrap.servers' {what}"
+        raise ConfigError(msg, hint)
+    return found
+
+
+def separator(addresses: str) -> str:
+    """Name a character that separates addresses, but not in our files; empty if there is none."""
+    found = re.search(r"[\s;,]", addresses)
+    return "" if found is None else "a blank" if found[0].isspace() else repr(found[0])

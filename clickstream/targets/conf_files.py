@@ -18,8 +18,16 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from clickstream import tls
-from clickstream.errors import ConfigError
-from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings, is_loopback, split_url
+from clickstream.errors import ConfigError, Hint
+from clickstream.settings import (
+    KafkaSettings,
+    OpenSearchSettings,
+    Settings,
+    is_loopback,
+    separator,
+    split_brokers,
+    split_url,
+)
 from clickstream.targets.vault import PREFIX, Vault
 
 KAFKA, OPENSEARCH = "kafka.json", "opensearch.json"
@@ -124,7 +132,7 @@ def _holds_secret(path: Path) -> bool:
     return any(not str(each).startswith(PREFIX) for each in secrets)
 
 
-def _mistake(path: Path, what: str, hint: str) -> ConfigError:
+def _mistake(path: Path, what: str, hint: Hint) -> ConfigError:
     return ConfigError(f"{path}: {what}", hint)
 
 
@@ -256,6 +264,10 @@ def _brokers(path: Path, servers: str) -> str:
         raise _mistake(path, "'bootstrap.servers' contains a user", hint)
     if "://" in named:
         raise _mistake(path, "'bootstrap.servers' contains '://'", "write only NAME:PORT")
+    try:
+        split_brokers(named)
+    except ConfigError as error:
+        raise _mistake(path, str(error), *error.hints) from error
     return named
 
 
@@ -295,8 +307,7 @@ def _check_unencrypted(
         if key.startswith(unused):
             hint = "set SSL or SASL_SSL, or remove it"
             raise _mistake(path, f"{protocol} does not use {key!r}", hint)
-    hosts = [each.rpartition(":")[0].strip("[]") for each in servers.split(",")]
-    if not all(map(is_loopback, hosts)):
+    if not all(is_loopback(host) for host, _ in split_brokers(servers)):
         raise _mistake(path, f"{protocol} would send everything unencrypted", "use SSL or SASL_SSL")
 
 
@@ -329,7 +340,12 @@ def _url(path: Path, host: str) -> str:
     url = (host if "://" in host else f"https://{host}").rstrip("/")
     parts = split_url(url)
     if not parts or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-        raise _mistake(path, "'host' is not a valid address", "write https://NAME:PORT")
+        what = "is not a valid address"
+        if between := separator(url):
+            what = f"contains {between}"
+        elif not parts and split_url(url.rpartition(":")[0]):
+            what = "has an invalid port"
+        raise _mistake(path, f"'host' {what}", "write one address, https://NAME:PORT")
     if parts.username is not None or parts.password is not None:
         hint = "use 'username' and 'password', with characters instead of codes such as %2F"
         raise _mistake(path, "'host' contains a user", hint)

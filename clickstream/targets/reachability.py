@@ -6,7 +6,6 @@ tries a connection with the same certificates. It sends no login and no topic or
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Collection, Iterator
@@ -17,11 +16,10 @@ from urllib.parse import urlsplit
 from clickstream import tls
 from clickstream.errors import ClickstreamError, ConfFile, ConfigError, Hint, ServerError
 from clickstream.servers import kafka_handshake
-from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings
+from clickstream.settings import KafkaSettings, OpenSearchSettings, Settings, split_brokers
 
 _TIMEOUT_S = 5.0
 """For a connection, and for an answer on it."""
-_LAST_PORT = 65_535
 
 
 class _Address(NamedTuple):
@@ -145,15 +143,7 @@ def probe_opensearch(settings: OpenSearchSettings) -> str:
 
 
 def _broker_addresses(settings: KafkaSettings) -> list[_Address]:
-    found = []
-    for each in settings.bootstrap_servers.split(","):
-        host, _, port = each.strip().rpartition(":")
-        is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _LAST_PORT
-        if not host or "/" in host or not is_port:
-            msg = f"'bootstrap.servers' {each.strip()!r} is not a valid address"
-            raise ConfigError(msg, "write NAME:PORT")
-        found.append(_Address("Kafka", host.strip("[]"), int(port)))
-    return found
+    return [_Address("Kafka", *each) for each in split_brokers(settings.bootstrap_servers)]
 
 
 def _opensearch_address(settings: OpenSearchSettings) -> _Address:

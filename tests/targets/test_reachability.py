@@ -126,20 +126,24 @@ def test_one_broker_that_works_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "server",
+    ("server", "what"),
     [
-        "localhost",
-        "localhost:",
-        ":9092",
-        "localhost:0",
-        "localhost:65536",
-        "localhost:²",
-        "https://localhost:9092",
-        "localhost:" + "9" * 5_000,
-        "localhost:9092,",
+        ("localhost", "has no port"),
+        ("localhost:", "has an invalid port"),
+        (":9092", "is not a valid address"),
+        ("localhost:0", "has an invalid port"),
+        ("localhost:65536", "has an invalid port"),
+        ("localhost:²", "has an invalid port"),
+        ("https://localhost:9092", "is not a valid address"),
+        ("localhost:" + "9" * 5_000, "has an invalid port"),
+        ("localhost:9092,", "is not a valid address"),
+        ("a:1;b:2", "contains ';'"),
+        ("a:1 b:2", "contains a blank"),
+        ("a:1, b:2", "contains a blank"),
+        ("a;b", "contains ';'"),
     ],
 )
-def test_what_is_no_address_is_told(server: str) -> None:
+def test_what_is_no_address_is_told(server: str, what: str) -> None:
     """Before anybody is looked for."""
-    with raises_shown(ConfigError, match="is not a valid address; write NAME:PORT"):
+    with raises_shown(ConfigError, match=f"{what}; write NAME:PORT, and ',' between two brokers"):
         reachability.resolve_kafka(KafkaSettings(server))
