@@ -5,6 +5,7 @@ Nothing here joins a consumer group, so no request can cause a rebalance.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -24,13 +25,14 @@ from clickstream.errors import (
     ServerError,
     when_unreachable,
 )
-from clickstream.settings import KafkaSettings
+from clickstream.settings import KafkaSettings, split_brokers
 
 _NAMES_SHOWN = 5
 _LOGIN_CHECK_S = 0.5
 _TOPICS_CHECK_S = 0.05
 _RETRY_S = 0.1
 _LIST_TIMEOUT_S = 2.0
+_CONNECT_S = 3.0
 
 _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
@@ -60,6 +62,8 @@ class Admin:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._login_errors = _LoginErrors()
+        self._brokers: list[tuple[str, int]] = []
+        """Host and port that each broker advertises; empty before the topics were listed."""
         config = settings.client_config() | {"error_cb": self._login_errors}
         try:
             self._client = AdminClient(config)
@@ -93,18 +97,24 @@ class Admin:
         """List the existing topics, each with its partitions in order.
 
         Raises:
-            ServerError: Kafka did not answer.
+            ServerError: Kafka did not answer, or this machine reaches none of its brokers at the
+                addresses that they advertise.
         """
         doing, ends_s = "listing topics", time.monotonic() + self._settings.timeout_s
         while True:
             try:
-                found = self._client.list_topics(timeout=_LIST_TIMEOUT_S).topics
+                found = self._client.list_topics(timeout=_LIST_TIMEOUT_S)
             except KafkaException as error:
                 self._raise_if_login_refused(doing)
                 if time.monotonic() > ends_s:
-                    raise no_answer(self._settings, doing) from error
+                    raise self.no_answer(doing) from error
             else:
-                return {name: sorted(topic.partitions) for name, topic in found.items()}
+                break
+        if not self._brokers:
+            self._brokers = [(each.host, each.port) for each in found.brokers.values()]
+            if self._brokers and all(map(_why_unreachable, self._brokers)):
+                raise self.no_answer(doing)
+        return {name: sorted(topic.partitions) for name, topic in found.topics.items()}
 
     def wait_until(self, doing: str, is_visible: Callable[[dict[str, list[int]]], bool]) -> None:
         """Wait until a change to topics is visible: Kafka confirms it slightly earlier.
@@ -119,7 +129,7 @@ class Admin:
         ends_s = time.monotonic() + self._settings.timeout_s
         while not is_visible(self.partitions_by_topic()):
             if time.monotonic() > ends_s:
-                raise no_answer(self._settings, doing)
+                raise self.no_answer(doing)
             time.sleep(_TOPICS_CHECK_S)
 
     def partitions(self, topic: str) -> list[int]:
@@ -180,6 +190,8 @@ class Admin:
         }
 
     def _members(self, group_id: str) -> Sequence[Any]:
+        if not self._brokers:
+            self.partitions_by_topic()  # finds brokers that cannot be reached
         doing = f"describing group {group_id!r}"
         found = self.ask(doing, lambda client: client.describe_consumer_groups([group_id]))
         members: Sequence[Any] = found[group_id].members
@@ -216,12 +228,29 @@ class Admin:
                 cause: KafkaError = exception.args[0]
                 code = cause.code()
                 if code in _UNREACHABLE:
-                    raise no_answer(self._settings, doing) from exception
+                    raise self.no_answer(doing) from exception
                 if code not in _RETRIABLE or time.monotonic() > ends_s:
                     hint = GRANT_PERMISSIONS if code in NOT_ALLOWED else SEE_CHECK
                     msg = f"{doing}: Kafka answered {cause.str()!r}"
                     raise Refused(msg, hint, code=code) from exception
             time.sleep(_RETRY_S)
+
+    def no_answer(self, doing: str) -> ServerError:
+        """Make the error for a Kafka that did not answer, here or where it told us to ask."""
+        settings = self._settings
+        found = {each: why for each in self._brokers if (why := _why_unreachable(each))}
+        if found and not all(map(_why_unreachable, split_brokers(settings.bootstrap_servers))):
+            ((host, port), why), *_ = found.items()
+            return ServerError(
+                f"{doing}: Kafka on {settings.bootstrap_servers} advertises {host}:{port}, which "
+                f"this machine cannot reach ({why})",
+                "set `advertised.listeners` of that broker to an address that clients can reach",
+            )
+        return ServerError(
+            f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
+            f"{settings.timeout_s:g} s",
+            *when_unreachable(is_hosted=settings.is_hosted),
+        )
 
     def _result(self, doing: str, future: Future[Any]) -> Any:
         ends_s = time.monotonic() + self._settings.timeout_s
@@ -231,7 +260,7 @@ class Admin:
             except TimeoutError as error:
                 self._raise_if_login_refused(doing)
                 if time.monotonic() > ends_s:
-                    raise no_answer(self._settings, doing) from error
+                    raise self.no_answer(doing) from error
 
     def _raise_if_login_refused(self, doing: str) -> None:
         self._client.poll(0)
@@ -245,13 +274,13 @@ class Admin:
             raise ConfigError(msg, hint)
 
 
-def no_answer(settings: KafkaSettings, doing: str) -> ServerError:
-    """Make the error for a Kafka that did not answer."""
-    return ServerError(
-        f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
-        f"{settings.timeout_s:g} s",
-        *when_unreachable(is_hosted=settings.is_hosted),
-    )
+def _why_unreachable(address: tuple[str, int]) -> str:
+    """Say why no connection can be made; empty if one can."""
+    try:
+        socket.create_connection(address, timeout=_CONNECT_S).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 _RETRIABLE = frozenset(

@@ -16,7 +16,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from clickstream.errors import Command, ConfigError, ServerError
-from clickstream.kafka.admin import Admin, no_answer
+from clickstream.kafka.admin import Admin
 from clickstream.settings import KafkaSettings
 
 _LAST_MS = 253_402_300_799_000
@@ -71,7 +71,7 @@ def read_raw(
     ends = ends or admin.end_offsets(topic, firsts)
     wanted = {i: max(first, (starts or {}).get(i, 0)) for i, first in firsts.items()}
     wanted = {i: first for i, first in wanted.items() if ends.get(i, 0) > first}
-    yield from _read_between(settings, topic, wanted, ends)
+    yield from _read_between(admin, settings, topic, wanted, ends)
 
 
 def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
@@ -92,7 +92,11 @@ def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
 
 
 def _read_between(
-    settings: KafkaSettings, topic: str, starts: dict[int, int], ends: dict[int, int]
+    admin: Admin,
+    settings: KafkaSettings,
+    topic: str,
+    starts: dict[int, int],
+    ends: dict[int, int],
 ) -> Generator[Message]:
     config = settings.client_config() | {
         # A group id is mandatory; nothing is ever committed under it.
@@ -119,7 +123,7 @@ def _read_between(
                 if error is not None or message.offset() >= ends[i] - 1:
                     open_partitions.discard(i)
             if time.monotonic() > deadline:
-                raise no_answer(settings, f"reading topic {topic!r}")
+                raise admin.no_answer(f"reading topic {topic!r}")
 
 
 def headers(message: Message) -> list[tuple[str, bytes | None]] | None:

@@ -80,27 +80,30 @@ class Kafka:
     scram: int
     expired: int
     """Like `mtls`, with an expired certificate."""
+    away: int
+    """Like `plain`, but it advertises an address that nobody can reach."""
     admin: AdminClient
 
 
 @contextmanager
 def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
     """Run a broker that allows only what its ACLs grant."""
-    plain, controller, mtls, scram, expired = islice(ports.free(), 5)
+    plain, controller, mtls, scram, expired, away = islice(ports.free(), 6)
     own = {"port": plain, "controller_port": controller}
     command = NODES["kafka"].command(download.ensure_server_files(), folder, own)
     listeners = {"MTLS": mtls, "SCRAM": scram, "EXPIRED": expired}
     secured = {
         "listeners": ",".join(
             [f"PLAINTEXT://127.0.0.1:{plain}", f"CONTROLLER://127.0.0.1:{controller}"]
+            + [f"AWAY://127.0.0.1:{away}"]
             + [f"{name}://127.0.0.1:{port}" for name, port in listeners.items()]
         ),
         "advertised.listeners": ",".join(
-            [f"PLAINTEXT://127.0.0.1:{plain}"]
+            [f"PLAINTEXT://127.0.0.1:{plain}", "AWAY://kafka.invalid:9092"]
             + [f"{name}://localhost:{port}" for name, port in listeners.items()]
         ),
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-        "MTLS:SSL,SCRAM:SASL_SSL,EXPIRED:SSL",
+        "AWAY:PLAINTEXT,MTLS:SSL,SCRAM:SASL_SSL,EXPIRED:SSL",
         **_keystore("", *authority.issue("localhost")),
         **_keystore("listener.name.expired.", *authority.issue("localhost", **EXPIRED)),
         "ssl.truststore.type": "PEM",
@@ -131,6 +134,7 @@ def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
             mtls,
             scram,
             expired,
+            away,
             AdminClient({"bootstrap.servers": f"127.0.0.1:{plain}", "log_level": 0}),
         )
     finally:

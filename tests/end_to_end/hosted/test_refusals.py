@@ -1,18 +1,21 @@
 """Refused hosted targets: one line with cause and remedy, and nothing is sent."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from clickstream.consumer import index_topic
+from clickstream.demo import target_checks
 from clickstream.errors import ClickstreamError, ServerError, shown
-from clickstream.kafka import offsets, topics
+from clickstream.kafka import dead_letters, messages, offsets, topics
 from clickstream.opensearch import client as opensearch
 from clickstream.settings import KafkaSettings, Settings
 from clickstream.targets import conf_files, target
 from tests.end_to_end.hosted.conftest import USER, Conf
+from tests.support.errors import raises_shown
 from tests.support.secured import Authority, Kafka, OpenSearch
 
 pytestmark = pytest.mark.slow
@@ -154,6 +157,38 @@ def test_nobody_knows_a_mistyped_name(conf: Conf) -> None:
     """A mistyped host name is reported as a name that does not resolve."""
     folder = conf(kafka_values={"bootstrap.servers": "kafka.invalid:9092"})
     assert "unknown host 'kafka.invalid'" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda settings: topics.ensure_topics(settings.kafka),
+        index_topic,
+        lambda settings: messages.peek(settings.kafka),
+        lambda settings: offsets.count(settings.kafka),
+        lambda settings: dead_letters.read(settings.kafka),
+        lambda settings: topics.consumers(settings.kafka),
+    ],
+    ids=["produce", "consume", "peek", "status", "dlq", "reset"],
+)
+def test_an_advertised_address_that_cannot_be_reached_is_named(
+    conf: Conf, kafka: Kafka, ask: Callable[[Settings], object]
+) -> None:
+    """Every command names the address that Kafka advertises and the setting, and does not wait."""
+    values = {"bootstrap.servers": f"127.0.0.1:{kafka.away}", "security.protocol": "PLAINTEXT"}
+    settings = target.choose(conf(kafka_values=values)).find()
+    said = f"127.0.0.1:{kafka.away} advertises kafka.invalid:9092, which .*; set `advertised.list"
+    with raises_shown(ServerError, match=said):
+        ask(settings)
+
+
+def test_a_check_names_the_advertised_address(conf: Conf, kafka: Kafka) -> None:
+    """The check ends at the step that first needs the address."""
+    values = {"bootstrap.servers": f"127.0.0.1:{kafka.away}", "security.protocol": "PLAINTEXT"}
+    found = target_checks.run(target.choose(conf(kafka_values=values)))
+    bad = next(each for each in found if not each.is_good)
+    assert (bad.subject, "advertises kafka.invalid:9092" in bad.found) == ("Kafka's login", True)
+    assert "advertised.listeners" in bad.remedy
 
 
 @pytest.mark.parametrize(
