@@ -8,7 +8,7 @@ This module decides neither which events happen (`simulation/`) nor where they g
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Annotated, Final, Literal, get_args
 
@@ -39,6 +39,11 @@ default on every date takes a seventh of the server's work for an event."""
 Timestamp = Annotated[str, Meta(min_length=24, max_length=24, extra={"mapping": DATE})]
 """ISO 8601 in UTC: `YYYY-MM-DDTHH:MM:SS.mmmZ`, 24 characters, of the years 0001 to 9999. `decode`
 checks the rest: a pattern here would cost more than the whole decode."""
+
+FIRST_MS: Final = -62_135_596_800_000
+LAST_MS: Final = 253_402_300_799_999
+"""The first and the last `Timestamp`, in milliseconds since 1970."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 EventId = Annotated[
     str,
@@ -142,6 +147,11 @@ def format_timestamp(at_ms: int) -> str:
     """Write milliseconds since 1970 as the 24 characters of `Timestamp`."""
     seconds, milliseconds = divmod(at_ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def moment(at_ms: float) -> datetime:
+    """Turn milliseconds since 1970 into a time, limited to the years of `Timestamp`."""
+    return _EPOCH + timedelta(milliseconds=min(max(at_ms, FIRST_MS), LAST_MS))
 
 
 def parse_timestamp(timestamp: str) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from clickstream import events
 from clickstream.charts import theme, time_zones
 from clickstream.charts.chart import AddsEvents, Question, View, millis
 from clickstream.charts.registry import CHARTS
@@ -25,8 +26,11 @@ from clickstream.events import CATEGORIES, DEVICE_TYPES
 from clickstream.reports import BoldLine
 
 MOST_BUCKETS: Final = 100
-BUCKETS_S: Final = (1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 86_400)
-"""Round bucket widths, in seconds."""
+BUCKETS_S: Final = (
+    *(1, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600),
+    *(86_400 * days for days in (1, 7, 30, 365, 3_650, 36_500, 365_000)),
+)
+"""Round bucket widths, in seconds; the widest is enough for the years 1 to 9999."""
 
 Search = Callable[[dict[str, Any]], dict[str, Any]]
 """Sends the body of a search to the index and returns OpenSearch's complete answer."""
@@ -67,13 +71,22 @@ class Answer(BoldLine):
     bucket_s: int
     scenarios: AddsEvents = field(repr=False)
     """As passed with the question."""
+    left_out: int = 0
+    """Events before the year 1 or after 9999, if start or end of the window were looked up."""
 
     def __str__(self) -> str:
         exact = "exact" if self.count_error == 0 else f"each within {self.count_error:,}"
+        clock = "%d %b %Y" if self.until - self.since > _YEAR else "%d %b %H:%M"
         return (
-            f"{self.total:,} events from {self.since:%d %b %H:%M} to {self.until:%d %b %H:%M} UTC, "
-            f"one search, {self.took_ms} ms, counts {exact}"
+            f"{self.total:,} events from {self.since:{clock}} to {self.until:{clock}} UTC, "
+            f"one search, {self.took_ms} ms, counts {exact}{self._left_out}"
         )
+
+    @property
+    def _left_out(self) -> str:
+        if not self.left_out:
+            return ""
+        return f"; {theme.counted(self.left_out)} before the year 1 or after 9999 left out"
 
     def figures(self, *, tz: tzinfo | str | None = None) -> dict[str, go.Figure]:
         """Draw every chart, by its name.
@@ -88,12 +101,16 @@ class Answer(BoldLine):
         Raises:
             ConfigError: no such zone.
         """
-        zone = time_zones.fixed_offset(tz, self.until)
-        is_short = self.until - self.since < timedelta(minutes=10)
-        clock = f"%a %d %b {theme.clock(with_seconds=is_short)}"
+        is_at_edge = self.since.year == MINYEAR or self.until.year == MAXYEAR
+        # Python has no time that is a year 0 or 10,000 elsewhere.
+        zone = time_zones.fixed_offset("UTC" if is_at_edge else tz, self.until)
+        span = self.until - self.since
+        clock = f"%a %d %b {theme.clock(with_seconds=span < timedelta(minutes=10))}"
+        if span > _YEAR:
+            clock = "%d %b %Y"
         since, until = (f"{at.astimezone(zone):{clock}}" for at in (self.since, self.until))
         view = View(
-            window=f"{since} to {until}, {zone}",
+            window=f"{since} to {until}, {zone}{self._left_out}",
             zone=zone,
             bucket_s=self.bucket_s,
             count_error=self.count_error,
@@ -146,10 +163,10 @@ def ask(
     _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
     _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
     is_looked_up = since is None
-    since, until = _window(search, since, until)
+    since, until, left_out = _window(search, since, until)
     bucket_s = _bucket_width(since, until, bucket_s)
     if is_looked_up:
-        since -= timedelta(milliseconds=millis(since) % (1000 * bucket_s))
+        since = events.moment(millis(since) // (1000 * bucket_s) * 1000 * bucket_s)
     question = Question(since, until, bucket_s, top, category, device, scenarios)
     found = search(_body(question))
     answers = found["aggregations"]
@@ -165,9 +182,13 @@ def ask(
         until=until,
         bucket_s=bucket_s,
         scenarios=scenarios,
+        left_out=left_out,
     )
 
 
+_YEAR: Final = timedelta(days=366)
+_MS: Final = timedelta(milliseconds=1)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _QUIET: Final = timedelta(hours=1)
 """Length of a window whose given start or end is outside the events."""
 
@@ -192,27 +213,29 @@ def _one_of(values: tuple[str, ...]) -> str:
 
 def _window(
     search: Search, since: datetime | None, until: datetime | None
-) -> tuple[datetime, datetime]:
+) -> tuple[datetime, datetime, int]:
+    left_out = 0
     if since is None or until is None:
         time = {"field": "timestamp"}
         ends = {"oldest": {"min": time}, "newest": {"max": time}}
-        found = search({"size": 0, "aggs": ends})["aggregations"]
+        whole = {"gte": events.FIRST_MS, "lte": events.LAST_MS, "format": "epoch_millis"}
+        outside = {"filter": {"bool": {"must_not": {"range": {"timestamp": whole}}}}}
+        found = search({"size": 0, "aggs": ends | {"outside": outside}})["aggregations"]
+        left_out = found["outside"]["doc_count"]
         if until is None:
-            last = _moment(found["newest"])
+            last = found["newest"]["value"]
             # `until` is exclusive; times are whole milliseconds.
-            until = datetime.now(UTC) if last is None else last + timedelta(milliseconds=1)
+            until = datetime.now(UTC)
+            if last is not None:
+                until = min(events.moment(last), _LATEST - _MS) + _MS
             if since is not None and until <= since:
                 until = since + _QUIET
         if since is None:
-            since = _moment(found["oldest"])
-            if since is None or since >= until:
+            first = found["oldest"]["value"]
+            since = until if first is None else events.moment(first)
+            if since >= until:
                 since = until - _QUIET
-    return since, until
-
-
-def _moment(answer: dict[str, Any]) -> datetime | None:
-    value = answer["value"]
-    return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+    return since, until, left_out
 
 
 def _bucket_width(since: datetime, until: datetime, bucket_s: int | None) -> int:

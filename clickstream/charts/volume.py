@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any, Final
 
 import pandas as pd
@@ -17,6 +16,8 @@ ADDED: Final = "volume-scenarios"
 
 MOST_SCENARIOS: Final = 5
 """With the maximum of 10,000 buckets this stays within OpenSearch's limit of 65,535."""
+
+_DAY_S: Final = 86_400
 
 
 class Volume(Chart):
@@ -62,6 +63,8 @@ class Volume(Chart):
         most, peak = int(frame["count"].max()), times[frame["count"].idxmax()]
         width, span_s = _width(view.bucket_s), view.bucket_s * len(frame)
         at = f"{peak:%a {theme.clock(with_seconds=view.bucket_s < 60)}}"
+        if view.bucket_s >= _DAY_S:
+            at = f"{peak:%d %b %Y}"
         title = f"{theme.counted(total)}, at most {most:,} in {width} ({at})"
         added = view.added
         parts = {name: part.to_numpy() for name, part in added.groupby("scenario")["count"]}
@@ -80,9 +83,14 @@ class Volume(Chart):
         if parts:
             _lay_on(figure, parts, times, view)
         # A second line names the day at its first tick, if there are several days.
-        ticks = theme.clock(with_seconds=span_s < 600) + ("\n%a %d" if span_s > 86_400 else "")
+        ticks = theme.clock(with_seconds=span_s < 600) + ("\n%a %d" if span_s > _DAY_S else "")
+        if view.bucket_s >= _DAY_S:
+            ticks = "%d %b\n%Y"
         # By default plotly shows only about a second around a single bucket.
-        end = max(times.iloc[-1], times.iloc[0] + timedelta(seconds=view.bucket_s))
+        end = times.iloc[-1]
+        if len(times) == 1:
+            # In pandas' own type: in Python's this may be after the year 9999.
+            end = (times + pd.Timedelta(seconds=view.bucket_s)).to_numpy()[0]
         figure.update_xaxes(
             title=f"time ({view.zone})",
             range=[times.iloc[0], end],
@@ -142,6 +150,7 @@ def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: Vi
 
 
 def _width(seconds: int) -> str:
-    units = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+    year = ("year", 365 * _DAY_S)
+    units = (year, ("day", _DAY_S), ("hour", 3_600), ("minute", 60), ("second", 1))
     unit, length = next(each for each in units if seconds % each[1] == 0)
     return theme.counted(seconds // length, unit)

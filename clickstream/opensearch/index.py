@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from opensearchpy import NotFoundError, RequestError
 
+from clickstream import events
 from clickstream.errors import (
     GRANT_PERMISSIONS,
     Command,
@@ -180,7 +181,10 @@ def search(client: Client, name: str, body: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Newest:
-    """The number of documents, and the event time of the newest; None without documents."""
+    """The number of documents, and the event time of the newest; None without documents.
+
+    A time after the year 9999 counts as its end.
+    """
 
     documents: int
     timestamp: datetime | None
@@ -197,8 +201,8 @@ def newest(client: Client, name: str) -> Newest:
     body = {"size": 0, "track_total_hits": True, "aggs": aggregations}
     found = search(client, name, body)
     at_ms = found["aggregations"]["newest"]["value"]
-    moment = None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
-    return Newest(found["hits"]["total"]["value"], moment)
+    timestamp = None if at_ms is None else events.moment(at_ms)
+    return Newest(found["hits"]["total"]["value"], timestamp)
 
 
 def oldest_ms(client: Client, name: str) -> int | None:

@@ -325,6 +325,41 @@ def test_values_that_the_model_does_not_have_are_counted_too(made: Settings) -> 
     answer.figures(tz="UTC")
 
 
+@pytest.mark.parametrize(
+    ("times", "bucket_days", "left_out"),
+    [
+        (["1970-01-01T00:00:00.000Z"], 365, 0),
+        (["2022-01-01T00:00:00.000Z"], 30, 0),
+        (["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"], 365_000, 0),
+        (["-0001-01-01T00:00:00.0Z", "+292278994-01-01T00:00:00Z"], 365_000, 2),
+    ],
+)
+def test_any_time_in_the_index_is_drawn_or_said_to_be_left_out(
+    made: Settings, times: list[str], bucket_days: int, left_out: int
+) -> None:
+    """Buckets widen up to a thousand years; the answer counts the events beyond the calendar."""
+    client, name = opensearch.connect(made.opensearch), made.opensearch.index
+    event = msgspec.to_builtins(Simulator(seed=5, start_ms=MONDAY_MS).take())
+    times = [*times, "2026-11-29T10:00:00.000Z"]
+    for timestamp in times:
+        body = event | {"event_id": timestamp, "timestamp": timestamp}
+        client.create(index=name, id=timestamp, body=body, refresh=True)
+    answer = ask(client, name)
+
+    assert (answer.total, answer.left_out) == (len(times) - left_out, left_out)
+    assert answer.frames["volume"]["count"].sum() == answer.total
+    assert answer.bucket_s == bucket_days * 86_400
+    assert len(answer.frames["volume"]) <= search.MOST_BUCKETS
+    said = f"{left_out} event{'s' if left_out > 1 else ''} before the year 1 or after 9999 left out"
+    for tz in ("Pacific/Auckland", "America/Los_Angeles"):
+        drawn = str(answer.figures(tz=tz)["volume"].to_json())
+        assert (said in drawn) == (said in str(answer)) == bool(left_out)
+    if "9999-12-31T23:59:59.999Z" in times:
+        last = ask(client, name, since=events.moment(events.LAST_MS), until=answer.until)
+        assert "1 event," in last.figures(tz="Asia/Tokyo")["volume"].layout.title.text
+    assert index.newest(client, name).documents == len(times)
+
+
 def test_no_bucket_is_a_part_of_one_where_the_window_holds_whole_ones(
     site: tuple[OpenSearch, str, pd.DataFrame],
 ) -> None:
