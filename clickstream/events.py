@@ -103,8 +103,8 @@ def decode(data: bytes) -> Event:
     try:
         event = _decoder.decode(data)
         _check_timestamp(event.timestamp)
-        if event.article_published_at is not None:
-            _check_published_at(event.article_published_at)
+        if (published_at := event.article_published_at) is not None:
+            _check_published_at(published_at)
     except (msgspec.DecodeError, ValueError) as error:
         msg = f"not an event: {error}"
         raise EventError(msg) from error
@@ -122,13 +122,15 @@ def _check_timestamp(text: str, field: str = "timestamp") -> None:
     """
     try:
         _parse(text)
-        is_form = text[7] == "-" and text[10] == "T" and text[19] == "." and text[23] == "Z"
-        is_right = is_form and (text[11] != "2" or text[12] != "4")
-    except ValueError:
-        is_right = False
-    if not is_right:
-        msg = f"Expected a time as YYYY-MM-DDTHH:MM:SS.mmmZ, got {text!r} - at `$.{field}`"
-        raise ValueError(msg)
+    except ValueError as error:
+        raise _wrong_time(text, field) from error
+    is_form = text[7] == "-" and text[10] == "T" and text[19] == "." and text[23] == "Z"
+    if not is_form or (text[11] == "2" and text[12] == "4"):
+        raise _wrong_time(text, field)
+
+
+def _wrong_time(text: str, field: str) -> ValueError:
+    return ValueError(f"Expected a time as YYYY-MM-DDTHH:MM:SS.mmmZ, got {text!r} - at `$.{field}`")
 
 
 # Many events are about one article.
