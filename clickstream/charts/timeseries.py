@@ -87,7 +87,8 @@ class Timeline:
             fill="tozeroy",
         )
         # Names are above the plot at three alternating heights, so that they do not overlap.
-        for place, (at, what) in enumerate(mark for mark in marks if mark[0] > shown[0][0]):
+        marks = [mark for mark in marks if mark[0] > shown[0][0]]
+        for place, (at, what) in enumerate(marks):
             top = 1.06 + 0.09 * (place % 3)
             line = {"width": 2, "dash": "dot", "color": theme.INK}
             figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=top, yref="paper", line=line)
@@ -102,7 +103,10 @@ class Timeline:
                 xshift=4,
                 bgcolor=theme.PAPER,
             )
-        figure.update_layout(margin_t=200, title_y=0.96, title_yanchor="top")
+        top = theme.TEMPLATE.layout.margin.t
+        # The title stays where it is without marks, above them.
+        title = {"y": 1 - top / 2 / theme.HEIGHT_PX, "yanchor": "middle"}
+        figure.update_layout(margin_t=top + 30 * min(len(marks), 3), title=title)
         figure.update_xaxes(title="time, UTC", nticks=6, tickangle=0)
         figure.update_yaxes(title="messages", rangemode="tozero")
         return figure
