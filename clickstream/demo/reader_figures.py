@@ -96,7 +96,7 @@ def day(events: pd.DataFrame) -> go.Figure:
     hourly, mobile = counts.groupby(level=1).sum(), means.loc[halves[0]]["mobile"]
     total, evening, low = hourly.sum(axis=1), mobile.loc[18:22], mobile.loc[14:18].min()
     title = f"Busiest at {total.idxmax()}:00, {_times(total.max(), total.min())} the quietest hour"
-    if evening.max() > 1.1 * low:
+    if evening.max() > 1.1 * low and total.idxmax() < evening.index[0]:
         title += f"; on mobile again at {evening.idxmax()}:00"
     figure = theme.figure(
         title, f"{len(events):,} events of {theme.counted(dates.nunique(), 'day')}"

@@ -178,6 +178,16 @@ def test_a_day_names_the_evening_of_mobile_only_where_there_is_one(two_days: pd.
     assert "on mobile" not in title(reader_figures.day(flat.assign(device_type="mobile")))
 
 
+def test_a_day_that_is_busiest_in_the_evening_is_not_busiest_again() -> None:
+    """Where the evening is the busiest time of all devices, the title names it once."""
+    hours = [*range(24), 20, 20]
+    evening = pd.DataFrame({"at_ms": [FRIDAY_MS + hour * HOUR_MS for hour in hours]})
+    figure = reader_figures.day(evening.assign(device_type="mobile"))
+
+    assert title(figure).startswith("Busiest at 20:00, 3.0 × the quietest hour<br>")
+    assert "mobile: 3.0 × its afternoon" in [note.text for note in figure.layout.annotations]
+
+
 def test_a_half_of_the_week_without_a_day_is_left_out(two_days: pd.DataFrame) -> None:
     """A Friday alone draws nothing for the weekend."""
     figure = reader_figures.day(two_days[two_days["at_ms"] < FRIDAY_MS + DAY_MS])
