@@ -130,8 +130,10 @@ def test_a_notebook_keeps_the_rules(path: Path) -> None:
     assert "?\n" in sources[0]
     for promise in ("**You will see**", "**Minutes:**", "**Before this:**", "**Next:**"):
         assert promise in sources[0]
-    for hint in ("**Presenter:**", "*Say:*", "*Do:*", "*Expect:*", "*If it fails:*"):
+    for hint in ("<summary>Presenter</summary>", "*Say:*", "*Do:*", "*Expect:*", "*If it fails:*"):
         assert hint in sources[0]
+    outside = [re.sub(r"(?s)<details>.*?</details>", "", source) for source in sources]
+    assert [text for text in outside if re.search(r"Presenter|\*(Say|Do|Expect):", text)] == []
     assert "## What you saw" in sources[-1]
 
 

@@ -76,10 +76,10 @@ def how_to_end() -> str | None:
 
 
 def fill_copy() -> None:
-    """Copy missing notebooks into the working copy; existing ones do not change."""
+    """Copy missing notebooks and PRESENTER.md; existing files do not change."""
     COPY.mkdir(exist_ok=True)
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        if not (COPY / path.name).exists():
+    for path in sorted(NOTEBOOKS.iterdir()):
+        if path.suffix in (".ipynb", ".md") and not (COPY / path.name).exists():
             shutil.copy(path, COPY)
 
 
@@ -105,7 +105,6 @@ def _started(
     environment: Mapping[str, str], notebook: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     folder = processes.folder() / "jupyter"
-    folder.mkdir(parents=True, exist_ok=True)
     log_path = processes.folder() / "jupyter.log"
     port, token = next(ports.free()), os.urandom(16).hex()
     kernels = Path(sys.prefix) / "share" / "jupyter"

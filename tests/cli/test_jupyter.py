@@ -32,9 +32,10 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_copy_holds_every_notebook(copy: Path) -> None:
-    """The working copy holds every notebook and nothing else."""
+    """The working copy holds every notebook, the presenter's page, and nothing else."""
     jupyter.fill_copy()
-    assert {p.name for p in copy.iterdir()} == {p.name for p in jupyter.NOTEBOOKS.glob("*.ipynb")}
+    notebooks = {path.name for path in jupyter.NOTEBOOKS.glob("*.ipynb")}
+    assert {path.name for path in copy.iterdir()} == {*notebooks, "PRESENTER.md"}
 
 
 def test_a_presenter_s_edits_are_never_overwritten(copy: Path) -> None:
