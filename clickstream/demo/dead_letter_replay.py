@@ -6,7 +6,7 @@ The dead-letter topic is a log, so it keeps the letters, also those that were se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,7 +53,11 @@ class ReplayReport(BoldLine):
         return ", ".join(parts)
 
 
-def replay_dead_letters(settings: KafkaSettings, repair: Repair | None = None) -> ReplayReport:
+def replay_dead_letters(
+    settings: KafkaSettings,
+    repair: Repair | None = None,
+    letters: Sequence[DeadLetter] | None = None,
+) -> ReplayReport:
     """Send dead letters that are valid events now to the topic again, repaired or unchanged.
 
     Delivery: all values are repaired and validated before the first is sent. Then the guarantees of
@@ -68,6 +72,7 @@ def replay_dead_letters(settings: KafkaSettings, repair: Repair | None = None) -
         settings: the Kafka and the topic.
         repair: returns the repaired value of a letter, or None to skip it. By default values
             stay unchanged, which helps if the event model has gained a field since.
+        letters: by default all of the dead-letter topic.
 
     Raises:
         ConfigError: no such topic.
@@ -75,7 +80,7 @@ def replay_dead_letters(settings: KafkaSettings, repair: Repair | None = None) -
         Interrupted: the notebook's stop button; everything sent has been flushed.
         ServerError: Kafka did not answer.
     """
-    found = dead_letters.read(settings)
+    found = dead_letters.read(settings) if letters is None else letters
     failed_again = {letter.value for letter in found if letter.replayed_from is not None}
     batch: list[producer.Raw] = []
     reasons: Counter[str] = Counter()

@@ -21,7 +21,8 @@ from clickstream.charts.timeseries import Timeline
 from clickstream.demo.audit import Audit, audit, end_offsets
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ServerError
-from clickstream.kafka import offsets, topics
+from clickstream.kafka import dead_letters, offsets, topics
+from clickstream.kafka.dead_letters import DeadLetter
 from clickstream.reports import ProduceReport
 from clickstream.servers import local, processes
 from clickstream.servers.nodes import last_log_lines
@@ -200,6 +201,21 @@ class Chaos:
         messages = [(value, event.user_id, None) for value in invalid_events.of_every_kind(event)]
         self._timeline.mark("invalid events sent")
         return producer.send_raw(self._settings.kafka, messages)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the dead letters of messages since this object was created, in order.
+
+        Raises:
+            ConfigError, ServerError: as `dead_letters.read`.
+        """
+        kafka = self._settings.kafka
+        return [
+            letter
+            for letter in dead_letters.read(kafka)
+            if (source := letter.source) is not None
+            and source.topic == kafka.topic
+            and source.offset >= self._start.get(source.partition, 0)
+        ]
 
     def watch(
         self, *, above: float = -1, below: float = math.inf, most_s: float = 15.0

@@ -110,6 +110,16 @@ def test_only_what_may_go_well_is_sent_back(made: Settings) -> None:
     assert replay_dead_letters(made.kafka, lambda letter: None).left == 4
 
 
+def test_only_the_letters_that_are_passed_are_sent_back(made: Settings) -> None:
+    """Letters of an earlier show stay out of the report of this one."""
+    send_raw(made, *[poison(event, colour="red") for event in OTHERS[:3]])
+    assert consume(made) == (0, 0, 3)
+    report = replay_dead_letters(made.kafka, repair, dead_letters.read(made.kafka)[2:])
+
+    assert (report.letters, report.sent) == (1, 1)
+    assert consume(made) == (1, 0, 0)
+
+
 def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
     """A failed repair is sent only once; a better repair is sent again."""
 
