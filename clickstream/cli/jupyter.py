@@ -105,6 +105,9 @@ def _started(
     environment: Mapping[str, str], notebook: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     folder = processes.folder() / "jupyter"
+    style = folder / "config" / "custom" / "custom.css"
+    style.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SETTINGS / style.name, style)
     log_path = processes.folder() / "jupyter.log"
     port, token = next(ports.free()), os.urandom(16).hex()
     kernels = Path(sys.prefix) / "share" / "jupyter"
@@ -120,6 +123,7 @@ def _started(
                 # No prompt on Ctrl-C.
                 "--ServerApp.answer_yes=True",
                 f"--LabApp.app_settings_dir={SETTINGS}",
+                "--LabApp.custom_css=True",
                 "--LabApp.extension_manager=readonly",
             ],
             cwd=COPY,
