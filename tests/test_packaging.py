@@ -134,6 +134,8 @@ def test_a_notebook_keeps_the_rules(path: Path) -> None:
         assert hint in sources[0]
     outside = [re.sub(r"(?s)<details>.*?</details>", "", source) for source in sources]
     assert [text for text in outside if re.search(r"Presenter|\*(Say|Do|Expect):", text)] == []
+    # JupyterLab's arrow keys skip a folded cell.
+    assert [cells[i]["metadata"] for i in code if cells[i]["metadata"]] == []
     assert "## What you saw" in sources[-1]
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from typing import Final
 
 from clickstream.errors import SEE_CHECK, ClickstreamError, in_words
+
+# Those of JupyterLab's theme with some of its text colour: readable on light and on dark.
+_COLOURS: Final = {
+    name: f"color-mix(in srgb, var(--jp-{name}-color1, {colour}) 65%, "
+    "var(--jp-content-font-color0, #000))"
+    for name, colour in {"success": "#388e3c", "error": "#d32f2f", "warn": "#b26a00"}.items()
+}
 
 
 @dataclass(frozen=True)
@@ -26,12 +34,12 @@ class Finding:
 
     def _repr_html_(self) -> str:
         """Show it as a green or red line, or as an amber one if something could be better."""
-        color, sign = ("#1a7f37", "✔") if self.is_good else ("#b3261e", "✘")
+        color, sign = ("success", "✔") if self.is_good else ("error", "✘")
         if self.is_good and self.remedy:
-            color, sign = "#8a5a00", "✔"
+            color, sign = "warn", "!"
         remedy = f"<br><b>Do:</b> {escape(self.remedy)}" if self.remedy else ""
         return (
-            f'<div style="color:{color}">{sign} <b>{escape(self.subject)}</b>: '
+            f'<div style="color:{_COLOURS[color]}">{sign} <b>{escape(self.subject)}</b>: '
             f"{escape(self.found)}{remedy}</div>"
         )
 

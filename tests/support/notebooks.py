@@ -1,6 +1,5 @@
 """Run every tracked notebook in one kernel on the real servers, and check it."""
 
-import ast
 import os
 import re
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 
-from clickstream.demo.exercises import UNTOUCHED
 from clickstream.kafka import topics
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
@@ -27,7 +25,7 @@ ENTERED_S = 15
 FIGURES = {"01": 5, "04": 1, "05": 6, "06": 7, "07": 6}
 """Charts on the page of a notebook; controls count with their first chart."""
 
-LIVE = {"06-live-control-room.ipynb": "room.stop()"}
+LIVE = {"06-live-control-room.ipynb": "_ = room.stop()"}
 """Notebooks that keep running after the last cell, and the code that stops them."""
 
 SOLUTION = re.compile(r"<summary>A solution</summary>\n\n```python\n(.*?)```", re.DOTALL)
@@ -111,15 +109,20 @@ def exercises(notebook: nbformat.NotebookNode) -> dict[int, tuple[int, str]]:
 def assert_can_be_solved(client: NotebookClient, check: int, task: int, solution: str) -> None:
     """Check the replies for no answer, a wrong answer and the solution."""
     cells = client.nb.cells
-    said = [ast.literal_eval(cells[check].outputs[0]["data"]["text/plain"])]
+    said = [reply(cells[check])]
     for answer in (cells[task].source.replace("None", "-1"), solution):
         cells[task].source = answer
         for place in (task, check):
             execute(client, cells[place], place)
-        said.append(ast.literal_eval(cells[check].outputs[0]["data"]["text/plain"]))
-    assert said[0] == UNTOUCHED
-    assert said[1].startswith("Not yet: ")
-    assert said[2].startswith("Right: ")
+        said.append(reply(cells[check]))
+    assert said[0].startswith("! No answer yet: ")
+    assert said[1].startswith(("✘ Not yet: ", "✘ Wrong type: "))
+    assert said[2].startswith("✔ Right: ")
+
+
+def reply(cell: nbformat.NotebookNode) -> str:
+    """The text of the coloured line that a check shows."""
+    return re.sub("<[^>]*>", "", cell.outputs[0]["data"]["text/html"])
 
 
 def outputs_of(client: NotebookClient) -> list[nbformat.NotebookNode]:
@@ -147,11 +150,15 @@ def assert_runs_twice(name: str, settings: Settings, page: Path, *, again: bool 
         index.delete(opensearch.connect(own.opensearch), own.opensearch.index)
 
     assert len(exercises(client.nb)) in (1, 2)
+    texts = [each.get("data", {}).get("text/plain", "") for each in outputs_of(client)]
+    assert [text for text in texts if text.startswith(("'", '"'))] == [], "text in quotes"
     wrong = [o for o in outputs_of(client) if o.output_type == "error" or o.get("name") == "stderr"]
     assert wrong == []
     if name.startswith("05"):
         dialled = [output for comm in client.comm_objects.values() for output in comm.outputs]
         assert any("application/vnd.plotly.v1+json" in each.get("data", {}) for each in dialled)
+        chosen = [model["index"] for model in client.widget_state.values() if "index" in model]
+        assert None not in chosen, "a dropdown shows nothing"
     figures, text = written(client, page)
     assert figures == FIGURES.get(name[:2], 0)
     assert text.count("Plotly.newPlot(") >= figures
