@@ -27,6 +27,7 @@ from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, shown
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import workers
+from clickstream.widgets.in_sight import InSight
 from clickstream.widgets.live_chart import LiveChart
 from clickstream.widgets.live_pipeline import OFFSETS_EVERY_S, LivePipeline, Snapshot
 
@@ -98,6 +99,7 @@ class ControlRoom:
             name: self._button(kind.title, kind.what, partial(self._toggle, name))
             for name, kind in SCENARIOS.items()
         }
+        self._in_sight = InSight()
         self._charts = {name: LiveChart(height=height) for name, height in _HEIGHTS.items()}
         self._painted: dict[str, go.Figure] = {}
         self.widget = self._build(events_per_second)
@@ -136,6 +138,7 @@ class ControlRoom:
                 self._numbers,
                 _side_by_side(charts[:2]),
                 _side_by_side(charts[2:]),
+                self._in_sight,
             ]
         )
 
@@ -189,8 +192,13 @@ class ControlRoom:
             return None
 
     def start(self) -> str:
-        """Do the same as the button, wait until it is done, and return the result."""
-        return self._queue_and_wait(self._start)
+        """Do the same as the button, wait until it is done, and return the result.
+
+        The room scrolls into sight.
+        """
+        said = self._queue_and_wait(self._start)
+        self._in_sight.scroll()
+        return said
 
     def until(self, *, more: int, most_s: float = 15.0) -> Snapshot:
         """Wait until the index has `more` new documents, and return the current counts.

@@ -1,15 +1,25 @@
 """Notebooks as a presenter opens and runs them, in a real JupyterLab of 1280 by 720."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from playwright.sync_api import Page, expect
 
-from benchmarks import screen
+from benchmarks import screen, stage
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 
 pytestmark = pytest.mark.slow
+
+ACTIVE = """() => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell')]
+  .findIndex(cell => cell.classList.contains('jp-mod-active'))"""
+AT_TOP = """output => Math.abs(output.getBoundingClientRect().top
+  - output.closest('.jp-WindowedPanel-outer').getBoundingClientRect().top) < 4"""
+FITS = """output => output.getBoundingClientRect().height
+  <= output.closest('.jp-WindowedPanel-outer').clientHeight"""
 
 
 @pytest.mark.timeout(240)
@@ -39,3 +49,41 @@ def test_a_widget_whose_kernel_ended_asks_to_run_its_cell(
 
     assert content == '"Run this cell: its controls ended with their kernel."'
     assert shown == ""
+
+
+@pytest.fixture
+def notebook(
+    page: Page, chromium: str, settings: Settings, tmp_path: Path
+) -> Iterator[screen.Notebook]:
+    """Notebook 06."""
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
+        yield screen.Notebook(page, address)
+    topics.delete_topics(settings.kafka)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
+
+
+@pytest.mark.timeout(240)
+def test_the_room_is_in_sight_after_three_cells(notebook: screen.Notebook) -> None:
+    """Shift-Enter leads to the whole room and stays there; arrow keys reach its cell."""
+    page, panel = notebook.page, notebook.panel
+    panel.locator(".jp-MarkdownCell").first.click(position={"x": 200, "y": 5})
+    active, codes = panel.locator(".jp-Cell.jp-mod-active"), panel.locator(".jp-CodeCell")
+
+    def press(keys: str) -> None:
+        before = page.evaluate(ACTIVE)
+        page.keyboard.press(keys)
+        page.wait_for_function(f"({ACTIVE})() !== {before}")
+
+    for number in (1, 2, 3):
+        while "jp-CodeCell" not in str(active.get_attribute("class")):
+            press("Shift+Enter")
+        press("Shift+Enter")
+        prompt = codes.nth(number - 1).locator(".jp-InputArea-prompt")
+        expect(prompt).to_have_text(f"[{number}]:", timeout=60_000)
+    notebook.until_drawn(5)
+    room = codes.nth(stage.ROOM).locator(".jp-OutputArea")
+    page.wait_for_function(AT_TOP, arg=room.element_handle())
+    assert room.evaluate(FITS)
+    for _ in range(3):
+        press("ArrowUp")
+    assert "ControlRoom(demo)" in active.inner_text()
