@@ -176,6 +176,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def typed_path(named: str | Path) -> Path:
+    """Make a path that a user typed absolute: `~` is expanded, and symlinks are resolved.
+
+    Every spelling of a folder gives the same path.
+    """
+    return Path(os.path.realpath(os.path.expanduser(named)))
+
+
 def split_url(url: str) -> SplitResult | None:
     """Split a URL into its parts; None if it names no host or several, or a port that cannot be."""
     try:

@@ -109,12 +109,11 @@ def locked(folder):
 
 def cache():
     """Name the folder that all clones share, as clickstream/servers/download.py does."""
-    if os.environ.get("CLICKSTREAM_CACHE"):
-        return os.path.abspath(os.environ["CLICKSTREAM_CACHE"])
-    if sys.platform == "darwin":
-        return os.path.expanduser("~/Library/Caches/clickstream")
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "clickstream")
+    base = "~/Library/Caches" if sys.platform == "darwin" else os.environ.get("XDG_CACHE_HOME", "")
+    if not base.startswith(("/", "~/Library")):
+        base = "~/.cache"
+    named = os.environ.get("CLICKSTREAM_CACHE") or os.path.join(base, "clickstream")
+    return os.path.realpath(os.path.expanduser(named))
 
 
 def wheels(lock):

@@ -216,10 +216,18 @@ def test_a_python_that_is_not_there_is_told_with_what_to_install() -> None:
 def test_the_cache_is_where_the_kit_itself_looks(
     install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The script and the library use the same cache folder."""
+    """The script and the library use the same cache folder, however it is written."""
     from clickstream.servers import download  # noqa: PLC0415 - the script itself runs without the kit
 
-    monkeypatch.delenv("CLICKSTREAM_CACHE", raising=False)
-    assert Path(install.cache()) == download.cache_dir()
-    monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path))
-    assert Path(install.cache()) == download.cache_dir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    for variable, named, expected in (
+        ("CLICKSTREAM_CACHE", "", ".cache/clickstream"),
+        ("CLICKSTREAM_CACHE", "~/c", "c"),
+        ("CLICKSTREAM_CACHE", str(tmp_path / "link"), "c"),
+        ("XDG_CACHE_HOME", "relative", ".cache/clickstream"),
+        ("XDG_CACHE_HOME", str(tmp_path / "c"), "c/clickstream"),
+    ):
+        monkeypatch.delenv("CLICKSTREAM_CACHE", raising=False)
+        monkeypatch.setenv(variable, named)
+        assert Path(install.cache()) == download.cache_dir() == tmp_path / expected

@@ -6,6 +6,7 @@ that `--help` is fast.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -369,6 +370,7 @@ def charts_(
     """
     from clickstream.demo.demo import Demo
 
+    out = Path(os.path.expanduser(out))
     kit = Demo(cli_target.find(need=["opensearch"]))
     since, until = _last_minutes(kit) if live else kit.history_window() or (None, None)
     answer = kit.ask(since=since, until=until)

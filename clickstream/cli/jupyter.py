@@ -104,8 +104,9 @@ def replace_copy() -> Path | None:
 def _started(
     environment: Mapping[str, str], notebook: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    folder = processes.folder() / "jupyter"
+    folder = processes.private_folder() / "jupyter"
     style = folder / "config" / "custom" / "custom.css"
+    folder.mkdir(mode=0o700, exist_ok=True)
     style.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(SETTINGS / style.name, style)
     log_path = processes.folder() / "jupyter.log"

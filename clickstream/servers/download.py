@@ -33,6 +33,7 @@ from tqdm import tqdm
 from clickstream.errors import FetchError
 from clickstream.servers import manifest
 from clickstream.servers.manifest import PinnedFile
+from clickstream.settings import typed_path
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact, PythonResolver
@@ -67,8 +68,7 @@ class ServerFiles:
 
 def cache_dir() -> Path:
     """Return the cache folder of all clones; `CLICKSTREAM_CACHE` overrides it."""
-    named = os.environ.get("CLICKSTREAM_CACHE")
-    return Path(named).absolute() if named else user_cache_path("clickstream")
+    return typed_path(os.environ.get("CLICKSTREAM_CACHE") or user_cache_path("clickstream"))
 
 
 def missing_bytes() -> int:
@@ -99,6 +99,10 @@ def ensure_server_files(*, with_bar: bool = False) -> ServerFiles:
     Raises:
         FetchError: one line that says which file, what happened, and what to do.
     """
+    for unusable in (":", "=", "${"):  # in a class path, a Java option or a setting of OpenSearch
+        if unusable in str(cache_dir()):
+            msg = f"cache folder {cache_dir()}: Java cannot use a path with '{unusable}'"
+            raise FetchError(msg, "set another with CLICKSTREAM_CACHE")
     if missing_bytes() or not _marker().exists():
         try:
             _servers_dir().mkdir(parents=True, exist_ok=True)

@@ -296,12 +296,14 @@ def _start_one(name: Name, files: download.ServerFiles, is_interrupted: threadin
 
 def _spawn(name: Name, files: download.ServerFiles) -> subprocess.Popen[bytes]:
     node, folder = NODES[name], processes.folder() / name
-    with processes.file_errors():
+    with processes.file_errors(), processes.data_lock(folder) as lock:
         chosen = _choose_ports(name)
         processes.record(name, version=node.version, **chosen)
-        return processes.spawn(
-            name, node.command(files, folder, chosen), node.folder(files, folder)
-        )
+        command = node.command(files, folder, chosen)
+        process = processes.spawn(name, command, folder, inherits=[lock.fileno()])
+        lock.truncate(0)
+        lock.write(str(process.pid))
+        return process
 
 
 def _did_not_start(name: Name, what: str) -> ServerError:

@@ -33,11 +33,12 @@ class Node:
     version: str
     port_kinds: tuple[str, str]
     command: Callable[[download.ServerFiles, Path, Ports], list[str]]
-    """Write the configuration into the node's folder, and return the command line.
+    """Write the configuration into the node's folder, and return the command line to run there.
+
+    Settings name its data relative to the folder: some of them are lists, or have wildcards, so
+    that a comma or a `$` in the folder's own name would be misread.
 
     Raises `ServerError` if Kafka cannot create its data folder."""
-    folder: Callable[[download.ServerFiles, Path], Path]
-    """The working directory."""
     answers: Callable[[int], bool]
     """Connect to the port as a client, and say whether the server answers."""
     is_settled: Callable[[int], bool]
@@ -45,7 +46,6 @@ class Node:
 
 
 def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
     port, controller_port = ports["port"], ports["controller_port"]
     properties = {
         "process.roles": "broker,controller",
@@ -56,7 +56,7 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
-        "log.dirs": folder / "data",
+        "log.dirs": "data",
         "num.partitions": 3,
         "auto.create.topics.enable": "false",
         # One node keeps one copy of everything, including Kafka's internal topics.
@@ -74,12 +74,11 @@ def _kafka_command(files: download.ServerFiles, folder: Path, ports: Ports) -> l
         "offsets.retention.minutes": 525_600,
     }
     config = folder / "server.properties"
-    config.write_text("".join(f"{key}={_property(value)}\n" for key, value in properties.items()))
-    log_config = folder / "log4j2.properties"
-    log_config.write_text(_LOG)
+    config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+    (folder / "log4j2.properties").write_text(_LOG)
     java_command = [
         *_java("-Xms256m", "-Xmx384m", "-XX:+UseG1GC"),
-        f"-Dlog4j2.configurationFile={log_config}",
+        "-Dlog4j2.configurationFile=log4j2.properties",
         "-cp",
         os.pathsep.join(str(jar) for jar in files.kafka_jars),
     ]
@@ -93,11 +92,6 @@ def _java(*options: str) -> list[str]:
     return [str(java()), *options, *os.environ.get("CLICKSTREAM_JAVA_OPTIONS", "").split()]
 
 
-def _property(value: object) -> str:
-    """Format a value for Java: Latin-1, with all other characters escaped as in JSON."""
-    return json.dumps(str(value))[1:-1]
-
-
 def _format(java_command: list[str], config: Path) -> None:
     log_path = config.with_name("format.log")
     with log_path.open("wb") as log:
@@ -106,6 +100,7 @@ def _format(java_command: list[str], config: Path) -> None:
                 *(*java_command, "kafka.tools.StorageTool", "format", "--ignore-formatted"),
                 *("--cluster-id", "Y2xpY2tzdHJlYW1kZW1vMQ", "--config", str(config)),
             ],
+            cwd=config.parent,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -138,7 +133,7 @@ appender.stdout.layout.pattern = %d %p %m (%c)%n
 
 def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports) -> list[str]:
     config = folder / "config"
-    config.mkdir(parents=True, exist_ok=True)
+    config.mkdir(exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
     watermark = "cluster.routing.allocation.disk.watermark"
     options = {
@@ -148,8 +143,8 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
         "network.host": "127.0.0.1",
         "http.port": ports["port"],
         "transport.port": ports["transport_port"],
-        "path.data": folder / "data",
-        "path.logs": folder / "logs",
+        "path.data": "data",
+        "path.logs": "logs",
         "action.auto_create_index": "false",
         # Disks of presenters are often 90 % full; percentages would then allocate no shard.
         f"{watermark}.low": f"{free_space.LOW_WATERMARK_BYTES}b",
@@ -171,7 +166,7 @@ def _opensearch_command(files: download.ServerFiles, folder: Path, ports: Ports)
         "-Dlog4j.shutdownHookEnabled=false",
         f"-javaagent:{home / 'agent' / 'opensearch-agent.jar'}",
         f"-Dopensearch.path.home={home}",
-        f"-Dopensearch.path.conf={config}",
+        "-Dopensearch.path.conf=config",
         "-Dopensearch.distribution.type=zip",
         "-cp",
         f"{home / 'lib'}/*",
@@ -220,7 +215,6 @@ NODES: Final[dict[Name, Node]] = {
         download.KAFKA_VERSION,
         ("port", "controller_port"),
         _kafka_command,
-        lambda files, folder: folder,
         _kafka_answers,
         lambda port: True,
     ),
@@ -229,7 +223,6 @@ NODES: Final[dict[Name, Node]] = {
         download.OPENSEARCH_VERSION,
         ("port", "transport_port"),
         _opensearch_command,
-        lambda files, folder: files.opensearch_home,
         lambda port: _opensearch_health(port).get("cluster_name") == "clickstream",
         lambda port: _opensearch_health(port).get("status") != "red",
     ),

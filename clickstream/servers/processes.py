@@ -6,20 +6,22 @@ started. This module does not depend on the kind of server.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 from filelock import FileLock
 from platformdirs import user_state_path
 
 from clickstream.errors import Command, ServerError
+from clickstream.settings import typed_path
 
 _STOP_TIMEOUT_S = 20.0
 _KERNEL = 2
@@ -28,8 +30,24 @@ _KERNEL = 2
 
 def folder() -> Path:
     """Return the folder of ports, data and logs; `CLICKSTREAM_STATE` overrides it."""
-    named = os.environ.get("CLICKSTREAM_STATE")
-    return Path(named).absolute() if named else user_state_path("clickstream")
+    return typed_path(os.environ.get("CLICKSTREAM_STATE") or user_state_path("clickstream"))
+
+
+def private_folder() -> Path:
+    """Create the folder where it is missing, so that only this user can read it.
+
+    A folder that the user named and that has other files in it keeps its mode.
+
+    Raises:
+        ServerError: OpenSearch cannot use this path; nothing was written.
+    """
+    if "${" in str(folder()):
+        msg = f"state folder {folder()}: OpenSearch cannot use a path with '${{'"
+        raise ServerError(msg, "set another with CLICKSTREAM_STATE")
+    folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.environ.get("CLICKSTREAM_STATE") or not any(folder().iterdir()):
+        folder().chmod(0o700)
+    return folder()
 
 
 @contextmanager
@@ -55,13 +73,37 @@ def lock() -> Iterator[None]:
         ServerError: the folder cannot be created or written.
     """
     with file_errors():
-        folder().mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder() / "lock")
+        held = FileLock(private_folder() / "lock")
         held.acquire()
     try:
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def data_lock(data: Path) -> Iterator[TextIO]:
+    """Lock a server's data folder, and yield the open lock file.
+
+    A process that inherits the file holds the lock until it ends. It protects the data where the
+    record does not help: on another mount, or from inside a container.
+
+    Raises:
+        ServerError: a running process holds the lock.
+    """
+    data.mkdir(mode=0o700, exist_ok=True)
+    data.chmod(0o700)
+    with (data / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            msg = f"process {file.read() or '(unknown)'} already uses the data in {data}"
+            raise ServerError(
+                msg,
+                "stop it; it may run in another container, or on another machine",
+            ) from error
+        yield file
 
 
 def recorded(name: str) -> dict[str, Any]:
@@ -102,7 +144,8 @@ def log_path(name: str) -> Path:
 def running(name: str) -> psutil.Process | None:
     """Find the process if the recorded pid still belongs to it: the system reuses pids.
 
-    It is ours if its command line names this folder, or if the folder is its working directory.
+    It is ours if its command line names this folder, or if it works in it. The folder may have
+    another name there, such as that of another mount.
     The start time proves nothing, because it changes when the clock is set.
 
     Raises:
@@ -115,13 +158,19 @@ def running(name: str) -> psutil.Process | None:
             arguments = process.cmdline()
         if arguments:
             is_named = any(str(folder()) in each for each in arguments)
-            is_ours = is_named or Path(process.cwd()) == folder().resolve()
-            return process if is_ours else None
+            return process if is_named or _works_here(process, name) else None
         # A dying process loses its command line first; a zombie ends with its last thread.
         is_gone = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
         return None if is_gone or process.ppid() == _KERNEL else process
     except (KeyError, psutil.Error):
         return None  # never started, gone, or somebody else's
+
+
+def _works_here(process: psutil.Process, name: str) -> bool:
+    there = [each for each in (folder(), folder() / name) if each.exists()]
+    with suppress(FileNotFoundError):
+        return any(os.path.samefile(process.cwd(), each) for each in there)
+    return False
 
 
 def environment() -> dict[str, str]:
@@ -135,8 +184,14 @@ def environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C.UTF-8", "CLICKSTREAM_STATE": str(folder())}
 
 
-def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one, with a separate log, and record its pid."""
+def spawn(
+    name: str, arguments: list[str], cwd: Path, *, inherits: Collection[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, with a separate log, and record its pid.
+
+    Args:
+        inherits: file descriptors that stay open in it.
+    """
     with log_path(name).open("wb") as log:
         child = subprocess.Popen(
             arguments,
@@ -147,6 +202,8 @@ def spawn(name: str, arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]
             # A Ctrl-C in the terminal or the kernel must not reach the servers.
             start_new_session=True,
             env=environment(),
+            umask=0o077,
+            pass_fds=inherits,
         )
     _children.append(child)
     record(name, pid=child.pid)

@@ -107,7 +107,8 @@ def from_environment() -> Target:
     Raises:
         ConfigError: no such target, or the path of the hosted one's folder is not absolute.
     """
-    target = choose(Path(os.environ.get(CONF) or "."), os.environ.get(TARGET) or LOCAL)
+    folder = Path(os.path.expanduser(os.environ.get(CONF) or "."))
+    target = choose(folder, os.environ.get(TARGET) or LOCAL)
     if target.is_hosted and not target.folder.is_absolute():
         msg = f"{TARGET}={HOSTED} requires the absolute path of a folder in {CONF}"
         raise ConfigError(msg, (Command("demo"), " sets both"))

@@ -66,7 +66,7 @@ def _read_secret(reference: str, engine: str, path: str) -> dict[str, Any]:
     session = requests.Session()
     session.trust_env = not is_loopback(host)  # otherwise a proxy would get the token
     # Set here, because hvac uses the setting of the session.
-    session.verify = os.environ.get("VAULT_CACERT") or True
+    session.verify = os.path.expanduser(os.environ.get("VAULT_CACERT", "")) or True
     try:
         client = hvac.Client(
             url=address,
@@ -121,5 +121,5 @@ def _check_variables(reference: str) -> None:
         raise _mistake(reference, what, "set it again")
     for name in ("VAULT_CACERT", "VAULT_CLIENT_CERT", "VAULT_CLIENT_KEY"):
         file = os.environ.get(name)
-        if file and not Path(file).exists():
+        if file and not Path(os.path.expanduser(file)).exists():
             raise _mistake(reference, f"{name} is {file}, which does not exist", "fix it")

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from clickstream.settings import Settings
 from tests.support.by_id import namespace, send
+from tests.support.terminal import clickstream
 
 PROGRAM = """
 import atexit, sys
@@ -16,6 +18,17 @@ from clickstream.__main__ import main
 main()
 """
 DRAWS_OR_DOWNLOADS = {"pandas", "plotly", "jgo", "ipywidgets"}
+
+
+def test_charts_are_written_into_the_home_folder(
+    made: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves the `~` in `--out=~/charts` as it is; the command expands it."""
+    home = {"CLICKSTREAM_NAMESPACE": namespace(made), "HOME": str(tmp_path)}
+    monkeypatch.chdir(tmp_path)
+    done = clickstream(os.environ | home, "--target", "local", "charts", "--out=~/charts")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"charts"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from clickstream.demo import demo
-from clickstream.errors import ServerError, shown
+from clickstream.errors import FetchError, ServerError, shown
 from clickstream.kafka import offsets
 from clickstream.opensearch import client as opensearch
-from clickstream.servers import local, nodes
+from clickstream.servers import download, local, nodes
 from clickstream.servers import processes as state
 from clickstream.servers.free_space import FreeSpace
 from tests.support.errors import raises_shown
@@ -29,9 +29,10 @@ from tests.support.outages import taken_down
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty state folder; its servers are stopped at the end.
 
-    Its name has spaces and non-ASCII letters, because Java reads files as Latin-1 with escapes.
+    Its name has what Java, Kafka and OpenSearch read as something else where they can: lists,
+    escapes, wildcards, options.
     """
-    folder = tmp_path / "jürgen's \\ 用户"
+    folder = tmp_path / 'jürgen\'s \\ 用户, Doe %41 $HOME {x} "q" a:b #;=& *'
     folder.mkdir()
     monkeypatch.setenv("CLICKSTREAM_STATE", str(folder))
     yield folder
@@ -51,6 +52,12 @@ def wait_until(is_so: Callable[[], object], *, timeout_s: float) -> None:
     while not is_so():
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
+
+
+def sleep(cwd: Path, *names: str, inherits: Collection[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a process that is recorded as Kafka."""
+    words = [sys.executable, "-c", "import time; time.sleep(60)", *names]
+    return state.spawn("kafka", words, cwd, inherits=inherits)
 
 
 def pids() -> dict[str, int | None]:
@@ -91,7 +98,9 @@ def test_a_pair_lives_through_a_day_of_trouble(
     assert None not in first.values()
     assert len(processes(own_state)) == 2
 
-    settings = local.up()  # and a third, later, finds them
+    (own_state.parent / "link").symlink_to(own_state)
+    monkeypatch.setenv("CLICKSTREAM_STATE", str(own_state.parent / "link"))
+    settings = local.up()  # and a third, later, finds them, under another name of the folder
     assert pids() == first
     assert settings == local.find()
     assert settings.kafka.bootstrap_servers in said[0]
@@ -214,8 +223,7 @@ def test_ctrl_c_stops_what_is_being_started(own_state: Path) -> None:
 
 def test_a_clock_that_was_set_loses_no_server(own_state: Path) -> None:
     """A changed clock does not hide a server, because its command line identifies it."""
-    arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
-    sleeper = state.spawn("kafka", arguments, own_state)
+    sleeper = sleep(own_state, str(own_state / "kafka"))
     moved = psutil.Process(sleeper.pid).create_time() + 3600
     state.record("kafka", created=moved)
     assert pids()["kafka"] == sleeper.pid
@@ -259,8 +267,7 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_one_line(own_state: Path) 
 
 def test_another_version_is_left_alone(own_state: Path) -> None:
     """Data and processes of another version stay; one line names the version and the remedy."""
-    arguments = [sys.executable, "-c", "import time; time.sleep(60)", str(own_state / "kafka")]
-    sleeper = state.spawn("kafka", arguments, own_state)
+    sleeper = sleep(own_state, str(own_state / "kafka"))
     state.record("kafka", version="3.9.0")
     with raises_shown(ServerError, match=r"contains data of Kafka 3\.9\.0.*CLICKSTREAM_STATE"):
         local.up()
@@ -277,11 +284,76 @@ def test_a_damaged_memory_is_named(own_state: Path, content: str) -> None:
     (own_state / "kafka.json").unlink()
 
 
-def test_paths_are_written_as_java_reads_them() -> None:
-    """Paths are escaped for Java, with surrogate pairs where needed."""
-    assert nodes._property(Path("/data/jürgen/a\\b/😀 =#")) == (
-        "/data/j\\u00fcrgen/a\\\\b/\\ud83d\\ude00 =#"
-    )
+def test_a_process_is_found_under_every_name_of_its_folder(
+    own_state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A symlink, `..` and `~` name the same folder; on another mount a server is known by place."""
+    (own_state / "kafka").mkdir()
+    sleeper = sleep(own_state / "kafka", str(own_state))
+    link = tmp_path / "link"
+    link.symlink_to(own_state)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for other in (str(link), f"{own_state}/../link", "~/link"):
+        monkeypatch.setenv("CLICKSTREAM_STATE", other)
+        assert state.folder() == own_state
+        assert pids()["kafka"] == sleeper.pid
+    assert local.down() == ("kafka",)
+
+    sleeper = sleep(own_state / "kafka")  # as if its command line had another name of the folder
+    assert pids()["kafka"] == sleeper.pid
+    assert local.down() == ("kafka",)
+
+
+def test_two_servers_never_share_data(own_state: Path) -> None:
+    """A data folder in use is refused until its server ends, even if its record was deleted."""
+    data = own_state / "kafka"
+    with state.data_lock(data) as lock:
+        sleeper = sleep(data, inherits=[lock.fileno()])
+        lock.write(str(sleeper.pid))
+    (own_state / "kafka.json").unlink()
+    with raises_shown(ServerError, match=f"process {sleeper.pid} already uses the data in .*stop"):
+        local.start("kafka")
+    sleeper.kill()
+    sleeper.wait()
+    with state.data_lock(data):
+        pass
+
+
+def test_only_the_user_can_read_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new or empty folder and the servers' data become private; a shared folder stays open."""
+
+    def mode(path: Path) -> int:
+        return path.stat().st_mode & 0o777
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o755)
+    (tmp_path / "shared" / "file").touch()
+    for name, expected in (("new/state", 0o700), ("empty", 0o700), ("shared", 0o755)):
+        monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / name))
+        local.down()
+        with state.data_lock(tmp_path / name / "kafka"):
+            assert mode(tmp_path / name / "kafka") == 0o700
+        assert mode(tmp_path / name) == expected
+
+
+def test_a_path_that_java_cannot_use_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a path would be misread, the error names the variable; nothing is written."""
+    monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "${x}"))
+    with raises_shown(ServerError, match=r"cannot use a path with '\$\{'; set another with CLICK"):
+        local.up()
+    monkeypatch.setenv("CLICKSTREAM_STATE", str(tmp_path / "long" / "/".join(["x" * 200] * 25)))
+    with raises_shown(ServerError, match="File name too long; make it writable, or set another"):
+        local.up()
+    for unusable in ("a:b", "a=b", "${a}"):
+        monkeypatch.setenv("CLICKSTREAM_CACHE", str(tmp_path / unusable))
+        with raises_shown(FetchError, match="cannot use a path with .*with CLICKSTREAM_CACHE"):
+            download.ensure_server_files()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(

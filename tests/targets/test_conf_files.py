@@ -374,3 +374,5 @@ def test_a_kernel_needs_the_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CLICKSTREAM_CONF", folder)
         with pytest.raises(ConfigError, match="requires the absolute path of a folder"):
             target.from_environment()
+    monkeypatch.setenv("CLICKSTREAM_CONF", "~/conf")
+    assert target.from_environment().folder == Path.home() / "conf"

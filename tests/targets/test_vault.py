@@ -100,8 +100,10 @@ def test_a_vault_is_trusted_by_the_ca_that_is_named(
         with raises_shown(ConfigError, match="is not trusted; set its CA, a PEM file, with"):
             Vault().read("vault:secret/clickstream/kafka#password")
         assert asked == []
-        monkeypatch.setenv("VAULT_CACERT", str(tmp_path / "ca.pem"))
-        assert Vault().read("vault:secret/clickstream/kafka#password") == "hush-vault"
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for named in (str(tmp_path / "ca.pem"), "~/ca.pem"):
+            monkeypatch.setenv("VAULT_CACERT", named)
+            assert Vault().read("vault:secret/clickstream/kafka#password") == "hush-vault"
 
 
 def test_no_proxy_gets_the_token_on_its_way_to_this_machine(
