@@ -1,5 +1,7 @@
 # Needs GNU make 3.81 and a POSIX sh. Most targets first create or update .venv.
 PYTHON ?= python3
+# The user's own settings of Python (PYTHONHOME, PYTHONPATH, …) are for other programs.
+unexport $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
 BIN = .venv/bin
 
 INSTALL = command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; install Python 3.11 or newer \

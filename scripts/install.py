@@ -7,9 +7,11 @@ Standard library alone, and syntax that an old Python reads, so that it is told 
     python3 scripts/install.py --prepare  fetch the wheels into the cache as well
 """
 
+import ast
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -120,7 +122,7 @@ def wheels(lock):
     """Name the folder of a lock's wheels for this Python; it exists only when it is complete."""
     python = PYTHON if os.path.exists(PYTHON) else sys.executable
     kind = "import sys, sysconfig as s; print(sys.implementation.cache_tag, s.get_platform())"
-    tags = subprocess.check_output([python, "-c", kind]).decode().split()
+    tags = subprocess.check_output([python, "-c", kind], env=bare()).decode().split()
     return os.path.join(cache(), "wheels", "-".join([lock, digest(lock)] + tags))
 
 
@@ -147,7 +149,7 @@ def install(lock):
     """Make .venv anew where it is not usable, and install the lock and the kit into it."""
     # One that was moved or copied here has its old place in every script.
     made_here = stamped().startswith(ROOT + "\n")
-    if not made_here or subprocess.call([PYTHON, "-m", "pip", "--version"], **QUIET):
+    if not made_here or subprocess.call([PYTHON, "-m", "pip", "--version"], env=bare(), **QUIET):
         shutil.rmtree(VENV, ignore_errors=True)
     local = wheels(lock) if os.path.isdir(wheels(lock)) else None
     wanted = [] if local else ["about %d MB of Python packages" % WHEELS_MB[lock]]
@@ -163,14 +165,15 @@ def install(lock):
         run([sys.executable, "-m", "venv", VENV], "creating .venv")
     write_stamp(ROOT + "\n")
     source = ["--no-index", "--find-links", local] if local else []
+    environment = for_pip()
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
     say("  packages ...")
     # Python compiles what it imports; all of it now would take a third of the time.
     install = ["install", "--no-compile", "--require-hashes", "-r", lock]
-    run(pip + install + source, "installing packages")
+    run(pip + install + source, "installing packages", environment)
     say("  the kit itself ...")
     own = ["install", "--no-deps", "--no-build-isolation", "--no-index", "-e", "."]
-    run(pip + own, "installing the kit")
+    run(pip + own, "installing the kit", environment)
     write_stamp(stamp(lock))
     say("  done: .venv is ready.")
 
@@ -186,7 +189,7 @@ def prepare(lock):
                 part = folder + ".part"
                 pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "download"]
                 command = pip + ["--no-deps", "--require-hashes", "-r", lock, "-d", part]
-                run(command, "downloading wheels")
+                run(command, "downloading wheels", for_pip())
                 os.replace(part, folder)
     except OSError as error:
         sys.exit(
@@ -196,11 +199,41 @@ def prepare(lock):
     say("wheels are in %s" % folder)
 
 
+# What pip needs to reach an index through the user's network. Its other settings change what is
+# installed, or where, and the locks say both.
+NETWORK = (
+    "index-url", "extra-index-url", "find-links", "no-index", "keyring-provider",
+    "proxy", "cert", "client-cert", "trusted-host", "use-feature", "use-deprecated",
+    "timeout", "default-timeout", "retries", "cache-dir", "no-cache-dir",
+)  # fmt: skip
+
+
+def bare():
+    """Give the environment without any setting of pip and Python."""
+    return dict(each for each in os.environ.items() if not each[0].startswith(("PIP_", "PYTHON")))
+
+
+def for_pip():
+    """Give pip the user's network settings, of its files and variables, and no others."""
+    files = {name: os.environ[name] for name in ("PIP_CONFIG_FILE",) if name in os.environ}
+    listed = [PYTHON, "-m", "pip", "config", "list", "-vvv"]  # even where a file says quiet
+    said = run(listed, "reading the settings of pip", dict(bare(), **files))
+    found = dict(re.findall(r"^(?:global|install|download)\.([\w-]+)=(.+)$", said, re.MULTILINE))
+    environment = dict(bare(), PIP_CONFIG_FILE=os.devnull)
+    for name in NETWORK:
+        variable = "PIP_" + name.upper().replace("-", "_")
+        value = os.environ.get(variable) or (name in found and ast.literal_eval(found[name]))
+        if value:
+            environment[variable] = value
+    return environment
+
+
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 REMEDIES = (
     ("CERTIFICATE_VERIFY_FAILED", "set your company's certificate with PIP_CERT"),
     ("ProxyError", "set or fix HTTPS_PROXY"),
+    ("Configuration file", "fix that file"),
     ("No space left", "free some disk space"),
     ("Permission denied", "make the folder writable"),
     ("THESE PACKAGES DO NOT MATCH", "a package changed during the download: try another network"),
@@ -209,17 +242,22 @@ REMEDIES = (
 )
 
 
-def run(command, doing):
-    """Run a command quietly; end with one line that says what to do when it fails."""
+def run(command, doing, environment=None):
+    """Run a command quietly and give its words; where it fails, end with what to do in a line."""
     done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        command,
+        cwd=ROOT,
+        env=environment or bare(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
-    if done.returncode == 0:
-        return
     said = done.stdout.decode("utf-8", "replace")
+    if done.returncode == 0:
+        return said
     lines = [line.strip() for line in said.splitlines() if "ERROR" in line or "rror:" in line]
-    last = (lines or said.splitlines() or ["no word"])[-1]
-    remedy = next((what for sign, what in REMEDIES if sign in said), "then run it again")
+    last = lines[-1] if lines else " ".join(said.split()) or "no word"
+    remedy = next((what for sign, what in REMEDIES if sign in said), "fix that and run it again")
     sys.exit("%s failed: %s; %s" % (doing, last[:300], remedy))
 
 

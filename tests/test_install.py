@@ -231,3 +231,74 @@ def test_the_cache_is_where_the_kit_itself_looks(
         monkeypatch.delenv("CLICKSTREAM_CACHE", raising=False)
         monkeypatch.setenv(variable, named)
         assert Path(install.cache()) == download.cache_dir() == tmp_path / expected
+
+
+def test_pip_takes_only_the_network_from_the_user(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the user's files and variables only index, proxy, certificates and the like count."""
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nquiet = 1\nindex-url = https://mirror.example/it's\nproxy = http://file\n"
+        "trusted-host =\n  a.example\n  b.example\n[install]\nuser = true\nno_binary = :all:\n"
+    )
+    monkeypatch.setattr(install, "PYTHON", sys.executable)
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+        "PIP_PROXY": "http://variable",
+        "PIP_REQUIRE_HASHES": "1",
+        "PIP_TARGET": str(tmp_path),
+        "PYTHONPATH": str(tmp_path),
+        "HTTPS_PROXY": "http://kept",
+    }.items():
+        monkeypatch.setenv(name, value)
+    found = install.for_pip()
+
+    for name, value in {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": "https://mirror.example/it's",
+        "PIP_PROXY": "http://variable",
+        "PIP_TRUSTED_HOST": "\na.example\nb.example",
+        "HTTPS_PROXY": "http://kept",
+    }.items():
+        assert found[name] == value
+    refused = {"PIP_USER", "PIP_NO_BINARY", "PIP_REQUIRE_HASHES", "PIP_TARGET", "PYTHONPATH"}
+    assert refused.isdisjoint(found)
+
+    (tmp_path / "pip.conf").write_text("broken")
+    with pytest.raises(SystemExit, match=r"settings of pip failed: .*pip\.conf.*; fix that file"):
+        install.for_pip()
+
+
+def test_make_runs_python_without_the_settings_of_others(tmp_path: Path) -> None:
+    """PYTHONHOME, PYTHONSTARTUP and the like of the user never reach what make runs."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nenv\n")
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "venv", f"PYTHON={python}"],
+        cwd=ROOT,
+        env=os.environ
+        | {"PYTHONHOME": "/nowhere", "PYTHONSTARTUP": "x", "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert {name for name in names if name.startswith("PYTHON")} <= {"PYTHON"}
+    assert "PATH" in names
+
+
+def test_a_clone_has_the_same_bytes_with_every_setting_of_git(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With core.autocrlf the hashes that name the prepared cache do not change."""
+    before = install.digest(install.RUNTIME), manifest.marker(manifest.PATH)
+    clone = [*("git", "clone", "-q", "--no-checkout", "-c", "core.autocrlf=true"), str(ROOT)]
+    subprocess.run([*clone, str(tmp_path / "clone")], check=True)
+    wanted = [".gitattributes", "*.lock", "pyproject.toml", "clickstream/servers"]
+    subprocess.run(["git", "checkout", "HEAD", *wanted], cwd=tmp_path / "clone", check=True)
+    listed = tmp_path / "clone" / manifest.PATH.relative_to(ROOT)
+    stand_in(install, monkeypatch, tmp_path / "clone")
+    assert (install.digest(install.RUNTIME), manifest.marker(listed)) == before

@@ -115,7 +115,9 @@ def _started(
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyter", "lab", "--no-browser"),
+                # Not `jupyter lab`: that prefers another `jupyter-lab` on the PATH. With -P, the
+                # presenter's own files do not replace modules.
+                *(sys.executable, "-P", "-m", "jupyterlab", "--no-browser"),
                 *(["--allow-root"] if os.geteuid() == 0 else []),
                 "--ServerApp.ip=127.0.0.1",
                 f"--ServerApp.port={port}",
@@ -129,7 +131,7 @@ def _started(
             ],
             cwd=COPY,
             env={
-                **os.environ,
+                **processes.environment(),
                 # The user's settings, workspaces and kernels do not affect the demo.
                 "JUPYTER_CONFIG_DIR": str(folder / "config"),
                 "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
@@ -137,8 +139,8 @@ def _started(
                 "JUPYTER_DATA_DIR": str(folder / "data"),
                 "JUPYTER_PATH": str(kernels),
                 "JUPYTER_TOKEN": token,
+                "IPYTHONDIR": str(folder / "ipython"),
                 # Kernels start in another folder, where a relative path would be wrong.
-                "CLICKSTREAM_STATE": str(processes.folder()),
                 "CLICKSTREAM_CACHE": str(download.cache_dir()),
                 # glibc returns temporary memory of cells, about 25 MB per kernel. Otherwise its
                 # thresholds would grow with the largest block that was ever freed.

@@ -176,12 +176,23 @@ def _works_here(process: psutil.Process, name: str) -> bool:
 def environment() -> dict[str, str]:
     """Return the environment for our processes.
 
-    It has no options for the user's Java, uses UTF-8 for paths, and names this folder by its
-    absolute path.
+    It has no settings of the user's own Java, Python, Jupyter and plotly, except where this Python
+    finds its modules. It uses UTF-8, and names this folder by its absolute path.
     """
-    meant_for_others = ("JAVA_", "JDK_", "_JAVA_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(meant_for_others)}
-    return kept | {"LC_ALL": "C.UTF-8", "CLICKSTREAM_STATE": str(folder())}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _WHERE_MODULES_ARE or not name.startswith(_FOR_OTHER_PROGRAMS)
+    }
+    ours = {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "CLICKSTREAM_STATE": str(folder())}
+    return kept | ours
+
+
+_FOR_OTHER_PROGRAMS = (
+    *("JAVA_", "JDK_", "_JAVA_", "LOG4J_"),
+    *("PYTHON", "JUPYTER", "JPY_", "IPYTHON", "IPYKERNEL", "PLOTLY_"),
+)
+_WHERE_MODULES_ARE = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE")
 
 
 def spawn(

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -65,15 +66,33 @@ def test_a_jupyterlab_that_is_gone_is_not_running(copy: Path) -> None:
     assert jupyter.how_to_end() is None
 
 
+def broken_jupyter(folder: Path) -> dict[str, str]:
+    """Variables of a user whose Python, JupyterLab, its settings and its program are all broken."""
+    folder.mkdir()
+    (folder / "jupyter_config.py").write_text("raise SystemExit('broken')")
+    (folder / "jupyter-lab").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "jupyter-lab").chmod(0o755)
+    named = ("JUPYTERLAB_DIR", "JUPYTER_CONFIG_PATH", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")
+    return {
+        **dict.fromkeys(named, str(folder)),
+        "PYTHONSTARTUP": str(folder / "jupyter_config.py"),
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_jupyterlab_ends_with_its_terminal(
     copy: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A second JupyterLab is refused, with a way to end the first one without its terminal."""
+    """It opens whatever the user's own Jupyter is; another is refused, with a way to end this one.
+
+    That way needs no terminal.
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(copy)],
         env={
             **{k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")},
+            **broken_jupyter(tmp_path / "user"),
             "CLICKSTREAM_STATE": str(tmp_path / "state"),
         },
         stdout=subprocess.PIPE,
@@ -81,7 +100,10 @@ def test_jupyterlab_ends_with_its_terminal(
         start_new_session=True,
     )
     assert process.stdout is not None
-    assert "http://" in process.stdout.readline()
+    address = process.stdout.readline().split()[-1]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(address, timeout=30) as page:
+        assert page.status == 200
     with raises_shown(ConfigError, match=r"stop it with Ctrl-C in its terminal, or `kill") as told:
         jupyter.replace_copy()
     with raises_shown(ConfigError, match="on another target; stop it with"):
@@ -89,6 +111,7 @@ def test_jupyterlab_ends_with_its_terminal(
     found = re.search(r"kill (\d+)", shown(told.value))
     assert found is not None
     jupyterlab = psutil.Process(int(found[1]))
+    assert {"PYTHONSTARTUP", "JUPYTERLAB_DIR"}.isdisjoint(jupyterlab.environ())
 
     process.send_signal(number)
     process.communicate(timeout=20)
