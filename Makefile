@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # The user's own settings of Python (PYTHONHOME, PYTHONPATH, …) are for other programs.
 unexport $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
+# A character that the terminal does not have is replaced.
+export PYTHONIOENCODING = :replace
 BIN = .venv/bin
 
 INSTALL = command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; install Python 3.11 or newer \

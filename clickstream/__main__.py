@@ -1,10 +1,17 @@
 """The `clickstream` command, which is the same as `python -m clickstream`."""
 
 import sys
+from io import TextIOWrapper
 
 
 def main() -> None:
-    """Run the command line; a missing package also becomes a one-line error."""
+    """Run the command line; a missing package also becomes a one-line error.
+
+    A character that the terminal does not have is replaced.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # None if it was closed
+            stream.reconfigure(errors="replace")
     try:
         from clickstream.cli import app  # noqa: PLC0415 - typer may be missing
 

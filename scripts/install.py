@@ -75,14 +75,14 @@ def stamped():
     """Read the stamp; nothing where .venv is not there, or its Python is gone."""
     if not os.path.exists(PYTHON) or not os.path.exists(STAMP):
         return ""
-    with open(STAMP) as file:
-        return file.read()
+    with open(STAMP, "rb") as file:
+        return os.fsdecode(file.read())
 
 
 def write_stamp(text):
     """Say how far .venv is."""
-    with open(STAMP, "w") as file:
-        file.write(text)
+    with open(STAMP, "wb") as file:
+        file.write(os.fsencode(text))
 
 
 def is_ready(lock):

@@ -203,7 +203,7 @@ def java() -> Path:
 
 def last_log_lines(log_path: Path) -> str:
     """Return the end of a log in one line, without stack frames, and the path of the log."""
-    lines = log_path.read_text(errors="replace").splitlines() if log_path.exists() else []
+    lines = log_path.read_text("utf-8", "replace").splitlines() if log_path.exists() else []
     kept = [line.strip() for line in lines if not line.lstrip().startswith(("at ", "... "))]
     last = " | ".join(filter(None, kept))[-600:]
     return f"last log lines: {last or 'none'} (log: {log_path})"

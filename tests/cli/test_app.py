@@ -174,6 +174,8 @@ def helped(group, words):
         yield from helped(inner.typer_instance, [*words, inner.name])
 
 pages = list(helped(app, []))
+"""
+LOADED = """
 for words in ([], *pages):
     assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0, words
 print(len(pages), *sorted(sys.modules))
@@ -183,7 +185,11 @@ print(len(pages), *sorted(sys.modules))
 def test_help_loads_nothing_but_the_command_line(nowhere: dict[str, str]) -> None:
     """The help of any command imports no library and only modules of the command line."""
     count, *loaded = subprocess.run(
-        [sys.executable, "-c", HELP], env=nowhere, capture_output=True, text=True, check=True
+        [sys.executable, "-c", HELP + LOADED],
+        env=nowhere,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     ours = {name for name in loaded if name.startswith("clickstream")}
     outside = set(loaded) & {
@@ -197,6 +203,44 @@ def test_help_loads_nothing_but_the_command_line(nowhere: dict[str, str]) -> Non
         *(f"clickstream.cli.{name}" for name in ("app", "cache", "dead_letters", "target")),
         "clickstream.cli.terminal",
     }
+
+
+SHOWN = """
+import sys
+from clickstream.__main__ import main
+helps = [[*page, "--help"] for page in ([], *pages)]
+for words in (*helps, ["scenarios"], ["status"], [chr(8230)]):
+    sys.argv = ["clickstream", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        print(ended)
+"""
+
+
+@pytest.mark.parametrize(
+    "terminal",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""},
+    ],
+    ids=str,
+)
+def test_what_the_terminal_cannot_show_is_replaced(
+    nowhere: dict[str, str], terminal: dict[str, str]
+) -> None:
+    """No command ends in a traceback where the terminal lacks a character."""
+    nowhere["CLICKSTREAM_STATE"] += "-日本"
+    done = subprocess.run(
+        [sys.executable, "-c", HELP + SHOWN],
+        env=nowhere | terminal,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert b"/kafka.log" in done.stdout
+    assert re.search(rb"NAME\[:KEY=VALUE,.{1,3}\]", done.stdout)
 
 
 @pytest.mark.timed
