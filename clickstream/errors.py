@@ -24,6 +24,7 @@ import sys
 import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -173,3 +174,14 @@ class Interrupted(ClickstreamError):
 
 class GivenUp(Exception):
     """Another thread ended the wait; the messages were not sent."""
+
+
+def require_count(doing: str, number: object) -> None:
+    """Refuse a number that is not whole or below 1, which includes NaN and infinity.
+
+    Raises:
+        ConfigError: it says what was being done.
+    """
+    if not isinstance(number, Integral) or not 1 <= int(number) <= sys.maxsize:
+        msg = f"{doing}: the number must be 1 or more, and whole"
+        raise ConfigError(msg)

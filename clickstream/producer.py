@@ -10,6 +10,7 @@ The source decides when an event is due; `simulation/pacing.py` has a source of 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -78,13 +79,13 @@ def produce(
         report: an empty report to fill during the run; any thread may read it.
 
     Raises:
-        ConfigError: `duration_s` is not above 0.
+        ConfigError: `duration_s` is not above 0, or not finite.
         DeliveryError: Kafka did not accept all events; the message says how many it did.
         Interrupted: the notebook's stop button; everything sent has been flushed.
         ServerError: Kafka did not answer.
     """
-    if duration_s is not None and duration_s <= 0:
-        msg = f"produce for {duration_s:g} seconds: the duration must be more than 0"
+    if duration_s is not None and not 0 < duration_s < math.inf:
+        msg = f"produce for {duration_s} seconds: the duration must be more than 0, and finite"
         raise ConfigError(msg)
     stop = stop or threading.Event()
     with _CountingProducer(settings, report, on_second) as kafka:

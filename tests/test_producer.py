@@ -133,9 +133,9 @@ def test_it_stops_after_so_many_seconds_though_no_event_is_due(made: Settings) -
     assert 0.5 <= report.seconds < 3
 
 
-@pytest.mark.parametrize("duration_s", [0, -1.0])
+@pytest.mark.parametrize("duration_s", [0, -1.0, math.nan, math.inf])
 def test_asking_for_no_time_at_all_is_refused(made: Settings, duration_s: float) -> None:
-    """A duration of 0 is refused, because a report of 0 events would look like success."""
+    """A duration of 0 is refused: 0 events would look like success; so is one that never ends."""
     with pytest.raises(
         ConfigError, match=r"produce for .* seconds: the duration must be more than 0"
     ):

@@ -6,6 +6,7 @@ that `--help` is fast.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -30,6 +31,8 @@ SIMULATION_START = "2026-01-05T00:00:00Z"
 """Default start of `simulate`, a Monday, so that the seed alone determines every byte."""
 MOST_DAYS = 36_525
 """A hundred years; more is probably a mistake, and a year has only four digits."""
+MOST_USERS = 1_000_000
+"""More would take gigabytes of memory."""
 
 app = typer.Typer(
     cls=Commands,
@@ -197,7 +200,8 @@ def simulate(
     seed: Seed = 1,
     start: Annotated[str, typer.Option(metavar="TIME", help="ISO 8601.")] = SIMULATION_START,
     users: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Readers in the crowd.")
+        int | None,
+        typer.Option(min=1, max=MOST_USERS, metavar="N", help="Readers in the crowd."),
     ] = None,
     days: Annotated[
         float | None, typer.Option(metavar="N", help="Stop after this many simulated days.")
@@ -255,7 +259,7 @@ def produce(
         typer.Option("--events", min=1, metavar="N", help="Stop after this many events."),
     ] = None,
     duration: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Stop after this time.")
+        float | None, typer.Option(metavar="SECONDS", help="Stop after this time.")
     ] = None,
     seed: Seed = 1,
     start: Annotated[
@@ -281,6 +285,10 @@ def produce(
     from clickstream.simulation.simulator import Simulator
     from clickstream.simulation.traffic import Traffic
 
+    if duration is not None and not 0 < duration < math.inf:
+        msg = f"--duration {duration:g}: it must be more than 0, and finite"
+        raise ConfigError(msg)
+    pace = Pace(parse_rate(rate), rng=Random(seed))
     plays = make_all(scenario or [])
     kafka = cli_target.find(need=["kafka"]).kafka
     log_to_stderr(verbose)
@@ -289,7 +297,6 @@ def produce(
     if start_ms > now_ms:
         msg = f"--start {start} is in the future"
         raise ConfigError(msg, "use an earlier time")
-    pace = Pace(parse_rate(rate), rng=Random(seed))
     traffic = Traffic(Simulator(seed=seed, start_ms=start_ms, live_from_ms=now_ms))
     for play in plays:
         traffic.start(play)

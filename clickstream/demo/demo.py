@@ -19,7 +19,7 @@ from clickstream import consumer, producer
 from clickstream.demo import history
 from clickstream.demo.round_trip import RoundTrip, make_round_trip
 from clickstream.demo.temporary_group import temporary_group
-from clickstream.errors import ClickstreamError, ConfigError, ServerError
+from clickstream.errors import ClickstreamError, ConfigError, ServerError, require_count
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index
 from clickstream.reports import BoldLine, IndexReport, Member, Overview, ProduceReport
@@ -181,11 +181,12 @@ class Demo(BoldLine):
         """Index the topic's messages again in another consumer group, without duplicates.
 
         Args:
-            most: about how many of the newest messages to read, so that a cell ends.
+            most: about how many of the newest messages to read, so that a cell ends; 1 or more.
 
         Raises:
             ServerError, BulkError, ConfigError, DeliveryError, Interrupted: as `consume`.
         """
+        require_count(f"replay {most} messages", most)
         with temporary_group(self.settings, "replay", newest=most) as again:
             return Demo(again).consume()
 
@@ -237,8 +238,10 @@ class Demo(BoldLine):
         hosted target it uses the demo's topic and index, and the events stay there.
 
         Raises:
+            ConfigError: `num_events` is not a whole number of 1 or more.
             ServerError: an event did not come back as exactly one document.
         """
+        require_count(f"round trip of {num_events} events", num_events)
         if self.settings.is_hosted:
             return make_round_trip(self.settings, num_events)
         own = self.settings.in_namespace(f"roundtrip-{uuid.uuid4().hex[:8]}")

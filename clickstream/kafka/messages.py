@@ -15,7 +15,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from clickstream.errors import Command, ConfigError, ServerError
+from clickstream.errors import Command, ServerError, require_count
 from clickstream.kafka.admin import Admin
 from clickstream.settings import KafkaSettings
 
@@ -81,9 +81,7 @@ def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
         ConfigError: no such topic, or `n` is below 1.
         ServerError: Kafka did not answer.
     """
-    if n < 1:
-        msg = f"peek at {n} messages: the number must be 1 or more"
-        raise ConfigError(msg)
+    require_count(f"peek at {n} messages", n)
     admin = Admin(settings)
     ends = admin.end_offsets(settings.topic, admin.partitions(settings.topic))
     newest = {i: end - n for i, end in ends.items()}

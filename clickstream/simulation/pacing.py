@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from numbers import Real
 from random import Random
 
-from clickstream.errors import ConfigError
+from clickstream.errors import ConfigError, require_count
 from clickstream.events import Event
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
@@ -37,15 +37,19 @@ def parse_rate(text: str) -> float:
     """Parse a rate as typed: events per second, or `max`.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither, or out of range.
     """
     if text == "max":
         return math.inf
     try:
-        return float(text)
+        rate = float(text)
     except ValueError as error:
         msg = f"--rate {text!r} is neither a number of events per second nor max"
         raise ConfigError(msg) from error
+    if not SLOWEST <= rate <= FASTEST:
+        msg = f"--rate {text}: it must be {SLOWEST:g} to {FASTEST:,.0f} events per second, or max"
+        raise ConfigError(msg)
+    return rate
 
 
 def live_now(*, seed: int | None = None, now: Callable[[], float] = time.time) -> Simulator:
@@ -90,10 +94,7 @@ class Pace:
     def _checked(rate: float) -> float:
         is_number = isinstance(rate, Real)
         if not is_number or (rate != math.inf and not SLOWEST <= rate <= FASTEST):
-            msg = (
-                f"a rate of {f'{rate:g}' if is_number else repr(rate)} events/s: it must be "
-                f"{SLOWEST:g} to {FASTEST:,.0f}"
-            )
+            msg = f"a rate of {rate!r:.30} events/s: it must be {SLOWEST:g} to {FASTEST:,.0f}"
             raise ConfigError(
                 msg,
                 "change it, or use no limit: `math.inf` in Python, `max` in a terminal",
@@ -152,7 +153,7 @@ class PacedEvents:
         wait: waits this many seconds or less, 0.2 at most.
 
     Raises:
-        ConfigError: `num_events` is below 1.
+        ConfigError: `num_events` is not a whole number of 1 or more.
     """
 
     def __init__(
@@ -164,9 +165,8 @@ class PacedEvents:
         now: Callable[[], float] = time.time,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
-        if num_events is not None and num_events < 1:
-            msg = f"produce {num_events:,} events: the number must be 1 or more"
-            raise ConfigError(msg)
+        if num_events is not None:
+            require_count(f"produce {num_events} events", num_events)
         self._traffic, self._pace, self._num_events = traffic, pace, num_events
         self._now, self._wait = now, wait
         self._is_live = traffic.crowd.start_ms >= traffic.crowd.live_from_ms

@@ -33,7 +33,7 @@ class Number:
         """Return the value, or None if it is not valid."""
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return number if self.low <= number <= self.high else None
 

@@ -24,7 +24,7 @@ from clickstream.charts.event_types import EventTypes
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
 from clickstream.demo.demo import Demo
-from clickstream.errors import ClickstreamError, shown
+from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import workers
 from clickstream.widgets.in_sight import InSight
@@ -72,6 +72,7 @@ class ControlRoom:
         paint_every_s: seconds between two updates of the screen.
 
     Raises:
+        ConfigError: no such position of the slider.
         ClickstreamError: a server did not answer.
     """
 
@@ -82,6 +83,10 @@ class ControlRoom:
         events_per_second: int = 20,
         paint_every_s: float = OFFSETS_EVERY_S,
     ) -> None:
+        if events_per_second not in RATES:
+            rates = ", ".join(map(str, RATES))
+            msg = f"a control room with {events_per_second!r} events/s: it must be one of {rates}"
+            raise ConfigError(msg)
         workers.end(_COMMANDS, _PAINTER)
         self.pipeline = LivePipeline(demo, events_per_second=events_per_second)
         self._demo = demo

@@ -173,13 +173,14 @@ class LivePipeline:
 
     @reactions.setter
     def reactions(self, times: float) -> None:
+        engagement = Engagement(times=times)
         self._reactions = times
         if self._traffic is None:
             return  # `start` sets it for a new crowd
         if times == 1:
             self._traffic.stop(Engagement.name)
         else:
-            self._traffic.start(Engagement(times=times))
+            self._traffic.start(engagement)
 
     @property
     def speed(self) -> float:

@@ -55,14 +55,18 @@ def typed(nowhere: dict[str, str]) -> Typed:
         (["simulate", "--start", "yesterday"], "'yesterday' is not an ISO 8601 time"),
         (["simulate", "--start", "1969-12-31"], "between 1971 and 9899"),
         (["simulate", "--start", "9999-12-31"], "between 1971 and 9899"),
-        (["simulate", "--days", "inf"], "--days inf: it must be 0 to 36,525"),
         (["produce", "--scenario", "bots"], "unknown scenario 'bots', valid: breaking-news, bot"),
         (
             ["produce", "--scenario", "bot:per_minute=5"],
             "per_minute=5: it must be a number from 60",
         ),
         (["produce", "--scenario", "bot", "--scenario", "bot"], "'bot' is named twice"),
-        (["simulate", "--days", "nan"], "--days nan: it must be 0 to 36,525"),
+        *(
+            ([command, option, number], f"{option} {re.escape(f'{float(number):g}')}: it must be ")
+            for command, option in (("simulate", "--days"), ("produce", "--duration"))
+            for number in ("nan", "-1", "1e400")
+        ),
+        (["produce", "--rate", "1e400"], "--rate 1e400: it must be 0.2 to 5,000 .*, or max"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -84,6 +88,10 @@ def test_a_mistake_is_one_line_with_the_remedy(
         (["produce", "--speed", "9"], "--speed"),
         (["produce", "--events", "none"], "'--events'"),
         (["peek", "-n", "0"], "'-n'"),
+        (["simulate", "--seed", "inf"], "'--seed'"),
+        (["simulate", "--users", "1e400"], "'--users'"),
+        (["simulate", "--users", "99999999999"], "'--users'"),
+        (["simulate", "--events", "-1"], "'--events'"),
         (["dlq", "lost"], "lost"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

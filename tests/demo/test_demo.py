@@ -8,6 +8,7 @@ import threading
 import time
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings, Settings
 from clickstream.simulation.simulator import Simulator
+from clickstream.widgets.control_room import ControlRoom
 from tests.support.errors import raises_shown
 
 
@@ -209,6 +211,17 @@ def test_produce_without_an_end_is_refused(made: Settings) -> None:
     """A cell that never ends would be the end of the demo."""
     with raises_shown(ConfigError, match="pass num_events or duration_s"):
         Demo(made).produce()
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 1.5, -1, 0])
+def test_a_number_that_no_cell_can_use_is_refused(settings: Settings, number: Any) -> None:
+    """NaN, infinity, fractions and numbers below 1 are refused where a count is expected."""
+    kit = Demo(settings)
+    for count in (kit.peek, kit.replay, kit.round_trip, kit.produce):
+        with pytest.raises(ConfigError, match="the number must be 1 or more, and whole"):
+            count(number)
+    with pytest.raises(ConfigError, match="it must be one of 1, 2, 5, 10, 20"):
+        ControlRoom(kit, events_per_second=number)
 
 
 def test_peek_shows_the_newest_messages(made: Settings) -> None:

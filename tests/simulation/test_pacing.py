@@ -268,14 +268,14 @@ def test_what_a_scenario_adds_comes_while_the_crowd_s_next_event_is_waited_for()
             assert site.clock.now_ms() - events.id_ms(event.event_id) <= 201
 
 
-@pytest.mark.parametrize("num_events", [0, -5])
-def test_asking_for_no_event_is_refused(num_events: int) -> None:
-    """A number of 0 is refused, because 0 events would look like success."""
+@pytest.mark.parametrize("num_events", [0, -5, 1.5, math.nan, math.inf, "5", 10**30])
+def test_asking_for_no_event_is_refused(num_events: Any) -> None:
+    """A number of 0 is refused, because it would look like success; so is what never ends."""
     with pytest.raises(ConfigError, match=rf"{num_events} events: the number must be 1 or more"):
         Site(20, num_events=num_events)
 
 
-@pytest.mark.parametrize("rate", [0, 0.1, -1, 5_001, 10_000, math.nan, "max", max, None])
+@pytest.mark.parametrize("rate", [0, 0.1, -1, 5_001, 10**400, math.nan, "max", max, None])
 def test_a_rate_that_is_none_is_told_in_one_line(rate: Any) -> None:
     """An invalid rate, also a later one, is one line with the range and the value for no limit."""
     said = r"must be 0\.2 to 5,000; .* `math.inf` in Python, `max` in a terminal"
@@ -292,6 +292,9 @@ def test_a_rate_is_read_as_it_is_typed() -> None:
     assert (parse_rate("2.5"), parse_rate("max")) == (2.5, math.inf)
     with pytest.raises(ConfigError, match="--rate 'fast' is neither a number of events"):
         parse_rate("fast")
+    for rate in ("nan", "inf", "1e400", "-1", "0"):
+        with pytest.raises(ConfigError, match=f"--rate {rate}: it must be 0.2 to 5,000 events per"):
+            parse_rate(rate)
 
 
 def test_a_crowd_that_starts_now_is_live_from_its_first_event_on() -> None:
