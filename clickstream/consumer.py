@@ -224,6 +224,7 @@ class _Indexer:
 
     def _settle(self, *, wait_s: float = 0) -> None:
         """Count answered batches, in any order; store the offsets that are next in order."""
+        self._report.rejection = self._sender.rejection
         if wait_s:
             pending = [each.answer for each in self._sent if not each.answer.done()]
             wait(pending, wait_s, FIRST_COMPLETED)
@@ -280,9 +281,10 @@ class _Indexer:
     def _check_patience(self) -> None:
         waited_s = time.monotonic() - self._progress_s
         if self._sent and self._patience_s is not None and waited_s > self._patience_s:
+            why = f": {self._sender.rejection}" if self._sender.rejection else ""
             msg = (
                 f"indexing into {self._report.index!r}: OpenSearch accepted nothing for "
-                f"{waited_s:.0f} s ({self._report.messages:,} messages settled before)"
+                f"{waited_s:.0f} s ({self._report.messages:,} messages settled before){why}"
             )
             hint = "nothing is lost: see ", Command("status"), ", then run this again"
             raise ServerError(msg, hint)

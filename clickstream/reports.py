@@ -99,6 +99,8 @@ class IndexReport(Counts, BoldLine):
     seconds: float = 0.0
     in_flight: int = 0
     """Messages sent and not yet answered; 0 at the end."""
+    rejection: str = field(default="", repr=False)
+    """Why OpenSearch takes no documents, and what to do about it; empty while it takes them."""
     lag: dict[int, Lag] = field(default_factory=dict)
     """By partition of this member, from the latest end offsets that Kafka sent."""
     settled: dict[int, int] = field(default_factory=dict)

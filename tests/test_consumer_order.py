@@ -62,6 +62,8 @@ class Reader:
 class Sender:
     """Accepts batches; the test decides their outcome."""
 
+    rejection = ""
+
     def __init__(self) -> None:
         self.answers: list[Future[BatchReport]] = []
 

@@ -16,7 +16,7 @@ from opensearchpy import SerializationError, TransportError
 
 from clickstream import events
 from clickstream.errors import SEE_CHECK, BulkError, Command, Hint, ServerError
-from clickstream.opensearch.client import Client, no_answer, refusal
+from clickstream.opensearch.client import Client, cause, no_answer, refusal, status_and_cause
 
 
 class Outcome(Enum):
@@ -104,7 +104,7 @@ def _refused(name: str, error: TransportError) -> BulkError | Unavailable:
     """Make the error for a bulk request that OpenSearch refused as a whole."""
     if error.status_code == 413:
         return TooLarge(f"index {name!r}: the bulk request exceeds the server's limit")
-    what = f"{error.status_code} {error.error}"
+    what = status_and_cause(error)
     if _is_retriable(error.status_code, str(error.error)):
         return Unavailable(f"OpenSearch answered {what}")
     meaning, remedy = _refusal(error.status_code)
@@ -141,6 +141,7 @@ def _item_answer(name: str, item: dict[str, Any]) -> ItemAnswer:
         return ItemAnswer(Outcome.RETRIABLE, error_type, reason)
     if status in (401, 403, 404):
         meaning, remedy = _refusal(status)
-        msg = f"index {name!r}: OpenSearch answered {status} {error_type}{meaning}"
+        why = cause(error_type, reason)
+        msg = f"index {name!r}: OpenSearch answered {status} {why}{meaning}"
         raise BulkError(msg, remedy)
     return ItemAnswer(Outcome.PERMANENT, error_type, reason)

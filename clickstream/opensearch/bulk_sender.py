@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,6 +104,9 @@ class BulkSender:
         self._client = client.connect(settings, connections=num_threads)
         self._dead_letters, self._flood_guard = dead_letters, flood_guard
         self._backoff = Backoff()
+        self.rejection = ""
+        """Why OpenSearch took none or not all of the latest documents, and what to do about it;
+        empty if it took all of them."""
         self._jobs: SimpleQueue[tuple[Batch, Future[BatchReport]] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"clickstream-bulk-{n}", daemon=True)
@@ -177,20 +181,17 @@ class BulkSender:
                         case bulk.Outcome.PERMANENT:
                             refused.append((batch.messages[i], answer.error_type, answer.reason))
                         case bulk.Outcome.RETRIABLE:
-                            rejected[i] = f"{answer.error_type} {answer.reason}".strip()
+                            rejected[i] = client.cause(answer.error_type, answer.reason)
                 self._backoff.record(taken=len(answers) - len(rejected), rejected=len(rejected))
+            self.rejection = _most_common(rejected.values())
             if rejected:
                 part.retried += len(rejected)
-                self._log_rejection(rejected, attempt)
+                logger.warning(
+                    "bulk rejected, sending again index=%s documents=%d attempt=%d reason=%r",
+                    *(self._name, len(rejected), attempt, self.rejection),
+                )
             waiting = list(rejected)
         return refused
-
-    def _log_rejection(self, rejected: dict[int, str], attempt: int) -> None:
-        [(reason, _)] = Counter(rejected.values()).most_common(1)
-        logger.warning(
-            "bulk rejected, sending again index=%s documents=%d attempt=%d reason=%r",
-            *(self._name, len(rejected), attempt, reason),
-        )
 
     def _bulk(self, actions: list[bytes], part: BatchReport) -> list[bulk.ItemAnswer]:
         """Send the actions once, in parts if they are too large; return one answer per action."""
@@ -201,10 +202,17 @@ class BulkSender:
         try:
             answers = bulk.send(self._client, self._name, actions)
         except bulk.Unavailable as error:
-            return [bulk.ItemAnswer(bulk.Outcome.RETRIABLE, "", str(error))] * len(actions)
+            return [bulk.ItemAnswer(bulk.Outcome.RETRIABLE, str(error))] * len(actions)
         except bulk.TooLarge as error:
             if not half:
                 return [bulk.ItemAnswer(bulk.Outcome.PERMANENT, "too_large", str(error))]
             return self._bulk(actions[:half], part) + self._bulk(actions[half:], part)
         part.bytes += size
         return answers
+
+
+def _most_common(reasons: Iterable[str]) -> str:
+    """Return the most common reason and what to do about it, in one line; empty without any."""
+    for reason, _ in Counter(reasons).most_common(1):
+        return "; ".join(filter(None, (reason, client.remedy(reason))))
+    return ""

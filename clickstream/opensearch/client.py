@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from opensearchpy import ConnectionError as OpenSearchConnectionError
 from opensearchpy import (
     ConnectionTimeout,
-    NotFoundError,
     OpenSearch,
     SerializationError,
     TransportError,
@@ -24,6 +23,7 @@ from clickstream import tls
 from clickstream.errors import (
     GRANT_PERMISSIONS,
     SEE_CHECK,
+    ClickstreamError,
     Command,
     ConfFile,
     ConfigError,
@@ -36,7 +36,28 @@ from clickstream.settings import OpenSearchSettings
 
 _Part = TypeVar("_Part")
 
-_LONGEST_CAUSE = 200
+_LONGEST_CAUSE = 600
+
+_BLOCKS = {
+    "5": "index.blocks.read_only",
+    "6": "cluster.blocks.read_only",
+    "7": "index.blocks.read",
+    "8": "index.blocks.write",
+    "9": "index.blocks.metadata",
+    "10": "cluster.blocks.create_index",
+    "13": "cluster.blocks.read_only_allow_delete",
+}
+"""The settings that block requests, by the number in OpenSearch's reason; source: the blocks of
+its `IndexMetadata` and `Metadata`. Number 12 is a disk at its flood stage."""
+
+_REMEDIES = {
+    r"/12/disk usage": "free disk space on its machine: it then lifts the block by itself",
+    r"index_closed_exception": "open the index with `POST INDEX/_open`",
+    r"maximum .* open": "delete indices that nobody needs, or raise cluster.max_shards_per_node",
+    r"the same priority": "give the existing template another priority",
+    r"no data stream template": "give that template a lower priority than the kit's",
+}
+"""What to do, by what OpenSearch's reason contains."""
 
 
 def connect(settings: OpenSearchSettings, *, connections: int = 4) -> Client:
@@ -125,8 +146,9 @@ def translated_errors(client: Client, doing: str) -> Iterator[None]:
     Any other exception, such as a bug in the kit, passes through unchanged.
 
     Raises:
-        ServerError: OpenSearch did not answer, or answered with an error.
-        ConfigError: there is no such index, or OpenSearch did not accept our login.
+        ServerError: OpenSearch did not answer, is overloaded, or failed.
+        ConfigError: there is no such index, OpenSearch did not accept our login, a setting
+            blocks the request, or OpenSearch refuses it for another reason, which is given.
     """
     try:
         yield
@@ -142,23 +164,29 @@ def translated_errors(client: Client, doing: str) -> Iterator[None]:
         raise ServerError(msg, *when_unreachable(is_hosted=client.is_hosted)) from error
     except (SerializationError, NotOpenSearch) as error:
         raise _not_opensearch(doing) from error
-    except NotFoundError as error:
-        if not str(error.error).endswith("_exception"):
-            raise _not_opensearch(doing) from error
-        msg = f"{doing}: there is no such index"
-        raise MissingError(msg, (Command("consume"), " creates it")) from error
     except TransportError as error:
-        if found := refusal(error.status_code):
-            msg = f"{doing}: OpenSearch answered {error.status_code}{found[0]}"
-            raise Forbidden(msg, found[1]) from error
-        cause = _status_and_cause(error)
-        if "certificate" in cause:
-            msg = f"{doing}: a proxy in front of OpenSearch answered: {cause}"
-            conf = ConfFile("opensearch.json")
-            hint = "set 'cert' and 'key' of a user that it accepts in ", conf
-            raise Forbidden(msg, hint) from error
-        msg = f"{doing}: OpenSearch answered {cause}"
-        raise ServerError(msg, SEE_CHECK) from error
+        raise _translated(doing, error) from error
+
+
+def _translated(doing: str, error: TransportError) -> ClickstreamError:
+    """Make our error for an answer with an error status."""
+    status, kind = error.status_code, str(error.error)
+    if kind == "index_not_found_exception":
+        return MissingError(f"{doing}: there is no such index", (Command("consume"), " creates it"))
+    if status == 404 and not kind.endswith("_exception"):
+        return _not_opensearch(doing)
+    cause = status_and_cause(error)
+    msg = f"{doing}: OpenSearch answered {cause}"
+    is_temporary = status in (409, 429) or status >= 500
+    if found := remedy(cause):
+        return (ServerError if is_temporary else ConfigError)(msg, found)
+    if refused := refusal(status):
+        return Forbidden(msg + refused[0], refused[1])
+    if "certificate" in cause:
+        msg = f"{doing}: a proxy in front of OpenSearch answered: {cause}"
+        conf = ConfFile("opensearch.json")
+        return Forbidden(msg, ("set 'cert' and 'key' of a user that it accepts in ", conf))
+    return (ServerError if is_temporary else ConfigError)(msg, SEE_CHECK)
 
 
 def _not_opensearch(doing: str) -> ConfigError:
@@ -178,13 +206,51 @@ def no_answer(error: OpenSearchConnectionError) -> str:
     return "it closed the connection" if "RemoteDisconnected" in cause else cause
 
 
-def _status_and_cause(error: TransportError) -> str:
-    """Return status and cause in one line; for a proxy, the title of its error page."""
-    title = re.search(r"<title>(.*?)</title>", str(error.error))
-    if title:
+def status_and_cause(error: TransportError) -> str:
+    """Return the status and OpenSearch's reason in one line; for a proxy, its page's title."""
+    text = str(error.error)
+    if causes := "; ".join(dict.fromkeys(_causes(error.info))):
+        return f"{error.status_code} {causes[:_LONGEST_CAUSE]}"
+    if title := re.search(r"<title>(.*?)</title>", text):
         return title[1]
-    first, *_ = str(error.error).splitlines() or [""]
+    first, *_ = text.splitlines() or [""]
     return f"{error.status_code} {first[:_LONGEST_CAUSE]}".strip()
+
+
+_CAUSES = ("error", "root_cause", "failed_shards", "failures", "reason", "cause", "caused_by")
+
+
+def _causes(answer: object) -> Iterator[str]:
+    """Yield type and reason of each error in an answer, the outermost first."""
+    for error in answer if isinstance(answer, list) else [answer]:
+        if isinstance(error, dict):
+            if "type" in error:
+                yield cause(error["type"], error.get("reason"))
+            # A search names the causes by shard, `_delete_by_query` by document.
+            for key in _CAUSES:
+                yield from _causes(error.get(key))
+
+
+def cause(error_type: str, reason: str | None) -> str:
+    """Return type and reason of an error of OpenSearch in one line."""
+    return " ".join(f"{error_type}: {reason or ''}".split()).rstrip(":;")
+
+
+def remedy(reason: str) -> str:
+    """Say how to remove a block or a limit that the reason names; empty for other reasons."""
+    for pattern, what in _REMEDIES.items():
+        if re.search(pattern, reason):
+            return what
+    index = re.search(r"index \[([^\]]+)\]", reason)
+    lifts = []
+    for number in dict.fromkeys(re.findall(r"\[[A-Z_]+/(\d+)/", reason)):
+        if setting := _BLOCKS.get(number):
+            body = f'{{"{setting}": null}}'
+            if setting.startswith("cluster."):
+                lifts.append(f'`PUT _cluster/settings {{"persistent": {body}}}`')
+            else:
+                lifts.append(f"`PUT {index[1] if index else 'INDEX'}/_settings {body}`")
+    return f"lift the block with {' and '.join(lifts)}" if lifts else ""
 
 
 class Forbidden(ConfigError):

@@ -27,7 +27,7 @@ from clickstream.charts.search import Answer
 from clickstream.charts.timeseries import Arrivals
 from clickstream.charts.volume import ADDED, Volume
 from clickstream.demo.demo import Demo
-from clickstream.errors import ClickstreamError, ConfigError, shown
+from clickstream.errors import ClickstreamError, MissingError, shown
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, GroupOffsets, StallDetector, TopicOffsets
 from clickstream.reports import BoldLine, IndexReport, ProduceReport
@@ -394,7 +394,9 @@ class LivePipeline:
         # A consumer that could not leave its group keeps its partitions for 6 more seconds.
         waited_s = time.monotonic() - self._indexed_s
         if waited_s > 2 * _PATIENCE_S and self._is_running(CONSUMER):
-            return f"nothing was indexed for {waited_s:.0f} s; the messages wait in Kafka"
+            rejection = self._index_report.rejection
+            why = f": {rejection}" if rejection else ""
+            return f"nothing was indexed for {waited_s:.0f} s{why}; the messages wait in Kafka"
         return ""
 
     def _retry(
@@ -406,8 +408,7 @@ class LivePipeline:
                 watch(stop)
             except Exception as error:  # whatever it is, the rest goes on, and it is shown
                 logger.warning("monitor failed name=%s error=%r", name, shown(error))
-                # The topic or index is missing, or has another mapping.
-                remedy = "; Reset creates both again" if isinstance(error, ConfigError) else ""
+                remedy = "; Reset creates both again" if isinstance(error, MissingError) else ""
                 self._troubles[name] = f"{shown(error)}{remedy}"
                 stop.wait(_RETRY_AFTER_S)
 

@@ -151,7 +151,7 @@ def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings)
 
 def test_a_missing_index_stops_the_bulk(client: OpenSearch, fresh: Settings) -> None:
     """No index is made behind our back, and no document is called poison for it."""
-    with raises_shown(BulkError, match=r"404 index_not_found_exception; create it with `"):
+    with raises_shown(BulkError, match=r"404 index_not_found_exception: no such index .*; create it with `"):
         bulk.send(client, fresh.opensearch.index, [action(1)])
     with pytest.raises(ConfigError, match="no such index"):
         index.count(client, fresh.opensearch.index)

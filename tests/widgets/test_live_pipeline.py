@@ -142,6 +142,7 @@ def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: 
             wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
             proxy.fault = RejectItems(share=1.0)
             wait_until(lambda: "nothing was indexed for" in pipeline.snapshot().trouble, 30)
+            assert "_exception: rejected by the fault proxy" in pipeline.snapshot().trouble
             assert pipeline.snapshot().lag > 500
             proxy.fault = None
             wait_until(
