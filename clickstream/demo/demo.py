@@ -273,7 +273,6 @@ class Demo(BoldLine):
         if not yes:
             do = "delete and create again" if is_ours else "empty"
             return f"nothing deleted; {confirm_by} would {do}: {what}"
-        index.exists(self._client, name)  # both servers must answer before anything is deleted
         if is_ours:
             self._delete_and_make_new()
         else:
@@ -282,6 +281,8 @@ class Demo(BoldLine):
         return f"{'deleted and created again' if is_ours else 'emptied'}: {what}"
 
     def _delete_and_make_new(self) -> None:
+        # Both servers must answer, and the index must not come back unfit, before it is deleted.
+        index.put_template(self._client, self.settings.opensearch.index)
         topics.require_no_reader(self.settings.kafka)
         index.delete(self._client, self.settings.opensearch.index)
         with _after_the_documents():

@@ -107,14 +107,14 @@ def documents(settings: OpenSearchSettings) -> str:
         ServerError: OpenSearch did not answer.
     """
     client = opensearch.connect(settings)
-    if not index.exists(client, settings.index):
+    try:
+        index.check_mapping(client, settings.index)
+    except MissingError as error:
         # The name comes first: an index created under a misspelt name is hard to find.
         msg = f"there is no index {settings.index!r}"
         fix = "fix 'index' in ", ConfFile("opensearch.json"), " if it is misspelt"
-        raise MissingError(
-            msg, (*fix, ", or ", Command("consume"), " creates it if you have the permission")
-        )
-    index.check_mapping(client, settings.index)
+        create = ", or ", Command("consume"), " creates it if you have the permission"
+        raise MissingError(msg, (*fix, *create)) from error
     return f"{settings.index} has {index.count(client, settings.index):,} documents"
 
 

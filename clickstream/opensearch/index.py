@@ -11,20 +11,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from opensearchpy import NotFoundError, RequestError
+from opensearchpy import AuthorizationException, NotFoundError, RequestError
 
 from clickstream import events
-from clickstream.errors import (
-    GRANT_PERMISSIONS,
-    Command,
-    ConfFile,
-    ConfigError,
-    Hint,
-    ServerError,
-)
+from clickstream.errors import Command, ConfFile, ConfigError, Hint, MissingError
 from clickstream.opensearch.client import (
     Client,
     Forbidden,
@@ -43,14 +37,22 @@ _SETTINGS = {
     # `terms` counts approximate, but charts promise exact counts.
     "search.concurrent_segment_search.mode": "none",
 }
+_PRIORITY = 500
+"""Higher than any default template of a hosted service."""
+_CHANGES_DOCUMENTS = (
+    "default_pipeline",
+    "final_pipeline",
+    "search.default_pipeline",
+    "append_only.enabled",  # refuses our ids
+)
+"""Settings of an index with which our documents are changed, dropped or refused."""
 
 
 def template(name: str) -> dict[str, Any]:
     """Return the index template of a data stream, for `PUT _index_template/NAME`."""
     return {
         "index_patterns": [name],
-        # Higher than any default template of a hosted service.
-        "priority": 500,
+        "priority": _PRIORITY,
         "data_stream": {"timestamp_field": {"name": "timestamp"}},
         "template": {"settings": {"index": _SETTINGS}, "mappings": EVENT_MAPPING},
     }
@@ -64,21 +66,39 @@ def ensure(client: Client, name: str) -> bool:
 
     Raises:
         ConfigError: an index of that name exists with another mapping, and nothing was changed;
-            or it is missing, and we may not create it.
+            or it is missing, and we may not create it, or another template would be applied.
         ServerError: OpenSearch did not answer.
     """
-    if exists(client, name):
+    with suppress(MissingError):
         check_mapping(client, name)
         return False
     try:
+        put_template(client, name)
         with translated_errors(client, f"creating index {name!r}"):
-            client.indices.put_index_template(name=name, body=template(name))
-            return _create_data_stream(client, name)
+            is_new = _create_data_stream(client, name)
     except Forbidden as refused:
-        msg = f"index {name!r} does not exist, and we lack the permission to create it"
+        msg = f"index {name!r} does not exist, and we lack the permission to create it: {refused}"
         conf = ConfFile("opensearch.json")
         hint = "fix 'index' in ", conf, ", or have it created as described in docs/hosted.md"
         raise ConfigError(msg, hint) from refused
+    check_mapping(client, name)
+    return is_new
+
+
+def put_template(client: Client, name: str) -> None:
+    """Put the template of the data stream, and check that OpenSearch would apply it.
+
+    Raises:
+        ConfigError: another template takes precedence over ours, and the index would not be fit
+            for events; or we may not put templates.
+        ServerError: OpenSearch did not answer.
+    """
+    with translated_errors(client, f"putting index template {name!r}"):
+        client.indices.put_index_template(name=name, body=template(name))
+    overriding, faults = _overriding_template(client, name)
+    if overriding:
+        msg = f"{overriding}: index {name!r} would have {faults}"
+        raise ConfigError(msg, _LOWER_PRIORITY)
 
 
 def _create_data_stream(client: Client, name: str) -> bool:
@@ -90,16 +110,6 @@ def _create_data_stream(client: Client, name: str) -> bool:
             raise
         return False
     return True
-
-
-def exists(client: Client, name: str) -> bool:
-    """Say whether there is an index or a data stream of this name.
-
-    Raises:
-        ServerError: OpenSearch did not answer.
-    """
-    with translated_errors(client, f"looking for index {name!r}"):
-        return bool(client.indices.exists(index=name))
 
 
 def delete(client: Client, name: str) -> None:
@@ -129,13 +139,7 @@ def empty(client: Client, name: str) -> None:
     while True:
         with translated_errors(client, f"emptying index {name!r}"):
             answer = client.delete_by_query(index=name, body=body, params=params)
-            deleted, failures = part(answer, int, "deleted"), part(answer, list, "failures")
-        if failures and failures[0].get("status") == 403:
-            msg = f"emptying index {name!r}: OpenSearch answered 403"
-            raise Forbidden(msg, GRANT_PERMISSIONS)
-        if failures:
-            msg = f"emptying index {name!r}: {len(failures)} documents are left"
-            raise ServerError(msg, "try again")
+            deleted = part(answer, int, "deleted")
         if not deleted:
             return
 
@@ -156,8 +160,11 @@ def count(client: Client, name: str) -> int:
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    with translated_errors(client, f"counting the documents of {name!r}"):
-        return part(client.count(index=name), int, "count")
+    return newest(client, name).documents
+
+
+_WHOLE = {"allow_partial_search_results": "false"}
+"""A shard that fails makes the whole search an error, which names the cause."""
 
 
 def search(client: Client, name: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -168,15 +175,11 @@ def search(client: Client, name: str, body: dict[str, Any]) -> dict[str, Any]:
         ServerError: OpenSearch did not answer, or some shards did not.
     """
     with translated_errors(client, f"searching index {name!r}"):
-        answer = client.search(index=name, body=body)
-        is_partial = part(answer, bool, "timed_out") or part(answer, int, "_shards", "failed")
+        answer = part(client.search(index=name, body=body, params=_WHOLE), dict)
         for path in (("took",), ("hits", "total", "value")):
             part(answer, int, *path)
         part(answer, dict, "aggregations")
-    if is_partial:
-        msg = f"searching index {name!r}: some shards did not answer"
-        raise ServerError(msg, "try again")
-    return part(answer, dict)
+    return answer
 
 
 @dataclass(frozen=True)
@@ -280,7 +283,7 @@ def ids(
         page = client.search(
             index=name,
             body={"size": 10_000, "_source": False, "sort": ["_doc"], "query": query},
-            params={"scroll": "1m", "filter_path": "_scroll_id,hits.hits._id"},
+            params={**_WHOLE, "scroll": "1m", "filter_path": "_scroll_id,hits.hits._id"},
         )
         while "hits" in page:  # the last page has no hits
             found.extend(part(hit, str, "_id") for hit in part(page, list, "hits", "hits"))
@@ -293,19 +296,75 @@ def ids(
 
 
 def check_mapping(client: Client, name: str) -> None:
-    """Compare the mapping of the index with that of the event model.
+    """Compare mapping and settings of the index with what the event model needs.
 
     Raises:
-        ConfigError: no such index, or its mapping differs; the message names the fields.
+        ConfigError: no such index, or it differs; the message names the fields, the settings, and
+            an index template that causes it.
         ServerError: OpenSearch did not answer.
     """
-    for backing, found in _mappings(client, name).items():
-        if different := differences(found):
-            remedy: Hint = (Command("reset --yes"), " recreates it if it is yours")
-            if client.is_hosted:
-                remedy = ("set another 'index' in ", ConfFile("opensearch.json"))
-            msg = (
-                f"index {name!r} ({backing}) has another mapping than this version's event "
-                f"model: {', '.join(different)} differ"
-            )
-            raise ConfigError(msg, remedy)
+    with translated_errors(client, f"looking for index {name!r}"):
+        answers = part(client.indices.get(index=name), dict)
+        if not answers:
+            raise NotOpenSearch
+        for backing, found in answers.items():
+            if faults := _faults(found):
+                remedy: Hint = (Command("reset --yes"), " recreates it if it is yours")
+                if client.is_hosted:
+                    remedy = ("set another 'index' in ", ConfFile("opensearch.json"))
+                elif backing != name and "data_stream" not in found:
+                    remedy = f"remove the alias: `DELETE {backing}/_alias/{name}`"
+                msg = f"index {name!r} ({backing}) has {faults}"
+                overriding, _ = _overriding_template(client, name)
+                if overriding:
+                    raise ConfigError(f"{overriding}: {msg}", _LOWER_PRIORITY, remedy)
+                raise ConfigError(msg, remedy)
+
+
+def _faults(found: dict[str, Any]) -> str:
+    """Describe how an index, existing or simulated, is unfit for events; empty if it is fit."""
+    faults = []
+    if different := differences(part(found, dict).get("mappings", {})):
+        faults.append(
+            f"another mapping than this version's event model: {', '.join(different)} differ"
+        )
+    for name in _CHANGES_DOCUMENTS:
+        value: Any = found.get("settings", {}).get("index", {})
+        for key in name.split("."):
+            value = value.get(key, {})
+        if value not in ({}, "_none", "false"):
+            faults.append(f"the setting index.{name}={value}, which changes or refuses documents")
+    return " and ".join(faults)
+
+
+_LOWER_PRIORITY = (
+    # Deleting it is not possible while a data stream uses it.
+    f"give that template a priority below {_PRIORITY}, or index_patterns that do not match"
+)
+
+
+def _overriding_template(client: Client, name: str) -> tuple[str, str]:
+    """Find the template that OpenSearch prefers to ours, if it makes the index unfit for events.
+
+    Returns:
+        The template, and what is wrong with it; both empty without one, or if we may not see it.
+    """
+    fields = ",".join(
+        f"index_templates.{each}" for each in ("name", "*.index_patterns", "*.priority")
+    )
+    doing = f"looking for index templates of {name!r}"
+    with translated_errors(client, doing), suppress(AuthorizationException):
+        answer = client.indices.get_index_template(params={"filter_path": fields})
+        rivals = []
+        for each in part(answer, list, "index_templates"):
+            priority = each["index_template"].get("priority", 0)
+            patterns = part(each, list, "index_template", "index_patterns")
+            if priority > _PRIORITY and any(fnmatchcase(name, pattern) for pattern in patterns):
+                rivals.append((priority, part(each, str, "name")))
+        if rivals:
+            priority, other = max(rivals)
+            applied = client.indices.simulate_template(name=other)
+            if faults := _faults(part(applied, dict, "template")):
+                what = f"index template {other!r} of priority {priority} overrides the kit's"
+                return what, faults
+    return "", ""

@@ -51,9 +51,12 @@ EVENT_MAPPING: Final = derive(Event)
 def differences(found: dict[str, Any]) -> list[str]:
     """Return the fields whose mapping is not that of `EVENT_MAPPING`, sorted; empty if none.
 
-    If only the setting differs that refuses unknown fields, it is `["dynamic"]`.
+    Settings of `_routing` and `_source` count as fields: the first makes OpenSearch refuse our
+    requests, and the second makes it forget values. If only the setting differs that refuses
+    unknown fields, it is `["dynamic"]`.
     """
     ours, theirs = _without_date_format(EVENT_MAPPING), _without_date_format(found)
+    theirs |= {name: found[name] for name in ("_routing", "_source") if name in found}
     different = sorted(i for i in ours.keys() | theirs.keys() if ours.get(i) != theirs.get(i))
     if not different and found.get("dynamic") != EVENT_MAPPING["dynamic"]:
         return ["dynamic"]

@@ -59,6 +59,25 @@ def test_reset_empties_everything_and_only_when_told(made: Settings) -> None:
         assert (found.messages, found.lag, found.documents, found.newest) == (0, 0, 0, None)
 
 
+def test_reset_deletes_nothing_if_the_index_would_come_back_unfit(made: Settings) -> None:
+    """An index template that overrides ours is found before anything is deleted."""
+    kit, name = Demo(made), made.opensearch.index
+    kit.produce(10, events_per_second=math.inf)
+    kit.consume()
+    client, other = opensearch.connect(made.opensearch), f"other-{name[-8:]}"
+    stream = {"timestamp_field": {"name": "timestamp"}}
+    body = {"index_patterns": [f"*{name[-8:]}"], "priority": 900, "data_stream": stream}
+    client.indices.put_index_template(name=other, body=body)
+    try:
+        with raises_shown(ConfigError, match=rf"template '{other}' of priority 900 overrides"):
+            kit.reset(yes=True)
+        found = kit.overview()
+        assert (found.messages, found.documents) == (10, 10)
+    finally:
+        index.delete(client, name)
+        client.indices.delete_index_template(name=other)
+
+
 @pytest.mark.timed
 @pytest.mark.timeout(180)
 def test_history_is_loaded_once_and_only_what_is_missing_is_added(made: Settings) -> None:

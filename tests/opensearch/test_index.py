@@ -1,9 +1,12 @@
 """The index and its answers, on a real OpenSearch."""
 
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
@@ -85,6 +88,48 @@ def test_a_read_only_index_rejects_for_now(client: OpenSearch, made: Settings) -
     assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.STORED
 
 
+@pytest.mark.parametrize(
+    ("block", "question"),
+    [
+        ("read", index.count),
+        ("read", index.ids),
+        ("read", index.empty),
+        ("metadata", index.ensure),
+        ("metadata", index.read_facts),
+        ("read_only", lambda client, name: index.write_facts(client, name, {"hours": 1})),
+        ("write", index.empty),
+    ],
+)
+def test_a_blocked_index_is_told_with_the_setting_that_lifts_it(
+    client: OpenSearch, made: Settings, block: str, question: Callable[[OpenSearch, str], object]
+) -> None:
+    """A block is not taken for a missing permission; the line names it and how to lift it."""
+    name, setting = made.opensearch.index, f"index.blocks.{block}"
+    bulk.send(client, name, [action(1)])
+    index.refresh(client, name)
+    client.indices.put_settings(index=name, body={setting: True})
+
+    lift = rf'lift the block with `PUT .ds-{name}-000001/_settings {{"{setting}": null}}`$'
+    with raises_shown(ConfigError, match=rf"403 cluster_block_exception: .*FORBIDDEN.*; {lift}"):
+        question(client, name)
+
+
+def test_a_search_that_fails_gives_its_reason(client: OpenSearch, fresh: Settings) -> None:
+    """The reason of a failed shard is in the line, whether all shards failed or only some."""
+    name = fresh.opensearch.index
+    kinds = {"text": f"{name}-1", "keyword": f"{name}-2"}
+    for kind, plain in kinds.items():
+        body = {"mappings": {"properties": {"user_id": {"type": kind}}}, "aliases": {name: {}}}
+        client.indices.create(index=plain, body=body)
+    terms = {"size": 0, "aggs": {"readers": {"terms": {"field": "user_id"}}}}
+    try:
+        for asked in (name, kinds["text"]):
+            with raises_shown(ConfigError, match=r"400 .*shards.*; illegal_argument.*: Text field"):
+                index.search(client, asked, terms)
+    finally:
+        client.indices.delete(index=",".join(kinds.values()))
+
+
 def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> None:
     """A closed index rejects documents temporarily."""
     name = fresh.opensearch.index
@@ -92,6 +137,8 @@ def test_a_closed_index_rejects_for_now(client: OpenSearch, fresh: Settings) -> 
     client.indices.close(index=name)
 
     assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.RETRIABLE
+    with raises_shown(ConfigError, match=r"index_closed_exception: closed; open the index"):
+        index.count(client, name)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +198,9 @@ def test_facts_are_remembered_with_the_index(client: OpenSearch, made: Settings)
 
 def test_a_missing_index_stops_the_bulk(client: OpenSearch, fresh: Settings) -> None:
     """No index is made behind our back, and no document is called poison for it."""
-    with raises_shown(BulkError, match=r"404 index_not_found_exception: no such index .*; create it with `"):
+    with raises_shown(
+        BulkError, match=r"404 index_not_found_exception: no such index .*; create it with `"
+    ):
         bulk.send(client, fresh.opensearch.index, [action(1)])
     with pytest.raises(ConfigError, match="no such index"):
         index.count(client, fresh.opensearch.index)
@@ -179,6 +228,114 @@ def test_another_mapping_is_told_and_left_alone(client: OpenSearch, fresh: Setti
         index.ensure(client, name)
     assert client.indices.get_mapping(index=name) == before
     assert not client.indices.exists_index_template(name=name)
+
+
+@contextmanager
+def other_template(client: OpenSearch, name: str, **content: Any) -> Iterator[str]:
+    """Put somebody else's index template that matches the name, of higher priority than ours."""
+    other = f"other-{name[-8:]}"
+    body = {"index_patterns": [f"*{name[-8:]}"], "priority": 900, "data_stream": {}} | content
+    client.indices.put_index_template(name=other, body=body)
+    try:
+        yield other
+    finally:
+        index.delete(client, name)
+        client.indices.delete_index_template(name=other)
+
+
+DATE = {"timestamp": {"type": "date"}}
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        ({"mappings": {"properties": DATE}}, "another mapping .*user_id"),
+        ({"mappings": EVENT_MAPPING | {"_routing": {"required": True}}}, "model: _routing differ"),
+        ({"mappings": EVENT_MAPPING | {"_source": {"enabled": False}}}, "model: _source differ"),
+        (
+            {"mappings": EVENT_MAPPING, "settings": {"index.default_pipeline": "theirs"}},
+            "the setting index.default_pipeline=theirs",
+        ),
+        (
+            {"mappings": EVENT_MAPPING, "settings": {"index.final_pipeline": "theirs"}},
+            "the setting index.final_pipeline=theirs",
+        ),
+        (
+            {"mappings": EVENT_MAPPING, "settings": {"index.append_only.enabled": True}},
+            "the setting index.append_only.enabled=true",
+        ),
+    ],
+)
+def test_a_template_that_overrides_ours_is_named_and_nothing_is_created(
+    client: OpenSearch, fresh: Settings, template: dict[str, Any], fault: str
+) -> None:
+    """The line names the template and the remedy, after which the index is created."""
+    name = fresh.opensearch.index
+    with other_template(client, name, template=template) as other:
+        told = rf"template '{other}' of priority 900 .*{fault}.*; give that template a priority"
+        with raises_shown(ConfigError, match=told):
+            index.ensure(client, name)
+        assert not client.indices.exists(index=name)
+
+        lower = {"index_patterns": [f"*{name[-8:]}"], "priority": 400, "template": template}
+        client.indices.put_index_template(name=other, body=lower)
+        assert index.ensure(client, name) is True
+
+
+def test_a_template_that_made_the_index_is_named_before_a_reset(
+    client: OpenSearch, fresh: Settings
+) -> None:
+    """If another template made the index, the template comes first: a reset alone is a loop."""
+    name = fresh.opensearch.index
+    with other_template(client, name, template={"mappings": {"properties": DATE}}) as other:
+        client.indices.create_data_stream(name=name)
+        told = (
+            rf"template '{other}' of .*; give that template a priority .*; `\S*clickstream .*reset"
+        )
+        with raises_shown(ConfigError, match=told):
+            index.ensure(client, name)
+
+
+def test_a_template_of_higher_priority_that_is_fit_is_left_alone(
+    client: OpenSearch, fresh: Settings
+) -> None:
+    """A template with our mapping may override ours, also with other shards."""
+    name = fresh.opensearch.index
+    theirs = {"mappings": EVENT_MAPPING, "settings": {"number_of_shards": 2}}
+    stream = {"timestamp_field": {"name": "timestamp"}}
+    with other_template(client, name, template=theirs, data_stream=stream):
+        assert index.ensure(client, name) is True
+        assert bulk.send(client, name, [action(1)])[0].outcome is Outcome.STORED
+
+
+def test_a_template_that_cannot_stand_beside_ours_is_named(
+    client: OpenSearch, fresh: Settings
+) -> None:
+    """Equal priorities, and a template without data streams, are OpenSearch's own words."""
+    name = fresh.opensearch.index
+    with other_template(client, name, priority=500) as other:
+        told = rf"existing templates \[{other}\] .*; give the existing template another priority"
+        with raises_shown(ConfigError, match=told):
+            index.ensure(client, name)
+    plain = {"index_patterns": [f"*{name[-8:]}"], "priority": 900}
+    with other_template(client, name, template={"mappings": EVENT_MAPPING}) as other:
+        body = plain | {"template": {"mappings": EVENT_MAPPING}}
+        client.indices.put_index_template(name=other, body=body)
+        with raises_shown(ConfigError, match=rf"{other}.* has no data stream template; give that"):
+            index.ensure(client, name)
+
+
+def test_an_alias_of_another_mapping_is_told_as_an_alias(
+    client: OpenSearch, fresh: Settings
+) -> None:
+    """A reset cannot recreate an alias, so the remedy is to remove it."""
+    name = fresh.opensearch.index
+    client.indices.create(index=f"{name}-1", body={"aliases": {name: {}}})
+    try:
+        with raises_shown(ConfigError, match=rf"remove the alias: `DELETE {name}-1/_alias/{name}`"):
+            index.ensure(client, name)
+    finally:
+        client.indices.delete(index=f"{name}-1")
 
 
 def test_create_works_on_a_plain_index_too(client: OpenSearch, fresh: Settings) -> None:

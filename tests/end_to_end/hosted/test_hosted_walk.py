@@ -162,7 +162,7 @@ def test_nothing_is_made_without_the_right_to(
         "host": f"localhost:{hosted_opensearch.poor}",
     }
     (folder / "opensearch.json").write_text(json.dumps(settings))
-    with raises_shown(ConfigError, match="we lack the permission to create it; fix 'index' in"):
+    with raises_shown(ConfigError, match="permission to create it: .*403.*; fix 'index' in"):
         Demo(target.choose(folder).find()).ensure()
 
 
@@ -255,7 +255,7 @@ def test_reset_that_opensearch_refuses_deletes_nothing(
             topic=None, index=None, opensearch=f"https://localhost:{hosted_opensearch.poor}"
         )
     )
-    with raises_shown(ConfigError, match="answered 403; grant the user the permissions"):
+    with raises_shown(ConfigError, match="answered 403 Forbidden; grant the user the permissions"):
         poor.reset(yes=True)
     found = kit.overview()
     assert (found.messages, found.lag, found.documents) == (10, 0, 10)
