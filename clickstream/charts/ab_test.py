@@ -37,15 +37,14 @@ class AbTest(GridChart):
         by_arm = ", ".join(f"{arm} {count:,}" for arm, count in views.items())
         figure = theme.figure(_difference(counts, views), f"views: {by_arm}; {view.window}")
         for slot, arm in enumerate(shares.index):
-            pattern = theme.overlay(theme.pattern(slot))
             figure.add_bar(
                 x=list(shares.columns),
                 y=shares.loc[arm],
                 name=f"arm {arm}",
                 text=[f"<b>{arm}</b> {share:.1f}" for share in shares.loc[arm]],
-                textfont={"size": 22, "color": theme.INK},
+                textfont={"size": theme.TEXT_PX, "color": theme.INK},
                 textangle=0,
-                marker={"color": theme.colour(slot), "pattern": pattern},
+                marker=theme.marker(slot, theme.ARM_COLOURS),
                 customdata=counts.loc[arm],
                 hovertemplate=f"{arm}, %{{x}}: %{{customdata:,}} in "
                 f"{theme.counted(views[arm], 'view')}<extra></extra>",

@@ -26,7 +26,7 @@ AddsEvents = Mapping[str, bool]
 
 Added events are shown separately. Labelled events of the crowd count as normal traffic. That
 includes duplicates: the index contains one of the two, and never a broken copy. The order of the
-scenarios fixes their colours and patterns when others start or stop.
+scenarios fixes their colours and patterns, which no event type has.
 """
 
 
@@ -132,9 +132,9 @@ class Chart(ABC):
         return _then_others(self.values[place] if self.values else (), found)
 
     def empty(self, window: str) -> go.Figure:
-        """Draw an empty chart that says what to do."""
+        """Draw an empty chart that says so, for a notebook, a screen and a page alike."""
         figure = theme.empty(f"{self.title}: nothing yet", window)
-        text = "No events fit this question.<br>Produce some,<br>or widen the window."
+        text = "No events in this window."
         middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "showarrow": False}
         figure.add_annotation(text=text, font={"size": 22}, **middle)
         return figure
@@ -203,8 +203,8 @@ def millis(moment: datetime) -> int:
 
 
 def scenario_order(scenarios: AddsEvents, found: Iterable[str]) -> list[str]:
-    """List the scenarios that add events in their fixed order, then unknown ones by name."""
-    return _then_others([name for name, adds in scenarios.items() if adds], found)
+    """List the scenarios in their fixed order, then unknown ones by name."""
+    return _then_others(list(scenarios), found)
 
 
 def _then_others(known: Sequence[str], found: Iterable[str]) -> list[str]:

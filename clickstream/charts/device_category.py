@@ -20,13 +20,13 @@ class DeviceCategory(GridChart):
     values = (DEVICE_TYPES, CATEGORIES)
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw one cell per row of the table, with its count."""
+        """Draw one cell per row of the table, with its count: a section is a row."""
         if int(frame["count"].sum()) == 0:
             return self.empty(view.mixed_window)
-        rows, columns = self.fields
-        grid = _upright(self.pivot(frame))
+        device, section = self.fields
+        grid = self.pivot(frame).T
         top = frame.loc[frame["count"].idxmax()]
-        seen = f"{top[columns]} on {top[rows]}, {theme.counted(top['count'])}"
+        seen = f"{top[section]} on {top[device]}; {theme.counted(top['count'])}"
         figure = theme.figure(f"Most reading: {seen}", view.mixed_window)
         most = int(grid.to_numpy().max())
         figure.add_heatmap(
@@ -44,8 +44,11 @@ class DeviceCategory(GridChart):
                 font = {"size": 22, "color": theme.ink_on(theme.shade(count / most))}
                 text = f"<b>{count:,}</b>"
                 figure.add_annotation(x=column, y=row, text=text, showarrow=False, font=font)
-        figure.update_xaxes(side="bottom", showgrid=False, ticks="", title=grid.columns.name)
-        figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", title=grid.index.name)
+        figure.update_xaxes(
+            side="bottom", showgrid=False, ticks="", tickangle=0, title=grid.columns.name
+        )
+        downwards = [len(grid) - 0.5, -0.5]
+        figure.update_yaxes(range=downwards, showgrid=False, ticks="", title=grid.index.name)
         return figure
 
 
@@ -66,7 +69,7 @@ class DeviceCategoryTable(DeviceCategory):
         total = int(frame["count"].sum())
         if total == 0:
             return self.empty(view.mixed_window)
-        grid = _upright(self.pivot(frame))
+        grid = self.pivot(frame).T
         grid["total"] = grid.sum(axis=1)
         grid.loc["total"] = grid.sum(axis=0)
         names = [f"<b>{name}</b>" for name in grid.index]
@@ -99,10 +102,5 @@ class DeviceCategoryTable(DeviceCategory):
                 "font": {"color": theme.INK, "size": size},
             },
         )
-        figure.update_layout(height=120 + row_px * (len(grid) + 1))
+        figure.update_layout(height=theme.top_px(figure) + 24 + row_px * (len(grid) + 1))
         return figure
-
-
-def _upright(grid: pd.DataFrame) -> pd.DataFrame:
-    """Transpose a grid that is too wide: a chart has room for more rows than columns."""
-    return grid if len(grid.columns) <= max(7, len(grid)) else grid.T

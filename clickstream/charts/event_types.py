@@ -38,7 +38,7 @@ class EventTypes(Chart):
             return self.empty(view.mixed_window)
         top = frame.loc[frame["count"].idxmax()]
         order = self.order(0, frame["event_type"])
-        slots = [order.index(value) for value in frame["event_type"]]
+        slots = [1 + order.index(value) for value in frame["event_type"]]
         figure = theme.figure(
             f"{top['event_type']} is {top['count'] / total:.0%} of {theme.counted(total)}",
             view.mixed_window,

@@ -1,15 +1,15 @@
 """The look of the charts: one template, its colours, and readable text on each of them.
 
 Charts must be readable from the back of a room: text of at least 18 pixels, dark on light, and 560
-pixels for the whole chart. The colours are those of Okabe and Ito without the pale yellow, which
-people with colour blindness can distinguish. Labels, patterns and symbols support every colour.
-
-Source of the colours: Okabe and Ito 2008, "Color Universal Design".
+pixels for the whole chart. A page with a dark theme inverts a chart's brightness, not its hues. The
+colours have a contrast of 3 on white and on the dark page, and people with colour blindness can
+distinguish those of one list in both. Patterns and labels support every colour.
 """
 
 from __future__ import annotations
 
 import re
+from textwrap import wrap
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -18,8 +18,14 @@ INK: Final = "#1b1f24"
 PAPER: Final = "#ffffff"
 BLACK: Final = "#000000"
 GRID: Final = "#d5dae0"
-COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
-"""For slices and lines; text on or beside them is `INK` or `PAPER`, by contrast."""
+COLOURS: Final = (
+    "#0072b2", "#a39200", "#008c58", "#c276d8", "#6472ff", "#b55703", "#79999f", "#a9478d",
+)  # fmt: skip
+"""The first is that of all traffic; event types have the others."""
+SCENARIO_COLOURS: Final = ("#b32537", "#2723d6", "#3c5b02", "#766372", "#5d2500", "#020070")
+"""Darker than all of `COLOURS`."""
+ARM_COLOURS: Final = ("#3c5b02", "#8c8c8c")
+"""For the arms of an A/B test."""
 PATTERNS: Final = ("", "/", ".", "x", "-", "\\", "|")
 SCALE: Final = ("#f2f6fa", "#c6dbec", "#8fbfdc", "#4a93c3", "#0b5a94")
 """Colours of the heatmap, from light to dark."""
@@ -31,19 +37,34 @@ LINE_WITH_AREA: Final = {
 """For a line of counts over time."""
 TEXT_PX: Final = 18
 HEIGHT_PX: Final = 560
-_SMALL_PX: Final = 14
+_TITLE_PX: Final = 22
+_TITLE_CHARS: Final = 56
+"""Characters of a title that fit into a chart of 760 pixels, as beside an open file browser."""
+_SUBTITLE_CHARS: Final = 76
+_LINE_PX: Final = 30
+_BARS: Final = 6
+"""Horizontal bars of a small chart."""
 
-_AXIS: Final = {"automargin": True, "gridcolor": GRID, "title": {"standoff": 14}}
+_AXIS: Final = {
+    "automargin": True,
+    "gridcolor": GRID,
+    "title": {"standoff": 14, "font": {"size": TEXT_PX}},
+}
 TEMPLATE: Final = go.layout.Template(
     layout={
         "font": {"family": "Helvetica, Arial, sans-serif", "size": TEXT_PX, "color": INK},
-        "title": {"font": {"size": 24}, "x": 0, "xref": "container", "pad": {"l": 16}},
+        "title": {
+            "font": {"size": _TITLE_PX},
+            **{"x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top"},
+            "pad": {"l": 16, "t": 22},
+        },
         "paper_bgcolor": PAPER,
-        "plot_bgcolor": PAPER,
+        "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "height": HEIGHT_PX,
         "margin": {"l": 24, "r": 24, "t": 96, "b": 24},
         "colorway": COLOURS,
         "showlegend": False,
+        "legend": {"bgcolor": "rgba(0, 0, 0, 0)"},
         "hoverlabel": {"font": {"size": TEXT_PX}},
         "xaxis": _AXIS | {"linecolor": INK, "ticks": "outside"},
         "yaxis": _AXIS | {"zeroline": False, "tickformat": ",d", "ticklabelstandoff": 8},
@@ -54,14 +75,26 @@ OUTSIDE: Final = {"textposition": "outside", "constraintext": "none", "cliponaxi
 """For numbers beside bars: otherwise plotly shrinks them to the bar width or cuts them."""
 
 
-def colour(place: int) -> str:
+def colour(place: int, colours: tuple[str, ...] = COLOURS) -> str:
     """Return the colour of a place; colours repeat after the last one, with another `pattern`."""
-    return COLOURS[place % len(COLOURS)]
+    return colours[place % len(colours)]
 
 
-def pattern(place: int) -> str:
+def pattern(place: int, colours: tuple[str, ...] = COLOURS) -> str:
     """Return the pattern of a place, as a second cue besides the colour."""
-    return PATTERNS[(place + place // len(COLOURS)) % len(PATTERNS)]
+    return PATTERNS[(place + place // len(colours)) % len(PATTERNS)]
+
+
+def marker(place: int, colours: tuple[str, ...] = COLOURS) -> dict[str, Any]:
+    """Return plotly's settings for bars with the colour and the pattern of a place."""
+    return {"color": colour(place, colours), "pattern": overlay(pattern(place, colours))}
+
+
+def scenario_marker(place: int) -> dict[str, Any]:
+    """Return the same for a scenario: a colour of its own, and never without a pattern."""
+    again = place // len(SCENARIO_COLOURS)
+    shape = PATTERNS[1 + (place + again) % (len(PATTERNS) - 1)]
+    return {"color": colour(place, SCENARIO_COLOURS), "pattern": overlay(shape)}
 
 
 def overlay(shape: str | list[str]) -> dict[str, Any]:
@@ -109,12 +142,19 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 def figure(title: str, subtitle: str = "") -> go.Figure:
-    """Start a chart: the title states the result, the subtitle names the data."""
-    text = f"<b>{title}</b>"
-    if subtitle:
-        text += f'<br><span style="font-size:{TEXT_PX}px">{subtitle}</span>'
+    """Start a chart: the title states the result, the subtitle names the data.
+
+    Both are wrapped to fit a narrow chart; the chart's top margin has room for the lines.
+    """
+    titles, subtitles = wrap(title, _TITLE_CHARS), wrap(subtitle, _SUBTITLE_CHARS)
+    text = f"<b>{'<br>'.join(titles)}</b>"
+    if subtitles:
+        text += f'<br><span style="font-size:{TEXT_PX}px">{"<br>".join(subtitles)}</span>'
     # JupyterLab ignores the height of a template.
-    return go.Figure(layout={"template": TEMPLATE, "title": {"text": text}, "height": HEIGHT_PX})
+    drawn = go.Figure(layout={"template": TEMPLATE, "title": {"text": text}, "height": HEIGHT_PX})
+    if more_px := _LINE_PX * (len(titles) - 1 + max(0, len(subtitles) - 1)):
+        drawn.update_layout(margin_t=top_px(drawn) + more_px)
+    return drawn
 
 
 def empty(title: str, subtitle: str = "") -> go.Figure:
@@ -122,12 +162,22 @@ def empty(title: str, subtitle: str = "") -> go.Figure:
     return figure(title, subtitle).update_layout(xaxis_visible=False, yaxis_visible=False)
 
 
-def legend_above(figure: go.Figure) -> None:
-    """Put the legend on a separate line between title and chart."""
+def top_px(figure: go.Figure) -> int:
+    """Return the height of a chart's top margin."""
+    return int(figure.layout.margin.t or TEMPLATE.layout.margin.t)
+
+
+def legend_above(figure: go.Figure, *, columns: int = 3) -> None:
+    """Put the legend of all traces between title and chart.
+
+    Args:
+        figure: a chart with its traces.
+        columns: the names that fit beside each other in a narrow chart.
+    """
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
-    # The title has the same position as in a chart without a legend.
-    title = {"y": 1 - TEMPLATE.layout.margin.t / 2 / HEIGHT_PX, "yanchor": "middle"}
-    figure.update_layout(showlegend=True, legend=legend, title=title, margin={"t": 140})
+    lines = -(-len(figure.data) // columns)
+    margin = {"t": top_px(figure) + 14 + _LINE_PX * lines}
+    figure.update_layout(showlegend=True, legend=legend, margin=margin)
 
 
 def counted(count: int, noun: str = "event") -> str:
@@ -141,28 +191,53 @@ def clock(*, with_seconds: bool) -> str:
 
 
 def compact(figure: go.Figure) -> go.Figure:
-    """Adapt a chart to a screen with other charts: smaller text, any height, no axis titles."""
+    """Adapt a chart to a screen with other charts: any size, no axis titles, a short title.
+
+    Its text has no size of its own: `live_chart.js` fits it to the width.
+    """
     small = go.Figure(figure)
+    # The first clause fits above a chart that is 270 pixels wide.
+    clause = re.split(r"</b>|; | \(", figure.layout.title.text.replace("<br>", " "))[0]
+    if small.layout.yaxis.type == "category":
+        _keep_first_bars(small)
     has_legend = bool(small.layout.showlegend) and small.layout.legend.orientation == "h"
     small.update_layout(
-        font_size=_SMALL_PX,
-        margin={"l": 8, "r": 12, "t": 36 if has_legend else 8, "b": 8},
-        legend_font_size=_SMALL_PX,
+        title={"text": f"{clause}</b>"},
+        font_size=None,
+        margin={
+            "l": 8,
+            "r": round(0.75 * (figure.layout.margin.r or TEMPLATE.layout.margin.r)),
+            "t": 36 if has_legend else 8,
+            "b": 8,
+        },
+        legend_font_size=None,
         height=None,
     )
     if not has_legend:  # a legend beside the chart goes to the edge, to save room
         small.update_layout(legend={"x": 1, "xanchor": "right", "bgcolor": "rgba(0, 0, 0, 0)"})
     small.for_each_trace(_shorten_labels, selector={"type": "pie"})
     small.update_traces(domain={"x": [0.0, 0.38]}, selector={"type": "pie"})
-    small.update_traces(textfont_size=_SMALL_PX, selector={"type": "bar"})
+    small.update_traces(textfont_size=None, selector={"type": "bar"})
     small.for_each_annotation(
-        lambda each: each.update(font_size=_SMALL_PX, text=_shorten_number(each.text))
+        lambda each: each.update(font_size=None, text=_shorten_number(each.text))
     )
     small.update_xaxes(title=None)
     if "scatter" in {trace.type for trace in small.data}:
-        small.update_xaxes(nticks=4)  # a time label takes a quarter of the width
+        # A time label takes a quarter of the width, and half of the last one is in the margin.
+        small.update_xaxes(nticks=4)
+        small.update_yaxes(nticks=4)
+        small.update_layout(margin_r=36)
     small.update_yaxes(title=None)
     return small
+
+
+def _keep_first_bars(ranking: go.Figure) -> None:
+    """Keep the first bars, without a legend: there is no room, and the volume beside has one."""
+    first = ranking.layout.yaxis.categoryarray[:_BARS]
+    for bars in ranking.data:
+        kept = [place for place, name in enumerate(bars.y) if name in first]
+        bars.update({each: [bars[each][place] for place in kept] for each in ("x", "y", "text")})
+    ranking.update_layout(showlegend=False, yaxis_range=[_BARS - 0.5, -0.5])
 
 
 def _shorten_labels(pie: go.Pie) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import plotly.graph_objects as go
 
@@ -15,10 +15,14 @@ from clickstream.charts import theme
 
 _SHOWN: Final = timedelta(minutes=3)
 """The lag chart shows this period."""
+_LEAST_SHOWN: Final = timedelta(seconds=30)
 _KEPT: Final = 3_600
 LINE_S: Final = 120.0
 """The chart of arrivals shows this period."""
 
+_MARK_SHARE: Final = 0.015
+"""The share of the width of a narrow chart that a character takes."""
+_MARK_ROW_PX: Final = 26
 _RATE_OVER_S: Final = 1.0
 _FORGOTTEN_S: Final = 3.0
 
@@ -73,7 +77,7 @@ class Timeline:
         since = datetime.now(UTC) - _SHOWN
         shown = [(at, lag) for at, lag in samples if at > since]
         if not shown:
-            return theme.figure("No measurement yet", "Run this cell again in a moment")
+            return theme.empty("No measurement yet", "Run this cell again in a moment")
         most, now = max(lag for _, lag in shown), shown[-1][1]
         title = f"The lag is {now:,} messages"
         if now <= most / 20:
@@ -86,30 +90,48 @@ class Timeline:
             line={"width": 4, "color": theme.colour(0), "shape": "hv"},
             fill="tozeroy",
         )
-        # Names are above the plot at three alternating heights, so that they do not overlap.
-        marks = [mark for mark in marks if mark[0] > shown[0][0]]
-        for place, (at, what) in enumerate(marks):
-            top = 1.06 + 0.09 * (place % 3)
-            line = {"width": 2, "dash": "dot", "color": theme.INK}
-            figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=top, yref="paper", line=line)
-            figure.add_annotation(
-                x=at,
-                y=top,
-                yref="paper",
-                text=what,
-                showarrow=False,
-                xanchor="left",
-                yanchor="middle",
-                xshift=4,
-                bgcolor=theme.PAPER,
-            )
-        top = theme.TEMPLATE.layout.margin.t
-        # The title stays where it is without marks, above them.
-        title = {"y": 1 - top / 2 / theme.HEIGHT_PX, "yanchor": "middle"}
-        figure.update_layout(margin_t=top + 30 * min(len(marks), 3), title=title)
-        figure.update_xaxes(title="time, UTC", nticks=6, tickangle=0)
+        _write_marks(figure, [mark for mark in marks if mark[0] > shown[0][0]], shown)
+        first, last = shown[0][0], shown[-1][0]
+        window = [min(first, last - _LEAST_SHOWN), last]
+        figure.update_xaxes(title="time, UTC", range=window, tickformat="%H:%M:%S")
+        figure.update_xaxes(nticks=6, tickangle=0)
         figure.update_yaxes(title="messages", rangemode="tozero")
         return figure
+
+
+def _write_marks(
+    figure: go.Figure, marks: list[tuple[datetime, str]], shown: list[tuple[datetime, int]]
+) -> None:
+    """Draw a line for each mark, with its name above the plot in the lowest row with room.
+
+    From the last mark to the first, so that a name is above the names that begin under it.
+    """
+    span = max(shown[-1][0] - shown[0][0], _LEAST_SHOWN)
+    start = shown[-1][0] - span
+    rows: list[float] = []
+    """Where the names of each row begin, as a share of the width."""
+    names: list[dict[str, Any]] = []
+    for at, what in reversed(marks):
+        place = (at - start) / span
+        # A name that would leave the chart on the right ends at its line.
+        width = _MARK_SHARE * (len(what) + 2)
+        side = "left" if place + width < 1 else "right"
+        left = place if side == "left" else place - width
+        row = next((row for row, begin in enumerate(rows) if left + width <= begin), len(rows))
+        rows[: row + 1] = [left] * (row + 1)  # no lower name crosses the line to this one
+        line = {"width": 2, "dash": "dot", "color": theme.INK}
+        figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line)
+        # A line from the top of the plot to the name.
+        to_name: dict[str, Any] = {
+            "ax": 6 if side == "left" else -6,
+            "ay": -12 - _MARK_ROW_PX * row,
+        }
+        to_name |= {"arrowside": "none", "arrowwidth": 1, "arrowcolor": theme.INK}
+        at_top = {"x": at, "y": 1, "yref": "paper", "xanchor": side, "yanchor": "middle"}
+        names.insert(0, {"text": what, **at_top, **to_name})
+    figure.update_layout(
+        annotations=names, margin_t=theme.top_px(figure) + 4 + _MARK_ROW_PX * len(rows)
+    )
 
 
 class Arrivals:

@@ -46,8 +46,8 @@ class TopReaders(Chart):
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
         """Draw one bar per row, the highest count on top.
 
-        A reader that a scenario added has the scenario's name and colour; all other bars look the
-        same. The chart says so if counts may miss events.
+        A reader that a scenario added has the scenario's colour, which a legend names; all other
+        bars look the same. The chart says so if counts may miss events.
         """
         window = view.mixed_window
         if frame.empty:
@@ -57,30 +57,33 @@ class TopReaders(Chart):
         title += f"; number {len(frame)} has {last['count']:,}" if len(frame) > 1 else ""
         if view.count_error:
             window = f"a count may miss up to {theme.counted(view.count_error)}; {window}"
-        order = ["", *scenario_order(view.scenarios, set(frame["scenario"]) - {""})]
-        slots = [order.index(scenario) for scenario in frame["scenario"]]
+        order = scenario_order(view.scenarios, set(frame["scenario"]) - {""})
+        looks = {"": theme.marker(0)} | {
+            name: theme.scenario_marker(place) for place, name in enumerate(order)
+        }
         figure = theme.figure(title, window)
-        figure.add_bar(
-            x=frame["count"],
-            y=frame["user_id"],
-            orientation="h",
-            text=[
-                f"{count:,}, {scenario}" if scenario else f"{count:,}"
-                for count, scenario in zip(frame["count"], frame["scenario"], strict=True)
-            ],
-            textfont={"size": theme.TEXT_PX, "color": theme.INK},
-            marker={
-                "color": [theme.colour(slot) for slot in slots],
-                "pattern": theme.overlay([theme.pattern(slot) for slot in slots]),
-            },
-            hovertemplate="%{y}, events: %{x:,}<extra></extra>",
-            **theme.OUTSIDE,
-        )
+        for scenario in [name for name in looks if name in set(frame["scenario"])]:
+            bars = frame[frame["scenario"] == scenario]
+            figure.add_bar(
+                x=bars["count"],
+                y=bars["user_id"],
+                name=scenario or "normal traffic",
+                orientation="h",
+                text=[f"{count:,}" for count in bars["count"]],
+                textfont={"size": theme.TEXT_PX, "color": theme.INK},
+                marker=looks[scenario],
+                hovertemplate="%{y}, events: %{x:,}<extra></extra>",
+                **theme.OUTSIDE,
+            )
+        figure.update_layout(barmode="overlay")
         # Room for six bars, so that one or two do not become blocks.
         places = [max(len(frame), 6) - 0.5, -0.5]
-        figure.update_yaxes(range=places, type="category", dtick=1)
+        figure.update_yaxes(range=places, type="category", dtick=1, categoryarray=frame["user_id"])
         # Every bar has its number, so there is no axis; 20 bars fit into the usual height.
-        room = 1.36 if any(slots) else 1.12
-        figure.update_xaxes(visible=False, range=[0, int(first["count"]) * room])
-        figure.update_layout(height=max(theme.HEIGHT_PX, 120 + 22 * len(frame)))
+        figure.update_xaxes(visible=False, range=[0, int(first["count"])])
+        # The number of the longest bar is in the margin.
+        margin_px = 24 + theme.TEXT_PX * len(f"{first['count']:,}")
+        figure.update_layout(height=max(theme.HEIGHT_PX, 120 + 22 * len(frame)), margin_r=margin_px)
+        if any(frame["scenario"]):
+            theme.legend_above(figure, columns=2)
         return figure

@@ -130,18 +130,20 @@ def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: Vi
     """Stack the scenarios' events on the line of normal traffic, and add a legend."""
     for_all = "%{y:,}"  # the hover box already shows names and time
     figure.update_traces(name="normal traffic", stackgroup="all", hovertemplate=for_all)
-    for place, name in enumerate(scenario_order(view.scenarios, parts), 1):
+    for place, name in enumerate(scenario_order(view.scenarios, parts)):
         if name not in parts:
             continue
+        look = theme.scenario_marker(place)
         figure.add_scatter(
             x=times,
             y=parts[name],
             name=name,
             # A line would hide the line below it where the scenario adds nothing.
             mode="none" if len(times) > 1 else "markers",
-            marker={"size": 12, "color": theme.colour(place), "symbol": place},
+            marker={"size": 12, "color": look["color"], "symbol": place + 1},
             stackgroup="all",
-            fillpattern={"bgcolor": theme.colour(place)} | theme.overlay(theme.pattern(place)),
+            fillcolor=look["color"],
+            fillpattern={"bgcolor": look["color"]} | look["pattern"],
             cliponaxis=False,
             hovertemplate=for_all,
         )

@@ -242,7 +242,7 @@ def tablet_section(answer: Any, found: Answer, demo: Demo) -> Finding:
             return ""
         return f"{views.max():,} of {views.sum():,} page views on tablets"
 
-    hint = "choose device-category with the dials, and look for the darkest cell of one row"
+    hint = "choose device-category with the dials, and look for the darkest cell of one column"
     return check(answer, TEXT, judge, hint=hint)
 
 

@@ -50,7 +50,8 @@ def session(events: pd.DataFrame) -> go.Figure:
     for row, (page, length_ms, note) in enumerate(zip(pages.iloc, lengths_ms, notes, strict=True)):
         begin_ms, name = page["at_ms"], page["article_category"]
         end_ms = begin_ms + max(length_ms, span_ms // 200)  # keep very short visits visible
-        style = _bars(CATEGORIES.index(name), 0.56) | {"orientation": "h", "showlegend": False}
+        style = {"width": 0.56, "orientation": "h", "showlegend": False}
+        style["marker"] = theme.marker(CATEGORIES.index(name))
         figure.add_bar(base=[_moment(begin_ms)], x=[end_ms - begin_ms], y=[row], **style)
         # Right of the bar if there is room, else left of it, else inside its end.
         left, right = ((ms - first["at_ms"]) / span_ms for ms in (begin_ms, end_ms))
@@ -112,9 +113,9 @@ def day(events: pd.DataFrame) -> go.Figure:
         _write(figure, _APART * number, 1.0, f"<b>{name}</b>", **_TOP, xanchor="left")
     text = f"mobile: {_times(evening.max(), low)} its afternoon"
     _write(figure, evening.idxmax(), evening.max(), text, showarrow=True, ax=0, ay=-40)
-    ticks = [(hour, number) for number in range(len(halves)) for hour in range(0, 24, 4)]
+    ticks = [(hour, number) for number in range(len(halves)) for hour in range(0, 24, 6)]
     figure.update_xaxes(tickvals=[hour + _APART * number for hour, number in ticks])
-    figure.update_xaxes(ticktext=[f"{hour}:00" for hour, _ in ticks], zeroline=False)
+    figure.update_xaxes(ticktext=[f"{hour}:00" for hour, _ in ticks], zeroline=False, tickangle=0)
     figure.update_yaxes(range=[0, 1.25 * means.to_numpy().max()])
     return _finish(figure, "hour of the day (UTC)", "events per hour")
 
@@ -183,9 +184,10 @@ def preview(text: str, played: pd.DataFrame, usual: pd.DataFrame) -> go.Figure:
         title = f"{name}: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds)
     figure = theme.figure(title, below)
     x = [_moment(bar + _BAR_MS // 2) for bar in bars]
-    figure.add_bar(x=x, y=crowd, name="the crowd", **_bars(0))
+    figure.add_bar(x=x, y=crowd, name="the crowd", marker=theme.marker(0))
     if own.sum():
-        figure.add_bar(x=x, y=own, name=f"labelled {name}", **_bars(5))
+        look = theme.scenario_marker(list(scenarios.ADDS_EVENTS).index(name))
+        figure.add_bar(x=x, y=own, name=f"labelled {name}", marker=look)
     if missing > 0:
         style = {"width": 2, "color": theme.INK, "shape": "hvh"}
         figure.add_scatter(x=x, y=without, name="without it", mode="lines", line=style)
@@ -211,7 +213,8 @@ def _arms(text: str, played: pd.DataFrame) -> go.Figure:
     for place, arm in enumerate("AB"):
         x = [number + 0.4 * place - 0.2 for number in range(len(REACTIONS))]
         whiskers = {"array": off[arm], "thickness": 3, "width": 12, "color": theme.INK}
-        figure.add_bar(x=x, y=rates[arm], error_y=whiskers, name=f"arm {arm}", **_bars(place, 0.36))
+        figure.add_bar(x=x, y=rates[arm], error_y=whiskers, name=f"arm {arm}", width=0.36)
+        figure.data[-1].marker = theme.marker(place, theme.ARM_COLOURS)
         for at, rate, top in zip(x, rates[arm], rates[arm] + off[arm], strict=True):
             _write(figure, at, top, f"<b>{arm} {rate:.1f}</b>", yanchor="bottom")
     figure.update_xaxes(tickvals=list(range(len(REACTIONS))), ticktext=list(REACTIONS))
@@ -219,12 +222,6 @@ def _arms(text: str, played: pd.DataFrame) -> go.Figure:
 
 
 _TOP: Final = {"yref": "paper", "yanchor": "top"}
-
-
-def _bars(place: int, width: float | None = None) -> dict[str, Any]:
-    """Return the colour of bars, and their pattern as a second cue."""
-    pattern = theme.overlay(theme.pattern(place))
-    return {"marker": {"color": theme.colour(place), "pattern": pattern}, "width": width}
 
 
 def _mark(figure: go.Figure, at_ms: float, text: str, **place: Any) -> None:

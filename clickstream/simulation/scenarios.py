@@ -110,7 +110,7 @@ class DeviceOutage(Scenario):
 
     name, title, earliest_s = "device-outage", "Device outage", 10.0
     what = "events from one kind of device stop; its readers come back in new sessions"
-    watch = "volume falls by the device's share; device × category: its row stops growing"
+    watch = "volume falls by the device's share; device × category: its column stops growing"
     keys: ClassVar = {
         "device": Choice("mobile", DEVICE_TYPES, "the kind of device"),
         "seconds": Number(60, 1, DAY_S, "seconds until it ends"),

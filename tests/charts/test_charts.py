@@ -1,8 +1,10 @@
 """Charts show the numbers of their tables, readable from the back of a room."""
 
 import json
+import math
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, pairwise
@@ -10,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from clickstream.charts import theme
@@ -134,8 +137,8 @@ def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
     assert list(drawn["top-users"].data[0].y) == ["reader-0042", "reader-0007"]
     grid = frames["device-category"].set_index(list(DeviceCategory.fields))["count"]
     heatmap = drawn["device-category"].data[0]
-    for row, device in enumerate(heatmap.y):
-        for column, category in enumerate(heatmap.x):
+    for row, category in enumerate(heatmap.y):
+        for column, device in enumerate(heatmap.x):
             assert heatmap.z[row][column] == grid[device, category]
     # The shade that the text's ink is chosen for is the one that is drawn.
     assert (heatmap.zmin, heatmap.zmax) == (0, grid.max())
@@ -143,7 +146,7 @@ def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
     assert written == {f"<b>{count:,}</b>" for count in grid}
     cells = drawn["device-category-table"].data[0].cells["values"]
     assert f"<b>{grid.sum():,}</b>" in cells[-1]
-    assert f"<span>{grid['mobile', 'tech']:,}</span>" in cells[1 + CATEGORIES.index("tech")]
+    assert f"<span>{grid['mobile', 'tech']:,}</span>" in cells[1 + DEVICE_TYPES.index("mobile")]
 
 
 def test_titles_say_what_is_seen(figures: dict[str, Any]) -> None:
@@ -154,6 +157,16 @@ def test_titles_say_what_is_seen(figures: dict[str, Any]) -> None:
     assert "reader-0042 leads with 77 events" in titles["top-users"]
     assert "Most reading: entertainment on tablet" in titles["device-category"]
     assert all("Mon 05 Jan 12:00 to Mon 05 Jan 16:00, UTC" in title for title in titles.values())
+
+
+def test_a_long_title_is_wrapped_and_has_room() -> None:
+    """A title or subtitle too long for a narrow chart takes lines, for which the chart has room."""
+    short, long = theme.figure("Short", "data"), theme.figure("word " * 20, "of many words " * 20)
+    title = long.layout.title.text
+
+    assert short.layout.margin.t is None
+    assert max(map(len, re.sub(r"</?(b|span[^>]*)>", "", title).split("<br>"))) <= 76
+    assert theme.top_px(long) - theme.top_px(short) >= 24 * (title.count("<br>") - 1) > 0
 
 
 @pytest.mark.parametrize("empty", [False, True])
@@ -171,10 +184,10 @@ def test_text_is_readable_from_the_back_of_a_room(empty: bool) -> None:
         assert (figure.layout.height or theme.HEIGHT_PX) <= 570
     if not empty:
         drawn = figures[TopReaders.name]
-        margin = theme.TEMPLATE.layout.margin
         assert len(drawn.data[0].y) == 20
         # A line each, and plotly must not shrink the numbers to the bars.
-        assert (drawn.layout.height - margin.t - margin.b) / 20 >= 1.2 * 18
+        bottom_px = theme.TEMPLATE.layout.margin.b
+        assert (drawn.layout.height - theme.top_px(drawn) - bottom_px) / 20 >= 1.2 * 18
         assert drawn.data[0].constraintext == "none"
 
 
@@ -209,12 +222,37 @@ def deficient(colour: str, kind: str) -> tuple[float, ...]:
     return tuple(sum(m * c for m, c in zip(row, linear, strict=True)) for row in matrix)
 
 
+def on_dark(colour: str) -> str:
+    """A colour as a dark page shows it.
+
+    Source: the CSS functions invert(1) and hue-rotate(180deg), Filter Effects Module Level 1.
+    """
+    red, green, blue = (1 - int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    grey = 2 * (0.213 * red + 0.715 * green + 0.072 * blue)
+    turned = (min(1.0, max(0.0, grey - part)) for part in (red, green, blue))
+    return "#" + "".join(f"{round(255 * part):02x}" for part in turned)
+
+
 @pytest.mark.parametrize("kind", ["protan", "deutan"])
-def test_colours_differ_for_people_who_see_fewer(kind: str) -> None:
-    """All colours stay distinct for people with colour blindness."""
-    seen = [deficient(colour, kind) for colour in theme.COLOURS]
-    for one, other in combinations(seen, 2):
-        assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 0.04
+@pytest.mark.parametrize("look", [str, on_dark])
+@pytest.mark.parametrize("colours", [theme.COLOURS, theme.SCENARIO_COLOURS, theme.ARM_COLOURS])
+def test_colours_differ_for_people_who_see_fewer(
+    colours: tuple[str, ...], look: Callable[[str], str], kind: str
+) -> None:
+    """The colours of a list stay distinct for people with colour blindness, in both themes."""
+    seen = [
+        [max(0.0, part) ** (1 / 2.2) for part in deficient(look(colour), kind)]
+        for colour in colours
+    ]
+    assert min(math.dist(one, other) for one, other in combinations(seen, 2)) > 0.12
+
+
+def test_colours_have_contrast_on_both_themes() -> None:
+    """Every colour has a contrast of 3 on white and on a dark page, and text has 7."""
+    for colour in (*theme.COLOURS, *theme.SCENARIO_COLOURS, *theme.ARM_COLOURS):
+        assert theme.contrast(theme._rgb(colour), (255, 255, 255)) >= 3
+        assert theme.contrast(theme._rgb(on_dark(colour)), (17, 17, 17)) >= 3
+    assert theme.contrast(theme._rgb(on_dark(theme.INK)), (17, 17, 17)) >= 7
 
 
 def test_the_time_axis_is_in_the_presenter_s_zone_and_says_so() -> None:
@@ -352,10 +390,10 @@ def test_counts_that_may_be_short_say_by_how_much() -> None:
 
 
 def test_an_empty_answer_gives_friendly_charts() -> None:
-    """Empty charts say that there is no data yet and what to do."""
+    """Empty charts say so, and name no control that a page or a room may lack."""
     for figure in answer(empty=True).figures(tz="UTC").values():
         assert "nothing yet" in figure.layout.title.text
-        assert "Produce some" in figure.layout.annotations[0].text
+        assert figure.layout.annotations[0].text == "No events in this window."
         assert len(figure.data) == 0
 
 
@@ -366,7 +404,7 @@ def test_without_a_scenario_volume_is_one_line() -> None:
     assert len(figure.data) == 1
     assert figure.data[0].stackgroup is None
     assert figure.layout.showlegend is None
-    assert figure.layout.margin.t is None
+    assert theme.top_px(figure) == theme.TEMPLATE.layout.margin.t
 
 
 def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
@@ -393,31 +431,80 @@ def test_what_a_scenario_adds_lies_on_top_and_is_named() -> None:
 
 def test_a_scenario_keeps_its_colour_whatever_plays_beside_it() -> None:
     """Each scenario has a fixed colour and pattern; unknown ones come last."""
-    four = {name.replace("-", "_"): [1, 1, 1, 1] for name in (*ON_TOP, "flood")}
-    together = played(**four).figures(tz="UTC")["volume"].data[1:]
-    looks = {each.name: each.fillpattern for each in together}
+    five = {name.replace("-", "_"): [1, 1, 1, 1] for name in (*ON_TOP, "flood")}
+    together = played(**five).figures(tz="UTC")["volume"].data[1:]
     alone = played(logout_wave=[1, 1, 1, 1]).figures(tz="UTC")["volume"].data[1]
 
-    assert list(looks) == [*ON_TOP, "flood"]
-    assert len({each.bgcolor for each in looks.values()} | {theme.COLOURS[0]}) == 6
-    assert len({each.shape for each in looks.values()} | {""}) == 6
-    assert alone.fillpattern == looks["logout-wave"]
+    assert [each.name for each in together] == [*ON_TOP, "flood"]
+    assert alone.fillpattern == together[ON_TOP.index("logout-wave")].fillpattern
+
+
+def busy() -> Answer:
+    """Everything at once: long names, all event types and scenarios, and an A/B test."""
+    four = {name.replace("-", "_"): [5, 700, 20, 30] for name in (*ON_TOP, "flood")}
+    found = replace(played(**four), count_error=1_234)
+    found.frames[EventTypes.name] = pd.DataFrame({"event_type": EVENT_TYPES, "count": 100})
+    found.frames[AbTest.name] = arms(A=[9_000, 420, 90], B=[9_000, 420, 270]).frames[AbTest.name]
+    names = ["bot", "", "comment-storm", *ON_TOP, "flood", "", ""]
+    found.frames[TopReaders.name] = pd.DataFrame(
+        {
+            "user_id": [f"reader-tpa5s4c-{1_000 + place}" for place in range(len(names))],
+            "count": [12_345 - 1_000 * place for place in range(len(names))],
+            "scenario": names,
+        }
+    )
+    return found
+
+
+def looks(figure: go.Figure) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The colour and pattern of everything that a figure names."""
+    for trace in figure.data:
+        if trace.type == "pie":
+            names = [re.sub(r"</?b>", "", label).split()[0] for label in trace.labels]
+            yield from zip(
+                names,
+                zip(trace.marker.colors, trace.marker.pattern.shape, strict=True),
+                strict=True,
+            )
+        elif trace.type == "bar":
+            yield trace.name, (trace.marker.color, trace.marker.pattern.shape)
+        elif trace.type == "scatter":
+            pattern = trace.fillpattern
+            color = pattern.bgcolor or trace.line.color
+            yield trace.name, (color, pattern.shape or "")
+
+
+def test_no_two_things_look_alike() -> None:
+    """A colour and pattern means one thing, and a thing looks the same in every chart."""
+    named: dict[str, set[tuple[str, str]]] = {}
+    for figure in busy().figures(tz="UTC").values():
+        for name, look in looks(figure):
+            named.setdefault(name, set()).add(look)
+    seen = [look for each in named.values() for look in each]
+
+    assert set(named) == {*EVENT_TYPES, *ON_TOP, "flood", "normal traffic", "arm A", "arm B"}
+    assert all(len(each) == 1 for each in named.values()), named
+    assert len(set(seen)) == len(seen)
+    assert not set(theme.SCENARIO_COLOURS) & set(theme.COLOURS)
 
 
 def test_a_bar_that_a_scenario_made_is_set_off_and_named() -> None:
-    """A reader that a scenario added has its name, and its colour from `volume`."""
+    """A reader that a scenario added has its colour from `volume`, which a legend names."""
     found = ranking([361, 12, 11])
     found.frames[TopReaders.name].loc[0, ["user_id", "scenario"]] = ["reader-bot", "bot"]
     drawn = found.figures(tz="UTC")["top-users"]
-    bars, plain = drawn.data[0], ranking([361, 12, 11]).figures(tz="UTC")["top-users"]
+    crowd, bot = drawn.data
+    plain = ranking([361, 12, 11]).figures(tz="UTC")["top-users"]
     beside = played(bot=[0, 1, 1, 0]).figures(tz="UTC")["volume"].data[1]
 
     assert "reader-bot leads with 361 events" in drawn.layout.title.text
-    assert list(bars.text) == ["361, bot", "12", "11"]
-    assert bars.marker.color[0] == beside.fillpattern.bgcolor != bars.marker.color[1]
-    assert bars.marker.pattern.shape[0] == beside.fillpattern.shape != bars.marker.pattern.shape[1]
-    assert drawn.layout.xaxis.range[1] > plain.layout.xaxis.range[1]
-    assert set(plain.data[0].marker.color) == {theme.COLOURS[0]}
+    assert (crowd.name, bot.name) == ("normal traffic", "bot")
+    assert (list(crowd.text), list(bot.text)) == (["12", "11"], ["361"])
+    assert bot.marker.color == beside.fillpattern.bgcolor != crowd.marker.color
+    assert list(drawn.layout.yaxis.categoryarray) == ["reader-bot", *crowd.y]
+    assert drawn.layout.showlegend
+    assert not plain.layout.showlegend
+    assert plain.data[0].marker.color == theme.COLOURS[0]
 
 
 def test_without_an_ab_test_there_is_no_chart_of_one() -> None:
@@ -484,7 +571,7 @@ def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> N
 
     assert len(set(looks)) == len(looks) == len(EVENT_TYPES) + 2
     assert "Most reading: weather on watch" in figures["device-category"].layout.title.text
-    assert (tuple(heatmap.y), tuple(heatmap.x)) == (
+    assert (tuple(heatmap.x), tuple(heatmap.y)) == (
         (*DEVICE_TYPES, "watch"),
         (*CATEGORIES, "weather"),
     )
@@ -494,7 +581,7 @@ def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> N
 
 
 def test_many_sections_stand_below_each_other() -> None:
-    """Many sections become rows, so that names and numbers fit."""
+    """Sections are rows, so that names and numbers of many fit."""
     found = answer()
     sections = [f"section-{letter}" for letter in "abcde"]
     pairs = [(device, name) for device in DEVICE_TYPES for name in (*CATEGORIES, *sections)]
@@ -542,5 +629,6 @@ def test_a_small_heatmap_writes_large_numbers_in_thousands() -> None:
     )
     small = theme.compact(found.figures()[DeviceCategory.name])
     said = {each.text for each in small.layout.annotations}
+    assert small.layout.title.text == "<b>Most reading: entertainment on mobile</b>"
     assert said >= {f"<b>{each}</b>" for each in ("999", "1.0k", "14k", "999k", "1.0M")}
     assert set(counts) <= {int(count) for row in small.data[0].z for count in row}

@@ -178,13 +178,13 @@ def test_every_figure_equals_a_recount(
     found = {(device, category): n for device, category, n in grid.itertuples(index=False)}
     assert found == {(d, c): pairs.get((d, c), 0) for d in DEVICE_TYPES for c in CATEGORIES}
     drawn = figures["device-category"].data[0]
-    assert (tuple(drawn.y), tuple(drawn.x)) == (DEVICE_TYPES, CATEGORIES)
-    for device, row in zip(drawn.y, drawn.z, strict=True):
-        assert list(row) == [found[device, category] for category in drawn.x]
+    assert (tuple(drawn.y), tuple(drawn.x)) == (CATEGORIES, DEVICE_TYPES)
+    for category, row in zip(drawn.y, drawn.z, strict=True):
+        assert list(row) == [found[device, category] for device in drawn.x]
     written = figures["device-category-table"].data[0].cells["values"]
-    rows = [[number(column[i]) for column in written[1:]] for i in range(len(DEVICE_TYPES) + 1)]
-    for device, row in zip(DEVICE_TYPES, rows, strict=False):
-        counts = [found[device, category] for category in CATEGORIES]
+    rows = [[number(column[i]) for column in written[1:]] for i in range(len(CATEGORIES) + 1)]
+    for category, row in zip(CATEGORIES, rows, strict=False):
+        counts = [found[device, category] for device in DEVICE_TYPES]
         assert row == [*counts, sum(counts)]
     assert rows[-1] == [*map(sum, zip(*rows[:-1], strict=True))]
     assert rows[-1][-1] == len(about)

@@ -24,7 +24,7 @@ def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:
         "OpenSearch down",
         "consumer killed",
     ]
-    assert len({each.y for each in figure.layout.annotations}) == 2
+    assert len({each.ay for each in figure.layout.annotations}) == 2
     assert timeline.lag == 1_234
 
 

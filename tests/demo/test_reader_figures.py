@@ -63,7 +63,8 @@ def visit(*steps: tuple[str, int]) -> pd.DataFrame:
 def title(figure: go.Figure) -> str:
     """The text of the title's two lines, without tags."""
     text = str(figure.layout.title.text)
-    return text.replace("<b>", "").replace("</b>", "").partition("</span>")[0]
+    heading, _, rest = text.removeprefix("<b>").partition("</b>")
+    return f"{heading.replace('<br>', ' ')}{rest}".partition("</span>")[0]
 
 
 def moment_ms(moment: Any) -> int:
