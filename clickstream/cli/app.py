@@ -22,8 +22,6 @@ from clickstream.cli.terminal import Commands, log_to_stderr, run, say, stopping
 from clickstream.errors import Command, ConfigError, shown
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from clickstream.demo.demo import Demo
     from clickstream.settings import Settings
 
@@ -364,17 +362,18 @@ def peek(
 
 @app.command("charts")
 def charts_(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")] = Path(
-        "build/charts"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the page, charts.html.")
+    ] = Path("build/charts"),
     live: Annotated[
         bool, typer.Option("--live", help="Draw the last 15 minutes instead of the history.")
     ] = False,
 ) -> None:
-    """Write the charts of the index as HTML files.
+    """Write the charts of the index as one HTML page.
 
-    They open without a network.
+    It opens without a network.
     """
+    from clickstream.charts.page import page
     from clickstream.demo.demo import Demo
 
     out = Path(os.path.expanduser(out))
@@ -382,12 +381,15 @@ def charts_(
     since, until = _last_minutes(kit) if live else kit.history_window() or (None, None)
     answer = kit.ask(since=since, until=until)
     say(str(answer))
-    figures = answer.figures()
+    title = f"{answer.total:,} events of {kit.settings.opensearch.index}"
+    path = out / "charts.html"
     try:
-        _write(figures, out)
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(title, answer.figures().values()), encoding="utf-8")
     except OSError as error:
         msg = f"writing charts to {out}: {error.strerror}"
         raise ConfigError(msg, "choose another folder with --out") from error
+    typer.echo(str(path))
 
 
 def _last_minutes(kit: Demo) -> tuple[datetime, datetime]:
@@ -399,20 +401,6 @@ def _last_minutes(kit: Demo) -> tuple[datetime, datetime]:
     since = until - timedelta(minutes=15)
     volume = kit.ask(since=since, until=until).frames[Volume.name]
     return volume["timestamp"][volume["count"] > 0].min() if volume["count"].any() else since, until
-
-
-def _write(figures: dict[str, go.Figure], folder: Path) -> None:
-    """Write one file per chart; delete files of charts that this answer does not have."""
-    from clickstream.charts.registry import CHARTS
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for chart in CHARTS:
-        path = folder / f"{chart.name}.html"
-        if chart.name not in figures:
-            path.unlink(missing_ok=True)
-            continue
-        figures[chart.name].write_html(path, include_plotlyjs=True)
-        typer.echo(str(path))
 
 
 @app.command()

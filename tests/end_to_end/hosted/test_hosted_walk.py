@@ -107,7 +107,7 @@ def test_the_commands_work_there(conf: Conf) -> None:
     out = folder.with_name("charts")
     done = clickstream(folder, "charts", "--live", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert len(list(out.glob("*.html"))) >= 5
+    assert [each.name for each in out.iterdir()] == ["charts.html"]
     (folder / "kafka.json").chmod(0o644)
     done = clickstream(folder, "status")
     assert "kafka.json can be read by other users of this machine; run `chmod 600" in done.stderr
