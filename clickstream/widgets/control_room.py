@@ -335,7 +335,7 @@ def _dispose(widget: widgets.Widget) -> None:
 _IN_SECONDS_MS: Final = 10_000
 _SHORT: Final = 90
 """Characters of a line that fit on a 1280-pixel projector; longer lines get smaller text."""
-_ROOMY: Final = 120.0
+_ROOMY: Final = 100.0
 """Hundredths of the row width shared by the characters of all numbers; sets their height."""
 _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 """The same width for one digit and for three, so that the text on the right does not move."""
@@ -361,7 +361,7 @@ def _side_by_side(charts: list[LiveChart]) -> widgets.Widget:
 
 
 def _line(text: str, *, is_trouble: bool) -> str:
-    colour = "#b3261e" if is_trouble else theme.INK
+    colour = "var(--jp-error-color1)" if is_trouble else "inherit"
     size = 18 if len(text) <= _SHORT else 15
     style = f"font-size:{size}px;color:{colour};min-height:26px"
     return f"<div data-status-line style='{style}'>{escape(text)}</div>"
@@ -386,13 +386,13 @@ def _numbers(snapshot: Snapshot) -> str:
     width = min(3.4, _ROOMY / sum(len(value) for _, value in cells))
     number = f"font-size:clamp(12px,{width:.2f}cqw,30px);line-height:1.2;font-weight:700"
     label = "font-size:clamp(11px,1.6cqw,15px);line-height:1.3"
-    cell = "border-top:3px solid #0072b2;padding:2px 6px;white-space:nowrap"
+    cell = "flex:auto;border-top:3px solid #0072b2;padding:2px 6px;white-space:nowrap"
     shown = (
         f"<div style='{cell}'><div style='{number}' data-number='{name}'>{value}</div>"
         f"<div style='{label}'>{name}</div></div>"
         for name, value in cells
     )
-    row = f"display:grid;grid-template-columns:repeat({len(cells)},auto);gap:0 8px"
+    row = "display:flex;flex-wrap:wrap;gap:0 8px"
     return (
         f"<div style='container-type:inline-size'><div style='{row}'>{''.join(shown)}</div></div>"
     )

@@ -20,11 +20,13 @@ function library(model) {
 function render({ model, el }) {
   const heading = document.createElement("div");
   heading.style.cssText =
-    "font: bold 15px Helvetica, Arial, sans-serif; padding: 4px 8px 0; " +
-    "overflow: hidden; white-space: nowrap; text-overflow: ellipsis";
+    "font: bold clamp(12px, 4.4cqw, 15px) Helvetica, Arial, sans-serif; padding: 4px 8px 0";
   const plot = document.createElement("div");
   plot.className = "clickstream-live-chart";
   plot.style.height = model.get("height");
+  // In a row of charts a longer heading moves its plot down, not its neighbours' up.
+  el.style.cssText += "display: flex; flex-direction: column; justify-content: space-between";
+  el.style.containerType = "inline-size";
   el.style.minWidth = 0; // or a grid would not let it shrink
   el.append(heading, plot);
   let Plotly = null;
@@ -38,9 +40,12 @@ function render({ model, el }) {
     // As long as this stays the same, plotly keeps what the viewer did: zoom, legend.
     layout.uirevision ??= "live";
     layout.autosize = true;
-    // Plotly would cut a long title off in the middle of a letter.
-    heading.textContent = (layout.title?.text ?? "").split("<br>")[0].replace(/<[^>]*>/g, "");
-    heading.title = heading.textContent;
+    // Plotly would cut a long title off; the browser wraps it.
+    const title = (layout.title?.text ?? "").split("</b><br>")[0];
+    heading.textContent = title.replaceAll("<br>", " ").replace(/<[^>]*>/g, "");
+    layout.font = { ...layout.font, size: Math.min(Math.max(plot.clientWidth / 28, 12), 16) };
+    // Plotly would keep the margins of the axes that an empty chart no longer has.
+    if (!data.length) Plotly.purge(plot);
     delete layout.title;
     delete layout.width;
     delete layout.height;
@@ -52,6 +57,8 @@ function render({ model, el }) {
     if (Plotly && !isGone) frame ||= requestAnimationFrame(draw);
   };
   model.on("change:_figure", soon);
+  const resized = new ResizeObserver(soon); // the text follows the width
+  resized.observe(plot);
   library(model).then((found) => {
     Plotly = found;
     soon();
@@ -59,6 +66,7 @@ function render({ model, el }) {
   return () => {
     isGone = true;
     cancelAnimationFrame(frame);
+    resized.disconnect();
     model.off("change:_figure", soon);
     Plotly?.purge(plot);
   };
