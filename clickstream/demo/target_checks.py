@@ -103,7 +103,7 @@ def documents(settings: OpenSearchSettings) -> str:
     """Describe the index.
 
     Raises:
-        ConfigError: no such index, or it has another mapping.
+        ConfigError: no such index, it has another mapping, or it is blocked.
         ServerError: OpenSearch did not answer.
     """
     client = opensearch.connect(settings)
@@ -115,6 +115,7 @@ def documents(settings: OpenSearchSettings) -> str:
         fix = "fix 'index' in ", ConfFile("opensearch.json"), " if it is misspelt"
         create = ", or ", Command("consume"), " creates it if you have the permission"
         raise MissingError(msg, (*fix, *create)) from error
+    index.check_blocks(client, settings.index)
     return f"{settings.index} has {index.count(client, settings.index):,} documents"
 
 

@@ -51,7 +51,8 @@ _BLOCKS = {
 its `IndexMetadata` and `Metadata`. Number 12 is a disk at its flood stage."""
 
 _REMEDIES = {
-    r"/12/disk usage": "free disk space on its machine: it then lifts the block by itself",
+    r"12/disk usage": "free disk space on its machine: it then lifts the block by itself",
+    r"SERVICE_UNAVAILABLE/": "wait until the cluster has started; its log says what is missing",
     r"index_closed_exception": "open the index with `POST INDEX/_open`",
     r"maximum .* open": "delete indices that nobody needs, or raise cluster.max_shards_per_node",
     r"the same priority": "give the existing template another priority",
@@ -243,14 +244,16 @@ def remedy(reason: str) -> str:
             return what
     index = re.search(r"index \[([^\]]+)\]", reason)
     lifts = []
-    for number in dict.fromkeys(re.findall(r"\[[A-Z_]+/(\d+)/", reason)):
+    for number in dict.fromkeys(re.findall(r"[\[/](\d+)/", reason)):
         if setting := _BLOCKS.get(number):
             body = f'{{"{setting}": null}}'
             if setting.startswith("cluster."):
                 lifts.append(f'`PUT _cluster/settings {{"persistent": {body}}}`')
             else:
                 lifts.append(f"`PUT {index[1] if index else 'INDEX'}/_settings {body}`")
-    return f"lift the block with {' and '.join(lifts)}" if lifts else ""
+    if lifts:
+        return f"lift the block with {' and '.join(lifts)}"
+    return "ask OpenSearch's administrator to lift the block" if "blocked by" in reason else ""
 
 
 class Forbidden(ConfigError):

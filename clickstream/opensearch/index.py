@@ -24,6 +24,7 @@ from clickstream.opensearch.client import (
     Forbidden,
     NotOpenSearch,
     part,
+    remedy,
     translated_errors,
 )
 from clickstream.opensearch.mapping import EVENT_MAPPING, differences
@@ -309,16 +310,36 @@ def check_mapping(client: Client, name: str) -> None:
             raise NotOpenSearch
         for backing, found in answers.items():
             if faults := _faults(found):
-                remedy: Hint = (Command("reset --yes"), " recreates it if it is yours")
+                fix: Hint = (Command("reset --yes"), " recreates it if it is yours")
                 if client.is_hosted:
-                    remedy = ("set another 'index' in ", ConfFile("opensearch.json"))
+                    fix = ("set another 'index' in ", ConfFile("opensearch.json"))
                 elif backing != name and "data_stream" not in found:
-                    remedy = f"remove the alias: `DELETE {backing}/_alias/{name}`"
+                    fix = f"remove the alias: `DELETE {backing}/_alias/{name}`"
                 msg = f"index {name!r} ({backing}) has {faults}"
                 overriding, _ = _overriding_template(client, name)
                 if overriding:
-                    raise ConfigError(f"{overriding}: {msg}", _LOWER_PRIORITY, remedy)
-                raise ConfigError(msg, remedy)
+                    raise ConfigError(f"{overriding}: {msg}", _LOWER_PRIORITY, fix)
+                raise ConfigError(msg, fix)
+
+
+def check_blocks(client: Client, name: str) -> None:
+    """Check that nothing blocks requests to the index, as far as we may see it.
+
+    Raises:
+        ConfigError: a setting of the index or of the cluster, or a full disk, blocks requests; the
+            message says how to lift it. Or there is no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    doing = f"looking for blocks of index {name!r}"
+    with translated_errors(client, doing), suppress(AuthorizationException):
+        found = part(client.cluster.state(metric="blocks"), dict, "blocks")
+        by_index = found.get("indices", {})
+        places = {f"index [{i}] ": by_index.get(i, {}) for i in _mappings(client, name)}
+        for place, blocks in {"": found.get("global", {}), **places}.items():
+            if blocks:
+                each = (f"[{n}/{block['description']}]" for n, block in blocks.items())
+                msg = f"{place}blocked by: {', '.join(each)}"
+                raise ConfigError(f"index {name!r} cannot be used: {msg}", remedy(msg))
 
 
 def _faults(found: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A server that is not OpenSearch: always a one-line error, never a KeyError."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 from clickstream.demo import target_checks
-from clickstream.errors import ConfigError
+from clickstream.errors import ClickstreamError, ConfigError, ServerError
+from clickstream.opensearch import bulk, index
 from clickstream.opensearch import client as opensearch
-from clickstream.opensearch import index
 from clickstream.settings import OpenSearchSettings
 from tests.support.errors import raises_shown
 
@@ -78,6 +79,36 @@ def test_what_is_no_opensearch_is_told_as_that(status: int, body: str, kind: str
                 question(client, "clickstream-events")
         with raises_shown(ConfigError, match=r"OpenSearch; use the address|there is no index"):
             target_checks.documents(settings)
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "reason", "kind", "told"),
+    [
+        (403, "security_exception", "no permissions for [x]", ConfigError, "; grant the user"),
+        (403, "cluster_block_exception", "blocked by: [FORBIDDEN/99/new];", ConfigError, "; ask "),
+        (
+            503,
+            "cluster_block_exception",
+            "blocked by: [SERVICE_UNAVAILABLE/2/no cluster-manager];",
+            ServerError,
+            "; wait until",
+        ),
+        (404, "search_context_missing_exception", "No search context", ConfigError, "; see "),
+        (400, "any_exception", "two\nlines", ConfigError, "; see "),
+    ],
+)
+def test_every_refusal_has_opensearch_s_reason(
+    status: int, error_type: str, reason: str, kind: type[ClickstreamError], told: str
+) -> None:
+    """Type and reason are in the line; only `security_exception` is a missing permission."""
+    error = {"type": error_type, "reason": reason}
+    body = json.dumps({"error": error | {"root_cause": [error]}, "status": status})
+    cause = re.escape(" ".join(reason.rstrip(";").split()))
+    with answering(status, body, "application/json") as settings:
+        with raises_shown(kind, match=f"answered {status} {error_type}: {cause}{told}"):
+            index.count(opensearch.connect(settings), "clickstream-events")
+        with raises_shown(ClickstreamError, match=f"{status} {error_type}: {cause}"):
+            bulk.send(opensearch.connect(settings), "clickstream-events", [b"{}\n{}\n"])
 
 
 @pytest.mark.parametrize("fault", [AttributeError, KeyError, TypeError, ValueError])

@@ -8,6 +8,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from clickstream import consumer
+from clickstream.demo import target_checks
 from clickstream.demo.demo import Demo
 from clickstream.errors import ConfigError, ServerError
 from clickstream.opensearch import bulk, index
@@ -54,6 +55,8 @@ def test_a_blocked_cluster_is_told_with_the_setting_that_lifts_it(
             Demo(made).reset(yes=True)
         with raises_shown(ConfigError, match=f"{told}.*{lift}"):
             index.write_facts(client, made.opensearch.index, {"hours": 1})
+        with raises_shown(ConfigError, match=f"blocked by: .*cluster read-only.*{lift}"):
+            target_checks.documents(made.opensearch)
         with raises_shown(ServerError, match=f"accepted nothing for .*{told}.*{lift}"):
             consumer.index_topic(made, until_caught_up=True, patience_s=0.5)
 
@@ -94,5 +97,7 @@ def test_a_full_disk_is_told_as_that(client: OpenSearch, made: Settings) -> None
         send(made, 10)
         with raises_shown(ServerError, match=r"429 cluster_block.*; free disk space"):
             index.write_facts(client, name, {"hours": 1})
+        with raises_shown(ConfigError, match=r"blocked by: .*flood-stage .*; free disk space"):
+            target_checks.documents(made.opensearch)
         with raises_shown(ServerError, match=r"nothing for .* flood-stage .*; free disk space"):
             consumer.index_topic(made, until_caught_up=True, patience_s=0.5)
