@@ -51,7 +51,7 @@ _BLOCKS = {
 its `IndexMetadata` and `Metadata`. Number 12 is a disk at its flood stage."""
 
 _REMEDIES = {
-    r"12/disk usage": "free disk space on its machine: it then lifts the block by itself",
+    r"12/disk usage": "free disk space for OpenSearch, which then lifts the block by itself",
     r"SERVICE_UNAVAILABLE/": "wait until the cluster has started; its log says what is missing",
     r"index_closed_exception": "open the index with `POST INDEX/_open`",
     r"maximum .* open": "delete indices that nobody needs, or raise cluster.max_shards_per_node",
