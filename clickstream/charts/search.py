@@ -78,7 +78,7 @@ class Answer(BoldLine):
         exact = "exact" if self.count_error == 0 else f"each within {self.count_error:,}"
         clock = "%d %b %Y" if self.until - self.since > _YEAR else "%d %b %H:%M"
         return (
-            f"{self.total:,} events from {self.since:{clock}} to {self.until:{clock}} UTC, "
+            f"{theme.counted(self.total)} from {self.since:{clock}} to {self.until:{clock}} UTC, "
             f"one search, {self.took_ms} ms, counts {exact}{self._left_out}"
         )
 

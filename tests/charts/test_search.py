@@ -352,7 +352,8 @@ def test_any_time_in_the_index_is_drawn_or_said_to_be_left_out(
     assert len(answer.frames["volume"]) <= search.MOST_BUCKETS
     said = f"{left_out} event{'s' if left_out > 1 else ''} before the year 1 or after 9999 left out"
     for tz in ("Pacific/Auckland", "America/Los_Angeles"):
-        drawn = str(answer.figures(tz=tz)["volume"].to_json())
+        title = answer.figures(tz=tz)["volume"].layout.title.text
+        drawn = title.replace("<br>", " ")  # where a long line is wrapped
         assert (said in drawn) == (said in str(answer)) == bool(left_out)
     if "9999-12-31T23:59:59.999Z" in times:
         last = ask(client, name, since=events.moment(events.LAST_MS), until=answer.until)

@@ -29,7 +29,7 @@ def test_the_line_ends_with_the_latest_sample_and_names_what_was_done() -> None:
 
 
 def test_the_room_above_the_line_is_that_of_its_marks() -> None:
-    """Marks are in one to three rows above the plot; without one, nothing is left free."""
+    """Marks of one moment have a row each above the plot; without one, nothing is left free."""
     timeline = Timeline()
     timeline.sample(5)
     tops = [timeline.figure().layout.margin.t]
@@ -37,10 +37,8 @@ def test_the_room_above_the_line_is_that_of_its_marks() -> None:
         timeline.mark("consumer killed")
         tops.append(timeline.figure().layout.margin.t)
 
-    # The middle of the title, in a height of 560, is where that of a chart without marks is.
-    assert timeline.figure().layout.title.y == pytest.approx(1 - 48 / 560)
     assert tops[0] == theme.TEMPLATE.layout.margin.t
-    assert tops[0] < tops[1] < tops[2] < tops[3] == tops[4]
+    assert tops == sorted(set(tops))
 
 
 def test_a_lag_that_is_over_is_told_as_over() -> None:
