@@ -156,17 +156,18 @@ class _CountingProducer:
 
     def send(self, value: bytes, key: str, headers: Headers | None = None) -> None:
         """Hand one message to librdkafka; call `has_room` before."""
+        self.report.sent += 1  # before Kafka can have it, so that Kafka never has more
         try:
             self._producer.produce(
                 self.report.topic, value, key, headers=headers, on_delivery=self._on_delivery
             )
         except KafkaException as exception:
+            self.report.sent -= 1
             msg = (
                 f"topic {self.report.topic!r}: Kafka's client accepted no more events "
                 f"({exception.args[0].str()}) after {self.report.sent:,}"
             )
             raise DeliveryError(msg, ("see ", Command("status"))) from exception
-        self.report.sent += 1
         if self.report.sent % 500 == 0:
             self.poll()
         if logger.isEnabledFor(logging.DEBUG):

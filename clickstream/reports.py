@@ -155,7 +155,7 @@ class IndexReport(Counts, BoldLine):
     def as_metadata(self) -> str:
         """Serialise the report as short JSON, committed beside an offset; `members` reads it."""
         member = Member(
-            consumer=f"{platform.node()}:{os.getpid()}",
+            consumer=this_consumer(),
             at=datetime.now(UTC),
             stored=self.stored,
             replayed=self.replayed,
@@ -169,36 +169,61 @@ class IndexReport(Counts, BoldLine):
         return msgspec.json.encode(member).decode()
 
 
+def this_consumer() -> str:
+    """Return the name of this process's consumer in the reports of a group: machine and pid."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
 def _rounded(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
 @dataclass(frozen=True)
 class Overview(BoldLine):
-    """Counts of messages, dead letters and documents at one moment."""
+    """Counts of messages, dead letters and documents at one moment.
+
+    They are read against the flow, first the documents, then the dead letters, then the messages,
+    so that no document or dead letter counts without its message.
+    """
 
     messages: int
     """In the topic."""
     lag_by_partition: dict[int, int]
     """Messages that the consumer group has not read yet."""
     dead_letters: int
+    """Messages that became dead letters; each counts once."""
     documents: int
     newest: datetime | None
     """Event time of the newest document; None without documents."""
+    repeated_letters: int = 0
+    """Further entries in the dead-letter topic: letters that were written more than once."""
 
     @property
     def lag(self) -> int:
         """Messages that the consumer group has not read yet, in all partitions."""
         return sum(self.lag_by_partition.values())
 
+    @property
+    def repeats(self) -> int:
+        """Messages read that are neither documents nor dead letters: the index had their events."""
+        return max(0, self.messages - self.lag - self.documents - self.dead_letters)
+
     def __str__(self) -> str:
         age = "nothing indexed yet"
         if self.newest is not None:
             age = f"newest {_ago(datetime.now(UTC) - self.newest)}"
+        repeats = f", {self.repeats:,} repeats" if self.repeats else ""
         return (
-            f"{self.messages:,} messages, lag {self.lag:,}, {self.dead_letters:,} dead letters, "
-            f"{self.documents:,} documents ({age})"
+            f"{self.messages:,} messages, lag {self.lag:,}, "
+            f"{letters(self.dead_letters, self.repeated_letters)}, "
+            f"{self.documents:,} documents ({age}){repeats}"
         )
+
+
+def letters(num_letters: int, num_repeats: int) -> str:
+    """Format a number of dead letters, and how many more entries of their topic repeat them."""
+    also = f" ({num_repeats:,} written again)" if num_repeats else ""
+    return f"{num_letters:,} dead letter{'' if num_letters == 1 else 's'}{also}"
 
 
 def _ago(age: timedelta) -> str:

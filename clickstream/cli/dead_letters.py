@@ -46,6 +46,7 @@ def list_(
     """Show the dead letters, each with its position, cause and value."""
     from clickstream.kafka import dead_letters
     from clickstream.kafka.messages import printable
+    from clickstream.reports import letters
 
     kafka = target.find(need=["kafka"]).kafka
     found = dead_letters.read(kafka)
@@ -60,8 +61,9 @@ def list_(
     for line in _lines(shown, shutil.get_terminal_size((160, 24)).columns):
         typer.echo(line)
     causes = Counter(letter.error_type for letter in found).most_common()
+    counted = letters(len(found), sum(letter.repeats for letter in found))
     typer.echo(
-        f"{len(found):,} dead letter{'s' * (len(found) > 1)} in {kafka.dead_letter_topic}"
+        f"{counted} in {kafka.dead_letter_topic}"
         + (f", the newest {len(shown):,} shown" if len(shown) < len(found) else "")
         + f": {', '.join(f'{count:,} {printable(name)}' for name, count in causes)}"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
+from clickstream import reports
 from clickstream.cli import target
 from clickstream.cli.terminal import say
 from clickstream.errors import ClickstreamError, MissingError, shown
@@ -27,6 +28,7 @@ class Status:
     """Local servers that were never started and therefore have no address."""
     messages: int | None = None
     dead_letters: int | None = None
+    repeated_letters: int | None = None
     lag_by_partition: dict[int, int] | None = None
     waiting_s: dict[int, float] | None = None
     stalled: dict[int, int] | None = None
@@ -53,6 +55,8 @@ class Status:
             "messages": self.messages,
             "documents": self.documents,
             "dead_letters": self.dead_letters,
+            "repeated_letters": self.repeated_letters,
+            "repeats": None if (overview := self._overview()) is None else overview.repeats,
             "lag": None if lag is None else sum(lag.values()),
             "lag_by_partition": lag,
             "waiting_s": self.waiting_s,
@@ -82,18 +86,22 @@ class Status:
         yield from map(str, self.consumers or ())
 
     def _counts(self) -> Iterator[str]:
-        lag = self.lag_by_partition
-        if self.messages is None or self.dead_letters is None or lag is None:
-            if self.documents is not None:
-                yield f"{self.documents:,} documents"
-        elif self.documents is None:
-            yield (
-                f"{self.messages:,} messages, lag {sum(lag.values()):,}, "
-                f"{self.dead_letters:,} dead letters"
-            )
-        else:
-            counts = self.messages, lag, self.dead_letters, self.documents, self.newest
-            yield str(Overview(*counts))
+        if overview := self._overview():
+            yield str(overview)
+        elif self.documents is not None:
+            yield f"{self.documents:,} documents"
+        elif self.messages is not None and self.lag_by_partition is not None:
+            lag = sum(self.lag_by_partition.values())
+            found = reports.letters(self.dead_letters or 0, self.repeated_letters or 0)
+            yield f"{self.messages:,} messages, lag {lag:,}, {found}"
+
+    def _overview(self) -> Overview | None:
+        """Return the counts of both servers; None if one is unknown."""
+        messages, lag, documents = self.messages, self.lag_by_partition, self.documents
+        if messages is None or lag is None or documents is None:
+            return None
+        letters, repeated = self.dead_letters or 0, self.repeated_letters or 0
+        return Overview(messages, lag, letters, documents, self.newest, repeated)
 
 
 def ask_servers() -> Status:
@@ -131,9 +139,10 @@ def _ask_opensearch(status: Status) -> None:
 
 def _ask_kafka(status: Status) -> None:
     kafka = status.settings.kafka
-    status.messages = offsets.count(kafka)
-    status.lag_by_partition = offsets.consumer_lag(kafka)
-    status.dead_letters = offsets.count(kafka, kafka.dead_letter_topic)
+    found = offsets.read(kafka)
+    status.messages = found.messages
+    status.lag_by_partition = {each.partition: each.lag for each in found.partitions}
+    status.dead_letters, status.repeated_letters = found.dead_letters, found.repeated_letters
+    status.consumers = [*found.members]
     status.waiting_s = offsets.waiting_s(kafka)
     status.stalled = offsets.stalled(kafka)
-    status.consumers = offsets.members(kafka)

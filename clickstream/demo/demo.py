@@ -80,15 +80,16 @@ class Demo(BoldLine):
 
     def overview(self) -> Overview:
         """Count messages, lag, dead letters and documents, including those of the last second."""
-        kafka = self.settings.kafka
         index.refresh(self._client, self.settings.opensearch.index)
         newest = index.newest(self._client, self.settings.opensearch.index)
+        found = offsets.read(self.settings.kafka)
         return Overview(
-            messages=offsets.count(kafka),
-            lag_by_partition=offsets.consumer_lag(kafka),
-            dead_letters=offsets.count(kafka, kafka.dead_letter_topic),
+            messages=found.messages,
+            lag_by_partition={each.partition: each.lag for each in found.partitions},
+            dead_letters=found.dead_letters,
             documents=newest.documents,
             newest=newest.timestamp,
+            repeated_letters=found.repeated_letters,
         )
 
     def lag(self) -> int:

@@ -60,7 +60,7 @@ class Admin:
     """Sends admin requests to one Kafka; no answer within `timeout_s` is a `ServerError`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._login_errors = _LoginErrors()
         self._brokers: list[tuple[str, int]] = []
         """Host and port that each broker advertises; empty before the topics were listed."""
@@ -100,7 +100,7 @@ class Admin:
             ServerError: Kafka did not answer, or this machine reaches none of its brokers at the
                 addresses that they advertise.
         """
-        doing, ends_s = "listing topics", time.monotonic() + self._settings.timeout_s
+        doing, ends_s = "listing topics", time.monotonic() + self.settings.timeout_s
         while True:
             try:
                 found = self._client.list_topics(timeout=_LIST_TIMEOUT_S)
@@ -126,7 +126,7 @@ class Admin:
         Raises:
             ServerError: the check failed for `timeout_s`, or Kafka did not answer.
         """
-        ends_s = time.monotonic() + self._settings.timeout_s
+        ends_s = time.monotonic() + self.settings.timeout_s
         while not is_visible(self.partitions_by_topic()):
             if time.monotonic() > ends_s:
                 raise self.no_answer(doing)
@@ -203,12 +203,12 @@ class Admin:
         more = f" and {len(others) - _NAMES_SHOWN} more" if others[_NAMES_SHOWN:] else ""
         produce = Command("produce")
         remedy: Hint = (produce, " creates it")
-        if self._settings.is_hosted:
+        if self.settings.is_hosted:
             conf = ConfFile("kafka.json")
             fix = "fix 'topic' in ", conf, " if it is misspelt, or "
             remedy = (*fix, produce, " creates it if you have the permission")
         return MissingError(
-            f"no topic {topic!r} on {self._settings.bootstrap_servers}, existing topics: "
+            f"no topic {topic!r} on {self.settings.bootstrap_servers}, existing topics: "
             f"{shown}{more}",
             remedy,
         )
@@ -220,7 +220,7 @@ class Admin:
             Refused: Kafka answered with an error.
             ServerError: Kafka did not answer.
         """
-        ends_s = time.monotonic() + self._settings.timeout_s
+        ends_s = time.monotonic() + self.settings.timeout_s
         while True:
             try:
                 return ask()
@@ -237,7 +237,7 @@ class Admin:
 
     def no_answer(self, doing: str) -> ServerError:
         """Make the error for a Kafka that did not answer, here or where it told us to ask."""
-        settings = self._settings
+        settings = self.settings
         found = {each: why for each in self._brokers if (why := _why_unreachable(each))}
         if found and not all(map(_why_unreachable, split_brokers(settings.bootstrap_servers))):
             ((host, port), why), *_ = found.items()
@@ -253,7 +253,7 @@ class Admin:
         )
 
     def _result(self, doing: str, future: Future[Any]) -> Any:
-        ends_s = time.monotonic() + self._settings.timeout_s
+        ends_s = time.monotonic() + self.settings.timeout_s
         while True:
             try:
                 return future.result(timeout=_LOGIN_CHECK_S)
@@ -266,7 +266,7 @@ class Admin:
         self._client.poll(0)
         if self._login_errors.is_refused:
             msg = (
-                f"{doing}: Kafka on {self._settings.bootstrap_servers} rejected our user "
+                f"{doing}: Kafka on {self.settings.bootstrap_servers} rejected our user "
                 "name or password"
             )
             conf = ConfFile("kafka.json")

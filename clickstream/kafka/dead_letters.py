@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clickstream.errors import DeliveryError, GivenUp
 from clickstream.kafka import messages
+from clickstream.kafka.admin import Admin
 from clickstream.kafka.messages import printable
 from clickstream.settings import DEAD_LETTER_BYTES, KafkaSettings
 
@@ -162,6 +163,8 @@ class DeadLetter:
     value: bytes | None = field(repr=False)
     headers: tuple[tuple[str, bytes | None], ...] = ()
     """The headers of the message, without those that the consumer added."""
+    repeats: int = 0
+    """How many more letters there are of the same message; only `read` counts them."""
 
     @property
     def replayed_from(self) -> str | None:
@@ -184,10 +187,58 @@ def read(settings: KafkaSettings) -> list[DeadLetter]:
     found = map(_letter, messages.read_raw(settings, settings.dead_letter_topic))
     first: dict[object, DeadLetter] = {}
     for letter in sorted(found, key=lambda each: each.place):
-        # Compare the value, too: the offsets of a recreated topic start at 0 again.
-        message = letter.place if letter.source is None else (letter.source, letter.value)
-        first.setdefault(message, letter)
+        origin = _origin(letter)
+        known = first.get(origin)
+        first[origin] = replace(known, repeats=known.repeats + 1) if known else letter
     return list(first.values())
+
+
+def _origin(letter: DeadLetter) -> object:
+    """Identify the message of a letter: its repeats have the same."""
+    # Compare the value, too: the offsets of a recreated topic start at 0 again.
+    return letter.place if letter.source is None else (letter.source, hash(letter.value))
+
+
+class DeadLetterCounter:
+    """Counts dead letters as `read` lists them, and reads each only once.
+
+    It keeps its connection until `close`. One thread owns it.
+
+    Args:
+        admin: stays the caller's, and is asked nothing but why Kafka does not answer.
+    """
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+        self._consumer = messages.open_consumer(admin.settings)
+        self._origins: set[object] = set()
+        self._num_read = 0
+        self._ends: dict[int, int] = {}
+
+    def count(self, ends: Mapping[int, int]) -> tuple[int, int]:
+        """Count the letters below these offsets, by partition of the dead-letter topic.
+
+        Returns:
+            The letters, each counted once, and the repeats of them.
+
+        Raises:
+            ServerError: Kafka did not answer.
+        """
+        if any(end < self._ends.get(i, 0) for i, end in ends.items()):  # a recreated topic
+            self._origins.clear()
+            self._ends.clear()
+            self._num_read = 0
+        starts = {i: start for i, end in ends.items() if end > (start := self._ends.get(i, 0))}
+        topic = self._admin.settings.dead_letter_topic
+        for message in messages.read_between(self._consumer, self._admin, topic, starts, ends):
+            self._origins.add(_origin(_letter(message)))
+            self._num_read += 1
+        self._ends = dict(ends)
+        return len(self._origins), self._num_read - len(self._origins)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
 
 
 def table(found: Iterable[DeadLetter]) -> pd.DataFrame:

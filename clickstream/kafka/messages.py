@@ -6,7 +6,7 @@ Reading joins no consumer group and commits nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,7 +71,8 @@ def read_raw(
     ends = ends or admin.end_offsets(topic, firsts)
     wanted = {i: max(first, (starts or {}).get(i, 0)) for i, first in firsts.items()}
     wanted = {i: first for i, first in wanted.items() if ends.get(i, 0) > first}
-    yield from _read_between(admin, settings, topic, wanted, ends)
+    with closing(open_consumer(settings)) as consumer:
+        yield from read_between(consumer, admin, topic, wanted, ends)
 
 
 def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
@@ -89,13 +90,8 @@ def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
     return sorted(found, key=lambda message: message.timestamp)[-n:]
 
 
-def _read_between(
-    admin: Admin,
-    settings: KafkaSettings,
-    topic: str,
-    starts: dict[int, int],
-    ends: dict[int, int],
-) -> Generator[Message]:
+def open_consumer(settings: KafkaSettings) -> Consumer:
+    """Open a consumer for `read_between`; the caller closes it."""
     config = settings.client_config() | {
         # A group id is mandatory; nothing is ever committed under it.
         "group.id": f"{settings.group_id}-looking",
@@ -104,24 +100,42 @@ def _read_between(
         "auto.offset.reset": "earliest",
         "allow.auto.create.topics": False,
     }
-    open_partitions = set(starts)
-    with closing(Consumer(config)) as consumer:
-        consumer.assign([TopicPartition(topic, i, offset) for i, offset in starts.items()])
-        deadline = time.monotonic() + settings.timeout_s
-        while open_partitions:
-            for message in consumer.consume(10_000, timeout=0.2):
-                deadline = time.monotonic() + settings.timeout_s
-                error = message.error()
-                i = message.partition()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    msg = f"reading topic {topic!r}: Kafka answered {error.str()!r}"
-                    raise ServerError(msg, ("see ", Command("status")))
-                if error is None and message.offset() < ends[i]:
-                    yield message
-                if error is not None or message.offset() >= ends[i] - 1:
-                    open_partitions.discard(i)
-            if time.monotonic() > deadline:
-                raise admin.no_answer(f"reading topic {topic!r}")
+    return Consumer(config)
+
+
+def read_between(
+    consumer: Consumer,
+    admin: Admin,
+    topic: str,
+    starts: Mapping[int, int],
+    ends: Mapping[int, int],
+) -> Generator[Message]:
+    """Read the partitions of `starts` from these offsets up to `ends`.
+
+    Raises:
+        ServerError: Kafka did not answer for `timeout_s`, or with an error.
+    """
+    timeout_s = admin.settings.timeout_s
+    left = {i: ends[i] - start for i, start in starts.items()}
+    consumer.assign([TopicPartition(topic, i, offset) for i, offset in starts.items()])
+    deadline = time.monotonic() + timeout_s
+    while left:
+        # No more than there are: it would wait for the rest.
+        for message in consumer.consume(min(10_000, sum(left.values())), timeout=0.2):
+            deadline = time.monotonic() + timeout_s
+            error = message.error()
+            i = message.partition()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                msg = f"reading topic {topic!r}: Kafka answered {error.str()!r}"
+                raise ServerError(msg, ("see ", Command("status")))
+            if error is None and message.offset() < ends[i]:
+                yield message
+            if error is not None or message.offset() >= ends[i] - 1:
+                left.pop(i, None)
+            elif i in left:
+                left[i] = ends[i] - 1 - message.offset()
+        if time.monotonic() > deadline:
+            raise admin.no_answer(f"reading topic {topic!r}")
 
 
 def headers(message: Message) -> list[tuple[str, bytes | None]] | None:

@@ -20,6 +20,7 @@ from clickstream import reports
 from clickstream.errors import ServerError
 from clickstream.kafka import messages
 from clickstream.kafka.admin import Admin, Refused
+from clickstream.kafka.dead_letters import DeadLetterCounter
 from clickstream.reports import Member
 from clickstream.settings import KafkaSettings
 
@@ -76,7 +77,11 @@ class TopicOffsets:
 
     partitions: Sequence[Partition]
     dead_letters: int
-    """Number of messages in the dead-letter topic."""
+    """Messages that became dead letters; each counts once, and every one is in the topic."""
+    repeated_letters: int
+    """Further entries in the dead-letter topic, for letters that were written again."""
+    members: Sequence[Member]
+    """The reports that the group's consumers committed, newest first."""
 
     @property
     def messages(self) -> int:
@@ -117,6 +122,7 @@ class GroupOffsets:
         # has not elected the group's coordinator yet (librdkafka issue 5040).
         config = {"group.id": settings.group_id, "enable.auto.commit": False}
         self._client = Consumer(settings.client_config() | config)
+        self._dead_letters: DeadLetterCounter | None = None
         self._has_group_answered = False
         self._firsts: dict[str, dict[int, int]] = {}
         self._firsts_read_s = -math.inf
@@ -128,9 +134,7 @@ class GroupOffsets:
             ConfigError: no such topic, or no dead-letter topic.
             ServerError: Kafka did not answer.
         """
-        return self._ask(
-            lambda: TopicOffsets(self._partitions(), self._count(self._settings.dead_letter_topic))
-        )
+        return self._ask(self._read)
 
     def partitions(self) -> list[Partition]:
         """Ask Kafka now for every partition of the topic, in order.
@@ -139,7 +143,7 @@ class GroupOffsets:
             ConfigError: no such topic; the message lists those that exist.
             ServerError: Kafka did not answer.
         """
-        return self._ask(self._partitions)
+        return self._ask(lambda: self._partitions(self._committed()))
 
     def owned(self) -> set[int]:
         """Return the partitions of the topic that members of the group own now.
@@ -156,8 +160,7 @@ class GroupOffsets:
             ConfigError: no such topic.
             ServerError: Kafka did not answer.
         """
-        found = self._committed(self._admin.partitions(self._settings.topic))
-        return reports.members(each.metadata for each in found if each.metadata)
+        return self._ask(lambda: _members(self._committed()))
 
     def set_committed(self, offsets: Mapping[int, int]) -> None:
         """Set the offsets of a group without members, by partition of the topic.
@@ -173,6 +176,8 @@ class GroupOffsets:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        if self._dead_letters is not None:
+            self._dead_letters.close()
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
         was_read_before = bool(self._firsts)
@@ -184,17 +189,25 @@ class GroupOffsets:
             self._firsts.clear()  # a recreated topic may have other partitions
             return question()
 
-    def _partitions(self) -> list[Partition]:
-        topic = self._settings.topic
-        firsts = self._first_offsets(topic)
-        # Committed offsets first: a commit in between can only make the lag look larger.
-        committed = {each.partition: each.offset for each in self._committed(firsts)}
-        ends = self._admin.end_offsets(topic, firsts)
-        return [_partition(i, firsts[i], ends[i], committed[i]) for i in sorted(firsts)]
+    def _read(self) -> TopicOffsets:
+        self._first_offsets(self._settings.topic)  # names a missing topic, not its dead letters
+        # Against the flow, so that no dead letter and no commit counts without its message.
+        letters = self._settings.dead_letter_topic
+        letter_ends = self._admin.end_offsets(letters, self._first_offsets(letters))
+        committed = self._committed()
+        partitions = self._partitions(committed)
+        self._dead_letters = self._dead_letters or DeadLetterCounter(self._admin)
+        return TopicOffsets(partitions, *self._dead_letters.count(letter_ends), _members(committed))
 
-    def _count(self, topic: str) -> int:
-        firsts = self._first_offsets(topic)
-        return sum(self._admin.end_offsets(topic, firsts).values()) - sum(firsts.values())
+    def _partitions(self, committed: Iterable[TopicPartition]) -> list[Partition]:
+        """Describe the partitions, with committed offsets that were read before.
+
+        A commit in between can only make the lag look larger.
+        """
+        firsts = self._first_offsets(self._settings.topic)
+        ends = self._admin.end_offsets(self._settings.topic, firsts)
+        offsets = {each.partition: each.offset for each in committed}
+        return [_partition(i, firsts[i], ends[i], offsets.get(i, -1)) for i in sorted(firsts)]
 
     def _first_offsets(self, topic: str) -> dict[int, int]:
         if time.monotonic() - self._firsts_read_s > _FIRST_OFFSETS_S:
@@ -204,9 +217,10 @@ class GroupOffsets:
             self._firsts[topic] = self._admin.first_offsets(topic)
         return self._firsts[topic]
 
-    def _committed(self, partitions: Iterable[int]) -> list[TopicPartition]:
+    def _committed(self) -> list[TopicPartition]:
         """Return the committed offsets and metadata; a negative offset means none."""
-        wanted = [TopicPartition(self._settings.topic, i) for i in partitions]
+        topic = self._settings.topic
+        wanted = [TopicPartition(topic, i) for i in self._first_offsets(topic)]
         timeout_s = self._settings.timeout_s
         return self._ask_group(
             "reading the offsets", lambda: self._client.committed(wanted, timeout_s)
@@ -225,11 +239,26 @@ class GroupOffsets:
         return answer
 
 
+def _members(committed: Iterable[TopicPartition]) -> list[Member]:
+    return reports.members(each.metadata for each in committed if each.metadata)
+
+
 def _partition(i: int, first: int, end: int, offset: int) -> Partition:
     # A negative offset means that none was committed. An offset beyond the end belongs to a
     # deleted topic: a consumer then starts from the beginning, as without an offset.
     committed = offset if 0 <= offset <= end else None
     return Partition(i, first, end, committed, lag(first, end, committed))
+
+
+def read(settings: KafkaSettings) -> TopicOffsets:
+    """Ask Kafka now for the topic, its consumer group and its dead letters.
+
+    Raises:
+        ConfigError: no such topic, or no dead-letter topic.
+        ServerError: Kafka did not answer.
+    """
+    with closing(GroupOffsets(settings)) as group:
+        return group.read()
 
 
 def partitions(settings: KafkaSettings) -> list[Partition]:

@@ -378,6 +378,7 @@ def _numbers(snapshot: Snapshot) -> str:
         ("in Kafka", f"{snapshot.in_kafka:,}"),
         ("lag", f"{snapshot.lag:,}"),
         ("indexed", f"{snapshot.indexed:,}"),
+        ("repeats", f"{snapshot.repeats:,}"),
         ("dead letters", f"{snapshot.dead_letters:,}"),
         ("per second", f"{snapshot.per_second:,.0f}"),
         ("Kafka to index", latency),
@@ -394,5 +395,8 @@ def _numbers(snapshot: Snapshot) -> str:
     )
     row = "display:flex;flex-wrap:wrap;gap:0 8px"
     return (
-        f"<div style='container-type:inline-size'><div style='{row}'>{''.join(shown)}</div></div>"
+        f"<div style='container-type:inline-size'><div style='{row}'>{''.join(shown)}</div>"
+        f"<div style='{label}' data-sources>in Kafka: {snapshot.there_before:,} there before + "
+        f"{snapshot.of_these_produced:,} produced here + {snapshot.by_others:,} by others"
+        "</div></div>"
     )

@@ -30,7 +30,7 @@ from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, MissingError, shown
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, GroupOffsets, StallDetector, TopicOffsets
-from clickstream.reports import BoldLine, IndexReport, ProduceReport
+from clickstream.reports import BoldLine, IndexReport, ProduceReport, this_consumer
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
@@ -38,6 +38,7 @@ from clickstream.simulation.reactions import Engagement
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
+from clickstream.widgets.balance import Balance, Counts
 
 logger = logging.getLogger(__name__)
 
@@ -72,24 +73,38 @@ class Snapshot(BoldLine):
 
     is_running: bool = False
     produced: int = 0
-    """Events that Kafka acknowledged since the first `start`, over all runs."""
+    """Events handed to Kafka since the first `start`, over all runs; those that it did not accept
+    are left out when that is known."""
     per_second: float = 0.0
     """Messages that arrived in Kafka during the latest second."""
     in_kafka: int = 0
+    there_before: int = 0
+    """Of those in Kafka: when the room was opened, or emptied."""
+    by_others: int = 0
+    """Of those in Kafka: sent by other producers since then."""
     lag: int = 0
     indexed: int = 0
     """Documents in the index."""
+    repeats: int = 0
+    """Messages whose document was refused, because the index already had it."""
     dead_letters: int = 0
+    """Messages that became dead letters; each counts once."""
     latency_ms: float | None = None
     """Median time from Kafka's timestamp to OpenSearch's answer; None before the first."""
     trouble: str = ""
     """One line that says what failed and what to do; empty without errors."""
 
+    @property
+    def of_these_produced(self) -> int:
+        """Of those in Kafka: produced here; fewer than `produced` while some are on their way."""
+        return self.in_kafka - self.there_before - self.by_others
+
     def __str__(self) -> str:
         return (
-            f"{self.produced:,} produced, {self.in_kafka:,} in Kafka, lag {self.lag:,}, "
-            f"{self.indexed:,} indexed, {self.dead_letters:,} dead letters, "
-            f"{self.per_second:,.0f} events per second"
+            f"{self.produced:,} produced, {self.in_kafka:,} in Kafka ({self.there_before:,} there "
+            f"before, {self.of_these_produced:,} produced here, {self.by_others:,} by others), "
+            f"lag {self.lag:,}, {self.indexed:,} indexed, {self.repeats:,} repeats, "
+            f"{self.dead_letters:,} dead letters, {self.per_second:,.0f} events per second"
         )
 
 
@@ -104,6 +119,7 @@ class LivePipeline:
         events_per_second: the initial rate; set the attribute to change it at once.
         catch_up_s: how long `stop` waits for the consumer to read the rest.
         max_messages: the number of messages at which readers of a local target stop.
+        count_every_s: seconds between two counts.
 
     Raises:
         ClickstreamError: a server did not answer.
@@ -116,11 +132,13 @@ class LivePipeline:
         events_per_second: float = DEFAULT_RATE,
         catch_up_s: float = _CATCH_UP_S,
         max_messages: int = MAX_MESSAGES,
+        count_every_s: float = OFFSETS_EVERY_S,
     ) -> None:
         workers.end(*_WORKERS)
         self._demo = demo
         self._pace = Pace(events_per_second, rng=Random())
         self._catch_up_s, self._max_messages = catch_up_s, max_messages
+        self._count_every_s = count_every_s
         self._reactions = 1.0
         self._clear()
         self.refresh()
@@ -134,11 +152,15 @@ class LivePipeline:
         self._runs: list[ProduceReport] = []
         """The reports of all runs of the readers, the current one last."""
         self._documents_before = 0
-        """Documents in the index besides those that `_index_report` counts."""
-        self._index_report = IndexReport()
+        """Documents in the index besides those that the latest report counts."""
+        self._index_reports = [IndexReport()]
+        """The reports of all runs of the consumer, the current or latest one last."""
+        self._refused_elsewhere: dict[str, int] = {}
+        """The most repeats that each other consumer of the group reported."""
+        self._balance: Balance | None = None
         self._stalled: dict[int, int] = {}
         """The lag of partitions whose owner does not read them."""
-        self.arrivals = Arrivals(OFFSETS_EVERY_S)
+        self.arrivals = Arrivals(self._count_every_s)
         self._troubles: dict[str, str] = {}
         """The latest error, by worker."""
         self.charts: dict[str, go.Figure] = {}
@@ -152,7 +174,7 @@ class LivePipeline:
             ClickstreamError: a server did not answer.
         """
         self._documents_before = self._demo.documents()
-        self._index_report = IndexReport(index=self._demo.settings.opensearch.index)
+        self._index_reports.append(IndexReport(index=self._demo.settings.opensearch.index))
         with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
             self._count(offsets)
         self._search()
@@ -221,11 +243,15 @@ class LivePipeline:
                 workers.start(name, partial(self._retry, name, watch))
 
     def _start_consumer(self) -> None:
+        workers.end(OFFSETS, CHARTS)  # so that nobody counts while this report replaces the last
         self.other_consumers = topics.consumers(self._demo.settings.kafka)
         before = self._latest.in_kafka
         self.refresh()
         if self._latest.in_kafka < before:  # topic and index were reset elsewhere
             self._runs.clear()
+            self._index_reports = [IndexReport()]
+            self._balance = None
+            self.refresh()
         self._indexed_s = time.monotonic()
         workers.start(CONSUMER, self._consume)
 
@@ -242,7 +268,7 @@ class LivePipeline:
         producer.produce(kafka, PacedEvents(traffic, self._pace), stop=stop, report=report)
 
     def _consume(self, stop: threading.Event) -> None:
-        consumer.index_topic(self._demo.settings, stop=stop, report=self._index_report)
+        consumer.index_topic(self._demo.settings, stop=stop, report=self._index_reports[-1])
 
     def stop(self) -> None:
         """Stop the readers, give the consumer `catch_up_s` to read the rest, and end everything.
@@ -319,26 +345,45 @@ class LivePipeline:
         kafka = replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S)
         with closing(GroupOffsets(kafka)) as offsets:
             stalls = StallDetector(offsets)
-            for _ in workers.ticks(OFFSETS_EVERY_S, stop):
+            for _ in workers.ticks(self._count_every_s, stop):
                 self._stalled = stalls.note(self._count(offsets))
                 self._troubles.pop(OFFSETS, None)
                 self._stop_readers_when_full()
 
     def _count(self, offsets: GroupOffsets) -> TopicOffsets:
-        # Read before the request to Kafka, so that Kafka never reports fewer. The lag is counted
-        # by offsets: messages that Kafka delivers again, as after an outage, count once.
-        produced = sum(run.delivered for run in self._runs)
-        settled = dict(self._index_report.settled)
-        indexed = self._documents_before + self._index_report.stored
+        # Against the flow, so that no later stage counts more than an earlier one. The lag is
+        # counted by offsets: messages that Kafka delivers again, as after an outage, count once.
+        settled = dict(self._index_reports[-1].settled)
+        refused = sum(report.replayed for report in self._index_reports)
+        indexed = self._documents_before + self._index_reports[-1].stored
         found = offsets.read()
+        produced = sum(run.sent - run.failed for run in self._runs)
+        for each in found.members:
+            if each.consumer != this_consumer():
+                most = max(each.replayed, self._refused_elsewhere.get(each.consumer, 0))
+                self._refused_elsewhere[each.consumer] = most
         lag = found.lag(settled)
+        now = Counts(
+            refused=refused + sum(self._refused_elsewhere.values()),
+            documents=indexed,
+            dead_letters=found.dead_letters,
+            unread=lag,
+            deleted=sum(each.first_offset for each in found.partitions),
+            written=sum(each.end_offset for each in found.partitions),
+            produced=produced,
+        )
+        self._balance = self._balance or Balance(now)
+        there_before, by_others = self._balance.sources(now)
         if indexed != self._latest.indexed or lag == 0:
             self._indexed_s = time.monotonic()
         self._latest = Snapshot(
             produced=produced,
             in_kafka=found.messages,
+            there_before=there_before,
+            by_others=by_others,
             lag=lag,
             indexed=indexed,
+            repeats=self._balance.repeats(now),
             dead_letters=found.dead_letters,
         )
         self.arrivals.note(found.messages)
@@ -363,7 +408,7 @@ class LivePipeline:
 
     def _recount_documents(self) -> None:
         """Count again, because another consumer, a lost answer or a deletion may change it."""
-        report = self._index_report
+        report = self._index_reports[-1]
         at_least = report.stored
         counted = self._demo.documents()
         # In this order, a document stored in between is in both counts, not in neither.
@@ -420,7 +465,7 @@ class LivePipeline:
             self._latest,
             is_running=is_running,
             per_second=self.arrivals.per_second() if self._is_running(OFFSETS) else 0.0,
-            latency_ms=self._index_report.latency_ms(0.5),
+            latency_ms=self._index_reports[-1].latency_ms(0.5),
             trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._stall()),
         )
 

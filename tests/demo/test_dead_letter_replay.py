@@ -10,11 +10,13 @@ from confluent_kafka import Producer
 
 from clickstream import consumer, events, producer
 from clickstream.demo.dead_letter_replay import ReplayReport, replay_dead_letters
+from clickstream.demo.demo import Demo
 from clickstream.errors import EventError
 from clickstream.kafka import dead_letters, messages, offsets, topics
 from clickstream.kafka.dead_letters import DeadLetter, Place
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
+from clickstream.widgets.live_pipeline import LivePipeline
 from tests.support import terminal
 from tests.support.by_id import MONDAY_MS, namespace, send_raw, stored_ids
 
@@ -27,6 +29,18 @@ NEVER = {"session_seq": 2**31}
 def poison(event: events.Event, **broken: object) -> bytes:
     """The bytes of an event with invalid fields."""
     return json.dumps(json.loads(events.encode(event)) | broken).encode()
+
+
+def clickstream(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as in a terminal with 100 columns."""
+    return terminal.clickstream(os.environ | {"COLUMNS": "100"}, *arguments)
+
+
+@pytest.fixture
+def default(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The names that the command takes from the environment."""
+    monkeypatch.setenv("CLICKSTREAM_NAMESPACE", namespace(made))
+    return made
 
 
 def consume(made: Settings) -> tuple[int, int, int]:
@@ -145,15 +159,27 @@ def test_what_came_back_is_not_sent_in_circles(made: Settings) -> None:
     assert stored_ids(made) == ids(OTHERS[:1])
 
 
-def test_a_message_that_died_twice_is_one_letter(made: Settings) -> None:
-    """A message that two groups dead-lettered is shown once."""
-    send_raw(made, b"{ not json", poison(OTHERS[0], colour="red"), b"{ not json")
-    consume(made)
-    consume(made.for_group(f"again-{made.kafka.topic}"))
-    topics.delete_group(made.for_group(f"again-{made.kafka.topic}").kafka)
+def test_a_message_that_died_twice_is_one_letter_everywhere(default: Settings) -> None:
+    """A message that two groups dead-lettered counts once: in list, status, overview and room."""
+    kafka = default.kafka
+    send_raw(default, b"{ not json", poison(OTHERS[0], colour="red"), b"{ not json")
+    consume(default)
+    consume(default.for_group(f"again-{kafka.topic}"))
+    topics.delete_group(default.for_group(f"again-{kafka.topic}").kafka)
+    send_raw(default, b"{ not json either", events.encode(OTHERS[1]), events.encode(OTHERS[1]))
+    consume(default)
 
-    assert offsets.count(made.kafka, made.kafka.dead_letter_topic) == 6
-    assert [each.place.offset for each in dead_letters.read(made.kafka)] == [0, 1, 2]
+    assert offsets.count(kafka, kafka.dead_letter_topic) == 7
+    assert [each.place.offset for each in dead_letters.read(kafka)] == [0, 1, 2, 6]
+    listed, status = clickstream("dlq", "list").stdout, clickstream("status").stdout
+    assert f"\n4 dead letters (3 written again) in {kafka.dead_letter_topic}: 4 Ev" in listed
+    assert "6 messages, lag 0, 4 dead letters (3 written again), 1 documents" in status
+    assert ", 1 repeats\n" in status
+    facts = json.loads(clickstream("status", "--json").stdout)
+    assert (facts["dead_letters"], facts["repeated_letters"], facts["repeats"]) == (4, 3, 1)
+    overview, room = Demo(default).overview(), LivePipeline(Demo(default)).snapshot()
+    assert (overview.dead_letters, overview.repeated_letters, overview.repeats) == (4, 3, 1)
+    assert (room.in_kafka, room.indexed, room.repeats, room.dead_letters) == (6, 1, 1, 4)
 
 
 def send_foreign(made: Settings) -> None:
@@ -217,18 +243,6 @@ def test_the_largest_message_there_is_can_be_sent_back(made: Settings) -> None:
     assert report.sent == 1
     assert consume(made) == (1, 0, 0)
     assert stored_ids(made) == ids(OTHERS[:1])
-
-
-def clickstream(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as in a terminal with 100 columns."""
-    return terminal.clickstream(os.environ | {"COLUMNS": "100"}, *arguments)
-
-
-@pytest.fixture
-def default(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The names that the command takes from the environment."""
-    monkeypatch.setenv("CLICKSTREAM_NAMESPACE", namespace(made))
-    return made
 
 
 def test_the_command_lists_and_replays(default: Settings) -> None:

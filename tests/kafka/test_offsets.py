@@ -13,7 +13,7 @@ from clickstream.kafka import offsets, topics
 from clickstream.kafka.offsets import CatchUpGoal, GroupOffsets, lag
 from clickstream.settings import KafkaSettings, Settings
 from clickstream.simulation.simulator import Simulator
-from tests.support.by_id import MONDAY_MS, send, wait_until
+from tests.support.by_id import MONDAY_MS, send, send_raw, wait_until
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,15 @@ def test_a_kept_connection_sees_messages_lag_and_a_topic_made_anew(made: Setting
         found = group.read()
         assert (found.messages, found.lag({}), found.dead_letters) == (500, 500, 0)
         assert found.lag({0: 10, 1: 10, 2: 10}) == 500 - 10 * 3
+        send_raw(made, b"{ not json")
         consumer.index_topic(made, until_caught_up=True)
-        assert group.read().lag({}) == 0
+        found = group.read()
+        assert (found.lag({}), found.dead_letters, found.repeated_letters) == (0, 1, 0)
+        assert [each.stored for each in found.members] == [500]
         topics.delete_topics(made.kafka)
         topics.ensure_topics(made.kafka)
         wait_until(lambda: group.read().messages == 0, 10)
+        assert group.read().dead_letters == 0
         # As a consumer does that has not heard of it yet.
         group.set_committed(dict.fromkeys(range(3), 10_000))
         send(made, 50)

@@ -5,12 +5,13 @@ import re
 import pytest
 
 from clickstream.widgets import control_room
+from clickstream.widgets.control_room import _numbers
 from clickstream.widgets.live_pipeline import Snapshot
 
 
 def width(reading: Snapshot) -> float:
     """The size of the numbers, in hundredths of the row's width."""
-    found = re.search(r"clamp\(12px,([\d.]+)cqw,30px\)", control_room._numbers(reading))
+    found = re.search(r"clamp\(12px,([\d.]+)cqw,30px\)", _numbers(reading))
     assert found is not None
     return float(found[1])
 
@@ -29,6 +30,13 @@ def test_numbers_of_seven_digits_stay_on_one_row() -> None:
         latency_ms=1_318,
     )
     assert 1.5 < width(much) < 2.5
+
+
+def test_where_the_messages_in_kafka_come_from_is_shown() -> None:
+    """The line below the numbers has the three sources, which add up."""
+    reading = Snapshot(produced=1_250, in_kafka=2_300, there_before=1_000, by_others=60)
+
+    assert "1,000 there before + 1,240 produced here + 60 by others" in _numbers(reading)
 
 
 @pytest.mark.parametrize(("text", "size"), [("Press Start.", 18), ("x" * 150, 15)])

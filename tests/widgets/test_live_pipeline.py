@@ -11,23 +11,34 @@ import pytest
 
 from clickstream import consumer, events
 from clickstream.demo.demo import Demo
-from clickstream.errors import ServerError
-from clickstream.kafka import messages, topics
+from clickstream.errors import EventError, ServerError
+from clickstream.kafka import dead_letters, messages, topics
 from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
+from clickstream.widgets import control_room
 from clickstream.widgets.control_room import ControlRoom
 from clickstream.widgets.live_pipeline import LivePipeline, Snapshot
-from tests.support.by_id import stored, wait_until
+from tests.support.by_id import send, stored, wait_until
 from tests.support.errors import raises_shown
-from tests.support.faults import FaultProxy, RejectItems
+from tests.support.faults import FaultProxy, LoseAnswer, RejectItems
 from tests.widgets.conftest import at_rest, threads
 
 
 def all_is_counted(found: Snapshot) -> bool:
     """Whether every message counts as waiting or as indexed."""
     return found.lag >= found.in_kafka - found.indexed
+
+
+def assert_adds_up(found: Snapshot) -> None:
+    """Check the numbers against the flow, from left to right."""
+    outcomes = found.indexed + found.repeats + found.dead_letters
+    sources = found.there_before + found.of_these_produced + found.by_others
+    assert found.produced >= found.of_these_produced >= 0, found
+    assert found.in_kafka == sources, found
+    assert found.in_kafka >= outcomes, found
+    assert found.in_kafka <= found.lag + outcomes, found
 
 
 def looks(pipeline: LivePipeline, times: int) -> Iterator[Snapshot]:
@@ -44,7 +55,7 @@ def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Set
     wait_until(lambda: shared.snapshot().indexed > before + 300, 20)
     for _ in range(20):
         running = shared.snapshot()
-        assert running.in_kafka >= max(running.produced, running.indexed)
+        assert_adds_up(running)
         time.sleep(0.05)
     started_s = time.monotonic()
     shared.stop()
@@ -58,6 +69,90 @@ def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Set
     assert found.produced == found.in_kafka == found.indexed == stored(shared_settings) > 300
     assert found.per_second == 0
     assert (found.is_running, found.lag, found.trouble) == (False, 0, "")
+
+
+def painted(found: Snapshot) -> dict[str, int]:
+    """The numbers and the parts as the room shows them."""
+    shown = control_room._numbers(found)
+    cells = re.findall(r"data-number='([^']+)'>([\d,]+)<", shown)
+    parts = re.findall(r"([\d,]+) (there before|produced here|by others)", shown)
+    return {
+        name: int(count.replace(",", "")) for name, count in [*cells, *((b, a) for a, b in parts)]
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_a_thousand_paints_add_up_under_dirty_data(made: Settings) -> None:
+    """At 5,000 events per second with dirty data, each paint adds up, and the end is exact."""
+    send(made, 300)
+    pipeline = LivePipeline(
+        Demo(made), events_per_second=5_000, catch_up_s=200.0, count_every_s=0.005
+    )
+    seen: list[Snapshot] = []
+    try:
+        pipeline.start()
+        pipeline.toggle("dirty-data")
+        ends_s = time.monotonic() + 200
+        while len(seen) < 1_000 and time.monotonic() < ends_s:
+            found = replace(pipeline.snapshot(), is_running=True, per_second=0, latency_ms=None)
+            if found not in seen[-1:]:
+                seen.append(found)
+                shown = painted(found)
+                in_kafka = shown["in Kafka"]
+                assert shown["produced"] >= shown["produced here"]
+                assert in_kafka == sum(
+                    shown[part] for part in ("there before", "produced here", "by others")
+                )
+                assert in_kafka >= shown["indexed"] + shown["repeats"] + shown["dead letters"]
+                assert_adds_up(found)
+            if len(seen) == 500:
+                send(made, 200, seed=5)
+            time.sleep(0.001)
+        pipeline.stop()
+        found = pipeline.snapshot()
+    finally:
+        pipeline.close()
+
+    assert len(seen) == 1_000
+    assert (found.trouble, found.lag) == ("", 0)
+    valid, num_invalid = [], 0
+    for message in messages.read_raw(made.kafka):
+        try:
+            valid.append(events.decode(message.value() or b"").event_id)
+        except EventError:
+            num_invalid += 1
+    assert found.repeats == len(valid) - len(set(valid)) > 100
+    assert found.dead_letters == num_invalid > 20
+    assert found.in_kafka == found.indexed + found.repeats + found.dead_letters
+    assert (found.there_before, found.by_others) == (300, 200)
+    assert found.of_these_produced == found.produced
+    overview = Demo(made).overview()
+    assert (overview.messages, overview.documents) == (found.in_kafka, found.indexed)
+    assert (overview.dead_letters, overview.repeats) == (found.dead_letters, found.repeats)
+    assert len(dead_letters.read(made.kafka)) == found.dead_letters
+
+
+def test_documents_whose_answer_was_lost_are_no_repeats(made: Settings) -> None:
+    """A document that is refused because its first answer was lost is no repeat."""
+    with FaultProxy(made.opensearch.url) as proxy:
+        target = replace(made, opensearch=replace(made.opensearch, url=proxy.url))
+        pipeline = at_rest(target)
+        try:
+            pipeline.start()
+            wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
+            proxy.fault = LoseAnswer()
+            wait_until(lambda: proxy.counts.answers_lost > 0, 30)
+            proxy.fault = None
+            wait_until(lambda: pipeline._index_reports[-1].replayed > 0, 30)
+            pipeline.stop()
+            found = pipeline.snapshot()
+        finally:
+            pipeline.close()
+
+    assert_adds_up(found)
+    assert (found.repeats, found.lag) == (0, 0)
+    assert found.in_kafka == found.produced == found.indexed == stored(made)
 
 
 @pytest.mark.timed
@@ -238,7 +333,7 @@ def test_a_reset_elsewhere_at_rest_is_seen_at_the_next_start(
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
     found = pipeline.snapshot()
-    assert found.produced <= found.in_kafka
+    assert_adds_up(found)
     pipeline.stop()
     found = pipeline.snapshot()
     assert found.produced == found.in_kafka == found.indexed == stored(made)
