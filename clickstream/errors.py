@@ -4,6 +4,7 @@ ClickstreamError
 ├── ConfigError      a setting, option or argument is missing, unknown or contradictory
 │   └── MissingError there is no such topic, or no such index
 ├── ServerError      Kafka or OpenSearch did not start, answer or stop
+│   ├── NoAnswerError it could not be reached, or gave no answer in time
 │   └── FetchError   the servers' files could not be downloaded completely
 ├── EventError       bytes that are not an event
 ├── DeliveryError    Kafka refused messages or timed out on them
@@ -150,6 +151,19 @@ class MissingError(ConfigError):
 
 class ServerError(ClickstreamError):
     """Kafka or OpenSearch did not start, answer or stop."""
+
+
+class NoAnswerError(ServerError):
+    """A server could not be reached, or gave no answer in time.
+
+    Args:
+        server: `Kafka` or `OpenSearch`.
+        what, hints: as for every error.
+    """
+
+    def __init__(self, server: str, what: str, *hints: Hint) -> None:
+        super().__init__(what, *hints)
+        self.server = server
 
 
 class FetchError(ServerError):

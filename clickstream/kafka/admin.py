@@ -22,6 +22,7 @@ from clickstream.errors import (
     ConfigError,
     Hint,
     MissingError,
+    NoAnswerError,
     ServerError,
     when_unreachable,
 )
@@ -246,7 +247,8 @@ class Admin:
                 f"this machine cannot reach ({why})",
                 "set `advertised.listeners` of that broker to an address that clients can reach",
             )
-        return ServerError(
+        return NoAnswerError(
+            "Kafka",
             f"{doing}: Kafka did not answer on {settings.bootstrap_servers} within "
             f"{settings.timeout_s:g} s",
             *when_unreachable(is_hosted=settings.is_hosted),

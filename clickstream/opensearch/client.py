@@ -29,6 +29,7 @@ from clickstream.errors import (
     ConfigError,
     Hint,
     MissingError,
+    NoAnswerError,
     ServerError,
     when_unreachable,
 )
@@ -147,7 +148,8 @@ def translated_errors(client: Client, doing: str) -> Iterator[None]:
     Any other exception, such as a bug in the kit, passes through unchanged.
 
     Raises:
-        ServerError: OpenSearch did not answer, is overloaded, or failed.
+        NoAnswerError: OpenSearch did not answer.
+        ServerError: it is overloaded, or failed.
         ConfigError: there is no such index, OpenSearch did not accept our login, a setting
             blocks the request, or OpenSearch refuses it for another reason, which is given.
     """
@@ -162,7 +164,8 @@ def translated_errors(client: Client, doing: str) -> Iterator[None]:
             f"{doing}: OpenSearch did not answer on {host['host']}:{host.get('port', 443)} "
             f"({no_answer(error)})"
         )
-        raise ServerError(msg, *when_unreachable(is_hosted=client.is_hosted)) from error
+        hints = when_unreachable(is_hosted=client.is_hosted)
+        raise NoAnswerError("OpenSearch", msg, *hints) from error
     except (SerializationError, NotOpenSearch) as error:
         raise _not_opensearch(doing) from error
     except TransportError as error:

@@ -179,7 +179,7 @@ class ControlRoom:
             try:
                 self._result = command()
             except Exception as error:  # whatever it is, the next button works
-                self._result = _Result(shown(error))
+                self._result = _Result(self.pipeline.explain(error))
             finally:
                 self._doing = ""
 
@@ -251,7 +251,7 @@ class ControlRoom:
         try:
             self.pipeline.stop()
         except ClickstreamError as error:
-            return _Result(f"Stopped. The numbers may be out of date: {shown(error)}")
+            return _Result(f"Stopped. {self.pipeline.explain(error)}")
         return _Result("Stopped. Start continues with the same readers.")
 
     def _reset(self) -> _Result:
@@ -342,6 +342,10 @@ _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 _ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
 
 
+_OF_THE_INDEX: Final = frozenset({"indexed", "repeats", "Kafka to index"})
+_GREY: Final = ";opacity:0.4"
+
+
 def _slider(
     title: str, options: list[tuple[str, Any]], *, value: float, width: str
 ) -> widgets.SelectionSlider:
@@ -383,13 +387,18 @@ def _numbers(snapshot: Snapshot) -> str:
         ("per second", f"{snapshot.per_second:,.0f}"),
         ("Kafka to index", latency),
     ]
+    # Without Kafka nothing is counted; without OpenSearch, only the index stands still.
+    age_s = max(snapshot.kafka_age_s, snapshot.opensearch_age_s)
+    stale = {name for name, _ in cells} if snapshot.kafka_age_s else _OF_THE_INDEX if age_s else ()
+    age = f" · grey numbers are {age_s:,.0f} s old" if age_s else ""
     # In hundredths of the row's width, because a file browser may take a quarter of the window.
     width = min(3.4, _ROOMY / sum(len(value) for _, value in cells))
     number = f"font-size:clamp(12px,{width:.2f}cqw,30px);line-height:1.2;font-weight:700"
     label = "font-size:clamp(11px,1.6cqw,15px);line-height:1.3"
     cell = "flex:auto;border-top:3px solid #0072b2;padding:2px 6px;white-space:nowrap"
     shown = (
-        f"<div style='{cell}'><div style='{number}' data-number='{name}'>{value}</div>"
+        f"<div style='{cell}{_GREY * (name in stale)}'>"
+        f"<div style='{number}' data-number='{name}'>{value}</div>"
         f"<div style='{label}'>{name}</div></div>"
         for name, value in cells
     )
@@ -397,6 +406,6 @@ def _numbers(snapshot: Snapshot) -> str:
     return (
         f"<div style='container-type:inline-size'><div style='{row}'>{''.join(shown)}</div>"
         f"<div style='{label}' data-sources>in Kafka: {snapshot.there_before:,} there before + "
-        f"{snapshot.of_these_produced:,} produced here + {snapshot.by_others:,} by others"
+        f"{snapshot.of_these_produced:,} produced here + {snapshot.by_others:,} by others{age}"
         "</div></div>"
     )

@@ -27,12 +27,13 @@ from clickstream.charts.search import Answer
 from clickstream.charts.timeseries import Arrivals
 from clickstream.charts.volume import ADDED, Volume
 from clickstream.demo.demo import Demo
-from clickstream.errors import ClickstreamError, MissingError, shown
+from clickstream.errors import ClickstreamError, MissingError, NoAnswerError, shown
 from clickstream.kafka import topics
 from clickstream.kafka.offsets import STALLED_S, GroupOffsets, StallDetector, TopicOffsets
 from clickstream.reports import BoldLine, IndexReport, ProduceReport, this_consumer
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
+from clickstream.servers.nodes import Name
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.reactions import Engagement
 from clickstream.simulation.scenarios import SCENARIOS
@@ -57,6 +58,10 @@ _CATCH_UP_S = 1.0
 _RETRY_AFTER_S = 1.0
 _PATIENCE_S = 4.0
 """For an answer of a server, because an audience notices a stalled screen."""
+_STALE_S = 3.0
+"""A count without an answer of its server for this long is shown with its age."""
+
+_LOCAL: Final[dict[str, Name]] = {"Kafka": "kafka", "OpenSearch": "opensearch"}
 
 PRODUCER: Final = "producer"
 CONSUMER: Final = "consumer"
@@ -91,6 +96,10 @@ class Snapshot(BoldLine):
     """Messages that became dead letters; each counts once."""
     latency_ms: float | None = None
     """Median time from Kafka's timestamp to OpenSearch's answer; None before the first."""
+    kafka_age_s: float = 0.0
+    """Seconds since Kafka answered, if that is too long; then all counts are that old."""
+    opensearch_age_s: float = 0.0
+    """Seconds since OpenSearch answered, if that is too long."""
     trouble: str = ""
     """One line that says what failed and what to do; empty without errors."""
 
@@ -165,7 +174,9 @@ class LivePipeline:
         """The latest error, by worker."""
         self.charts: dict[str, go.Figure] = {}
         """Figures of the latest answer, by chart name."""
-        self._searched_s = self._indexed_s = time.monotonic()
+        self._counted_s = self._searched_s = self._indexed_s = time.monotonic()
+        self._is_final = True
+        """Whether the counts stand until the next start, so that they do not age."""
 
     def refresh(self) -> None:
         """Count and draw everything once, including documents stored just now.
@@ -178,6 +189,7 @@ class LivePipeline:
         with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
             self._count(offsets)
         self._search()
+        self._is_final = True
 
     @property
     def events_per_second(self) -> float:
@@ -224,7 +236,7 @@ class LivePipeline:
         try:
             return workers.is_running(name)
         except Exception as error:  # whatever ended it is shown
-            self._troubles[name] = f"{shown(error)}; press Start to continue"
+            self._troubles[name] = f"{self.explain(error)}; press Start to continue"
             return False
 
     def start(self) -> None:
@@ -234,13 +246,16 @@ class LivePipeline:
             ClickstreamError: a server did not answer.
         """
         self._troubles.clear()
-        if not self._is_running(CONSUMER):
-            self._start_consumer()
-        if not self._is_running(PRODUCER):
-            self._start_producer()
-        for name, watch in ((OFFSETS, self._watch_kafka), (CHARTS, self._watch_index)):
-            if not self._is_running(name):
-                workers.start(name, partial(self._retry, name, watch))
+        try:
+            if not self._is_running(CONSUMER):
+                self._start_consumer()
+            if not self._is_running(PRODUCER):
+                self._start_producer()
+            for name, watch in ((OFFSETS, self._watch_kafka), (CHARTS, self._watch_index)):
+                if not self._is_running(name):
+                    workers.start(name, partial(self._retry, name, watch))
+        finally:
+            self._is_final = False
 
     def _start_consumer(self) -> None:
         workers.end(OFFSETS, CHARTS)  # so that nobody counts while this report replaces the last
@@ -278,6 +293,7 @@ class LivePipeline:
         Raises:
             ClickstreamError: a server did not answer the last count; all workers have ended.
         """
+        self._is_final = False  # unless the last count succeeds
         self._stop_workers(PRODUCER, OFFSETS)
         if OFFSETS not in self._troubles:  # without Kafka there is nothing to wait for
             with suppress(ClickstreamError):
@@ -300,7 +316,7 @@ class LivePipeline:
             try:
                 workers.stop(name)
             except Exception as error:  # whatever ended it, or came of its end, is shown
-                self._troubles[name] = shown(error)
+                self._troubles[name] = self.explain(error)
 
     def reset(self) -> str:
         """Stop, empty the topic, dead letters and index, and return what was deleted.
@@ -313,6 +329,7 @@ class LivePipeline:
         try:
             deleted = self._demo.reset(yes=True)
         except ClickstreamError:
+            self._is_final = False
             self.refresh()
             raise
         self._clear()
@@ -374,8 +391,9 @@ class LivePipeline:
         )
         self._balance = self._balance or Balance(now)
         there_before, by_others = self._balance.sources(now)
+        self._counted_s = time.monotonic()
         if indexed != self._latest.indexed or lag == 0:
-            self._indexed_s = time.monotonic()
+            self._indexed_s = self._counted_s
         self._latest = Snapshot(
             produced=produced,
             in_kafka=found.messages,
@@ -453,9 +471,20 @@ class LivePipeline:
                 watch(stop)
             except Exception as error:  # whatever it is, the rest goes on, and it is shown
                 logger.warning("monitor failed name=%s error=%r", name, shown(error))
+                # The topic or index is missing.
                 remedy = "; Reset creates both again" if isinstance(error, MissingError) else ""
-                self._troubles[name] = f"{shown(error)}{remedy}"
+                self._troubles[name] = f"{self.explain(error)}{remedy}"
                 stop.wait(_RETRY_AFTER_S)
+
+    def explain(self, error: BaseException) -> str:
+        """Put an error into a line for an audience: a server that is gone needs no address."""
+        if not isinstance(error, NoAnswerError):
+            return shown(error)
+        if self._demo.settings.is_hosted:
+            return f"{error.server} does not answer. Check it in the service's console."
+        if processes.running(_LOCAL[error.server]) is None:
+            return f"{error.server} is gone. Run the first cell again."
+        return f"{error.server} does not answer. If it stays silent, run the first cell again."
 
     def snapshot(self) -> Snapshot:
         """Return the current counts without a request, so it may be called often."""
@@ -466,8 +495,14 @@ class LivePipeline:
             is_running=is_running,
             per_second=self.arrivals.per_second() if self._is_running(OFFSETS) else 0.0,
             latency_ms=self._index_reports[-1].latency_ms(0.5),
+            kafka_age_s=self._age_s(self._counted_s),
+            opensearch_age_s=self._age_s(self._searched_s),
             trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._stall()),
         )
+
+    def _age_s(self, answered_s: float) -> float:
+        age_s = 0.0 if self._is_final else time.monotonic() - answered_s
+        return age_s if age_s > _STALE_S else 0.0
 
 
 def _without_partial_buckets(answer: Answer, now: datetime) -> Answer:

@@ -3,7 +3,6 @@
 import threading
 import time
 
-from clickstream.charts import theme
 from clickstream.charts.timeseries import Timeline
 
 

@@ -32,6 +32,23 @@ def test_numbers_of_seven_digits_stay_on_one_row() -> None:
     assert 1.5 < width(much) < 2.5
 
 
+def grey(reading: Snapshot) -> set[str]:
+    """The names of the numbers that are greyed."""
+    return set(re.findall(r"opacity[^>]*><div [^>]*data-number='([^']+)'", _numbers(reading)))
+
+
+def test_numbers_of_a_server_that_is_gone_are_grey_and_show_their_age() -> None:
+    """Without Kafka all numbers are old, without OpenSearch those of the index."""
+    fresh, no_kafka = Snapshot(produced=7, in_kafka=7), Snapshot(kafka_age_s=12.4)
+    no_opensearch = Snapshot(opensearch_age_s=5.0)
+
+    assert (grey(fresh), "old" in _numbers(fresh)) == (set(), False)
+    assert grey(no_opensearch) == {"indexed", "repeats", "Kafka to index"}
+    assert "grey numbers are 5 s old" in _numbers(no_opensearch)
+    assert len(grey(no_kafka)) == 8
+    assert "grey numbers are 12 s old" in _numbers(no_kafka)
+
+
 def test_where_the_messages_in_kafka_come_from_is_shown() -> None:
     """The line below the numbers has the three sources, which add up."""
     reading = Snapshot(produced=1_250, in_kafka=2_300, there_before=1_000, by_others=60)
