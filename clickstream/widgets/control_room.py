@@ -19,6 +19,7 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 
 from clickstream.charts import theme
+from clickstream.charts.ab_test import AbTest
 from clickstream.charts.device_category import DeviceCategory
 from clickstream.charts.event_types import EventTypes
 from clickstream.charts.top_readers import TopReaders
@@ -38,11 +39,13 @@ _SHOW_SECONDS_AFTER_S = 3.0
 _HEIGHTS: Final = {
     "arriving": "22vh",
     Volume.name: "22vh",
+    AbTest.name: "22vh",
     EventTypes.name: "27vh",
     TopReaders.name: "27vh",
     DeviceCategory.name: "27vh",
 }
-"""The charts, in display order."""
+"""The charts, in display order; that of an A/B test takes its place when there is one."""
+_FIRST_ROW: Final = 3
 _LEAST_WIDTH: Final = "250px"
 """The smallest width of a chart with readable labels."""
 
@@ -141,8 +144,8 @@ class ControlRoom:
                 widgets.HBox(list(self._scenarios.values()), layout=_ROW),
                 self._status,
                 self._numbers,
-                _side_by_side(charts[:2]),
-                _side_by_side(charts[2:]),
+                _side_by_side(charts[:_FIRST_ROW]),
+                _side_by_side(charts[_FIRST_ROW:]),
                 self._in_sight,
             ]
         )
@@ -301,6 +304,7 @@ class ControlRoom:
             if name in self._charts and figure is not self._painted.get(name):
                 self._painted[name] = figure
                 self._charts[name].show(theme.compact(figure))
+        self._charts[AbTest.name].layout.display = None if AbTest.name in figures else "none"
 
     def _progress(self) -> str:
         doing = self._doing

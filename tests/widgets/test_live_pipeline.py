@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -17,7 +18,7 @@ from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
-from clickstream.widgets import control_room
+from clickstream.widgets import control_room, live_pipeline
 from clickstream.widgets.control_room import ControlRoom
 from clickstream.widgets.live_pipeline import LivePipeline, Snapshot
 from tests.support.by_id import send, stored, wait_until
@@ -373,6 +374,34 @@ def test_the_room_says_empty_when_its_numbers_are(made: Settings) -> None:
     said, beside = shown[-1]
     assert "are empty" in said
     assert re.findall(r"data-number='(?:in Kafka|indexed)'>([^<]+)<", beside) == ["0", "0"]
+    assert threads() == []
+
+
+@pytest.mark.slow
+def test_the_room_shows_an_ab_test_until_its_window_has_passed(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chart of an A/B test appears with its first events, and goes with the last ones."""
+    monkeypatch.setattr(live_pipeline, "WINDOW", timedelta(seconds=8))
+    room = ControlRoom(Demo(made), events_per_second=200)
+    _, scenarios, *_ = room.widget.children
+    chart, button = (
+        room._charts["ab-test"],
+        next(each for each in scenarios.children if each.description == "A/B test"),
+    )
+    try:
+        room.start()
+        wait_until(lambda: room.pipeline.snapshot().indexed > 200, 20)
+        assert chart.layout.display == "none"
+        button.click()
+        wait_until(lambda: chart.layout.display is None, 20)
+        assert "arm A" in chart._figure
+        button.click()
+        wait_until(lambda: "A/B test has ended." in room._status.value, 10)
+        assert chart.layout.display is None
+        wait_until(lambda: chart.layout.display == "none", 30)
+    finally:
+        room.close()
     assert threads() == []
 
 
