@@ -83,8 +83,8 @@ def _opensearch_login(settings: OpenSearchSettings) -> str:
     client = opensearch.connect(settings)
     with opensearch.translated_errors(client, "asking OpenSearch for its version"):
         number = opensearch.part(client.info(), str, "version", "number")
-    who = f"as {settings.username}" if settings.username else "without a user"
-    return f"{who}, version {number}"
+    who = "by certificate" if settings.cert else "without a user"
+    return f"{f'as {settings.username}' if settings.username else who}, version {number}"
 
 
 def topic(settings: KafkaSettings) -> str:
