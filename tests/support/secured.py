@@ -155,9 +155,11 @@ def _one_line(pem: Path) -> str:
     return pem.read_text().strip().replace("\n", "\\n")
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers, at most one minute."""
-    ends_s = time.monotonic() + 60
+def until(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], *, timeout_s: float = 60
+) -> None:
+    """Wait until a server answers."""
+    ends_s = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, "the server ended"
         assert time.monotonic() < ends_s, "no answer"
