@@ -457,7 +457,7 @@ class LivePipeline:
         # A consumer that could not leave its group keeps its partitions for 6 more seconds.
         waited_s = time.monotonic() - self._indexed_s
         if waited_s > 2 * _PATIENCE_S and self._is_running(CONSUMER):
-            rejection = self._index_report.rejection
+            rejection = self._index_reports[-1].rejection
             why = f": {rejection}" if rejection else ""
             return f"nothing was indexed for {waited_s:.0f} s{why}; the messages wait in Kafka"
         return ""
