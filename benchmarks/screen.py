@@ -35,8 +35,10 @@ lab.run(sys.argv[3], environment={}, say=lambda line: print(line, flush=True))
 """
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
-# What a chart shows, as the page has it: plotly keeps its traces in `_fullData`.
-_SHOWN = """() => [...document.querySelectorAll('.clickstream-live-chart')].map((plot) => {
+# What each visible chart shows, as the page has it: plotly keeps its traces in `_fullData`.
+_SHOWN = """() => [
+  ...document.querySelectorAll('.clickstream-live-chart')
+].filter((plot) => plot.offsetParent).map((plot) => {
   const plain = (values) => Array.from(values ?? [], (v) => (v?.length && v.map ? [...v] : v));
   const shown = (trace) => [trace.x, trace.y, trace.z, trace.values].map(plain);
   return JSON.stringify((plot._fullData ?? []).map(shown));
