@@ -143,7 +143,8 @@ def test_every_command_explains_itself(typed: Typed) -> None:
 
 STATUS = {
     "target", "kafka", "opensearch", "topic", "index", "messages", "documents", "dead_letters",
-    "repeated_letters", "repeats", "lag", "lag_by_partition", "waiting_s", "stalled", "consumers", "errors",
+    "repeated_letters", "repeats", "lag", "lag_by_partition", "waiting_s", "stalled", "consumers",
+    "errors",
 }  # fmt: skip
 """The keys of `status --json`, which are always the same."""
 
