@@ -16,18 +16,19 @@ WIDTH = 80
 HEAD = """# Commands
 
 The `clickstream` command does in a terminal what the notebooks do in cells. After `make demo` or
-`make prepare` its path is `.venv/bin/clickstream`. If a command fails, it exits with a code other
-than 0 and prints one line on stderr: what went wrong, and what to do.
+`make prepare` its path is `.venv/bin/clickstream`. If a command fails, it exits with a non-zero
+code and prints one line on stderr: what went wrong, and what to do.
 
-In one terminal, start the servers, then simulate readers for five seconds. Without `--duration`
-`produce` runs until Ctrl-C:
+In one terminal, start the servers, then simulate readers for five seconds. Without `--duration`,
+`produce` runs until you press Ctrl-C:
 
 ```sh
 .venv/bin/clickstream up
 .venv/bin/clickstream produce --rate 200 --duration 5
 ```
 
-In another terminal, index the messages. Without `--until-caught-up` `consume` runs until Ctrl-C:
+In another terminal, index the messages. Without `--until-caught-up`, `consume`
+runs until you press Ctrl-C:
 
 ```sh
 .venv/bin/clickstream consume --until-caught-up

@@ -35,7 +35,7 @@ def list_(
         typer.Option(
             "-n",
             min=1,
-            help=f"Number of newest letters; default: {SHOWN}, with --json all.",
+            help=f"How many of the newest letters to show (default {SHOWN}; with --json all).",
             metavar="N",
         ),
     ] = None,

@@ -115,13 +115,17 @@ class Scenario:
         self._rng = Random(f"{self.name}/{crowd.seed}/{at_ms}")
 
     def before_event(self, session: Session) -> None:
-        """Look at a session before its next event: label it, silence it, change what follows."""
+        """Look at a session before its next event: label it, silence it, change what follows.
+
+        The next action itself must stay: the event that is due is made of it.
+        """
 
     def after_event(self, event: Event) -> None:
         """Look at an event of the crowd before it is returned."""
 
     def holds_back(self, event: Event) -> bool:
-        """Say whether to hold the event back; `added` or `end` returns it later."""
+        """Say whether to hold the event back; `added` or `end` must return it later, or the
+        session has a gap."""
         return False
 
     def added(self, until_ms: float) -> list[Event]:
