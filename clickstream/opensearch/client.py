@@ -221,7 +221,16 @@ def status_and_cause(error: TransportError) -> str:
     return f"{error.status_code} {first[:_LONGEST_CAUSE]}".strip()
 
 
-_CAUSES = ("error", "root_cause", "failed_shards", "failures", "reason", "cause", "caused_by")
+_CAUSES = (
+    "_shards",
+    "error",
+    "root_cause",
+    "failed_shards",
+    "failures",
+    "reason",
+    "cause",
+    "caused_by",
+)
 
 
 def _causes(answer: object) -> Iterator[str]:

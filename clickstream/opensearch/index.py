@@ -377,7 +377,8 @@ def _overriding_template(client: Client, name: str) -> tuple[str, str]:
     with translated_errors(client, doing), suppress(AuthorizationException):
         answer = client.indices.get_index_template(params={"filter_path": fields})
         rivals = []
-        for each in part(answer, list, "index_templates"):
+        # Without any template, the filter leaves an empty answer.
+        for each in part({"index_templates": []} | answer, list, "index_templates"):
             priority = each["index_template"].get("priority", 0)
             patterns = part(each, list, "index_template", "index_patterns")
             if priority > _PRIORITY and any(fnmatchcase(name, pattern) for pattern in patterns):

@@ -131,14 +131,18 @@ def missing(line: str) -> list[str]:
     return re.findall(r"(?:cluster|indices):[\w:/]+(?:\[s\])?", line)
 
 
-def left_out(role: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each action of a documented role, and the role without it."""
-    for part in ("cluster_permissions", "index_permissions"):
-        granted = ROLES[role].get(part, [])
-        for place, each in enumerate(granted if part[0] == "c" else granted[0]["allowed_actions"]):
-            changed = deepcopy(ROLES[role])
-            actions = changed[part] if part[0] == "c" else changed[part][0]["allowed_actions"]
-            del actions[place]
+def granted(role: dict[str, Any]) -> list[list[str]]:
+    """The lists of permissions in a role, for the cluster and for the index."""
+    for_index = [part["allowed_actions"] for part in role.get("index_permissions", [])]
+    return [role.get("cluster_permissions", []), *for_index]
+
+
+def left_out(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each permission of a documented role, and the role without it."""
+    for place, permissions in enumerate(granted(ROLES[name])):
+        for each in permissions:
+            changed = deepcopy(ROLES[name])
+            granted(changed)[place].remove(each)
             yield each, changed
 
 
@@ -206,6 +210,7 @@ def test_the_check_names_a_permission_for_shards(plugin: SecuredOpenSearch, ours
     plugin.add_user("trial", PASSWORD, "trial")
     line = refusal(replace(ours, opensearch=replace(ours.opensearch, username="trial")))
     assert missing(line) == ["indices:admin/refresh[s]"]
+    assert "{" not in line, "the reason, and not the JSON around it"
 
 
 def test_the_index_is_created_with_the_documented_role(
@@ -224,6 +229,31 @@ def test_the_index_is_created_with_the_documented_role(
         assert "docs/hosted.md" in line
     plugin.add_role("trial", ROLES["clickstream-create"])
     use(as_trial)
+
+
+def test_an_overriding_template_is_named_with_the_documented_role(
+    plugin: SecuredOpenSearch, ours: Settings
+) -> None:
+    """Both permissions of that role are needed; without them such a template goes unnoticed."""
+    name, indices = ours.opensearch.index, plugin.admin.indices
+    index.delete(plugin.admin, name)
+    other = {"index_patterns": [name], "priority": 900, "data_stream": {}, "template": {}}
+    indices.put_index_template(name=f"{name}-other", body=other)
+    as_trial = replace(ours, opensearch=replace(ours.opensearch, username="trial"))
+    plugin.add_role("trial", ROLES["clickstream-templates"])
+    plugin.add_user("trial", PASSWORD, "trial", "clickstream", "clickstream-create")
+    try:
+        assert f"{name}-other" in refusal(as_trial)
+        assert not indices.exists(index=name)
+        for _, role in left_out("clickstream-templates"):
+            plugin.add_role("trial", role)
+            with pytest.raises(ClickstreamError) as unseen:
+                use(as_trial)
+            print(shown(unseen.value))
+            assert f"{name}-other" not in str(unseen.value)
+            index.delete(plugin.admin, name)
+    finally:
+        indices.delete_index_template(name=f"{name}-other")
 
 
 def test_a_refused_reset_deletes_no_document(plugin: SecuredOpenSearch, ours: Settings) -> None:
@@ -253,11 +283,11 @@ def test_a_refused_password_is_told_from_a_missing_role(
         return replace(ours, opensearch=replace(ours.opensearch, username=name, password=password))
 
     for refused in (as_user("presenter", "not-this-one"), as_user("nobody")):
-        assert "401; wrong or missing user name or password; fix" in refusal(refused)
+        assert "wrong or missing user name or password; fix" in refusal(refused)
     plugin.add_user("trial", PASSWORD, "clickstream")
     use(as_user("trial"))
     plugin.add_user("trial", PASSWORD[::-1])
-    assert "401; wrong or missing user name or password; fix" in refusal(as_user("trial"))
+    assert "wrong or missing user name or password; fix" in refusal(as_user("trial"))
     assert missing(refusal(as_user("trial", PASSWORD[::-1]))) == ["cluster:monitor/main"]
 
 
