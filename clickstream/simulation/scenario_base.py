@@ -124,8 +124,10 @@ class Scenario:
         """Look at an event of the crowd before it is returned."""
 
     def holds_back(self, event: Event) -> bool:
-        """Say whether to hold the event back; `added` or `end` must return it later, or the
-        session has a gap."""
+        """Say whether to hold the event back.
+
+        `added` or `end` must return it later, or the session has a gap.
+        """
         return False
 
     def added(self, until_ms: float) -> list[Event]:
