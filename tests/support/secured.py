@@ -90,6 +90,7 @@ def kafka(folder: Path, authority: Authority) -> Iterator[Kafka]:
     """Run a broker that allows only what its ACLs grant."""
     plain, controller, mtls, scram, expired, away = islice(ports.free(), 6)
     own = {"port": plain, "controller_port": controller}
+    folder.mkdir()
     command = NODES["kafka"].command(download.ensure_server_files(), folder, own)
     listeners = {"MTLS": mtls, "SCRAM": scram, "EXPIRED": expired}
     secured = {

@@ -136,7 +136,7 @@ def opensearch(folder: Path, authority: Authority) -> Iterator[SecuredOpenSearch
     with (folder / "opensearch.log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            cwd=files.opensearch_home,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

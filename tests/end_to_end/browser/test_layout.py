@@ -190,7 +190,7 @@ def test_no_text_of_the_room_is_cut_and_it_follows_the_theme(notebook: screen.No
     for name in ("Dark", "Light"):
         use_theme(page, name)
         for element in (
-            *room.output.locator(".clickstream-live-chart").all(),
+            *room.output.locator(".clickstream-live-chart:visible").all(),
             *(room.output.locator(".widget-html:has([data-status-line])"), whole),
         ):
             assert_follows_theme(page, element, is_dark=name == "Dark")
@@ -201,7 +201,7 @@ def test_no_text_of_the_room_is_cut_and_it_follows_the_theme(notebook: screen.No
     room.button("Reset").click()
     room.until(lambda: "are empty" in room.status())
     assert_room_fits(room, "reset")
-    plots = room.output.locator(".clickstream-live-chart:has(.annotation)").all()
+    plots = room.output.locator(".clickstream-live-chart:visible:has(.annotation)").all()
     assert len(plots) == 4
     for plot in plots:
         box, text = plot.bounding_box(), plot.locator(".annotation-text").bounding_box()
