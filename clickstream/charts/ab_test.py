@@ -41,7 +41,7 @@ class AbTest(GridChart):
                 x=list(shares.columns),
                 y=shares.loc[arm],
                 name=f"arm {arm}",
-                text=[f"<b>{arm}</b> {share:.1f}" for share in shares.loc[arm]],
+                text=[f"{share:.1f}" for share in shares.loc[arm]],
                 textfont={"size": theme.TEXT_PX, "color": theme.INK},
                 textangle=0,
                 marker=theme.marker(slot, theme.ARM_COLOURS),

@@ -39,13 +39,13 @@ _SHOW_SECONDS_AFTER_S = 3.0
 _HEIGHTS: Final = {
     "arriving": "22vh",
     Volume.name: "22vh",
-    AbTest.name: "22vh",
     EventTypes.name: "27vh",
     TopReaders.name: "27vh",
+    AbTest.name: "27vh",
     DeviceCategory.name: "27vh",
 }
-"""The charts, in display order; that of an A/B test takes its place when there is one."""
-_FIRST_ROW: Final = 3
+"""The charts, in display order; that of an A/B test takes the place of the top readers."""
+_FIRST_ROW: Final = 2
 _LEAST_WIDTH: Final = "250px"
 """The smallest width of a chart with readable labels."""
 
@@ -304,7 +304,11 @@ class ControlRoom:
             if name in self._charts and figure is not self._painted.get(name):
                 self._painted[name] = figure
                 self._charts[name].show(theme.compact(figure))
-        self._charts[AbTest.name].layout.display = None if AbTest.name in figures else "none"
+        for name, is_shown in (
+            (AbTest.name, AbTest.name in figures),
+            (TopReaders.name, AbTest.name not in figures),
+        ):
+            self._charts[name].layout.display = None if is_shown else "none"
 
     def _progress(self) -> str:
         doing = self._doing

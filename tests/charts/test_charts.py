@@ -525,7 +525,7 @@ def test_reactions_are_counted_by_page_view_and_arm() -> None:
     assert tuple(arm_a.x) == REACTIONS
     assert list(arm_a.y) == [4.7, 2.0, 0]
     assert list(arm_b.y) == [6.1, 2.15, 0]
-    assert list(arm_b.text) == ["<b>B</b> 6.1", "<b>B</b> 2.1", "<b>B</b> 0.0"]
+    assert list(arm_b.text) == ["6.1", "2.1", "0.0"]
     assert list(arm_b.customdata) == [1_220, 430, 0]
     assert "in 20,000 views" in arm_b.hovertemplate
     assert arm_a.marker.color != arm_b.marker.color

@@ -381,7 +381,7 @@ def test_the_room_says_empty_when_its_numbers_are(made: Settings) -> None:
 def test_the_room_shows_an_ab_test_until_its_window_has_passed(
     made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The chart of an A/B test appears with its first events, and goes with the last ones."""
+    """The chart of an A/B test takes the place of the top readers while it has events."""
     monkeypatch.setattr(live_pipeline, "WINDOW", timedelta(seconds=8))
     room = ControlRoom(Demo(made), events_per_second=200)
     _, scenarios, *_ = room.widget.children
@@ -396,6 +396,7 @@ def test_the_room_shows_an_ab_test_until_its_window_has_passed(
         button.click()
         wait_until(lambda: chart.layout.display is None, 20)
         assert "arm A" in chart._figure
+        wait_until(lambda: room._charts["top-users"].layout.display == "none", 5)
         button.click()
         wait_until(lambda: "A/B test has ended." in room._status.value, 10)
         assert chart.layout.display is None

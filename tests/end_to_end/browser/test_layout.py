@@ -196,6 +196,11 @@ def test_no_text_of_the_room_is_cut_and_it_follows_the_theme(notebook: screen.No
             assert_follows_theme(page, element, is_dark=name == "Dark")
     assert faults_of_text(page, whole) == []
 
+    room.button("A/B test").click()
+    arms = room.output.locator(".clickstream-live-chart:visible").get_by_text("arm B")
+    expect(arms).to_be_visible(timeout=20_000)
+    assert_room_fits(room, "ab-test")
+
     room.button("Stop").click()
     room.until(lambda: room.status().startswith("Stopped"))
     room.button("Reset").click()
