@@ -183,9 +183,11 @@ class ABTest(Scenario):
 
     name, title, marks = "ab-test", "A/B test", "own"
     what = "every reader is assigned to arm A or B for good; B reacts more often"
-    watch = "ab-test: reactions per 100 page views, by arm; a lift of 1 shows soonest"
+    watch = "reactions per 100 page views: arm A beside arm B"
     keys: ClassVar = {
-        "lift": Number(0.3, -1, 5, "how much more often in B: 0.3 means 30 %, 0 no change"),
+        "lift": Number(
+            0.3, -1, 5, "how much more often in B: 0.3 means 30 %, 0 no change, 1 shows soonest"
+        ),
         "event": Choice("like", REACTIONS, "the reaction that changes"),
         "seconds": Number(DAY_S, 1, 14 * DAY_S, "seconds until it ends"),
     }
@@ -229,11 +231,11 @@ class DirtyData(Scenario):
 
     name, title, marks = "dirty-data", "Dirty data", "own"
     what = "events arrive late or twice, and malformed copies are added"
-    watch = "dead letters; duplicates are never stored twice; malformed=0.05 stops the consumer"
+    watch = "dead letters and repeats: duplicates are never stored twice"
     keys: ClassVar = {
         "late": Number(0.05, 0, 1, "share of events held back"),
         "duplicate": Number(0.05, 0, 1, "share of events sent twice"),
-        "malformed": Number(0.01, 0, 1, "share of events to which a malformed copy is added"),
+        "malformed": Number(0.01, 0, 1, "share copied malformed; 0.05 stops the consumer"),
         "delay": Number(5, 0.1, 3_600, "seconds that late events are held back"),
         "seconds": Number(DAY_S, 1, 14 * DAY_S, "seconds until it ends"),
     }
