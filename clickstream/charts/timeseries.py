@@ -93,7 +93,7 @@ class Timeline:
         _write_marks(figure, [mark for mark in marks if mark[0] > shown[0][0]], shown)
         first, last = shown[0][0], shown[-1][0]
         window = [min(first, last - _LEAST_SHOWN), last]
-        figure.update_xaxes(title="time, UTC", range=window, tickformat="%H:%M:%S")
+        figure.update_xaxes(title="time (UTC)", range=window, tickformat="%H:%M:%S")
         figure.update_xaxes(nticks=6, tickangle=0)
         figure.update_yaxes(title="messages", rangemode="tozero")
         return figure
