@@ -23,9 +23,7 @@ from typing import Final
 import plotly.graph_objects as go
 
 from clickstream import consumer, producer
-from clickstream.charts.search import Answer
 from clickstream.charts.timeseries import Arrivals
-from clickstream.charts.volume import ADDED, Volume
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, MissingError, NoAnswerError, shown
 from clickstream.kafka import topics
@@ -52,7 +50,7 @@ WINDOW: Final = timedelta(minutes=5)
 """The period that the charts show."""
 
 _BUCKET_S = 2
-_SEARCHABLE_AFTER_S = 1.5
+_SEARCHABLE_AFTER: Final = timedelta(seconds=1.5)
 """A stored document is searchable after this time: one and a half refresh intervals."""
 _CATCH_UP_S = 1.0
 _RETRY_AFTER_S = 1.0
@@ -188,7 +186,7 @@ class LivePipeline:
         self._index_reports.append(IndexReport(index=self._demo.settings.opensearch.index))
         with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
             self._count(offsets)
-        self._search()
+        self._search(datetime.now(UTC))
         self._is_final = True
 
     @property
@@ -420,7 +418,8 @@ class LivePipeline:
 
     def _watch_index(self, stop: threading.Event) -> None:
         for _ in workers.ticks(CHARTS_EVERY_S, stop):
-            self._search()
+            # Later ones look like a drop in traffic: not all of their events are searchable yet.
+            self._search(datetime.now(UTC) - _SEARCHABLE_AFTER)
             self._recount_documents()
             self._troubles.pop(CHARTS, None)
 
@@ -434,10 +433,9 @@ class LivePipeline:
         before = max(self._documents_before, counted - at_most)
         self._documents_before = min(before, counted - at_least)
 
-    def _search(self) -> None:
-        now = datetime.now(UTC)
-        answer = self._demo.ask(since=now - WINDOW, until=now, bucket_s=_BUCKET_S)
-        self.charts = _without_partial_buckets(answer, now).figures()
+    def _search(self, until: datetime) -> None:
+        answer = self._demo.ask(since=until - WINDOW, until=until, bucket_s=_BUCKET_S)
+        self.charts = answer.figures()
         self._searched_s = time.monotonic()
 
     def _stall(self) -> str:
@@ -503,12 +501,3 @@ class LivePipeline:
     def _age_s(self, answered_s: float) -> float:
         age_s = 0.0 if self._is_final else time.monotonic() - answered_s
         return age_s if age_s > _STALE_S else 0.0
-
-
-def _without_partial_buckets(answer: Answer, now: datetime) -> Answer:
-    """Drop the latest volume buckets: incomplete buckets would look like a drop in traffic."""
-    last = now - timedelta(seconds=_BUCKET_S + _SEARCHABLE_AFTER_S)
-    frames = dict(answer.frames)
-    for name in (Volume.name, ADDED):
-        frames[name] = frames[name][frames[name]["timestamp"] <= last].reset_index(drop=True)
-    return replace(answer, frames=frames)

@@ -42,6 +42,13 @@ def assert_adds_up(found: Snapshot) -> None:
     assert found.in_kafka <= found.lag + outcomes, found
 
 
+def totals(pipeline: LivePipeline) -> list[str]:
+    """The number of events in the titles of two charts of one search."""
+    charts = pipeline.charts
+    titles = (charts[name].layout.title.text for name in ("volume", "event-types"))
+    return re.findall(r"([\d,]+) events", " ".join(titles))
+
+
 def looks(pipeline: LivePipeline, times: int) -> Iterator[Snapshot]:
     """Take snapshots, twenty per second."""
     for _ in range(times):
@@ -58,6 +65,7 @@ def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Set
         running = shared.snapshot()
         assert_adds_up(running)
         time.sleep(0.05)
+    while_running = totals(shared)
     started_s = time.monotonic()
     shared.stop()
     took_s = time.monotonic() - started_s
@@ -70,6 +78,8 @@ def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Set
     assert found.produced == found.in_kafka == found.indexed == stored(shared_settings) > 300
     assert found.per_second == 0
     assert (found.is_running, found.lag, found.trouble) == (False, 0, "")
+    for one, other in (while_running, totals(shared)):
+        assert one == other, "charts of one search show different events"
 
 
 def painted(found: Snapshot) -> dict[str, int]:
