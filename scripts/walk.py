@@ -120,8 +120,8 @@ def without_widgets(output: Any, widgets: dict[str, Any]) -> Iterator[Any]:
             yield nbformat.from_dict(each)
         if model.get("_model_name") == "HTMLModel" and model["value"]:
             yield nbformat.v4.new_output("display_data", {"text/html": model["value"]})
-        if "_figure" in model:
-            drawn = json.loads(model["_figure"])
+        # A chart that was never drawn is not shown, either.
+        if drawn := json.loads(model.get("_figure", "{}")):
             title = drawn["layout"].pop("title", {}).get("text", "").partition("<br>")[0]
             yield nbformat.v4.new_output("display_data", {"text/html": f"<h4>{title}</h4>"})
             yield nbformat.v4.new_output("display_data", {PLOTLY: drawn})
