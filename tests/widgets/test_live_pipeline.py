@@ -65,6 +65,7 @@ def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Set
         running = shared.snapshot()
         assert_adds_up(running)
         time.sleep(0.05)
+    wait_until(lambda: len(totals(shared)) == 2, 10)  # the charts are a second or two behind
     while_running = totals(shared)
     started_s = time.monotonic()
     shared.stop()
