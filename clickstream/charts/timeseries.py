@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import plotly.graph_objects as go
 
@@ -90,48 +90,46 @@ class Timeline:
             line={"width": 4, "color": theme.colour(0), "shape": "hv"},
             fill="tozeroy",
         )
-        _write_marks(figure, [mark for mark in marks if mark[0] > shown[0][0]], shown)
         first, last = shown[0][0], shown[-1][0]
-        window = [min(first, last - _LEAST_SHOWN), last]
-        figure.update_xaxes(title="time (UTC)", range=window, tickformat="%H:%M:%S")
+        window = min(first, last - _LEAST_SHOWN), last
+        end = _write_marks(figure, [mark for mark in marks if mark[0] > first], window)
+        figure.update_xaxes(title="time (UTC)", range=[window[0], end], tickformat="%H:%M:%S")
         figure.update_xaxes(nticks=6, tickangle=0)
         figure.update_yaxes(title="messages", rangemode="tozero")
         return figure
 
 
 def _write_marks(
-    figure: go.Figure, marks: list[tuple[datetime, str]], shown: list[tuple[datetime, int]]
-) -> None:
-    """Draw a line for each mark, with its name above the plot in the lowest row with room.
+    figure: go.Figure, marks: list[tuple[datetime, str]], window: tuple[datetime, datetime]
+) -> datetime:
+    """Draw a line for each mark, up to its name in the lowest row above the plot with room.
 
-    From the last mark to the first, so that a name is above the names that begin under it.
+    From the last mark to the first, so that no line crosses the name of another mark.
+
+    Returns:
+        The end of the time axis: that of the window, or later to have room for the last names.
     """
-    span = max(shown[-1][0] - shown[0][0], _LEAST_SHOWN)
-    start = shown[-1][0] - span
+    start, span = window[0], window[1] - window[0]
+    widths = [_MARK_SHARE * (len(what) + 2) for _, what in marks]
+    ends = [(at - start) / (1 - width) for (at, _), width in zip(marks, widths, strict=True)]
+    span = max([span, *ends])
     rows: list[float] = []
     """Where the names of each row begin, as a share of the width."""
-    names: list[dict[str, Any]] = []
-    for at, what in reversed(marks):
-        place = (at - start) / span
-        # A name that would leave the chart on the right ends at its line.
-        width = _MARK_SHARE * (len(what) + 2)
-        side = "left" if place + width < 1 else "right"
-        left = place if side == "left" else place - width
+    for (at, what), width in reversed([*zip(marks, widths, strict=True)]):
+        left = (at - start) / span
         row = next((row for row, begin in enumerate(rows) if left + width <= begin), len(rows))
         rows[: row + 1] = [left] * (row + 1)  # no lower name crosses the line to this one
         line = {"width": 2, "dash": "dot", "color": theme.INK}
         figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line)
         # A line from the top of the plot to the name.
-        to_name: dict[str, Any] = {
-            "ax": 6 if side == "left" else -6,
-            "ay": -12 - _MARK_ROW_PX * row,
-        }
-        to_name |= {"arrowside": "none", "arrowwidth": 1, "arrowcolor": theme.INK}
-        at_top = {"x": at, "y": 1, "yref": "paper", "xanchor": side, "yanchor": "middle"}
-        names.insert(0, {"text": what, **at_top, **to_name})
-    figure.update_layout(
-        annotations=names, margin_t=theme.top_px(figure) + 4 + _MARK_ROW_PX * len(rows)
-    )
+        figure.add_annotation(
+            **{"x": at, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "middle"},
+            **{"text": what, "ax": 6, "ay": -12 - _MARK_ROW_PX * row},
+            **{"arrowside": "none", "arrowwidth": 1, "arrowcolor": theme.INK},
+        )
+    figure.layout.annotations = figure.layout.annotations[::-1]  # in the order of time
+    figure.update_layout(margin_t=theme.top_px(figure) + 4 + _MARK_ROW_PX * len(rows))
+    return start + span
 
 
 class Arrivals:
