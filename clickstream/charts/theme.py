@@ -193,27 +193,27 @@ def clock(*, with_seconds: bool) -> str:
 def compact(figure: go.Figure) -> go.Figure:
     """Adapt a chart to a screen with other charts: any size, no axis titles, a short title.
 
-    Its text has no size of its own: `live_chart.js` fits it to the width.
+    Its text has no size of its own: `live_chart.js` fits it to the width, and draws a legend above
+    the chart itself, because plotly's would hide names in a low chart.
     """
     small = go.Figure(figure)
     # The first clause fits above a chart that is 270 pixels wide.
     clause = re.split(r"</b>|; | \(", figure.layout.title.text.replace("<br>", " "))[0]
     if small.layout.yaxis.type == "category":
         _keep_first_bars(small)
-    has_legend = bool(small.layout.showlegend) and small.layout.legend.orientation == "h"
     small.update_layout(
         title={"text": f"{clause}</b>"},
         font_size=None,
         margin={
             "l": 8,
             "r": round(0.75 * (figure.layout.margin.r or TEMPLATE.layout.margin.r)),
-            "t": 36 if has_legend else 8,
+            "t": 8,
             "b": 8,
         },
         legend_font_size=None,
         height=None,
     )
-    if not has_legend:  # a legend beside the chart goes to the edge, to save room
+    if small.layout.legend.orientation != "h":  # one beside the chart goes to the edge
         small.update_layout(legend={"x": 1, "xanchor": "right", "bgcolor": "rgba(0, 0, 0, 0)"})
     small.for_each_trace(_shorten_labels, selector={"type": "pie"})
     small.update_traces(domain={"x": [0.0, 0.38]}, selector={"type": "pie"})

@@ -17,10 +17,41 @@ function library(model) {
   return libraries[version];
 }
 
+// CSS for the patterns of clickstream/charts/theme.py, in white on a series' colour.
+const stripes = (degrees) => `repeating-linear-gradient(${degrees}deg, #fff 0 1.5px, #0000 1.5px 5px)`;
+const patterns = {
+  "/": stripes(135), "\\": stripes(45), "-": stripes(0), "|": stripes(90),
+  x: `${stripes(45)}, ${stripes(135)}`,
+  ".": "radial-gradient(#fff 1.2px, #0000 1.7px) 0 0 / 5px 5px",
+};
+
+// One name of a legend; a click hides its series or shows it again.
+function legendItem({ name, fillcolor, line, marker, fillpattern }, isHidden, onClick) {
+  const item = document.createElement("button");
+  item.style.cssText =
+    "all: unset; cursor: pointer; white-space: nowrap; display: flex; align-items: center; gap: 4px";
+  item.style.opacity = isHidden ? 0.4 : 1;
+  item.ariaPressed = !isHidden;
+  const swatch = document.createElement("span");
+  swatch.className = "clickstream-swatch";
+  swatch.style.cssText = "width: 18px; height: 0.7em";
+  const pattern = patterns[(fillpattern ?? marker?.pattern)?.shape];
+  const colour = line?.color ?? fillcolor ?? marker?.color;
+  swatch.style.background = pattern ? `${pattern}, ${colour}` : colour;
+  if (patterns["."] === pattern) swatch.style.backgroundColor = colour;
+  item.append(swatch, name);
+  item.addEventListener("click", onClick);
+  return item;
+}
+
 function render({ model, el }) {
   const heading = document.createElement("div");
   heading.style.cssText =
     "font: bold clamp(12px, 4.4cqw, 15px) Helvetica, Arial, sans-serif; padding: 4px 8px 0";
+  const legend = document.createElement("div");
+  legend.style.cssText =
+    "font: clamp(11px, 3cqw, 14px) Helvetica, Arial, sans-serif; padding: 2px 8px 0; " +
+    "display: flex; flex-wrap: wrap; gap: 0 12px";
   const plot = document.createElement("div");
   plot.className = "clickstream-live-chart";
   plot.style.height = model.get("height");
@@ -28,11 +59,27 @@ function render({ model, el }) {
   el.style.cssText += "display: flex; flex-direction: column; justify-content: space-between";
   el.style.containerType = "inline-size";
   el.style.minWidth = 0; // or a grid would not let it shrink
-  el.append(heading, plot);
+  el.append(heading, legend, plot);
   let Plotly = null;
   let frame = 0;
   let isGone = false;
   let drawn = 0;
+  const hidden = new Set();
+
+  // Plotly's horizontal legend needs a fixed height, and hides names that do not fit.
+  const drawLegend = (data, layout) => {
+    const isAbove = layout.showlegend && layout.legend?.orientation === "h";
+    layout.showlegend &&= !isAbove;
+    const named = isAbove ? data : [];
+    for (const series of named) if (hidden.has(series.name)) series.visible = "legendonly";
+    const toggle = (name) => {
+      if (!hidden.delete(name)) hidden.add(name);
+      soon();
+    };
+    legend.replaceChildren(
+      ...named.map((each) => legendItem(each, hidden.has(each.name), () => toggle(each.name))),
+    );
+  };
 
   const draw = () => {
     frame = 0;
@@ -44,6 +91,7 @@ function render({ model, el }) {
     const title = (layout.title?.text ?? "").split("</b><br>")[0];
     heading.textContent = title.replaceAll("<br>", " ").replace(/<[^>]*>/g, "");
     layout.font = { ...layout.font, size: Math.min(Math.max(plot.clientWidth / 28, 12), 16) };
+    drawLegend(data, layout);
     // Plotly would keep the margins of the axes that an empty chart no longer has.
     if (!data.length) Plotly.purge(plot);
     delete layout.title;

@@ -34,7 +34,7 @@ def _library() -> _Library:
 
 
 class LiveChart(anywidget.AnyWidget):
-    """A figure in a cell, with its title as text above; `show` updates every view.
+    """A figure in a cell, with its title and legend as text above; `show` updates every view.
 
     Updates keep the zoom and the series that are hidden in the legend. Any thread may call `show`.
     It works without a network.

@@ -20,7 +20,8 @@ from clickstream.widgets.live_chart import LiveChart
 
 def figure(n):
     y = [(i * i + n) % 97 for i in range(300)]
-    return go.Figure(go.Scatter(y=y, name="one"), {"title": {"text": f"at {n}"}})
+    layout = {"title": {"text": f"at {n}"}, "showlegend": True, "legend_orientation": "h"}
+    return go.Figure([go.Scatter(y=y, name="one"), go.Scatter(y=y[::-1], name="<b>two")], layout)
 
 chart = LiveChart(figure(0))
 """,
@@ -53,7 +54,7 @@ def notebook(page: Page, chromium: str, tmp_path: Path) -> Iterator[Notebook]:
 
 @pytest.mark.timeout(240)
 def test_a_live_chart_survives_a_presenter(notebook: Notebook) -> None:
-    """The chart updates after repeated display, new instances, a busy kernel, zoom and reload."""
+    """The chart updates after a repeated display, a new instance, a busy kernel and a reload."""
     for place in (0, 1, 2):
         notebook.run_cell(place)
     notebook.until_drawn(1)
@@ -91,6 +92,15 @@ def test_a_live_chart_survives_a_presenter(notebook: Notebook) -> None:
     assert zoomed[1] - zoomed[0] < 200
     assert notebook.changes_per_second(1)[1] > 1
     assert notebook.page.evaluate(axis) == zoomed, "zoom was lost"
+
+    name = notebook.panel.get_by_role("button", name="<b>two").nth(1)
+    name.click()
+    assert notebook.changes_per_second(1)[1] > 1
+    two = "document.querySelectorAll('.clickstream-live-chart')[1]._fullData[1].visible"
+    assert notebook.page.evaluate(two) == "legendonly", "hidden, it came back"
+    name.click()
+    notebook.page.wait_for_timeout(500)
+    assert notebook.page.evaluate(two) is True
 
     notebook.save()
     notebook.page.reload()
