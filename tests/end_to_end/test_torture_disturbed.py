@@ -7,6 +7,7 @@ import logging
 import random
 import threading
 import time
+from statistics import median
 
 import psutil
 import pytest
@@ -172,8 +173,9 @@ def test_a_soak_with_one_fault_after_the_other(
             caught_up(made, 120)
             member.stop()
             victim.stop()
-    later = memory[len(memory) // 3 :]
-
     assert struck >= 4
-    assert max(later) - min(later) < 60e6
     assert_exactly_once(made, topic_ids(made))
+    # What waits after an outage is read ahead, so it varies by tens of megabytes.
+    assert max(memory) < 200e6, memory
+    early, late = memory[len(memory) // 4 : len(memory) // 2], memory[-len(memory) // 4 :]
+    assert median(late) - median(early) < 40e6, memory
