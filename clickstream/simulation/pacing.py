@@ -52,15 +52,20 @@ def parse_rate(text: str) -> float:
     return rate
 
 
-def live_now(*, seed: int | None = None, now: Callable[[], float] = time.time) -> Simulator:
-    """Make a crowd that acts from now on, at its natural rate.
+def live_now(
+    *, seed: int | None = None, past_s: float = 0.0, now: Callable[[], float] = time.time
+) -> Simulator:
+    """Make a crowd without a daily pattern that acts from now on, at its natural rate.
 
     Args:
         seed: the seed of the readers; by default a different one every millisecond.
+        past_s: let the first reader come this many seconds ago, for `PacedEvents(past_first=True)`.
         now: returns the time (seconds since 1970).
     """
     now_ms = int(now() * 1000)
-    return Simulator(seed=now_ms if seed is None else seed, start_ms=now_ms, live_from_ms=now_ms)
+    start_ms = now_ms - round(1000 * past_s)
+    seed = now_ms if seed is None else seed
+    return Simulator(seed=seed, start_ms=start_ms, live_from_ms=start_ms)
 
 
 class Pace:
@@ -148,6 +153,8 @@ class PacedEvents:
     Args:
         traffic: the source of the events. Events that scenarios add do not count for the pace.
         pace: decides when each event is due; set `pace.events_per_second` to change the rate.
+        past_first: send a live crowd's past, up to now, at once: with its own event times, without
+            scenarios, and whatever the pace. It does not count for `num_events`.
         num_events: stop after this many events of the crowd, without those of scenarios.
         now: returns the time (seconds since 1970).
         wait: waits this many seconds or less, 0.2 at most.
@@ -161,6 +168,7 @@ class PacedEvents:
         traffic: Traffic,
         pace: Pace,
         *,
+        past_first: bool = False,
         num_events: int | None = None,
         now: Callable[[], float] = time.time,
         wait: Callable[[float], object] = time.sleep,
@@ -168,6 +176,10 @@ class PacedEvents:
         if num_events is not None:
             require_count(f"produce {num_events} events", num_events)
         self._traffic, self._pace, self._num_events = traffic, pace, num_events
+        self.is_in_past = past_first
+        """Whether events of the past are yet to come; any thread may read it."""
+        self.num_past = 0
+        """Events of the past that were yielded so far."""
         self._now, self._wait = now, wait
         self._is_live = traffic.crowd.start_ms >= traffic.crowd.live_from_ms
         self._due: deque[Event] = deque()
@@ -175,6 +187,9 @@ class PacedEvents:
 
     def __iter__(self) -> Iterator[Event | None]:
         """Yield every event; yield None at least every 0.2 s, so that the caller can stop."""
+        if self.is_in_past:
+            yield from self._take_past()
+            self.is_in_past = False
         traffic, pace = self._traffic, self._pace
         num_steps = 0
         pace.begin()
@@ -196,8 +211,16 @@ class PacedEvents:
                 yield None
             yield from self._take_due()
 
+    def _take_past(self) -> Iterator[Event]:
+        crowd = self._traffic.crowd
+        while crowd.peek_ms() < self._now_ms():
+            if (event := crowd.take()) is not None:
+                self.num_past += 1
+                yield event
+
     def finish(self) -> list[Event]:
-        """End all scenarios, and return the events not yielded yet."""
+        """End all scenarios, and return the events not yielded yet; the past ends where it is."""
+        self.is_in_past = False
         return [*self._take_due(), *self._traffic.close()]
 
     def _stamp_ms(self, wait_s: float) -> int | None:

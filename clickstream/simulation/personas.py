@@ -10,6 +10,7 @@ import math
 from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from statistics import NormalDist
 from typing import Final
@@ -179,10 +180,15 @@ def visits_per_day(seed: int, number: int) -> float:
     any size has the right number of frequent readers. Source: the additive recurrence of the
     golden ratio, a low-discrepancy sequence.
     """
-    place = (_chance(seed, 0, 2) + number * _GOLDEN) % 1
+    place = (_first_place(seed) + number * _GOLDEN) % 1
     sigmas = _NORMAL.inv_cdf(min(max(place, 1e-9), 1 - 1e-9))
     median = PERSONAS[persona_of(seed, number)].visits_per_day
     return float(min(MOST_VISITS_PER_DAY, median * math.exp(VISITS_SIGMA * sigmas)))
+
+
+@lru_cache(maxsize=16)
+def _first_place(seed: int) -> float:
+    return _chance(seed, 0, 2)
 
 
 MOST_EVENTS: Final = 100

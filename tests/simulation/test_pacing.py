@@ -304,3 +304,44 @@ def test_a_crowd_that_starts_now_is_live_from_its_first_event_on() -> None:
 
     assert crowd.start_ms == crowd.live_from_ms == chosen.start_ms == MONDAY_MS
     assert (crowd.seed, chosen.seed) == (MONDAY_MS, 7)
+
+
+def test_a_past_comes_at_once_at_its_own_times_and_without_scenarios() -> None:
+    """Ten minutes of the past come before the first wait; scenarios and pace begin after them."""
+    clock = Clock()
+    crowd = live_now(seed=1, past_s=600, now=clock.now)
+    traffic = Traffic(crowd)
+    traffic.start(scenarios.SCENARIOS["bot"]())
+    pace = Pace(1, rng=Random(1), monotonic=clock.now)
+    source = PacedEvents(
+        traffic, pace, past_first=True, num_events=5, now=clock.now, wait=clock.wait
+    )
+    given: list[tuple[float, Event]] = []
+    for event in source:
+        given += [] if event is None else [(clock.at_s, event)]
+
+    past = [event for at_s, event in given[: source.num_past] if at_s == MONDAY_MS / 1000]
+    times = [events.parse_timestamp(event.timestamp) for _, event in given]
+    assert source.num_past == len(past) > 1_000
+    assert not source.is_in_past
+    assert past == list(live_now(seed=1, past_s=600, now=Clock().now).events(until_ms=MONDAY_MS))
+    assert MONDAY_MS - 600_000 <= times[0] < MONDAY_MS - 500_000
+    assert times == sorted(times)
+    later = [event for _, event in given[len(past) :]]
+    assert sum(1 for event in later if event.scenario is None) == 5, "the past does not count"
+    assert {event.scenario for event in later} == {None, "bot"}
+
+
+def test_a_crowd_that_is_interrupted_in_its_past_goes_on_live() -> None:
+    """What remains of the past comes at the pace, with the times at which it comes."""
+    clock = Clock()
+    traffic = Traffic(live_now(seed=1, past_s=600, now=clock.now))
+    pace = Pace(100, rng=Random(1), monotonic=clock.now)
+    first = PacedEvents(traffic, pace, past_first=True, now=clock.now, wait=clock.wait)
+    assert len(list(islice(first, 100))) == 100
+    first.finish()
+    assert (first.num_past, first.is_in_past) == (100, False)
+    clock.wait(10)
+    second = PacedEvents(traffic, pace, num_events=50, now=clock.now, wait=clock.wait)
+    times = [events.parse_timestamp(each.timestamp) for each in second if each is not None]
+    assert min(times) >= MONDAY_MS + 10_000
