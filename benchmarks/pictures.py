@@ -47,7 +47,7 @@ def room(page: Page, address: str) -> None:
     seen.choose_rate("100 /s")
     page.wait_for_timeout(_LIVE_MS)
     seen.choose_rate("200 /s")
-    seen.button("Breaking news").click()
+    seen.scenario("Breaking news")
     page.wait_for_timeout(_LIVE_MS)
     seen.output.locator(".jp-OutputArea-output").first.screenshot(
         path=PICTURES / f"{Path(stage.NOTEBOOK).stem}.png"

@@ -43,11 +43,9 @@ _SHOWN = """() => [
   const shown = (trace) => [trace.x, trace.y, trace.z, trace.values].map(plain);
   return JSON.stringify((plot._fullData ?? []).map(shown));
 })"""
-_COUNT_CHANGES = (
-    """(seconds) => new Promise((resolve) => {
-  const look = """
-    + _SHOWN
-    + """;
+_TEXT = """() => [...document.querySelectorAll(selector)].map((each) => each.innerText)"""
+_COUNT_CHANGES = """([seconds, selector]) => new Promise((resolve) => {
+  const look = LOOK;
   let before = look();
   const counts = before.map(() => 0);
   const timer = setInterval(() => {
@@ -57,7 +55,6 @@ _COUNT_CHANGES = (
   }, 40);
   setTimeout(() => { clearInterval(timer); resolve(counts); }, seconds * 1000);
 })"""
-)
 
 
 def chromium() -> str | None:
@@ -240,8 +237,13 @@ class Notebook:
 
     def changes_per_second(self, seconds: float) -> list[float]:
         """Count how often each live chart shows other data than before, in their order."""
-        counts = self.page.evaluate(_COUNT_CHANGES, seconds)
+        counts = self.page.evaluate(_COUNT_CHANGES.replace("LOOK", _SHOWN), [seconds, ""])
         return [count / seconds for count in counts]
+
+    def text_changes_per_second(self, selector: str, seconds: float) -> float:
+        """Count how often the first element of a CSS selector shows another text than before."""
+        counts = self.page.evaluate(_COUNT_CHANGES.replace("LOOK", _TEXT), [seconds, selector])
+        return float(counts[0]) / seconds
 
     def heap_mb(self) -> float:
         """Give what the tab's scripts hold, garbage taken away."""

@@ -119,6 +119,10 @@ class IndexReport(Counts, BoldLine):
         self.bytes += batch.bytes
         self._latencies_ms.extend(batch.latencies_ms)
 
+    def forget_latencies(self) -> None:
+        """Forget the latencies so far, for example those of messages that were sent in a rush."""
+        self._latencies_ms.clear()
+
     def latency_ms(self, quantile: float) -> float | None:
         """Return a quantile (0 to 1) of the time from Kafka's timestamp to OpenSearch's answer.
 

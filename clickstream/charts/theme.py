@@ -193,8 +193,8 @@ def clock(*, with_seconds: bool) -> str:
 def compact(figure: go.Figure) -> go.Figure:
     """Adapt a chart to a screen with other charts: any size, no axis titles, a short title.
 
-    Its text has no size of its own: `live_chart.js` fits it to the width, and draws a legend above
-    the chart itself, because plotly's would hide names in a low chart.
+    Its text has no size of its own: `live_chart.js` fits it to the width, and draws the legend
+    itself, because plotly's would hide names in a low chart.
     """
     small = go.Figure(figure)
     # The first clause fits above a chart that is 270 pixels wide.
@@ -213,10 +213,8 @@ def compact(figure: go.Figure) -> go.Figure:
         legend_font_size=None,
         height=None,
     )
-    if small.layout.legend.orientation != "h":  # one beside the chart goes to the edge
-        small.update_layout(legend={"x": 1, "xanchor": "right", "bgcolor": "rgba(0, 0, 0, 0)"})
     small.for_each_trace(_shorten_labels, selector={"type": "pie"})
-    small.update_traces(domain={"x": [0.0, 0.38]}, selector={"type": "pie"})
+    small.update_traces(domain={"x": [0.0, 1.0]}, selector={"type": "pie"})
     small.update_traces(textfont_size=None, selector={"type": "bar"})
     small.for_each_annotation(
         lambda each: each.update(font_size=None, text=_shorten_number(each.text))

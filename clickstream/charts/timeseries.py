@@ -1,9 +1,8 @@
-"""Time series and their line charts: the lag, and the rate of messages arriving in Kafka."""
+"""The lag over time, with marks for what was done: a line chart."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,17 +16,9 @@ _SHOWN: Final = timedelta(minutes=3)
 """The lag chart shows this period."""
 _LEAST_SHOWN: Final = timedelta(seconds=30)
 _KEPT: Final = 3_600
-LINE_S: Final = 120.0
-"""The chart of arrivals shows this period."""
-
 _MARK_SHARE: Final = 0.015
 """The share of the width of a narrow chart that a character takes."""
 _MARK_ROW_PX: Final = 26
-_RATE_OVER_S: Final = 1.0
-_FORGOTTEN_S: Final = 3.0
-
-_Sample = tuple[float, int]
-"""Time (s since 1970), and the number of messages in the topic."""
 
 
 class Timeline:
@@ -130,73 +121,3 @@ def _write_marks(
     figure.layout.annotations = figure.layout.annotations[::-1]  # in the order of time
     figure.update_layout(margin_t=theme.top_px(figure) + 4 + _MARK_ROW_PX * len(rows))
     return start + span
-
-
-class Arrivals:
-    """Remembers the latest samples of the number of messages in the topic.
-
-    Args:
-        every_s: seconds between two samples.
-        now_s: the clock, in seconds since 1970.
-    """
-
-    def __init__(self, every_s: float, *, now_s: Callable[[], float] = time.time) -> None:
-        self._every_s, self._now_s = every_s, now_s
-        self._samples: deque[_Sample] = deque(maxlen=round(LINE_S / every_s))
-
-    def note(self, messages: int) -> None:
-        """Record the current number of messages."""
-        self._samples.append((self._now_s(), messages))
-
-    def per_second(self) -> float:
-        """Return the messages per second over the latest second.
-
-        If the previous sample is older, the rate covers the time since then; 0 if the latest
-        sample is three seconds old.
-        """
-        samples = list(self._samples)
-        if not samples or self._now_s() - samples[-1][0] > _FORGOTTEN_S:
-            return 0.0
-        since = samples[-1][0] - _RATE_OVER_S
-        before = next((each for each in reversed(samples) if each[0] <= since), samples[0])
-        return _rate(before, samples[-1])
-
-    def figure(self) -> go.Figure:
-        """Draw the messages per second over the latest two minutes.
-
-        The chart is empty at first. The rate is 0 where samples are missing: after a stop, or
-        without Kafka, no message arrives.
-        """
-        # Limit by time, too: after a pause, the kept samples reach further back, and old ones
-        # would stretch the axis.
-        samples = [each for each in list(self._samples) if each[0] > self._now_s() - LINE_S]
-        step = round(_RATE_OVER_S / self._every_s)
-        # One offset for all samples, so that no hour repeats when the clocks go back.
-        zone = datetime.now().astimezone().tzinfo
-        times: list[datetime] = []
-        rates: list[float] = []
-        for before, last, now in zip(samples, samples[step - 1 :], samples[step:], strict=False):
-            if now[0] - before[0] < _FORGOTTEN_S:
-                times.append(datetime.fromtimestamp(now[0], zone))
-                rates.append(round(_rate(before, now), 1))
-            elif now[0] - last[0] >= _FORGOTTEN_S:
-                times += [datetime.fromtimestamp(each[0], zone) for each in (last, now)]
-                rates += [0.0, 0.0]
-        figure = theme.figure("Messages arriving in Kafka, per second")
-        figure.add_scatter(
-            x=times,
-            y=rates,
-            mode="lines",
-            hovertemplate="%{y:,.0f} messages/s at %{x|%H:%M:%S}<extra></extra>",
-            **theme.LINE_WITH_AREA,
-        )
-        end = datetime.now(zone)
-        window = [end - timedelta(seconds=LINE_S), end]
-        figure.update_xaxes(type="date", range=window, tickformat="%H:%M:%S")
-        figure.update_yaxes(rangemode="tozero")
-        return figure
-
-
-def _rate(before: _Sample, after: _Sample) -> float:
-    seconds = after[0] - before[0]
-    return max(0.0, (after[1] - before[1]) / seconds) if seconds > 0 else 0.0

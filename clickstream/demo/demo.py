@@ -7,6 +7,7 @@ Only `reset` deletes anything, and only with `yes=True`.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from clickstream.demo.round_trip import RoundTrip, make_round_trip
 from clickstream.demo.temporary_group import temporary_group
 from clickstream.errors import ClickstreamError, ConfigError, ServerError, require_count
 from clickstream.kafka import acls, messages, offsets, topics
-from clickstream.opensearch import client, index
+from clickstream.opensearch import client, index, site
 from clickstream.reports import BoldLine, IndexReport, Member, Overview, ProduceReport
 from clickstream.servers import local
 from clickstream.settings import Settings
@@ -107,6 +108,10 @@ class Demo(BoldLine):
     def peek(self, n: int = 10) -> list[messages.TopicMessage]:
         """Return the newest `n` messages of the topic, oldest first."""
         return messages.peek(self.settings.kafka, n)
+
+    def newest_document(self) -> tuple[str, dict[str, Any]] | None:
+        """Return the id and the source of the newest searchable document; None without one."""
+        return index.newest_document(self._client, self.settings.opensearch.index)
 
     def documents(self) -> int:
         """Count the stored documents, including those of the last second."""
@@ -198,6 +203,20 @@ class Demo(BoldLine):
     def history_window(self) -> tuple[datetime, datetime] | None:
         """Return start and end of the history; None if none was loaded."""
         return history.window(self.settings)
+
+    def site(self) -> site.Site:
+        """Count the readers and page views of now; see `opensearch.site.read`."""
+        return site.read(self._client, self.settings.opensearch.index, round(time.time() * 1000))
+
+    def look(self) -> tuple[int | None, int]:
+        """Return the event time of the newest event that a search finds, and the time after it.
+
+        Both in ms since 1970. Events in the future and those of more than a minute ago are left
+        out.
+        """
+        now_ms = round(time.time() * 1000)
+        newest_ms = site.newest_ms(self._client, self.settings.opensearch.index, now_ms)
+        return newest_ms, round(time.time() * 1000)
 
     def ask(
         self,

@@ -177,14 +177,14 @@ class Admin:
         """
         return len(self._members(group_id))
 
-    def assigned(self, topic: str, group_id: str) -> set[int]:
-        """Return the partitions of a topic that members of a group own now.
+    def owners(self, topic: str, group_id: str) -> dict[int, str]:
+        """Return the partitions of a topic that members of a group own now, with the client id.
 
         Raises:
             ServerError: Kafka did not answer.
         """
         return {
-            each.partition
+            each.partition: member.client_id
             for member in self._members(group_id)
             for each in member.assignment.topic_partitions
             if each.topic == topic

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from clickstream.errors import Command, ServerError
+from clickstream.reports import this_consumer
 from clickstream.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -77,8 +78,10 @@ class GroupReader:
         self._position: Offsets = {}
         self._polled_s = time.monotonic()
         self._is_leaving = False
+        # So that others can tell whose partitions they are.
+        name = {"client.id": this_consumer()}
         group = {"group.id": settings.group_id}
-        self._consumer = Consumer(settings.client_config() | PROPERTIES | group)
+        self._consumer = Consumer(name | settings.client_config() | PROPERTIES | group)
 
     def join(
         self, *, on_revoke: Callable[[], None], forget: Callable[[Iterable[int]], None]

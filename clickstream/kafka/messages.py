@@ -75,18 +75,28 @@ def read_raw(
         yield from read_between(consumer, admin, topic, wanted, ends)
 
 
-def peek(settings: KafkaSettings, n: int = 10) -> list[TopicMessage]:
-    """Return the newest `n` messages of the topic, oldest first; fewer if it has fewer.
+def peek(
+    settings: KafkaSettings, n: int = 10, *, topic: str | None = None, partition: int | None = None
+) -> list[TopicMessage]:
+    """Return the newest `n` messages of a topic, oldest first; fewer if it has fewer.
+
+    Args:
+        settings: the Kafka to read from.
+        n: the number of messages.
+        topic: by default the topic of the settings.
+        partition: only messages of this partition.
 
     Raises:
         ConfigError: no such topic, or `n` is below 1.
         ServerError: Kafka did not answer.
     """
     require_count(f"peek at {n} messages", n)
-    admin = Admin(settings)
-    ends = admin.end_offsets(settings.topic, admin.partitions(settings.topic))
+    admin, topic = Admin(settings), topic or settings.topic
+    ends = admin.end_offsets(topic, admin.partitions(topic))
+    if partition is not None:
+        ends = {i: end for i, end in ends.items() if i == partition}
     newest = {i: end - n for i, end in ends.items()}
-    found = map(_topic_message, read_raw(settings, starts=newest, ends=ends))
+    found = map(_topic_message, read_raw(settings, topic, starts=newest, ends=ends))
     return sorted(found, key=lambda message: message.timestamp)[-n:]
 
 

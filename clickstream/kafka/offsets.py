@@ -145,13 +145,15 @@ class GroupOffsets:
         """
         return self._ask(lambda: self._partitions(self._committed()))
 
-    def owned(self) -> set[int]:
-        """Return the partitions of the topic that members of the group own now.
+    def owners(self) -> dict[int, str]:
+        """Return the client id of the member that owns each partition; others are left out.
+
+        That of the kit's consumer is `reports.this_consumer`, unless the settings have another.
 
         Raises:
             ServerError: Kafka did not answer.
         """
-        return self._admin.assigned(self._settings.topic, self._settings.group_id)
+        return self._admin.owners(self._settings.topic, self._settings.group_id)
 
     def members(self) -> list[Member]:
         """Return the reports that the group's consumers committed, newest first.
@@ -233,7 +235,7 @@ class GroupOffsets:
             if not isinstance(error, Refused) and not self._has_group_answered:
                 # A user without permissions on the group gets no answer here, only "no
                 # coordinator". A request to describe the group is refused with the reason.
-                self.owned()
+                self.owners()
             raise
         self._has_group_answered = True
         return answer
@@ -387,7 +389,7 @@ class StallDetector:
             if known != each.next_offset or not each.lag:
                 self._since[each.partition] = each.next_offset, now_s
         slow = {i for i, (_, since_s) in self._since.items() if now_s - since_s > _SLOW_S}
-        for i in slow - self._group.owned() if slow else ():
+        for i in slow - set(self._group.owners()) if slow else ():
             self._since[i] = self._since[i][0], now_s
         self.is_undecided = any(
             each.lag and self._since[each.partition][1] == self._first_s

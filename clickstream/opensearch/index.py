@@ -209,6 +209,20 @@ def newest(client: Client, name: str) -> Newest:
     return Newest(found["hits"]["total"]["value"], timestamp)
 
 
+def newest_document(client: Client, name: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the id and the source of a document with the newest event time; None without one.
+
+    Raises:
+        ConfigError: no such index.
+        ServerError: OpenSearch did not answer.
+    """
+    body = {"size": 1, "sort": [{"timestamp": "desc"}], "aggs": {}}
+    with translated_errors(client, f"searching index {name!r}"):
+        answer = part(client.search(index=name, body=body, params=_WHOLE), dict)
+        hits = part(answer, list, "hits", "hits")
+    return (str(hits[0]["_id"]), dict(hits[0]["_source"])) if hits else None
+
+
 def oldest_ms(client: Client, name: str) -> int | None:
     """Return the event time (ms since 1970) of the oldest document; None without documents.
 

@@ -27,30 +27,41 @@ from clickstream.charts.volume import Volume
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.simulation.scenarios import SCENARIOS
-from clickstream.widgets import workers
-from clickstream.widgets.in_sight import InSight
+from clickstream.widgets import room_frame, workers
 from clickstream.widgets.live_chart import LiveChart
-from clickstream.widgets.live_pipeline import OFFSETS_EVERY_S, LivePipeline, Snapshot
+from clickstream.widgets.live_pipeline import (
+    BUCKETS_S,
+    OFFSETS_EVERY_S,
+    WINDOW_MINUTES,
+    LivePipeline,
+    Snapshot,
+)
+from clickstream.widgets.pipeline_view import PipelineView
+from clickstream.widgets.room_frame import RoomFrame
+from clickstream.widgets.station import html, look
 
 RATES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 MIXES: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 _CONFIRM_S = 10.0
 _SHOW_SECONDS_AFTER_S = 3.0
-_HEIGHTS: Final = {
-    "arriving": "22vh",
-    Volume.name: "22vh",
-    EventTypes.name: "27vh",
-    TopReaders.name: "27vh",
-    AbTest.name: "27vh",
-    DeviceCategory.name: "27vh",
-}
-"""The charts, in display order; that of an A/B test takes the place of the top readers."""
-_FIRST_ROW: Final = 2
-_LEAST_WIDTH: Final = "250px"
-"""The smallest width of a chart with readable labels."""
+_ROWS: Final = (
+    {Volume.name: 8, TopReaders.name: 4, AbTest.name: 4},
+    {EventTypes.name: 6, DeviceCategory.name: 6},
+)
+"""The rows of charts, each with its columns of twelve; the chart of an A/B test takes the place of
+the top readers."""
+_FIRST_CHARTS: Final = 4
+"""The row of the grid with the first charts."""
+_SHORT: Final = 90
+"""Characters of a line that fit on a 1280-pixel projector; longer lines get smaller text."""
+_SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
+"""The same width for one digit and for three, so that the text on the right does not move."""
 
 _COMMANDS: Final = "commands"
 _PAINTER: Final = "painter"
+_CROWD: Final = "crowd"
+_PREPARE_AFTER_S: Final = 2.0
+"""First the page needs the kernel, to draw the room."""
 
 
 class _Result(NamedTuple):
@@ -59,15 +70,18 @@ class _Result(NamedTuple):
     text: str
     scenario: str = ""
     """The scenario that the text describes; the text is valid while it runs."""
+    is_start: bool = False
+    """Whether the readers began; then the events of their past are told."""
 
 
 _Command = Callable[[], _Result]
 
 
 class ControlRoom:
-    """One screen, shown as the last expression of a cell. When idle it has no thread.
+    """One screen, shown as the last expression of a cell.
 
-    A new one ends everything an earlier one started, for example when its cell is run again.
+    When idle it has no thread, but for its first seconds, in which it draws the crowd. A new one
+    ends everything an earlier one started, for example when its cell is run again.
 
     Args:
         demo: provides the topic and the index.
@@ -90,7 +104,7 @@ class ControlRoom:
             rates = ", ".join(map(str, RATES))
             msg = f"a control room with {events_per_second!r} events/s: it must be one of {rates}"
             raise ConfigError(msg)
-        workers.end(_COMMANDS, _PAINTER)
+        workers.end(_COMMANDS, _PAINTER, _CROWD)
         self.pipeline = LivePipeline(demo, events_per_second=events_per_second)
         self._demo = demo
         self._paint_every_s = paint_every_s
@@ -102,13 +116,30 @@ class ControlRoom:
         """Describes a longer command while it runs; otherwise empty."""
         self._command_began_s = 0.0
         self._reset_asked_s = -_CONFIRM_S
-        self._status, self._numbers, self._speed = (widgets.HTML() for _ in range(3))
+        self._status, self._speed = widgets.HTML(), widgets.HTML()
+        self._pipeline_view = PipelineView()
+        self._pipeline_view.on_station(lambda *what: self._queue(partial(self._look, *what)))
+        _handle_at_once(self._pipeline_view)
+        self._drawer = widgets.VBox(layout={"display": "none"}).add_class("clickstream-drawer")
+        self._start_stop = widgets.Button(
+            description="Start", tooltip="Start or stop readers and consumer"
+        )
+        # What the button said when it was clicked: a double click must not stop again.
+        self._start_stop.on_click(
+            lambda button: self._queue(self._stop if button.description == "Stop" else self._start)
+        )
         self._scenarios = {
             name: self._button(kind.title, kind.what, partial(self._toggle, name))
             for name, kind in SCENARIOS.items()
         }
-        self._in_sight = InSight()
-        self._charts = {name: LiveChart(height=height) for name, height in _HEIGHTS.items()}
+        self._frame = RoomFrame()
+        self._frame.on_escape(self._close_drawer)
+        _handle_at_once(self._frame)
+        self._charts = {
+            name: LiveChart(height="100%").add_class(f"clickstream-span-{columns}")
+            for row in _ROWS
+            for name, columns in row.items()
+        }
         self._painted: dict[str, go.Figure] = {}
         self.widget = self._build(events_per_second)
         self._paint()
@@ -116,6 +147,14 @@ class ControlRoom:
         while _shown:
             _dispose(_shown.pop())
         _shown.append(self.widget)
+        self._prepare(_PREPARE_AFTER_S)
+
+    def _prepare(self, after_s: float) -> None:
+        def prepare(stop: threading.Event) -> None:
+            if not stop.wait(after_s):
+                self.pipeline.prepare()
+
+        workers.start(_CROWD, prepare)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
@@ -125,46 +164,60 @@ class ControlRoom:
         rate = _slider("events", rates, value=events_per_second, width="270px")
         rate.observe(partial(self._set, "events_per_second"), "value")
         mixes = [(f"×{each:g}", each) for each in MIXES]
-        mix = _slider("reactions", mixes, value=1.0, width="230px")
+        mix = _slider("reactions", mixes, value=1.0, width="240px")
         mix.observe(partial(self._set, "reactions"), "value")
+        minutes = widgets.ToggleButtons(
+            options=[(f"{each} min", each) for each in BUCKETS_S],
+            value=WINDOW_MINUTES,
+            tooltips=[f"Charts show the latest {each} min" for each in BUCKETS_S],
+            style={"button_width": "auto"},
+        )
+        minutes.observe(self._set_window, "value")
         actions = [
-            self._button("Start", "Start readers and consumer", self._start, "success"),
-            self._button("Stop", "Stop readers and consumer", self._stop, "warning"),
+            self._button("Start over", "Reset, then Start", self._start_over),
             self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
-        for control in (*actions, *self._scenarios.values(), rate, mix):
-            # Handled in parallel with the running cell, as the page requests. ipykernel 7.4 would
-            # pass it to the loop that last wrote to the widget: the first click would then wait
-            # for that cell.
-            control.comm._reply_subshell_for = lambda data, asked: asked
-        charts = list(self._charts.values())
-        return widgets.VBox(
-            [
-                widgets.HBox([*actions, rate, self._speed, mix], layout=_ROW),
-                widgets.HBox(list(self._scenarios.values()), layout=_ROW),
-                self._status,
-                self._numbers,
-                _side_by_side(charts[:_FIRST_ROW]),
-                _side_by_side(charts[_FIRST_ROW:]),
-                self._in_sight,
-            ]
-        )
+        scenarios = list(self._scenarios.values())
+        for control in (self._start_stop, *actions, *scenarios, rate, mix, minutes):
+            _handle_at_once(control)
+        more = _menu("⋯", "More", actions).add_class("clickstream-at-the-right")
+        controls = [
+            *(self._start_stop, rate, self._speed),
+            _menu("Scenario ▾", "What happens on the site", [*scenarios, mix]),
+            *(widgets.HTML().add_class("clickstream-spacer"), minutes, more),
+        ]
+        rows = [
+            widgets.GridBox([self._charts[name] for name in row])
+            .add_class("clickstream-charts")
+            .add_class(f"clickstream-row-{number}")
+            for number, row in enumerate(_ROWS, _FIRST_CHARTS)
+        ]
+        grid = [
+            widgets.HBox(controls).add_class("clickstream-room-row"),
+            *(self._status, self._pipeline_view, *rows, self._drawer),
+        ]
+        inner = widgets.VBox(grid).add_class("clickstream-room-grid")
+        return widgets.VBox([inner, self._frame]).add_class(room_frame.ROOM)
 
     def _button(
         self, title: str, tooltip: str, command: _Command, style: str = ""
     ) -> widgets.Button:
-        button = widgets.Button(
-            description=title,
-            tooltip=tooltip,
-            button_style=style,
-            layout={"width": "auto", "flex": "0 0 auto"},
-        )
+        button = widgets.Button(description=title, tooltip=tooltip, button_style=style)
         button.on_click(lambda _: self._queue(command))
         return button
 
     def _set(self, what: str, change: Any) -> None:
         setattr(self.pipeline, what, change.new)
         self._queue(lambda: self._result)  # so that the idle room is painted, too
+
+    def _set_window(self, change: Any) -> None:
+        self.pipeline.window_minutes = change.new
+        self._queue(self._draw_anew)
+
+    def _draw_anew(self) -> _Result:
+        if self.pipeline.is_at_rest:
+            self.pipeline.refresh()
+        return self._result
 
     def _queue(self, command: _Command) -> None:
         """Queue a command behind earlier ones."""
@@ -205,7 +258,7 @@ class ControlRoom:
         The room scrolls into sight.
         """
         said = self._queue_and_wait(self._start)
-        self._in_sight.scroll()
+        self._frame.scroll()
         return said
 
     def until(self, *, more: int, most_s: float = 15.0) -> Snapshot:
@@ -245,9 +298,10 @@ class ControlRoom:
         if others := self.pipeline.other_consumers:
             return _Result(
                 f"Running. {others} more in group {self._demo.settings.kafka.group_id} (another "
-                "notebook, another terminal) index some of the events."
+                "notebook, another terminal) index some of the events.",
+                is_start=True,
             )
-        return _Result("Running: the readers' events are being indexed.")
+        return _Result("Running: the readers' events are being indexed.", is_start=True)
 
     def _stop(self) -> _Result:
         self._doing = "stopping …"
@@ -258,17 +312,49 @@ class ControlRoom:
         return _Result("Stopped. Start continues with the same readers.")
 
     def _reset(self) -> _Result:
-        settings = self._demo.settings
-        if settings.is_hosted and time.monotonic() - self._reset_asked_s > _CONFIRM_S:
-            self._reset_asked_s = time.monotonic()
-            return _Result(
-                f"Reset would empty topic {settings.kafka.topic} and index "
-                f"{settings.opensearch.index} on {settings.kafka.bootstrap_servers}: press it "
-                f"again within {_CONFIRM_S:.0f} s"
-            )
+        if question := self._ask_to_confirm():
+            return question
+        self._empty()
+        return _Result("Topic, dead letters and index are empty. Press Start.")
+
+    def _start_over(self) -> _Result:
+        if question := self._ask_to_confirm():
+            return question
+        self._empty()
+        return self._start()
+
+    def _ask_to_confirm(self) -> _Result | None:
+        """On a hosted target, ask for a second press, shortly after the first one."""
+        settings, now_s = self._demo.settings, time.monotonic()
+        if not settings.is_hosted or now_s - self._reset_asked_s <= _CONFIRM_S:
+            return None
+        self._reset_asked_s = now_s
+        return _Result(
+            f"This would empty topic {settings.kafka.topic} and index "
+            f"{settings.opensearch.index} on {settings.kafka.bootstrap_servers}: press it "
+            f"again within {_CONFIRM_S:.0f} s"
+        )
+
+    def _empty(self) -> None:
         self._doing = "emptying topic and index …"
         self.pipeline.reset()
-        return _Result("Topic, dead letters and index are empty. Press Start.")
+        self._prepare(0)
+
+    def _look(self, station: str, partition: int | None) -> _Result:
+        title, lines = look(self._demo, station, partition)
+        close = widgets.Button(description="×", tooltip="Close (Esc)")
+        close.on_click(lambda _: self._close_drawer())
+        _handle_at_once(close)
+        for old in self._drawer.children:
+            _dispose(old)
+        self._drawer.children = [close, widgets.HTML(html(title, lines))]
+        self._drawer.layout.display = None
+        self._drawer.add_class("clickstream-is-open")
+        return self._result
+
+    def _close_drawer(self) -> None:
+        self._drawer.layout.display = "none"
+        self._drawer.remove_class("clickstream-is-open")
 
     def _toggle(self, name: str) -> _Result:
         if not self.pipeline.is_running:
@@ -290,7 +376,12 @@ class ControlRoom:
         # it could say "empty" above old numbers.
         doing, result = self._progress(), self._current_result()
         snapshot = self.pipeline.snapshot()
-        self._numbers.value = _numbers(snapshot)
+        self._pipeline_view.show(
+            snapshot, lags=self.pipeline.lags, rates=self.pipeline.arrivals.rates
+        )
+        is_complete = self.pipeline.is_complete
+        self._start_stop.description = "Stop" if is_complete else "Start"
+        self._start_stop.button_style = "warning" if is_complete else "success"
         is_trouble = bool(snapshot.trouble) and not doing
         self._status.value = _line(doing or snapshot.trouble or result, is_trouble=is_trouble)
         speed = self.pipeline.speed
@@ -299,7 +390,7 @@ class ControlRoom:
         playing = self.pipeline.playing
         for name, button in self._scenarios.items():
             button.button_style = "info" if name in playing else ""
-        figures = {"arriving": self.pipeline.arrivals.figure(), **self.pipeline.charts}
+        figures = self.pipeline.charts
         for name, figure in figures.items():
             if name in self._charts and figure is not self._painted.get(name):
                 self._painted[name] = figure
@@ -317,14 +408,23 @@ class ControlRoom:
 
     def _current_result(self) -> str:
         """Return the latest result, or say that its scenario has ended by itself."""
-        text, scenario = self._result
+        text, scenario, is_start = self._result
+        if is_start:
+            return f"{text}{self._past()}"
         if scenario and self.pipeline.is_running and scenario not in self.pipeline.playing:
             return f"{SCENARIOS[scenario].title} has ended."
         return text
 
+    def _past(self) -> str:
+        found = self.pipeline.snapshot()
+        if not found.num_past:
+            return ""
+        minutes = found.past_s / 60
+        return f" {found.num_past:,} events of the last {minutes:.0f} minutes were sent first."
+
     def close(self) -> None:
         """End everything at once; the screen no longer updates."""
-        workers.end(_COMMANDS, _PAINTER)
+        workers.end(_COMMANDS, _PAINTER, _CROWD)
         self.pipeline.close()
 
 
@@ -340,36 +440,13 @@ def _dispose(widget: widgets.Widget) -> None:
     widget.close()
 
 
-_IN_SECONDS_MS: Final = 10_000
-_SHORT: Final = 90
-"""Characters of a line that fit on a 1280-pixel projector; longer lines get smaller text."""
-_ROOMY: Final = 100.0
-"""Hundredths of the row width shared by the characters of all numbers; sets their height."""
-_SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
-"""The same width for one digit and for three, so that the text on the right does not move."""
-_ROW: Final = {"align_items": "center", "flex_flow": "row wrap"}
+def _handle_at_once(control: widgets.Widget) -> None:
+    """Handle a control in parallel with the running cell, as the page requests.
 
-
-_OF_THE_INDEX: Final = frozenset({"indexed", "repeats", "Kafka to index"})
-_GREY: Final = ";opacity:0.4"
-
-
-def _slider(
-    title: str, options: list[tuple[str, Any]], *, value: float, width: str
-) -> widgets.SelectionSlider:
-    return widgets.SelectionSlider(
-        options=options,
-        value=value,
-        description=title,
-        layout={"width": width, "margin": "0 0 0 16px"},
-        style={"description_width": "initial"},
-    )
-
-
-def _side_by_side(charts: list[LiveChart]) -> widgets.Widget:
-    """Divide the width evenly; in a narrow window charts wrap to the next line."""
-    columns = f"repeat(auto-fit, minmax(min(100%, {_LEAST_WIDTH}), 1fr))"
-    return widgets.GridBox(charts, layout={"grid_template_columns": columns, "width": "100%"})
+    ipykernel 7.4 would pass its messages to the loop that last wrote to the widget: the first click
+    would then wait for that cell.
+    """
+    control.comm._reply_subshell_for = lambda data, asked: asked
 
 
 def _line(text: str, *, is_trouble: bool) -> str:
@@ -379,41 +456,20 @@ def _line(text: str, *, is_trouble: bool) -> str:
     return f"<div data-status-line style='{style}'>{escape(text)}</div>"
 
 
-def _duration(ms: float) -> str:
-    return f"{ms:,.0f} ms" if ms < _IN_SECONDS_MS else f"{ms / 1000:,.0f} s"
+def _slider(
+    title: str, options: list[tuple[str, Any]], *, value: float, width: str
+) -> widgets.SelectionSlider:
+    return widgets.SelectionSlider(
+        options=options,
+        value=value,
+        description=title,
+        layout={"width": width, "margin": "0 0 0 8px"},
+        style={"description_width": "initial"},
+    )
 
 
-def _numbers(snapshot: Snapshot) -> str:
-    latency = "–" if snapshot.latency_ms is None else _duration(snapshot.latency_ms)
-    cells = [
-        ("produced", f"{snapshot.produced:,}"),
-        ("in Kafka", f"{snapshot.in_kafka:,}"),
-        ("lag", f"{snapshot.lag:,}"),
-        ("indexed", f"{snapshot.indexed:,}"),
-        ("repeats", f"{snapshot.repeats:,}"),
-        ("dead letters", f"{snapshot.dead_letters:,}"),
-        ("per second", f"{snapshot.per_second:,.0f}"),
-        ("Kafka to index", latency),
-    ]
-    # Without Kafka nothing is counted; without OpenSearch, only the index stands still.
-    age_s = max(snapshot.kafka_age_s, snapshot.opensearch_age_s)
-    stale = {name for name, _ in cells} if snapshot.kafka_age_s else _OF_THE_INDEX if age_s else ()
-    age = f" · grey numbers are {age_s:,.0f} s old" if age_s else ""
-    # In hundredths of the row's width, because a file browser may take a quarter of the window.
-    width = min(3.4, _ROOMY / sum(len(value) for _, value in cells))
-    number = f"font-size:clamp(12px,{width:.2f}cqw,30px);line-height:1.2;font-weight:700"
-    label = "font-size:clamp(11px,1.6cqw,15px);line-height:1.3"
-    cell = "flex:auto;border-top:3px solid #0072b2;padding:2px 6px;white-space:nowrap"
-    shown = (
-        f"<div style='{cell}{_GREY * (name in stale)}'>"
-        f"<div style='{number}' data-number='{name}'>{value}</div>"
-        f"<div style='{label}'>{name}</div></div>"
-        for name, value in cells
-    )
-    row = "display:flex;flex-wrap:wrap;gap:0 8px"
-    return (
-        f"<div style='container-type:inline-size'><div style='{row}'>{''.join(shown)}</div>"
-        f"<div style='{label}' data-sources>in Kafka: {snapshot.there_before:,} there before + "
-        f"{snapshot.of_these_produced:,} produced here + {snapshot.by_others:,} by others{age}"
-        "</div></div>"
-    )
+def _menu(title: str, tooltip: str, content: list[widgets.Widget]) -> widgets.Box:
+    """Make a button that opens a panel below it."""
+    opener = widgets.Button(description=title, tooltip=tooltip).add_class(room_frame.OPENER)
+    panel = widgets.VBox(content).add_class(room_frame.PANEL)
+    return widgets.Box([opener, panel]).add_class("clickstream-menu")

@@ -25,8 +25,21 @@ const patterns = {
   ".": "radial-gradient(#fff 1.2px, #0000 1.7px) 0 0 / 5px 5px",
 };
 
+const plain = (text) => text.replaceAll("<br>", " ").replace(/<[^>]*>/g, "");
+
+// The slices of a pie, described like the series of other charts. A label has a name in bold, and a
+// number that changes.
+const slices = ({ labels, marker }) =>
+  labels.map((label, place) => ({
+    name: label,
+    label: plain(label),
+    key: /<b>(.*?)<\/b>/.exec(label)?.[1],
+    fillcolor: marker?.colors?.[place],
+    fillpattern: { shape: marker?.pattern?.shape?.[place] },
+  }));
+
 // One name of a legend; a click hides its series or shows it again.
-function legendItem({ name, fillcolor, line, marker, fillpattern }, isHidden, onClick) {
+function legendItem({ label, fillcolor, line, marker, fillpattern }, isHidden, onClick) {
   const item = document.createElement("button");
   item.style.cssText =
     "all: unset; cursor: pointer; white-space: nowrap; display: flex; align-items: center; gap: 4px";
@@ -39,7 +52,7 @@ function legendItem({ name, fillcolor, line, marker, fillpattern }, isHidden, on
   const colour = line?.color ?? fillcolor ?? marker?.color;
   swatch.style.background = pattern ? `${pattern}, ${colour}` : colour;
   if (patterns["."] === pattern) swatch.style.backgroundColor = colour;
-  item.append(swatch, name);
+  item.append(swatch, label);
   item.addEventListener("click", onClick);
   return item;
 }
@@ -50,34 +63,48 @@ function render({ model, el }) {
     "font: bold clamp(12px, 4.4cqw, 15px) Helvetica, Arial, sans-serif; padding: 4px 8px 0";
   const legend = document.createElement("div");
   legend.style.cssText =
-    "font: clamp(11px, 3cqw, 14px) Helvetica, Arial, sans-serif; padding: 2px 8px 0; " +
-    "display: flex; flex-wrap: wrap; gap: 0 12px";
+    "font: clamp(11px, 3cqw, 16px) Helvetica, Arial, sans-serif; padding: 2px 8px 0; " +
+    "display: flex; flex-wrap: wrap; gap: 0 12px; justify-content: center";
   const plot = document.createElement("div");
   plot.className = "clickstream-live-chart";
-  plot.style.height = model.get("height");
-  // In a row of charts a longer heading moves its plot down, not its neighbours' up.
-  el.style.cssText += "display: flex; flex-direction: column; justify-content: space-between";
+  const height = model.get("height");
+  // In percent: what is left of the box below heading and legend.
+  const isFilling = height.endsWith("%");
+  plot.style.cssText = `flex: 1 1 0; min-width: 0; ${isFilling ? "min-height: 0" : `min-height: ${height}`}`;
   el.style.containerType = "inline-size";
   el.style.minWidth = 0; // or a grid would not let it shrink
-  el.append(heading, legend, plot);
+  // Not on `el`: the kernel sets its `display`.
+  const box = document.createElement("div");
+  box.style.cssText = "display: flex; flex-direction: column; height: 100%";
+  const body = document.createElement("div");
+  body.style.cssText = `display: flex; flex: ${isFilling ? "1 1 0; min-height: 0" : "none"}`;
+  body.append(legend, plot);
+  box.append(heading, body);
+  el.append(box);
   let Plotly = null;
   let frame = 0;
   let isGone = false;
   let drawn = 0;
   const hidden = new Set();
 
-  // Plotly's horizontal legend needs a fixed height, and hides names that do not fit.
+  // Plotly's own legend needs a fixed height, and hides names that do not fit.
   const drawLegend = (data, layout) => {
-    const isAbove = layout.showlegend && layout.legend?.orientation === "h";
-    layout.showlegend &&= !isAbove;
-    const named = isAbove ? data : [];
-    for (const series of named) if (hidden.has(series.name)) series.visible = "legendonly";
-    const toggle = (name) => {
-      if (!hidden.delete(name)) hidden.add(name);
+    const isPie = data[0]?.type === "pie";
+    const series = isPie
+      ? slices(data[0])
+      : data.map((each) => ({ ...each, key: each.name, label: each.name }));
+    const named = layout.showlegend ? series : [];
+    layout.showlegend = false;
+    body.style.flexDirection = isPie ? "row-reverse" : "column";
+    legend.style.flexDirection = isPie ? "column" : "row";
+    layout.hiddenlabels = named.filter(({ key }) => hidden.has(key)).map(({ name }) => name);
+    for (const each of data) if (hidden.has(each.name)) each.visible = "legendonly";
+    const toggle = (key) => {
+      if (!hidden.delete(key)) hidden.add(key);
       soon();
     };
     legend.replaceChildren(
-      ...named.map((each) => legendItem(each, hidden.has(each.name), () => toggle(each.name))),
+      ...named.map((each) => legendItem(each, hidden.has(each.key), () => toggle(each.key))),
     );
   };
 
@@ -89,8 +116,9 @@ function render({ model, el }) {
     layout.autosize = true;
     // Plotly would cut a long title off; the browser wraps it.
     const title = (layout.title?.text ?? "").split("</b><br>")[0];
-    heading.textContent = title.replaceAll("<br>", " ").replace(/<[^>]*>/g, "");
-    layout.font = { ...layout.font, size: Math.min(Math.max(plot.clientWidth / 28, 12), 16) };
+    heading.textContent = plain(title);
+    const size = Math.min(plot.clientWidth / 28, plot.clientHeight / 9);
+    layout.font = { ...layout.font, size: Math.min(Math.max(size, 12), 16) };
     drawLegend(data, layout);
     // Plotly would keep the margins of the axes that an empty chart no longer has.
     if (!data.length) Plotly.purge(plot);

@@ -41,7 +41,7 @@ class LiveChart(anywidget.AnyWidget):
 
     Args:
         figure: the first figure; by default an empty chart.
-        height: a CSS height such as `300px` or `30vh`; the chart is as wide as the cell.
+        height: a CSS height of the plot, such as `300px`, or `100%` to fill the surrounding box.
     """
 
     _esm = Path(__file__).with_suffix(".js")

@@ -9,12 +9,14 @@ OpenSearch once per second. The module does not depend on widgets: a view calls 
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -23,11 +25,18 @@ from typing import Final
 import plotly.graph_objects as go
 
 from clickstream import consumer, producer
-from clickstream.charts.timeseries import Arrivals
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, MissingError, NoAnswerError, shown
 from clickstream.kafka import topics
-from clickstream.kafka.offsets import STALLED_S, GroupOffsets, StallDetector, TopicOffsets
+from clickstream.kafka.offsets import (
+    STALLED_S,
+    GroupOffsets,
+    Partition,
+    StallDetector,
+    TopicOffsets,
+    lag,
+)
+from clickstream.opensearch.site import Site
 from clickstream.reports import BoldLine, IndexReport, ProduceReport, this_consumer
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
@@ -35,9 +44,12 @@ from clickstream.servers.nodes import Name
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.reactions import Engagement
 from clickstream.simulation.scenarios import SCENARIOS
+from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
+from clickstream.widgets.arrivals import KEPT, Arrivals
 from clickstream.widgets.balance import Balance, Counts
+from clickstream.widgets.searchable import ClickToSearchable
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +58,23 @@ MAX_MESSAGES: Final = 5_000_000
 """The largest topic that the local servers are designed for."""
 OFFSETS_EVERY_S: Final = 0.25
 CHARTS_EVERY_S: Final = 1.0
-WINDOW: Final = timedelta(minutes=5)
-"""The period that the charts show."""
+LOOK_EVERY_S: Final = 0.25
+"""Seconds between two searches for the newest event."""
+BUCKETS_S: Final = {1: 1, 5: 2, 15: 5}
+"""The periods that the charts can show, in minutes, with the width of their buckets."""
+WINDOW_MINUTES: Final = 5
+PAST_S: Final = 1_200.0
+"""A new crowd begins this long ago, so that the charts are full from the first second."""
+MOST_PAST_S: Final = 1_800.0
+"""A crowd that was drawn ahead is too old if it begins earlier. A history ends before that."""
 
-_BUCKET_S = 2
+_LEAST_PAST_S = 60.0
+_CHARTS_IN_PAST_S: Final = 4.0
+"""Seconds between two searches for the charts while events of the past are read."""
+_OWNERS_EVERY: Final = 4
+"""The members of the group are asked for with every fourth count."""
+_LAGS: Final = 8
+"""The lags of two seconds."""
 _SEARCHABLE_AFTER: Final = timedelta(seconds=1.5)
 """A stored document is searchable after this time: one and a half refresh intervals."""
 _CATCH_UP_S = 1.0
@@ -68,6 +93,24 @@ CHARTS: Final = "charts"
 _WORKERS = (OFFSETS, CHARTS, PRODUCER, CONSUMER)
 """In the order in which their errors are shown: the two monitors know the cause, such as a
 deleted topic, and the remedy; an ended producer or consumer only suggests Start."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One partition of the topic on its way to the index."""
+
+    partition: int
+    end_offset: int
+    """The offset that the next message will get."""
+    per_second: float
+    """Messages that arrived in the latest second."""
+    lag: int
+    is_lag_growing: bool
+    """Whether the lag is more than two seconds of traffic, and more than two seconds ago."""
+    owner: str
+    """The client id of the member that reads it; empty without one."""
+    is_stalled: bool
+    """Whether messages wait although it has an owner."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +135,21 @@ class Snapshot(BoldLine):
     """Messages whose document was refused, because the index already had it."""
     dead_letters: int = 0
     """Messages that became dead letters; each counts once."""
+    counted_ms: int = 0
+    """When Kafka answered, in ms since 1970."""
+    lanes: tuple[Lane, ...] = field(default=(), repr=False)
+    readers: int = 0
+    """Sessions with an event in the latest five minutes, as far as they are searchable."""
+    views_per_second: float = 0.0
+    searchable_ms: tuple[float, float] | None = None
+    """Median and 99th percentile of the time from a click until a search finds its event."""
     latency_ms: float | None = None
-    """Median time from Kafka's timestamp to OpenSearch's answer; None before the first."""
+    """Median time from Kafka's timestamp to OpenSearch's answer; None before the first. Like
+    `per_second`, without the events of the past."""
+    num_past: int = 0
+    """Events of the past that the latest new crowd sent first, so far."""
+    past_s: float = 0.0
+    """How long before the start they begin, in seconds."""
     kafka_age_s: float = 0.0
     """Seconds since Kafka answered, if that is too long; then all counts are that old."""
     opensearch_age_s: float = 0.0
@@ -118,12 +174,17 @@ class Snapshot(BoldLine):
 class LivePipeline:
     """Everything that runs for one demo; a new one ends everything an earlier one started.
 
+    A new crowd, at the first start or after `reset`, sends its last 20 minutes first, or up to 30
+    if it was prepared earlier. They begin after the newest document, and are left out where less
+    than one minute is free.
+
     When idle it has no thread. If local servers hold as many messages as a laptop should, it stops
     the readers, and the snapshot says so.
 
     Args:
         demo: provides the topic and the index.
         events_per_second: the initial rate; set the attribute to change it at once.
+        past_s: how many seconds ago a new crowd begins, at most.
         catch_up_s: how long `stop` waits for the consumer to read the rest.
         max_messages: the number of messages at which readers of a local target stop.
         count_every_s: seconds between two counts.
@@ -137,6 +198,7 @@ class LivePipeline:
         demo: Demo,
         *,
         events_per_second: float = DEFAULT_RATE,
+        past_s: float = PAST_S,
         catch_up_s: float = _CATCH_UP_S,
         max_messages: int = MAX_MESSAGES,
         count_every_s: float = OFFSETS_EVERY_S,
@@ -145,19 +207,33 @@ class LivePipeline:
         self._demo = demo
         self._pace = Pace(events_per_second, rng=Random())
         self._catch_up_s, self._max_messages = catch_up_s, max_messages
-        self._count_every_s = count_every_s
+        self._count_every_s, self._most_past_s = count_every_s, past_s
+        self._drawing = threading.Lock()
+        self.window_minutes = WINDOW_MINUTES
+        """The period that the charts show, one of `BUCKETS_S`; a new value applies at the next
+        search."""
         self._reactions = 1.0
         self._clear()
         self.refresh()
 
     def _clear(self) -> None:
         self._traffic: Traffic | None = None
+        self._prepared: Simulator | None = None
+        """The next crowd, drawn ahead."""
         self._latest = Snapshot()
         """As of the latest request to Kafka; `snapshot` adds values that need no request."""
         self.other_consumers = 0
         """Other consumers of the group that were running at the latest start."""
         self._runs: list[ProduceReport] = []
         """The reports of all runs of the readers, the current one last."""
+        self._past_source: PacedEvents | None = None
+        """Of the crowd's first run: it sends the events of the past first."""
+        self._past_s = 0.0
+        self._num_past = 0
+        self._is_reading_past = False
+        """Whether events of the past are not all indexed yet."""
+        self._written_with_past: int | None = None
+        """The messages that the topic had when it had all events of the past."""
         self._documents_before = 0
         """Documents in the index besides those that the latest report counts."""
         self._index_reports = [IndexReport()]
@@ -167,7 +243,15 @@ class LivePipeline:
         self._balance: Balance | None = None
         self._stalled: dict[int, int] = {}
         """The lag of partitions whose owner does not read them."""
-        self.arrivals = Arrivals(self._count_every_s)
+        self._owners: dict[int, str] = {}
+        """By partition: the client id of the member that reads it."""
+        self._lanes: defaultdict[int, Arrivals] = defaultdict(Arrivals)
+        self._lane_lags: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=_LAGS))
+        self._site = Site(0, 0.0)
+        self._click_to_searchable = ClickToSearchable()
+        self.arrivals = Arrivals()
+        self.lags: deque[int] = deque(maxlen=KEPT)
+        """The lag at each of the latest counts."""
         self._troubles: dict[str, str] = {}
         """The latest error, by worker."""
         self.charts: dict[str, go.Figure] = {}
@@ -185,6 +269,7 @@ class LivePipeline:
         self._documents_before = self._demo.documents()
         self._index_reports.append(IndexReport(index=self._demo.settings.opensearch.index))
         with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
+            self._owners = offsets.owners()
             self._count(offsets)
         self._search(datetime.now(UTC))
         self._is_final = True
@@ -226,6 +311,11 @@ class LivePipeline:
         return self._is_running(PRODUCER)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether both the readers and the consumer run, so that `start` would change nothing."""
+        return self._is_running(PRODUCER) and self._is_running(CONSUMER)
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether no worker runs."""
         return not any([self._is_running(name) for name in _WORKERS])
@@ -255,13 +345,20 @@ class LivePipeline:
         finally:
             self._is_final = False
 
+    def prepare(self) -> None:
+        """Draw the next crowd ahead, which takes a second or more."""
+        with self._drawing:
+            self._prepared = live_now(past_s=self._most_past_s)
+
     def _start_consumer(self) -> None:
+        self._click_to_searchable.forget()  # nobody looked since the last stop
         workers.end(OFFSETS, CHARTS)  # so that nobody counts while this report replaces the last
         self.other_consumers = topics.consumers(self._demo.settings.kafka)
         before = self._latest.in_kafka
         self.refresh()
         if self._latest.in_kafka < before:  # topic and index were reset elsewhere
             self._runs.clear()
+            self._is_reading_past = False
             self._index_reports = [IndexReport()]
             self._balance = None
             self.refresh()
@@ -269,16 +366,35 @@ class LivePipeline:
         workers.start(CONSUMER, self._consume)
 
     def _start_producer(self) -> None:
-        if self._traffic is None:
-            self._traffic = Traffic(live_now())
+        traffic = self._traffic
+        if traffic is not None:
+            source = PacedEvents(traffic, self._pace)
+        else:
+            crowd = self._new_crowd()
+            past_s = time.time() - crowd.start_ms / 1000
+            has_past = self._is_reading_past = past_s >= _LEAST_PAST_S
+            self._past_s = past_s if has_past else 0.0
+            traffic = self._traffic = Traffic(crowd)
             self.reactions = self._reactions
-        workers.start(PRODUCER, partial(self._produce, self._traffic))
+            source = self._past_source = PacedEvents(traffic, self._pace, past_first=has_past)
+        workers.start(PRODUCER, partial(self._produce, source))
 
-    def _produce(self, traffic: Traffic, stop: threading.Event) -> None:
+    def _new_crowd(self) -> Simulator:
+        """Return a crowd that begins in the past, but later than the newest document."""
+        newest = self._demo.overview().newest
+        free_s = math.inf if newest is None else (datetime.now(UTC) - newest).total_seconds()
+        with self._drawing:
+            crowd, self._prepared = self._prepared, None
+        if crowd is not None and time.time() - crowd.start_ms / 1000 < min(free_s, MOST_PAST_S):
+            return crowd
+        past_s = min(free_s, self._most_past_s)
+        return live_now(past_s=past_s if past_s >= _LEAST_PAST_S else 0.0)
+
+    def _produce(self, source: PacedEvents, stop: threading.Event) -> None:
         kafka = self._demo.settings.kafka
         report = ProduceReport(kafka.topic)
         self._runs.append(report)
-        producer.produce(kafka, PacedEvents(traffic, self._pace), stop=stop, report=report)
+        producer.produce(kafka, source, stop=stop, report=report)
 
     def _consume(self, stop: threading.Event) -> None:
         consumer.index_topic(self._demo.settings, stop=stop, report=self._index_reports[-1])
@@ -360,8 +476,10 @@ class LivePipeline:
         kafka = replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S)
         with closing(GroupOffsets(kafka)) as offsets:
             stalls = StallDetector(offsets)
-            for _ in workers.ticks(self._count_every_s, stop):
+            for number, _ in enumerate(workers.ticks(self._count_every_s, stop)):
                 self._stalled = stalls.note(self._count(offsets))
+                if number % _OWNERS_EVERY == 0:
+                    self._owners = offsets.owners()
                 self._troubles.pop(OFFSETS, None)
                 self._stop_readers_when_full()
 
@@ -377,12 +495,12 @@ class LivePipeline:
             if each.consumer != this_consumer():
                 most = max(each.replayed, self._refused_elsewhere.get(each.consumer, 0))
                 self._refused_elsewhere[each.consumer] = most
-        lag = found.lag(settled)
+        unread = found.lag(settled)
         now = Counts(
             refused=refused + sum(self._refused_elsewhere.values()),
             documents=indexed,
             dead_letters=found.dead_letters,
-            unread=lag,
+            unread=unread,
             deleted=sum(each.first_offset for each in found.partitions),
             written=sum(each.end_offset for each in found.partitions),
             produced=produced,
@@ -390,20 +508,58 @@ class LivePipeline:
         self._balance = self._balance or Balance(now)
         there_before, by_others = self._balance.sources(now)
         self._counted_s = time.monotonic()
-        if indexed != self._latest.indexed or lag == 0:
+        if indexed != self._latest.indexed or unread == 0:
             self._indexed_s = self._counted_s
         self._latest = Snapshot(
             produced=produced,
             in_kafka=found.messages,
             there_before=there_before,
             by_others=by_others,
-            lag=lag,
+            lag=unread,
             indexed=indexed,
             repeats=self._balance.repeats(now),
             dead_letters=found.dead_letters,
+            counted_ms=round(time.time() * 1000),
+            lanes=tuple(self._lane(each, settled) for each in found.partitions),
         )
-        self.arrivals.note(found.messages)
+        self._note_arrivals(now)
         return found
+
+    def _lane(self, found: Partition, settled: Mapping[int, int]) -> Lane:
+        number = found.partition
+        unread = lag(
+            found.first_offset, found.end_offset, settled.get(number, found.committed_offset)
+        )
+        arrivals, lags = self._lanes[number], self._lane_lags[number]
+        arrivals.note(found.end_offset)
+        per_second = arrivals.per_second()
+        is_growing = bool(lags) and unread > max(lags[0], 2 * per_second)
+        lags.append(unread)
+        return Lane(
+            partition=number,
+            end_offset=found.end_offset,
+            per_second=per_second,
+            lag=unread,
+            is_lag_growing=is_growing,
+            owner=self._owners.get(number, ""),
+            is_stalled=number in self._stalled,
+        )
+
+    def _note_arrivals(self, now: Counts) -> None:
+        """Count messages as they arrive, without those of the past, which come in a rush."""
+        source = self._past_source
+        if self._is_reading_past and source is not None:
+            self._num_past = source.num_past
+            if self._written_with_past is None:
+                is_over = len(self._runs) > 1 or self._runs[0].delivered >= self._num_past
+                if source.is_in_past or not is_over:
+                    return
+                self._written_with_past = now.written
+            if now.unread <= now.written - self._written_with_past:
+                self._index_reports[-1].forget_latencies()
+                self._is_reading_past = False
+        self.arrivals.note(now.written - self._num_past)
+        self.lags.append(now.unread)
 
     def _stop_readers_when_full(self) -> None:
         if self._demo.settings.is_hosted or not self.is_running:
@@ -417,10 +573,24 @@ class LivePipeline:
             workers.end(PRODUCER)
 
     def _watch_index(self, stop: threading.Event) -> None:
-        for _ in workers.ticks(CHARTS_EVERY_S, stop):
+        charts_s, was_reading_past = time.monotonic() - CHARTS_EVERY_S, False
+        for _ in workers.ticks(LOOK_EVERY_S, stop):
+            newest_ms, now_ms = self._demo.look()
+            self._searched_s = time.monotonic()
+            # Charts cost processor time, which the events of the past need first.
+            is_reading_past, since_s = self._is_reading_past, time.monotonic() - charts_s
+            has_read_past = was_reading_past and not is_reading_past
+            was_reading_past = is_reading_past
+            if not is_reading_past:
+                self._click_to_searchable.note(newest_ms, now_ms)
+            every_s = _CHARTS_IN_PAST_S if is_reading_past else CHARTS_EVERY_S - LOOK_EVERY_S / 2
+            if since_s < every_s and not has_read_past:
+                continue
+            charts_s = time.monotonic()
+            self._recount_documents()
+            self._site = self._demo.site()
             # Later ones look like a drop in traffic: not all of their events are searchable yet.
             self._search(datetime.now(UTC) - _SEARCHABLE_AFTER)
-            self._recount_documents()
             self._troubles.pop(CHARTS, None)
 
     def _recount_documents(self) -> None:
@@ -434,7 +604,9 @@ class LivePipeline:
         self._documents_before = min(before, counted - at_least)
 
     def _search(self, until: datetime) -> None:
-        answer = self._demo.ask(since=until - WINDOW, until=until, bucket_s=_BUCKET_S)
+        minutes = self.window_minutes
+        since = until - timedelta(minutes=minutes)
+        answer = self._demo.ask(since=since, until=until, bucket_s=BUCKETS_S[minutes])
         self.charts = answer.figures()
         self._searched_s = time.monotonic()
 
@@ -488,15 +660,27 @@ class LivePipeline:
         """Return the current counts without a request, so it may be called often."""
         is_running = self.is_running
         self._is_running(CONSUMER)  # records the error that ended it, if any
+        is_counting, lanes = self._is_running(OFFSETS), self._latest.lanes
         return replace(
             self._latest,
             is_running=is_running,
-            per_second=self.arrivals.per_second() if self._is_running(OFFSETS) else 0.0,
-            latency_ms=self._index_reports[-1].latency_ms(0.5),
+            per_second=self.arrivals.per_second() if is_counting else 0.0,
+            lanes=lanes if is_counting else tuple(replace(each, per_second=0.0) for each in lanes),
+            readers=self._site.readers,
+            views_per_second=self._site.views_per_second if self._is_running(CHARTS) else 0.0,
+            searchable_ms=self._searchable_ms(),
+            latency_ms=None if self._is_reading_past else self._index_reports[-1].latency_ms(0.5),
+            num_past=self._num_past,
+            past_s=self._past_s,
             kafka_age_s=self._age_s(self._counted_s),
             opensearch_age_s=self._age_s(self._searched_s),
             trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._stall()),
         )
+
+    def _searchable_ms(self) -> tuple[float, float] | None:
+        median = self._click_to_searchable.quantile_ms(0.5)
+        most = self._click_to_searchable.quantile_ms(0.99)
+        return None if median is None or most is None else (median, most)
 
     def _age_s(self, answered_s: float) -> float:
         age_s = 0.0 if self._is_final else time.monotonic() - answered_s

@@ -1,5 +1,6 @@
 """Offsets and lag of a consumer group, read from a real broker without joining it."""
 
+import threading
 import time
 from contextlib import closing
 from itertools import islice
@@ -11,6 +12,7 @@ from clickstream import consumer, producer
 from clickstream.errors import ConfigError, ServerError
 from clickstream.kafka import offsets, topics
 from clickstream.kafka.offsets import CatchUpGoal, GroupOffsets, lag
+from clickstream.reports import this_consumer
 from clickstream.settings import KafkaSettings, Settings
 from clickstream.simulation.simulator import Simulator
 from tests.support.by_id import MONDAY_MS, send, send_raw, wait_until
@@ -128,3 +130,20 @@ def test_an_idle_consumer_asks_again_on_the_connections_it_has(made: Settings) -
         assert before
         assert before <= connections(made.kafka)
         assert len(connections(made.kafka) - others) <= len(before) + 1
+
+
+def test_the_owner_of_each_partition_is_named(made: Settings) -> None:
+    """While a consumer runs it owns every partition, under machine and process; then nobody."""
+    send(made, 10)
+    stop = threading.Event()
+    reading = threading.Thread(target=consumer.index_topic, args=(made,), kwargs={"stop": stop})
+    with closing(GroupOffsets(made.kafka)) as group:
+        assert group.owners() == {}
+        reading.start()
+        try:
+            wait_until(lambda: len(group.owners()) == 3, 20)
+            assert set(group.owners().values()) == {this_consumer()}
+        finally:
+            stop.set()
+            reading.join()
+        wait_until(lambda: group.owners() == {}, 20)

@@ -3,13 +3,16 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
+import ipywidgets as widgets
 import pytest
 
 from clickstream.demo.demo import Demo
 from clickstream.kafka import topics
 from clickstream.opensearch import client, index
 from clickstream.settings import Settings
+from clickstream.widgets.control_room import ControlRoom
 from clickstream.widgets.live_pipeline import LivePipeline
 
 
@@ -24,11 +27,24 @@ def threads() -> list[str]:
 
 
 def at_rest(settings: Settings, **limits: int) -> LivePipeline:
-    """An idle pipeline that produces 200 events per second once it is started.
+    """An idle pipeline that produces 200 events per second once it is started, without a past.
 
     Its consumer has plenty of time to catch up, because a slow machine may need over a second.
     """
-    return LivePipeline(Demo(settings), events_per_second=200, catch_up_s=20.0, **limits)
+    target = Demo(settings)
+    return LivePipeline(target, events_per_second=200, past_s=0, catch_up_s=20.0, **limits)
+
+
+def find_button(room: ControlRoom, name: str) -> widgets.Button:
+    """Find a button of the room by its label."""
+    parts: list[Any] = [room.widget]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, widgets.Button) and part.description == name:
+            return part
+        parts += getattr(part, "children", ())
+    msg = f"no button {name!r}"
+    raise AssertionError(msg)
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """The live pipeline: readers, consumer, and their counts."""
 
+import json
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -18,13 +18,13 @@ from clickstream.kafka.admin import Admin
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
-from clickstream.widgets import control_room, live_pipeline
+from clickstream.widgets import live_pipeline, pipeline_view
 from clickstream.widgets.control_room import ControlRoom
 from clickstream.widgets.live_pipeline import LivePipeline, Snapshot
 from tests.support.by_id import send, stored, wait_until
 from tests.support.errors import raises_shown
 from tests.support.faults import FaultProxy, LoseAnswer, RejectItems
-from tests.widgets.conftest import at_rest, threads
+from tests.widgets.conftest import at_rest, find_button, threads
 
 
 def all_is_counted(found: Snapshot) -> bool:
@@ -85,11 +85,13 @@ def test_after_stop_all_numbers_agree(shared: LivePipeline, shared_settings: Set
 
 def painted(found: Snapshot) -> dict[str, int]:
     """The numbers and the parts as the room shows them."""
-    shown = control_room._numbers(found)
-    cells = re.findall(r"data-number='([^']+)'>([\d,]+)<", shown)
-    parts = re.findall(r"([\d,]+) (there before|produced here|by others)", shown)
+    shown = pipeline_view.state(found)
+    parts = re.findall(r"([\d,]+) (there before|produced here|by others)", shown["sources"])
+    texts = shown["numbers"] | {name: count for count, name in parts}
     return {
-        name: int(count.replace(",", "")) for name, count in [*cells, *((b, a) for a, b in parts)]
+        name: int(text.replace(",", ""))
+        for name, text in texts.items()
+        if text.replace(",", "").isdecimal()
     }
 
 
@@ -99,7 +101,7 @@ def test_a_thousand_paints_add_up_under_dirty_data(made: Settings) -> None:
     """At 5,000 events per second with dirty data, each paint adds up, and the end is exact."""
     send(made, 300)
     pipeline = LivePipeline(
-        Demo(made), events_per_second=5_000, catch_up_s=200.0, count_every_s=0.005
+        Demo(made), events_per_second=5_000, past_s=0, catch_up_s=200.0, count_every_s=0.005
     )
     seen: list[Snapshot] = []
     try:
@@ -228,7 +230,7 @@ def test_made_once_more_it_replaces_the_first(pipeline: LivePipeline, made: Sett
     """A second pipeline replaces the first, so there is one of each worker."""
     pipeline.start()
     wait_until(lambda: pipeline.snapshot().produced > 100, 10)
-    other = LivePipeline(Demo(made), events_per_second=200)
+    other = LivePipeline(Demo(made), events_per_second=200, past_s=0)
     other.start()
     try:
         time.sleep(1)
@@ -243,7 +245,7 @@ def test_a_consumer_that_gets_nothing_stored_is_told_though_nothing_fails(made: 
     """A consumer whose documents are all rejected is reported, although nothing failed."""
     with FaultProxy(made.opensearch.url) as proxy:
         target = replace(made, opensearch=replace(made.opensearch, url=proxy.url))
-        pipeline = LivePipeline(Demo(target), events_per_second=200)
+        pipeline = LivePipeline(Demo(target), events_per_second=200, past_s=0)
         try:
             pipeline.start()
             wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
@@ -372,20 +374,40 @@ def test_the_room_says_empty_when_its_numbers_are(made: Settings) -> None:
     """The room says "empty" only when its numbers are 0."""
     # Nothing is painted in between that would bring the numbers.
     room = ControlRoom(Demo(made), events_per_second=200, paint_every_s=3.0)
-    buttons, _, strip, numbers, *_ = room.widget.children
+    strip, view = room._status, room._pipeline_view
     shown: list[tuple[str, str]] = []
-    strip.observe(lambda change: shown.append((change.new, numbers.value)), "value")
+    strip.observe(lambda change: shown.append((change.new, view._state)), "value")
     try:
         room.start()
-        wait_until(lambda: re.search(r"'indexed'>[1-9]", numbers.value) is not None, 15)
-        next(each for each in buttons.children if each.description == "Reset").click()
+        wait_until(lambda: re.search(r'"indexed": "[1-9]', view._state) is not None, 15)
+        find_button(room, "Reset").click()
         wait_until(lambda: "are empty" in strip.value, 15)
     finally:
         room.close()
     said, beside = shown[-1]
     assert "are empty" in said
-    assert re.findall(r"data-number='(?:in Kafka|indexed)'>([^<]+)<", beside) == ["0", "0"]
+    numbers = json.loads(beside)["numbers"]
+    assert (numbers["in Kafka"], numbers["indexed"]) == ("0", "0")
     assert threads() == []
+
+
+def test_on_a_hosted_target_start_over_asks_for_a_second_press(made: Settings) -> None:
+    """The first press deletes nothing; the second one empties everything and starts anew."""
+    kafka, search = (replace(each, is_hosted=True) for each in (made.kafka, made.opensearch))
+    send(made, 100)
+    Demo(made).consume()
+    room = ControlRoom(Demo(replace(made, kafka=kafka, opensearch=search)))
+    strip = room._status
+    try:
+        find_button(room, "Start over").click()
+        wait_until(lambda: "press it again within 10 s" in strip.value, 15)
+        assert stored(made) == room.pipeline.snapshot().in_kafka == 100
+        find_button(room, "Start over").click()
+        wait_until(lambda: "Running: " in strip.value and "were sent first" in strip.value, 30)
+        assert room.pipeline.snapshot().there_before == 0
+        room.stop()
+    finally:
+        room.close()
 
 
 @pytest.mark.slow
@@ -393,13 +415,11 @@ def test_the_room_shows_an_ab_test_until_its_window_has_passed(
     made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chart of an A/B test takes the place of the top readers while it has events."""
-    monkeypatch.setattr(live_pipeline, "WINDOW", timedelta(seconds=8))
+    eight_seconds = 8 / 60
+    monkeypatch.setitem(live_pipeline.BUCKETS_S, eight_seconds, 2)
     room = ControlRoom(Demo(made), events_per_second=200)
-    _, scenarios, *_ = room.widget.children
-    chart, button = (
-        room._charts["ab-test"],
-        next(each for each in scenarios.children if each.description == "A/B test"),
-    )
+    room.pipeline.window_minutes = eight_seconds
+    chart, button = room._charts["ab-test"], find_button(room, "A/B test")
     try:
         room.start()
         wait_until(lambda: room.pipeline.snapshot().indexed > 200, 20)
@@ -421,10 +441,10 @@ def test_the_room_shows_an_ab_test_until_its_window_has_passed(
 def test_the_room_says_when_a_scenario_has_ended_by_itself(made: Settings) -> None:
     """The line about a scenario disappears at its end; any other line stays."""
     room = ControlRoom(Demo(made), events_per_second=200)
-    _, scenarios, strip, *_ = room.widget.children
+    strip = room._status
     try:
         room.start()
-        next(each for each in scenarios.children if each.description == "Logout wave").click()
+        find_button(room, "Logout wave").click()
         wait_until(lambda: "Watch event types: a burst of logout" in strip.value, 15)
         wait_until(lambda: "Logout wave has ended." in strip.value, 60)
         assert room.pipeline.playing == ()

@@ -40,25 +40,25 @@ _BRIGHTNESS = """async (png) => {
   const grey = [];
   for (let at = 0; at < data.length; at += 4) grey.push(data[at] + data[at + 1] + data[at + 2]);
   grey.sort((a, b) => a - b);
-  return [0.001, 0.5, 0.999].map((share) => grey[Math.floor(share * grey.length)] / 3);
+  return [0.001, 0.25, 0.75, 0.999].map((share) => grey[Math.floor(share * grey.length)] / 3);
 }"""
 
 
-def brightness(page: Page, element: Locator) -> tuple[float, float, float]:
-    """The darkest, the median and the brightest of an element's pixels, 0 to 255."""
+def brightness(page: Page, element: Locator) -> tuple[float, float, float, float]:
+    """The darkest, the quartiles and the brightest of an element's pixels, 0 to 255."""
     element.evaluate("element => element.scrollIntoView({ block: 'center' })")
     box = element.bounding_box()
     assert box is not None
     # Of the page: a screenshot of the element itself waits until nothing in it changes.
     png = base64.b64encode(page.screenshot(clip=box)).decode()
-    darkest, median, brightest = page.evaluate(_BRIGHTNESS, png)
-    return darkest, median, brightest
+    darkest, lower, upper, brightest = page.evaluate(_BRIGHTNESS, png)
+    return darkest, lower, upper, brightest
 
 
 def assert_follows_theme(page: Page, element: Locator, *, is_dark: bool) -> None:
     """Check that an element is light on dark, or dark on light."""
-    darkest, median, brightest = brightness(page, element)
-    assert median < 40 if is_dark else median > 230
+    darkest, lower, upper, brightest = brightness(page, element)
+    assert lower < 40 if is_dark else upper > 230, "its background"
     assert brightest - darkest > 150
 
 
@@ -146,8 +146,12 @@ def show_files(page: Page, *, is_shown: bool) -> None:
     expect(browser).to_be_visible(visible=is_shown)
 
 
+_USED = """room => room.getBoundingClientRect().height
+  / room.closest('.jp-WindowedPanel-outer').clientHeight"""
+
+
 def assert_room_fits(room: stage.Room, state: str) -> None:
-    """Check the room in every size, with and without the file browser."""
+    """Check the room in every size, with and without the file browser; it uses the height."""
     shown = room.output.locator(".jp-OutputArea-output").first
     for width, height, has_files in ((1280, 720, True), *((*each, False) for each in WINDOWS)):
         room.page.set_viewport_size({"width": width, "height": height})
@@ -157,6 +161,7 @@ def assert_room_fits(room: stage.Room, state: str) -> None:
         name = f"06-{state}-{width}{'-files' if has_files else ''}"
         room.page.screenshot(path=SCREENSHOTS / f"{name}.png")
         assert faults_of_text(room.page, shown) == [], name
+        assert 0.95 < room.output.locator(".clickstream-room").evaluate(_USED) <= 1, name
 
 
 @pytest.fixture
@@ -180,7 +185,7 @@ def test_no_text_of_the_room_is_cut_and_it_follows_the_theme(notebook: screen.No
     room, _ = stage.first_chart(notebook)
     room.button("Start").click()
     for scenario in ("Breaking news", "Comment storm", "Bot", "Logout wave"):
-        room.button(scenario).click()
+        room.scenario(scenario)
     room.choose_rate("100 /s")
     for name in ("normal traffic", "breaking-news", "comment-storm", "bot", "logout-wave"):
         expect(room.button(name)).to_be_visible(timeout=60_000)
@@ -198,13 +203,13 @@ def test_no_text_of_the_room_is_cut_and_it_follows_the_theme(notebook: screen.No
             assert_follows_theme(page, element, is_dark=name == "Dark")
     assert faults_of_text(page, whole) == []
 
-    room.button("A/B test").click()
+    room.scenario("A/B test")
     expect(room.button("arm B")).to_be_visible(timeout=20_000)
     assert_room_fits(room, "ab-test")
 
     room.button("Stop").click()
     room.until(lambda: room.status().startswith("Stopped"))
-    room.button("Reset").click()
+    room.choose("⋯", "Reset")
     room.until(lambda: "are empty" in room.status())
     assert_room_fits(room, "reset")
     plots = room.output.locator(".clickstream-live-chart:visible:has(.annotation)").all()

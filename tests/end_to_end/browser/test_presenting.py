@@ -80,7 +80,7 @@ def test_the_room_is_in_sight_after_three_cells(notebook: screen.Notebook) -> No
         press("Shift+Enter")
         prompt = codes.nth(number - 1).locator(".jp-InputArea-prompt")
         expect(prompt).to_have_text(f"[{number}]:", timeout=60_000)
-    notebook.until_drawn(5)
+    notebook.until_drawn(len(stage.CHARTS))
     room = codes.nth(stage.ROOM).locator(".jp-OutputArea")
     page.wait_for_function(AT_TOP, arg=room.element_handle())
     assert room.evaluate(FITS)

@@ -57,6 +57,8 @@ def test_the_room_survives_a_presenter(notebook: screen.Notebook) -> None:
     assert room.number("lag") < stage.RATE, "a second is enough to catch up, or nearly"
     assert_met(stage.reset(room))
     assert room.number("in Kafka") == room.number("indexed") == 0
+    assert stage.start(room, "warm", 3).is_met(3)
+    assert_met(stage.stop(room))
     assert notebook.errors == []
     assert notebook.requests == []
     assert notebook.page.locator(".jp-Dialog").count() == 0

@@ -1,10 +1,8 @@
 """The rate of arriving messages, from samples that may be late."""
 
-from datetime import timedelta
-
 import pytest
 
-from clickstream.charts.timeseries import Arrivals
+from clickstream.widgets.arrivals import Arrivals
 
 
 class Clock:
@@ -26,7 +24,7 @@ def clock() -> Clock:
 
 def looked(clock: Clock, *looks: tuple[float, int]) -> Arrivals:
     """Take samples, each after some seconds with a number of messages."""
-    arrivals = Arrivals(0.25, now_s=clock.time)
+    arrivals = Arrivals(now_s=clock.time)
     for after_s, messages in looks:
         clock.now_s += after_s
         arrivals.note(messages)
@@ -46,21 +44,10 @@ def test_what_arrived_while_nobody_looked_is_spread_over_that_time(clock: Clock)
     assert arrivals.per_second() == pytest.approx(3_000 / 12.25)
 
 
-def test_the_line_stands_at_0_where_nobody_looked(clock: Clock) -> None:
-    """Without samples the line is 0, and it falls and rises at once."""
-    steady = [(0.25, 25 * i) for i in range(6)]
-    later = [(60.0 if i == 0 else 0.25, 150 + 25 * i) for i in range(6)]
-    (line,) = looked(clock, *steady, *later).figure().data
-    assert line.y == (100.0, 100.0, 0.0, 0.0, 100.0, 100.0)
-    assert (line.x[2], line.x[3] - line.x[2]) == (line.x[1], timedelta(seconds=60))
-
-
-def test_what_is_out_of_the_window_is_not_drawn(clock: Clock) -> None:
-    """Samples outside the window are not drawn, so they do not stretch the axis."""
-    burst = [(0.25, 10_000 * i) for i in range(6)]
-    later = [(300.0 if i == 0 else 0.25, 60_000 + 25 * i) for i in range(6)]
-    (line,) = looked(clock, *burst, *later).figure().data
-    assert line.y == (100.0, 100.0)
+def test_the_rates_of_the_latest_minute_are_kept(clock: Clock) -> None:
+    """There is one rate per sample, for a minute."""
+    arrivals = looked(clock, *((0.25, 25 * i) for i in range(300)))
+    assert list(arrivals.rates) == [100.0] * 240
 
 
 def test_a_late_look_is_not_a_rate_of_nothing(clock: Clock) -> None:

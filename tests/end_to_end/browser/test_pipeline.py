@@ -1,0 +1,86 @@
+"""The moving pipeline of the control room, in a real JupyterLab."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from benchmarks import screen, stage
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
+from clickstream.settings import Settings
+from tests.end_to_end.conftest import Start
+from tests.support.by_id import send_raw
+
+pytestmark = pytest.mark.slow
+
+DOTS = "Number(document.querySelector('.clickstream-pipeline canvas').dataset.dots)"
+HOSTILE = b'<img src=x onerror="document.title=1"><b>bold</b>'
+
+
+@pytest.fixture
+def notebook(
+    page: Page, chromium: str, settings: Settings, tmp_path: Path
+) -> Iterator[screen.Notebook]:
+    """Notebook 06."""
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
+        yield screen.Notebook(page, address)
+    topics.delete_topics(settings.kafka)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
+
+
+@pytest.mark.timeout(300)
+def test_the_pipeline_shows_what_moves_and_who_reads_it(
+    notebook: screen.Notebook, settings: Settings, start: Start
+) -> None:
+    """Dots move while messages flow; consumers come and go; a click shows what is there."""
+    page = notebook.page
+    room, _ = stage.first_chart(notebook)
+    view = room.output.locator(".clickstream-pipeline")
+    lanes, owners = view.locator(".lane"), view.locator(".owner")
+    expect(lanes).to_have_count(3)
+    assert page.evaluate(DOTS) == 0, "nothing flows"
+
+    room.button("Start").click()
+    page.wait_for_function(f"{DOTS} > 5")
+    room.choose_rate("1,000 /s")
+    room.until(lambda: room.number("per second") > 500)
+    room.until(lambda: 20 < page.evaluate(DOTS) <= 60)
+    expect(owners).to_have_text(["this notebookpartitions 0, 1, 2"])
+    room.until(lambda: room.number("readers") > 100)
+    expect(view.locator("[data-text='index']")).to_contain_text(" s, p99 ")
+
+    other = start(settings)
+    expect(owners).to_have_count(2)
+    expect(owners.filter(has_text=f"process {other.process.pid}")).to_have_count(1)
+    other.kill()
+    # Its partitions have no reader until its seat is free, six seconds later.
+    expect(lanes.and_(page.locator("[data-trouble='lag grows']")).first).to_be_visible()
+    expect(owners).to_have_text(["this notebookpartitions 0, 1, 2"])
+
+    page.emulate_media(reduced_motion="reduce")
+    room.until(lambda: page.evaluate(DOTS) == 0)
+    page.emulate_media(reduced_motion="no-preference")
+    room.until(lambda: page.evaluate(DOTS) > 20)
+
+    lanes.nth(1).click()
+    drawer = room.output.locator(".clickstream-drawer")
+    expect(drawer).to_contain_text("partition 1, offset")
+    expect(drawer).to_contain_text('"session_id"')
+    view.locator("[data-station='index'] h4").click()
+    expect(drawer).to_contain_text("The newest document")
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+
+    room.button("Stop").click()
+    room.until(lambda: room.status().startswith("Stopped"))
+    room.until(lambda: page.evaluate(DOTS) == 0)
+    expect(owners).to_have_count(0)
+    send_raw(settings, HOSTILE)
+    view.locator("[data-station='kafka'] h4").click()
+    expect(drawer).to_contain_text(HOSTILE.decode())
+    assert page.title() != "1"
+    drawer.get_by_role("button", name="×").click()
+    expect(drawer).to_be_hidden()
+    assert notebook.errors == []

@@ -1,0 +1,91 @@
+"""The texts of the pipeline view, without a browser."""
+
+from clickstream.reports import this_consumer
+from clickstream.widgets.live_pipeline import Lane, Snapshot
+from clickstream.widgets.pipeline_view import _thin, state
+
+
+def lane(partition: int = 0, **values: object) -> Lane:
+    """A quiet lane, read by this process, with some values changed."""
+    usual = {
+        "end_offset": 1_200,
+        "per_second": 10.0,
+        "lag": 3,
+        "is_lag_growing": False,
+        "owner": this_consumer(),
+        "is_stalled": False,
+    }
+    return Lane(partition=partition, **(usual | values))  # type: ignore[arg-type]
+
+
+def test_numbers_of_a_server_that_is_gone_are_stale_and_have_their_age() -> None:
+    """Without Kafka all numbers are old, without OpenSearch those of the index."""
+    fresh, no_kafka = Snapshot(produced=7, in_kafka=7), Snapshot(kafka_age_s=12.4)
+    no_opensearch = Snapshot(opensearch_age_s=5.0)
+
+    assert (state(fresh)["stale"], state(fresh)["age"]) == ([], "")
+    assert state(no_opensearch)["stale"] == ["readers", "indexed", "repeats", "Kafka to index"]
+    assert state(no_opensearch)["age"] == "grey numbers are 5 s old"
+    assert len(state(no_kafka)["stale"]) == len(state(no_kafka)["numbers"]) == 9
+    assert state(no_kafka)["age"] == "grey numbers are 12 s old"
+
+
+def test_where_the_messages_in_kafka_come_from_is_shown() -> None:
+    """The three sources add up."""
+    reading = Snapshot(produced=1_250, in_kafka=2_300, there_before=1_000, by_others=60)
+
+    assert state(reading)["sources"] == "1,000 there before + 1,240 produced here + 60 by others"
+
+
+def test_times_are_shown_once_they_are_measured() -> None:
+    """Before the first measurement there is a dash."""
+    assert state(Snapshot())["index"] == "searchable –, p99 –"
+    assert state(Snapshot())["numbers"]["Kafka to index"] == "–"
+    measured = state(Snapshot(searchable_ms=(412.0, 1_266.0), latency_ms=86.4))
+    assert measured["index"] == "searchable 0.4 s, p99 1.3 s"
+    assert measured["numbers"]["Kafka to index"] == "86 ms"
+    assert state(Snapshot(latency_ms=12_345))["numbers"]["Kafka to index"] == "12 s"
+
+
+def test_each_partition_is_a_lane_and_each_consumer_has_its_partitions() -> None:
+    """Consumers of this machine have the number of their process, others their client id."""
+    other = this_consumer().rpartition(":")[0] + ":4711"
+    foreign = "a-service-with-a-long-name"
+    lanes = (lane(0), lane(1, owner=other), lane(2), lane(3, owner=foreign))
+    shown = state(Snapshot(lanes=lanes))
+
+    assert [each["partition"] for each in shown["lanes"]] == [0, 1, 2, 3]
+    assert shown["owners"] == {
+        "this notebook": [0, 2],
+        "process 4711": [1],
+        "a-service-with-a": [3],
+    }
+
+
+def test_a_lane_that_nobody_reads_or_whose_lag_grows_says_so() -> None:
+    """The worst is named; a lane without messages needs no consumer."""
+    lanes = (
+        lane(0, owner="", lag=5),
+        lane(1, owner="", lag=0),
+        lane(2, is_lag_growing=True),
+        lane(3, is_lag_growing=True, is_stalled=True),
+        lane(4),
+    )
+    troubles = [each["trouble"] for each in state(Snapshot(lanes=lanes))["lanes"]]
+    assert troubles == ["no consumer", "", "lag grows", "not read", ""]
+
+
+def test_of_many_partitions_those_with_the_most_lag_are_shown() -> None:
+    """Six lanes fit; the number of the others is shown."""
+    shown = state(Snapshot(lanes=tuple(lane(i, lag=i % 7) for i in range(12))))
+    assert [each["lag"] for each in shown["lanes"]] == [3, 4, 5, 6, 3, 4]
+    assert shown["more"] == 6
+
+
+def test_a_sparkline_has_about_sixty_points_and_ends_with_the_latest() -> None:
+    """Shorter series are complete."""
+    thin = _thin([0.0] * 239 + [8.0])
+    assert thin[-1] == 8
+    assert 50 <= len(thin) <= 70
+    assert _thin([1, 2]) == [1, 2]
+    assert _thin([]) == []
