@@ -20,7 +20,11 @@ class DeviceCategory(GridChart):
     values = (DEVICE_TYPES, CATEGORIES)
 
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
-        """Draw one cell per row of the table, with its count: a section is a row."""
+        """Draw one cell per row of the table, with its count: a section is a row.
+
+        The colour is the share of the section's events, so that a section with few readers shows
+        its devices, too.
+        """
         if int(frame["count"].sum()) == 0:
             return self.empty(view.mixed_window)
         device, section = self.fields
@@ -28,20 +32,23 @@ class DeviceCategory(GridChart):
         top = frame.loc[frame["count"].idxmax()]
         seen = f"{top[section]} on {top[device]}; {theme.counted(top['count'])}"
         figure = theme.figure(f"Most reading: {seen}", view.mixed_window)
-        most = int(grid.to_numpy().max())
+        shares = grid.div(grid.sum(axis=1).clip(lower=1), axis=0)
+        most = float(shares.to_numpy().max())
         figure.add_heatmap(
-            z=grid.to_numpy(),
+            z=shares.to_numpy(),
+            customdata=grid.to_numpy(),
             x=list(grid.columns),
             y=list(grid.index),
             colorscale=list(theme.SCALE),
             # Set both ends: plotly ignores a single one, and the text colour depends on the shade.
             **{"zmin": 0, "zmax": most, "showscale": False, "xgap": 4, "ygap": 4},
-            hovertemplate="%{y}, %{x}, events: %{z:,}<extra></extra>",
+            hovertemplate="%{y}, %{x}, events: %{customdata:,}, %{z:.0%} of the section"
+            "<extra></extra>",
         )
         for row in grid.index:
             for column in grid.columns:
-                count = int(grid.loc[row, column])
-                font = {"size": 22, "color": theme.ink_on(theme.shade(count / most))}
+                count, share = int(grid.loc[row, column]), shares.loc[row, column] / most
+                font = {"size": 22, "color": theme.ink_on(theme.shade(share))}
                 text = f"<b>{count:,}</b>"
                 figure.add_annotation(x=column, y=row, text=text, showarrow=False, font=font)
         figure.update_xaxes(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from html import escape
 from typing import Any, Final, NamedTuple
@@ -60,6 +61,7 @@ _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 _COMMANDS: Final = "commands"
 _PAINTER: Final = "painter"
 _CROWD: Final = "crowd"
+_LOOK_S: Final = 4.0
 _PREPARE_AFTER_S: Final = 2.0
 """First the page needs the kernel, to draw the room."""
 
@@ -341,7 +343,12 @@ class ControlRoom:
         self._prepare(0)
 
     def _look(self, station: str, partition: int | None) -> _Result:
-        title, lines = look(self._demo, station, partition)
+        settings = self._demo.settings
+        # The next command waits for it.
+        kafka = replace(settings.kafka, timeout_s=_LOOK_S)
+        opensearch = replace(settings.opensearch, timeout_s=_LOOK_S)
+        target = Demo(replace(settings, kafka=kafka, opensearch=opensearch))
+        title, lines = look(target, station, partition)
         close = widgets.Button(description="×", tooltip="Close (Esc)")
         close.on_click(lambda _: self._close_drawer())
         _handle_at_once(close)

@@ -33,7 +33,7 @@ function render({ model, el }) {
   const onKey = ({ key }) => {
     if (key !== "Escape") return;
     close();
-    model.send({ key }); // a drawer is the kernel's
+    if (room.querySelector(".clickstream-is-open")) model.send({ key }); // a drawer is the kernel's
   };
   const resized = new ResizeObserver(fit);
 

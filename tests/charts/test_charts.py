@@ -139,9 +139,11 @@ def test_each_figure_holds_its_table_s_numbers(figures: dict[str, Any]) -> None:
     heatmap = drawn["device-category"].data[0]
     for row, category in enumerate(heatmap.y):
         for column, device in enumerate(heatmap.x):
-            assert heatmap.z[row][column] == grid[device, category]
+            assert heatmap.customdata[row][column] == grid[device, category]
+            share = grid[device, category] / max(1, grid[:, category].sum())
+            assert heatmap.z[row][column] == pytest.approx(share), "the colour"
     # The shade that the text's ink is chosen for is the one that is drawn.
-    assert (heatmap.zmin, heatmap.zmax) == (0, grid.max())
+    assert (heatmap.zmin, heatmap.zmax) == (0, heatmap.z.max())
     written = {each.text for each in drawn["device-category"].layout.annotations}
     assert written == {f"<b>{count:,}</b>" for count in grid}
     cells = drawn["device-category-table"].data[0].cells["values"]
@@ -575,7 +577,8 @@ def test_values_that_the_model_does_not_have_are_shown_after_those_it_has() -> N
         (*DEVICE_TYPES, "watch"),
         (*CATEGORIES, "weather"),
     )
-    assert heatmap.z[-1][-1] == heatmap.zmax == 7_000
+    assert heatmap.customdata[-1][-1] == 7_000
+    assert heatmap.z[-1][-1] == heatmap.zmax == 1, "all of the weather is read on a watch"
     cells = figures["device-category-table"].data[0].cells["values"]
     assert cells[-1][-1] == f"<b>{grid['count'].sum():,}</b>"
 

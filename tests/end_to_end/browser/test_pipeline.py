@@ -84,3 +84,45 @@ def test_the_pipeline_shows_what_moves_and_who_reads_it(
     drawer.get_by_role("button", name="×").click()
     expect(drawer).to_be_hidden()
     assert notebook.errors == []
+
+
+CONTROLS = "button, .noUi-handle"
+
+
+@pytest.mark.timeout(240)
+def test_menus_open_one_at_a_time_and_the_window_of_the_charts_can_be_chosen(
+    notebook: screen.Notebook,
+) -> None:
+    """At rest there are few controls; a menu closes when another opens, and by Esc."""
+    page = notebook.page
+    room, _ = stage.first_chart(notebook)
+    controls = room.output.locator(".clickstream-room-row").locator(CONTROLS)
+    # Start, the slider, Scenario, three windows as one, and the menu.
+    at_rest = [each for each in controls.all() if each.is_visible()]
+    assert len(at_rest) == 7
+
+    scenario, reset = room.button("Bot"), room.button("Reset")
+    room.button("Scenario ▾").click()
+    expect(scenario).to_be_visible()
+    room.output.locator(".clickstream-panel .noUi-handle").press("ArrowRight")
+    expect(scenario).to_be_visible()
+    room.button("⋯").click()
+    expect(reset).to_be_visible()
+    expect(scenario).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(reset).to_be_hidden()
+
+    room.choose("⋯", "Start over")
+    room.until(lambda: "were sent first" in room.status())
+    heading = room.output.get_by_text("events, at most").first
+    shown = []
+    for minutes, seconds in ((15, 5), (5, 2), (1, 1)):
+        room.button(f"{minutes} min").click()
+        expect(heading).to_contain_text(f"in {seconds} second")
+        shown.append(int(heading.inner_text().split()[0].replace(",", "")))
+    assert shown[0] > 2 * shown[1] > 4 * shown[2] > 0
+    room.button("Stop").click()
+    room.until(lambda: room.status().startswith("Stopped"))
+    room.button("15 min").click()
+    expect(heading).to_contain_text("in 5 seconds")
+    assert notebook.errors == []
