@@ -22,6 +22,7 @@ from playwright.sync_api import Locator, expect
 
 from benchmarks import screen
 from benchmarks.screen import Notebook
+from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, shown
 from clickstream.servers import local
 
@@ -47,6 +48,7 @@ LEAST_HZ = 3.8
 MINUTES = 10
 _ARROW_S = 0.02
 _SENTENCE_MS = 4_000
+_COST_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,33 @@ def reruns(room: Room, times: int) -> list[Seen]:
     ]
 
 
+def cost(room: Room) -> Seen:
+    """Compare the indexed rate at 5,000 events per second with the page as it is and frozen.
+
+    The median of three times each, in turn.
+    """
+    page = room.page.context.new_cdp_session(room.page)
+    room.choose_rate("5,000 /s")
+    room.until(lambda: room.number("per second") > 3_000)
+    rates: dict[str, list[float]] = {"active": [], "frozen": []}
+    for _ in range(3):
+        for state, found in rates.items():
+            page.send("Page.setWebLifecycleState", {"state": state})
+            before, started_s = _documents(), time.monotonic()
+            time.sleep(_COST_S)
+            found.append((_documents() - before) / (time.monotonic() - started_s))
+    page.send("Page.setWebLifecycleState", {"state": "active"})
+    page.detach()
+    room.choose_rate(f"{RATE:,} /s")
+    moving, still = (median(found) for found in rates.values())
+    print(f"  at 5,000 events/s: {moving:,.0f} documents/s, with a frozen page {still:,.0f}")
+    return Seen("indexed rate at 5,000 events/s against a frozen page", moving / still, 0.9, True)
+
+
+def _documents() -> int:
+    return Demo(local.find()).documents()
+
+
 def stop(room: Room) -> Seen:
     """Press Stop, and wait until the status line says so."""
     room.button("Stop").click()
@@ -304,6 +333,7 @@ def rows(address: str, executable: str) -> Iterator[Seen]:
         yield busy(room)
         yield slider(room)
         yield busy_slider(room)
+        yield cost(room)
         yield from reruns(room, 10)
         yield reload(room, 5)
         yield stop(room)
