@@ -107,7 +107,7 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> int:
 
 
 def without_widgets(output: Any, widgets: dict[str, Any]) -> Iterator[Any]:
-    """Give an output as it is, and for a widget what it shows: outputs, text, live charts."""
+    """Give an output as it is, and for a widget what it shows: outputs, text, charts, numbers."""
     view = output.get("data", {}).get(WIDGET)
     if view is None:
         yield output
@@ -120,6 +120,11 @@ def without_widgets(output: Any, widgets: dict[str, Any]) -> Iterator[Any]:
             yield nbformat.from_dict(each)
         if model.get("_model_name") == "HTMLModel" and model["value"]:
             yield nbformat.v4.new_output("display_data", {"text/html": model["value"]})
+        if numbers := json.loads(model.get("_state", "{}")).get("numbers"):
+            pipeline = " · ".join(
+                f"{name} <b>{html.escape(text)}</b>" for name, text in numbers.items()
+            )
+            yield nbformat.v4.new_output("display_data", {"text/html": f"<p>{pipeline}</p>"})
         # A chart that was never drawn is not shown, either.
         if drawn := json.loads(model.get("_figure", "{}")):
             title = drawn["layout"].pop("title", {}).get("text", "").partition("<br>")[0]

@@ -214,7 +214,6 @@ def compact(figure: go.Figure) -> go.Figure:
         height=None,
     )
     small.for_each_trace(_shorten_labels, selector={"type": "pie"})
-    small.update_traces(domain={"x": [0.0, 1.0]}, selector={"type": "pie"})
     small.update_traces(textfont_size=None, selector={"type": "bar"})
     small.for_each_annotation(
         lambda each: each.update(font_size=None, text=_shorten_number(each.text))

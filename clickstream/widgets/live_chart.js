@@ -95,6 +95,7 @@ function render({ model, el }) {
       : data.map((each) => ({ ...each, key: each.name, label: each.name }));
     const named = layout.showlegend ? series : [];
     layout.showlegend = false;
+    if (isPie) data[0].domain = {}; // beside the legend
     body.style.flexDirection = isPie ? "row-reverse" : "column";
     legend.style.flexDirection = isPie ? "column" : "row";
     layout.hiddenlabels = named.filter(({ key }) => hidden.has(key)).map(({ name }) => name);

@@ -57,7 +57,7 @@ def test_the_charts_are_full_soon_after_the_first_start(
     found, sent = pipeline.snapshot(), in_topic(made)
 
     assert found.num_past > 15_000, "20 minutes at 20 events per second, from an empty site on"
-    assert found.past_s == pytest.approx(1_200)
+    assert 1_200 <= found.past_s < 1_230, "drawing the crowd takes a second or more"
     assert max(rates) < 100, "five times the rate of the slider"
     assert all(each < 5_000 for each in latencies)
     assert sum(1 for count in volume if count) >= 0.95 * len(volume)
