@@ -634,4 +634,4 @@ def test_a_small_heatmap_writes_large_numbers_in_thousands() -> None:
     said = {each.text for each in small.layout.annotations}
     assert small.layout.title.text == "<b>Most reading: entertainment on mobile</b>"
     assert said >= {f"<b>{each}</b>" for each in ("999", "1.0k", "14k", "999k", "1.0M")}
-    assert set(counts) <= {int(count) for row in small.data[0].z for count in row}
+    assert set(counts) <= {int(count) for row in small.data[0].customdata for count in row}

@@ -179,7 +179,7 @@ def test_every_figure_equals_a_recount(
     assert found == {(d, c): pairs.get((d, c), 0) for d in DEVICE_TYPES for c in CATEGORIES}
     drawn = figures["device-category"].data[0]
     assert (tuple(drawn.y), tuple(drawn.x)) == (CATEGORIES, DEVICE_TYPES)
-    for category, row in zip(drawn.y, drawn.z, strict=True):
+    for category, row in zip(drawn.y, drawn.customdata, strict=True):
         assert list(row) == [found[device, category] for device in drawn.x]
     written = figures["device-category-table"].data[0].cells["values"]
     rows = [[number(column[i]) for column in written[1:]] for i in range(len(CATEGORIES) + 1)]
