@@ -267,16 +267,20 @@ class ControlRoom:
         """Wait until the index has `more` new documents, and return the current counts.
 
         Args:
-            more: the number of documents, counted from now.
+            more: the number of documents, counted from now, or from the end of the past that a new
+                crowd sends first.
             most_s: the longest wait, because a cell must end.
 
         Raises:
             Interrupted: the notebook's stop button; background work continues.
         """
-        goal, ends_s = self.pipeline.snapshot().indexed + more, time.monotonic() + most_s
+        ends_s = time.monotonic() + most_s
         with workers.interruptible("waiting"):
             while (found := self.pipeline.snapshot()).indexed < goal and time.monotonic() < ends_s:
                 time.sleep(0.1)
+            while self.pipeline.is_reading_past and time.monotonic() < ends_s:
+                time.sleep(0.1)
+            goal = self.pipeline.snapshot().indexed + more
         return found
 
     @property

@@ -230,7 +230,7 @@ class LivePipeline:
         """Of the crowd's first run: it sends the events of the past first."""
         self._past_s = 0.0
         self._num_past = 0
-        self._is_reading_past = False
+        self.is_reading_past = False
         """Whether events of the past are not all indexed yet."""
         self._written_with_past: int | None = None
         """The messages that the topic had when it had all events of the past."""
@@ -358,7 +358,7 @@ class LivePipeline:
         self.refresh()
         if self._latest.in_kafka < before:  # topic and index were reset elsewhere
             self._runs.clear()
-            self._is_reading_past = False
+            self.is_reading_past = False
             self._index_reports = [IndexReport()]
             self._balance = None
             self.refresh()
@@ -372,7 +372,7 @@ class LivePipeline:
         else:
             crowd = self._new_crowd()
             past_s = time.time() - crowd.start_ms / 1000
-            has_past = self._is_reading_past = past_s >= _LEAST_PAST_S
+            has_past = self.is_reading_past = past_s >= _LEAST_PAST_S
             self._past_s = past_s if has_past else 0.0
             traffic = self._traffic = Traffic(crowd)
             self.reactions = self._reactions
@@ -548,7 +548,7 @@ class LivePipeline:
     def _note_arrivals(self, now: Counts) -> None:
         """Count messages as they arrive, without those of the past, which come in a rush."""
         source = self._past_source
-        if self._is_reading_past and source is not None:
+        if self.is_reading_past and source is not None:
             self._num_past = source.num_past
             if self._written_with_past is None:
                 is_over = len(self._runs) > 1 or self._runs[0].delivered >= self._num_past
@@ -557,7 +557,7 @@ class LivePipeline:
                 self._written_with_past = now.written
             if now.unread <= now.written - self._written_with_past:
                 self._index_reports[-1].forget_latencies()
-                self._is_reading_past = False
+                self.is_reading_past = False
         self.arrivals.note(now.written - self._num_past)
         self.lags.append(now.unread)
 
@@ -578,7 +578,7 @@ class LivePipeline:
             newest_ms, now_ms = self._demo.look()
             self._searched_s = time.monotonic()
             # Charts cost processor time, which the events of the past need first.
-            is_reading_past, since_s = self._is_reading_past, time.monotonic() - charts_s
+            is_reading_past, since_s = self.is_reading_past, time.monotonic() - charts_s
             has_read_past = was_reading_past and not is_reading_past
             was_reading_past = is_reading_past
             if not is_reading_past:
@@ -669,7 +669,7 @@ class LivePipeline:
             readers=self._site.readers,
             views_per_second=self._site.views_per_second if self._is_running(CHARTS) else 0.0,
             searchable_ms=self._searchable_ms(),
-            latency_ms=None if self._is_reading_past else self._index_reports[-1].latency_ms(0.5),
+            latency_ms=None if self.is_reading_past else self._index_reports[-1].latency_ms(0.5),
             num_past=self._num_past,
             past_s=self._past_s,
             kafka_age_s=self._age_s(self._counted_s),

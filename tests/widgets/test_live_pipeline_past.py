@@ -134,6 +134,20 @@ def test_a_stop_in_the_past_loses_nothing(made: Settings) -> None:
         assert found.produced == found.in_kafka == found.indexed == stored(made)
         before = found.produced
         pipeline.start()
+def test_a_cell_waits_for_live_events_not_for_those_of_the_past(made: Settings) -> None:
+    """The counts that notebook 06 prints after the start are those of live traffic."""
+    room = ControlRoom(Demo(made))
+    try:
+        room.start()
+        found = room.until(more=40)
+        assert found.num_past > 15_000
+        assert found.indexed > found.num_past
+        assert found.lag < 1_000
+        assert found.per_second > 5
+    finally:
+        room.close()
+
+
         wait_until(lambda: pipeline.snapshot().latency_ms is not None, 30)
         wait_until(lambda: pipeline.snapshot().per_second > 2, 30)
         pipeline.stop()
