@@ -81,6 +81,8 @@ _CATCH_UP_S = 1.0
 _RETRY_AFTER_S = 1.0
 _PATIENCE_S = 4.0
 """For an answer of a server, because an audience notices a stalled screen."""
+_ANSWER_S = 8.0
+"""For an answer of OpenSearch: charts of a slow one take seconds, and Stop waits for all of it."""
 _STALE_S = 3.0
 """A count without an answer of its server for this long is shown with its age."""
 
@@ -205,7 +207,11 @@ class LivePipeline:
     ) -> None:
         workers.end(*_WORKERS)
         self._demo = demo
+        settings, opensearch = demo.settings, demo.settings.opensearch
+        patience_s = min(opensearch.timeout_s, _ANSWER_S)
         self._pace = Pace(events_per_second, rng=Random())
+        self._asking = Demo(replace(settings, opensearch=replace(opensearch, timeout_s=patience_s)))
+        """Waits no longer than an audience does."""
         self._catch_up_s, self._max_messages = catch_up_s, max_messages
         self._count_every_s, self._most_past_s = count_every_s, past_s
         self._drawing = threading.Lock()
@@ -266,7 +272,7 @@ class LivePipeline:
         Raises:
             ClickstreamError: a server did not answer.
         """
-        self._documents_before = self._demo.documents()
+        self._documents_before = self._asking.documents()
         self._index_reports.append(IndexReport(index=self._demo.settings.opensearch.index))
         with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
             self._owners = offsets.owners()
@@ -575,7 +581,7 @@ class LivePipeline:
     def _watch_index(self, stop: threading.Event) -> None:
         charts_s, was_reading_past = time.monotonic() - CHARTS_EVERY_S, False
         for _ in workers.ticks(LOOK_EVERY_S, stop):
-            newest_ms, now_ms = self._demo.look()
+            newest_ms, now_ms = self._asking.look()
             self._searched_s = time.monotonic()
             # Charts cost processor time, which the events of the past need first.
             is_reading_past, since_s = self.is_reading_past, time.monotonic() - charts_s
@@ -588,7 +594,7 @@ class LivePipeline:
                 continue
             charts_s = time.monotonic()
             self._recount_documents()
-            self._site = self._demo.site()
+            self._site = self._asking.site()
             # Later ones look like a drop in traffic: not all of their events are searchable yet.
             self._search(datetime.now(UTC) - _SEARCHABLE_AFTER)
             self._troubles.pop(CHARTS, None)
@@ -597,7 +603,7 @@ class LivePipeline:
         """Count again, because another consumer, a lost answer or a deletion may change it."""
         report = self._index_reports[-1]
         at_least = report.stored
-        counted = self._demo.documents()
+        counted = self._asking.documents()
         # In this order, a document stored in between is in both counts, not in neither.
         at_most = report.in_flight + report.stored
         before = max(self._documents_before, counted - at_most)
@@ -606,7 +612,7 @@ class LivePipeline:
     def _search(self, until: datetime) -> None:
         minutes = self.window_minutes
         since = until - timedelta(minutes=minutes)
-        answer = self._demo.ask(since=since, until=until, bucket_s=BUCKETS_S[minutes])
+        answer = self._asking.ask(since=since, until=until, bucket_s=BUCKETS_S[minutes])
         self.charts = answer.figures()
         self._searched_s = time.monotonic()
 

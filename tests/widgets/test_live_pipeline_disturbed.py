@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from clickstream.demo.demo import Demo
 from clickstream.errors import ServerError
 from clickstream.settings import Settings
 from clickstream.widgets.live_pipeline import LivePipeline, Snapshot
@@ -85,6 +86,31 @@ def test_an_opensearch_that_hangs_is_told_within_seconds(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_hanging_opensearch_holds_up_no_stop(
+    made: Settings, frozen: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """Stop gives up before a worker counts as lost; the next start continues without loss."""
+    pipeline = LivePipeline(Demo(made), past_s=0)
+    try:
+        pipeline.start()
+        wait_until(lambda: pipeline.snapshot().indexed > 20, 30)
+        with frozen("opensearch"):
+            wait_until(lambda: "OpenSearch has not answered for" in pipeline.snapshot().trouble, 10)
+            began_s = time.monotonic()
+            with pytest.raises(ServerError, match="OpenSearch did not answer"):
+                pipeline.stop()
+            assert time.monotonic() - began_s < 40
+            assert threads() == []
+        pipeline.start()
+        wait_until(lambda: pipeline.snapshot().lag == 0 < pipeline.snapshot().indexed, 30)
+        pipeline.stop()
+        found = pipeline.snapshot()
+        assert found.produced == found.in_kafka == found.indexed == stored(made)
+    finally:
+        pipeline.close()
+
+
 def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
     pipeline: LivePipeline, made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
