@@ -208,14 +208,14 @@ class Demo(BoldLine):
         """Count the readers and page views of now; see `opensearch.site.read`."""
         return site.read(self._client, self.settings.opensearch.index, round(time.time() * 1000))
 
-    def look(self) -> tuple[int | None, int]:
+    def look(self, within_s: float = 60.0) -> tuple[int | None, int]:
         """Return the event time of the newest event that a search finds, and the time after it.
 
-        Both in ms since 1970. Events in the future and those of more than a minute ago are left
-        out.
+        Both in ms since 1970. Events in the future and those before `within_s` are left out.
         """
         now_ms = round(time.time() * 1000)
-        newest_ms = site.newest_ms(self._client, self.settings.opensearch.index, now_ms)
+        since_ms = now_ms - round(1000 * within_s)
+        newest_ms = site.newest_ms(self._client, self.settings.opensearch.index, since_ms, now_ms)
         return newest_ms, round(time.time() * 1000)
 
     def ask(

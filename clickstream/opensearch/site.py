@@ -11,7 +11,6 @@ from clickstream.opensearch.client import Client
 READERS_MS: Final = 300_000
 """A session with an event in the latest five minutes counts as a reader on the site."""
 _VIEWS_MS: Final = 10_000
-_NEWEST_MS: Final = 60_000
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,14 @@ def read(client: Client, name: str, now_ms: int) -> Site:
     return Site(int(found["readers"]["value"]), per_second)
 
 
-def newest_ms(client: Client, name: str, now_ms: int) -> int | None:
-    """Return the event time of the newest event that a search finds, of the latest minute.
+def newest_ms(client: Client, name: str, since_ms: int, until_ms: int) -> int | None:
+    """Return the time of the newest event of a period that a search finds (ms since 1970).
 
     Raises:
         ConfigError, ServerError: as `read`.
     """
     newest = {"newest": {"max": {"field": "timestamp"}}}
-    value = _search(client, name, _between(now_ms - _NEWEST_MS, now_ms), newest)["newest"]["value"]
+    value = _search(client, name, _between(since_ms, until_ms), newest)["newest"]["value"]
     return None if value is None else int(value)
 
 

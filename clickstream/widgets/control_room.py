@@ -428,7 +428,7 @@ class ControlRoom:
 
     def _past(self) -> str:
         found = self.pipeline.snapshot()
-        if not found.num_past:
+        if not found.past_s:
             return ""
         minutes = found.past_s / 60
         return f" {found.num_past:,} events of the last {minutes:.0f} minutes were sent first."

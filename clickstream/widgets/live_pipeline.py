@@ -352,9 +352,10 @@ class LivePipeline:
             self._is_final = False
 
     def prepare(self) -> None:
-        """Draw the next crowd ahead, which takes a second or more."""
+        """Draw the next crowd ahead, which takes a second or more, unless there is one."""
         with self._drawing:
-            self._prepared = live_now(past_s=self._most_past_s)
+            if self._traffic is None:
+                self._prepared = live_now(past_s=self._most_past_s)
 
     def _start_consumer(self) -> None:
         self._click_to_searchable.forget()  # nobody looked since the last stop
@@ -374,23 +375,23 @@ class LivePipeline:
     def _start_producer(self) -> None:
         traffic = self._traffic
         if traffic is not None:
-            source = PacedEvents(traffic, self._pace)
+            source, self._past_s = PacedEvents(traffic, self._pace), 0.0
         else:
-            crowd = self._new_crowd()
+            with self._drawing:
+                crowd = self._new_crowd()
+                traffic = self._traffic = Traffic(crowd)
             past_s = time.time() - crowd.start_ms / 1000
             has_past = self.is_reading_past = past_s >= _LEAST_PAST_S
             self._past_s = past_s if has_past else 0.0
-            traffic = self._traffic = Traffic(crowd)
             self.reactions = self._reactions
             source = self._past_source = PacedEvents(traffic, self._pace, past_first=has_past)
         workers.start(PRODUCER, partial(self._produce, source))
 
     def _new_crowd(self) -> Simulator:
         """Return a crowd that begins in the past, but later than the newest document."""
-        newest = self._demo.overview().newest
-        free_s = math.inf if newest is None else (datetime.now(UTC) - newest).total_seconds()
-        with self._drawing:
-            crowd, self._prepared = self._prepared, None
+        newest_ms, now_ms = self._asking.look(max(MOST_PAST_S, self._most_past_s))
+        free_s = math.inf if newest_ms is None else (now_ms - newest_ms) / 1000
+        crowd, self._prepared = self._prepared, None
         if crowd is not None and time.time() - crowd.start_ms / 1000 < min(free_s, MOST_PAST_S):
             return crowd
         past_s = min(free_s, self._most_past_s)

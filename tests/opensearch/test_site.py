@@ -41,9 +41,9 @@ def test_readers_and_views_are_those_of_the_latest_minutes(made: Settings) -> No
 
     found = site.read(opensearch, made.opensearch.index, now_ms)
     assert found == site.Site(readers=6, views_per_second=0.3)
-    assert site.newest_ms(opensearch, made.opensearch.index, now_ms) == now_ms - 1_000
-    later_ms = now_ms + 90_000
-    assert site.newest_ms(opensearch, made.opensearch.index, later_ms) is None, "over a minute old"
+    name = made.opensearch.index
+    assert site.newest_ms(opensearch, name, now_ms - 60_000, now_ms) == now_ms - 1_000
+    assert site.newest_ms(opensearch, name, now_ms, now_ms + 60_000) is None, "over a minute old"
     found_id, source = index.newest_document(opensearch, made.opensearch.index) or ("", {})
     assert source["timestamp"] == format_timestamp(now_ms + 500_000)
     assert found_id == source["event_id"]
@@ -54,7 +54,7 @@ def test_an_empty_index_has_no_readers_and_a_missing_one_is_named(made: Settings
     Demo(made).ensure()
     opensearch, name = client.connect(made.opensearch), made.opensearch.index
     assert site.read(opensearch, name, MONDAY_MS) == site.Site(0, 0.0)
-    assert site.newest_ms(opensearch, name, MONDAY_MS) is None
+    assert site.newest_ms(opensearch, name, 0, MONDAY_MS) is None
     assert index.newest_document(opensearch, name) is None
     with pytest.raises(ConfigError, match="missing-index"):
         site.read(opensearch, "missing-index", MONDAY_MS)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import msgspec
 import pytest
@@ -35,6 +35,11 @@ def in_topic(settings: Settings) -> list[tuple[datetime, str]]:
     """Event time and type of all messages, in the order of time."""
     found = [events.decode(each.value() or b"") for each in messages.read_raw(settings.kafka)]
     return sorted((datetime.fromisoformat(each.timestamp), each.event_type) for each in found)
+
+
+def retimed(event: events.Event, timestamp: str) -> events.Event:
+    """The event at another time."""
+    return msgspec.structs.replace(event, timestamp=timestamp)
 
 
 def test_the_charts_are_full_soon_after_the_first_start(
@@ -85,6 +90,7 @@ def test_a_crowd_has_one_past(pipeline: LivePipeline, made: Settings) -> None:
     time.sleep(1)
     pipeline.stop()
     assert pipeline.snapshot().produced < before + 200
+    assert pipeline.snapshot().past_s == 0, "this start sent none"
 
     other = LivePipeline(Demo(made), catch_up_s=20.0)
     try:
@@ -104,12 +110,13 @@ def test_a_crowd_has_one_past(pipeline: LivePipeline, made: Settings) -> None:
 def test_the_past_begins_after_the_newest_document(made: Settings) -> None:
     """Documents of four minutes ago leave four minutes for the past, and the room says so.
 
-    A crowd that was drawn ahead, and would begin earlier, is not used.
+    A crowd that was drawn ahead, and would begin earlier, is not used. A document in the future
+    does not matter. The next start sends no past, and tells of none.
     """
     now_ms = int(time.time() * 1000)
-    first = next(iter(Simulator(seed=1, start_ms=now_ms).events()))
-    newest = format_timestamp(now_ms - 240_000)
-    producer.send(made.kafka, [msgspec.structs.replace(first, timestamp=newest)])
+    first = islice(Simulator(seed=1, start_ms=now_ms).events(), 2)
+    newest, future = format_timestamp(now_ms - 240_000), "9999-12-31T23:59:59.999Z"
+    producer.send(made.kafka, map(retimed, first, (newest, future)))
     Demo(made).consume()
     room = ControlRoom(Demo(made))
     try:
@@ -117,23 +124,16 @@ def test_the_past_begins_after_the_newest_document(made: Settings) -> None:
         room.start()
         wait_until(lambda: "of the last 4 minutes were sent first" in room._status.value, 20)
         room.stop()
+        room.start()
+        wait_until(lambda: "Running" in room._status.value, 20)
+        assert "sent first" not in room._status.value
+        room.stop()
     finally:
         room.close()
     (oldest, _), (second, _), *_ = in_topic(made)
     assert oldest == datetime.fromisoformat(newest) <= second
 
 
-def test_a_stop_in_the_past_loses_nothing(made: Settings) -> None:
-    """A stop while events of the past are sent keeps what was sent, and the next start goes on."""
-    pipeline = LivePipeline(Demo(made), past_s=86_400, catch_up_s=60.0)
-    try:
-        pipeline.start()
-        wait_until(lambda: pipeline.snapshot().num_past > 1_000, 20)
-        pipeline.stop()
-        found = pipeline.snapshot()
-        assert found.produced == found.in_kafka == found.indexed == stored(made)
-        before = found.produced
-        pipeline.start()
 def test_a_cell_waits_for_live_events_not_for_those_of_the_past(made: Settings) -> None:
     """The counts that notebook 06 prints after the start are those of live traffic."""
     room = ControlRoom(Demo(made))
@@ -148,6 +148,17 @@ def test_a_cell_waits_for_live_events_not_for_those_of_the_past(made: Settings) 
         room.close()
 
 
+def test_a_stop_in_the_past_loses_nothing(made: Settings) -> None:
+    """A stop while events of the past are sent keeps what was sent, and the next start goes on."""
+    pipeline = LivePipeline(Demo(made), past_s=86_400, catch_up_s=60.0)
+    try:
+        pipeline.start()
+        wait_until(lambda: pipeline.snapshot().num_past > 1_000, 20)
+        pipeline.stop()
+        found = pipeline.snapshot()
+        assert found.produced == found.in_kafka == found.indexed == stored(made)
+        before = found.produced
+        pipeline.start()
         wait_until(lambda: pipeline.snapshot().latency_ms is not None, 30)
         wait_until(lambda: pipeline.snapshot().per_second > 2, 30)
         pipeline.stop()
@@ -168,6 +179,8 @@ def test_a_crowd_that_was_drawn_ahead_acts_from_the_start_on(made: Settings) -> 
         pipeline.start()
         assert pipeline._traffic is not None
         assert pipeline._traffic.crowd is prepared
+        pipeline.prepare()
+        assert pipeline._prepared is None, "a crowd is there"
         wait_until(lambda: pipeline.snapshot().latency_ms is not None, 30)
         assert 1_200 < pipeline.snapshot().past_s < 1_260
         pipeline.reset()
