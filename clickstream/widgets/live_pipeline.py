@@ -151,7 +151,8 @@ class Snapshot(BoldLine):
     num_past: int = 0
     """Events of the past that the latest new crowd sent first, so far."""
     past_s: float = 0.0
-    """How long before the start they begin, in seconds."""
+    """How long before the start they begin, in seconds; 0 if the latest run of the
+    readers sent none."""
     kafka_age_s: float = 0.0
     """Seconds since Kafka answered, if that is too long; then all counts are that old."""
     opensearch_age_s: float = 0.0
@@ -206,12 +207,12 @@ class LivePipeline:
         count_every_s: float = OFFSETS_EVERY_S,
     ) -> None:
         workers.end(*_WORKERS)
-        self._demo = demo
         settings, opensearch = demo.settings, demo.settings.opensearch
         patience_s = min(opensearch.timeout_s, _ANSWER_S)
-        self._pace = Pace(events_per_second, rng=Random())
+        self._demo = demo
         self._asking = Demo(replace(settings, opensearch=replace(opensearch, timeout_s=patience_s)))
         """Waits no longer than an audience does."""
+        self._pace = Pace(events_per_second, rng=Random())
         self._catch_up_s, self._max_messages = catch_up_s, max_messages
         self._count_every_s, self._most_past_s = count_every_s, past_s
         self._drawing = threading.Lock()
@@ -672,7 +673,10 @@ class LivePipeline:
             self._latest,
             is_running=is_running,
             per_second=self.arrivals.per_second() if is_counting else 0.0,
-            lanes=lanes if is_counting else tuple(replace(each, per_second=0.0) for each in lanes),
+            lanes=tuple(
+                replace(each, per_second=arrived.per_second() if is_counting else 0.0)
+                for each, arrived in ((lane, self._lanes[lane.partition]) for lane in lanes)
+            ),
             readers=self._site.readers,
             views_per_second=self._site.views_per_second if self._is_running(CHARTS) else 0.0,
             searchable_ms=self._searchable_ms(),

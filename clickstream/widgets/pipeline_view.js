@@ -1,5 +1,7 @@
 // Frames per second, dots in all, and seconds that a dot takes from end to end.
 const [FPS, DOTS, SECONDS] = [15, 60, 2.4];
+// After this long without news, nothing is known to move: the kernel may be gone.
+const SILENT_MS = 3000;
 const MARK_UP = `
   <section data-station="site"><h4>site</h4>
     <p><b data-number="produced"></b> <span>produced</span></p>
@@ -88,6 +90,7 @@ function render({ model, el }) {
   const isStill = matchMedia("(prefers-reduced-motion: reduce)");
   let state = {};
   let timer = 0;
+  let heardMs = 0;
 
   const show = () => {
     state = JSON.parse(model.get("_state"));
@@ -107,6 +110,7 @@ function render({ model, el }) {
     fill(part(".owners"), Object.entries(state.owners), makeOwner, fillOwner);
     el.dataset.countedMs = state.counted_ms;
     animate();
+    heardMs = performance.now();
   };
 
   // Corners of the way of each lane's dots, in pixels.
@@ -137,13 +141,12 @@ function render({ model, el }) {
     return [0, 1].map((axis) => way[i][axis] + (way[i + 1][axis] - way[i][axis]) * back);
   };
   const draw = () => {
-    const { clientWidth: width, clientHeight: height } = el;
     const scale = devicePixelRatio;
-    if (canvas.width !== width * scale || canvas.height !== height * scale)
-      [canvas.width, canvas.height] = [width * scale, height * scale];
+    const size = [el.clientWidth, el.clientHeight].map((each) => Math.round(each * scale));
+    if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
     const pen = canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, width, height);
+    pen.clearRect(0, 0, el.clientWidth, el.clientHeight);
     const most = Math.floor(DOTS / Math.max(1, state.lanes.length));
     let dots = 0;
     ways().forEach((way, place) => {
@@ -163,7 +166,8 @@ function render({ model, el }) {
     canvas.dataset.dots = dots;
   };
   const isMoving = () =>
-    !isStill.matches && !document.hidden && el.offsetParent && state.lanes?.some(({ rate }) => rate > 0);
+    !isStill.matches && !document.hidden && el.offsetParent &&
+    performance.now() - heardMs < SILENT_MS && state.lanes?.some(({ rate }) => rate > 0);
   const animate = () => {
     if (timer) return;
     if (!isMoving()) {

@@ -50,6 +50,7 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(
         gone = "Kafka is gone. Run the first cell again."
         wait_until(lambda: pipeline.snapshot().trouble == gone, 10)  # twice what it should take
         wait_until(lambda: pipeline.snapshot().kafka_age_s > 3, 10)
+        wait_until(lambda: not any(each.per_second for each in pipeline.snapshot().lanes), 2)
         before = pipeline.snapshot().produced
 
     def is_back() -> bool:
@@ -86,7 +87,6 @@ def test_an_opensearch_that_hangs_is_told_within_seconds(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_hanging_opensearch_holds_up_no_stop(
     made: Settings, frozen: Callable[[str], AbstractContextManager[None]]
 ) -> None:
@@ -111,6 +111,7 @@ def test_a_hanging_opensearch_holds_up_no_stop(
         pipeline.close()
 
 
+@pytest.mark.slow
 def test_a_stop_without_kafka_tells_what_was_not_acknowledged(
     pipeline: LivePipeline, made: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from benchmarks import screen, stage
 from clickstream.kafka import topics
 from clickstream.opensearch import client, index
 from clickstream.settings import Settings
+from tests.end_to_end.browser.test_pipeline import DOTS
 from tests.support.by_id import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
@@ -90,6 +91,7 @@ def test_trouble_around_the_room_orphans_nothing(notebook: screen.Notebook) -> N
     wait_until(lambda: before not in kernels() and len(kernels()) == 1, 60)
     (after,) = kernels()
     notebook.until_idle()
+    room.until(lambda: notebook.page.evaluate(DOTS) == 0, 10)  # nothing moves any more
     again, _ = stage.first_chart(notebook)
     again.button("Start").click()
     indexed = again.number("indexed")
