@@ -15,7 +15,7 @@ const MARK_UP = `
       <svg data-line="lags" viewBox="0 0 60 16" preserveAspectRatio="none"><polyline/></svg></p>
     <div class="lanes"></div>
     <p data-sources></p></section>
-  <section data-station="consumers"><h4>consumers</h4><div class="owners"></div></section>
+  <section data-station="consumers"><h4 data-text="consumers"></h4><div class="owners"></div></section>
   <section data-station="index"><h4>OpenSearch</h4>
     <p><b data-number="indexed"></b> <span>indexed</span></p>
     <p><b data-number="Kafka to index" class="small"></b> <span>Kafka to index</span></p>
@@ -100,8 +100,9 @@ function render({ model, el }) {
       setText(number, text);
       number.classList.toggle("stale", state.stale.includes(name));
     }
-    for (const name of ["site", "index", "age"]) setText(part(`[data-text="${name}"]`), state[name]);
-    setText(part("[data-sources]"), state.sources + (state.more ? ` · ${state.more} more partitions` : ""));
+    for (const name of ["site", "consumers", "index", "age"]) setText(part(`[data-text="${name}"]`), state[name]);
+    const [shown, all] = [state.lanes.length, state.partitions];
+    setText(part("[data-sources]"), state.sources + (shown < all ? ` · ${shown} of ${all} partitions` : ""));
     for (const name of ["lags", "rates"])
       part(`[data-line="${name}"] polyline`).setAttribute("points", line(state[name]));
     // The bars of all lanes have one scale, of at least a second of traffic.
@@ -109,8 +110,8 @@ function render({ model, el }) {
     fill(part(".lanes"), state.lanes, makeLane, (lane, item) => fillLane(lane, item, most));
     fill(part(".owners"), Object.entries(state.owners), makeOwner, fillOwner);
     el.dataset.countedMs = state.counted_ms;
-    animate();
     heardMs = performance.now();
+    animate();
   };
 
   // Corners of the way of each lane's dots, in pixels.

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 import anywidget
 import traitlets
 
+from clickstream.kafka.messages import printable
 from clickstream.reports import this_consumer
 from clickstream.widgets.live_pipeline import Lane, Snapshot
 
 _IN_SECONDS_MS: Final = 10_000
 _POINTS: Final = 60
 """Points of a sparkline."""
-_MOST_LANES: Final = 6
+_MOST_LANES: Final = 4
+_MOST_OWNERS: Final = 3
 _OWNER_CHARS: Final = 16
 
 
@@ -54,16 +58,21 @@ def state(snapshot: Snapshot) -> dict[str, Any]:
     Returns:
         `numbers`: by name, the text of each number; `stale`: the names of those that are old, and
         `age`: how old, as text; `sources`: where the messages in Kafka come from; `site` and
-        `index`: a line of text each; `lanes`: one per partition, those with the most lag if there
-        are many, and `more`: the number of the others; `owners`: the consumers with their
-        partitions; `counted_ms`: when, in ms since 1970.
+        `index`: a line of text each; `lanes`: one per partition, and of many the first, but those
+        in trouble before them; `partitions`: the number of all; `owners`: the first consumers with
+        their partitions, that of this process before the others, and `consumers`: their heading;
+        `counted_ms`: when, in ms since 1970.
     """
     median, most = snapshot.searchable_ms or (None, None)
-    lanes = sorted(snapshot.lanes, key=lambda lane: lane.lag, reverse=True)[:_MOST_LANES]
+    # Not those with the most lag: without trouble they would be others at every paint.
+    lanes = sorted(
+        map(_lane, snapshot.lanes), key=lambda lane: -lane["lag"] if lane["trouble"] else 0
+    )[:_MOST_LANES]
     owners: dict[str, list[int]] = {}
-    for lane in snapshot.lanes:
+    for lane in sorted(snapshot.lanes, key=lambda lane: lane.owner != this_consumer()):
         if lane.owner:
             owners.setdefault(_owner(lane.owner), []).append(lane.partition)
+    others = len(owners) - _MOST_OWNERS
     # Without Kafka nothing is counted; without OpenSearch, only the index stands still.
     age_s = max(snapshot.kafka_age_s, snapshot.opensearch_age_s)
     numbers = {
@@ -86,9 +95,10 @@ def state(snapshot: Snapshot) -> dict[str, Any]:
         f"produced here + {snapshot.by_others:,} by others",
         "site": f"{snapshot.views_per_second:,.0f} views/s",
         "index": f"searchable {_seconds(median)}, p99 {_seconds(most)}",
-        "lanes": [_lane(lane) for lane in sorted(lanes, key=lambda lane: lane.partition)],
-        "more": max(0, len(snapshot.lanes) - _MOST_LANES),
-        "owners": owners,
+        "lanes": sorted(lanes, key=itemgetter("partition")),
+        "partitions": len(snapshot.lanes),
+        "owners": dict(islice(owners.items(), _MOST_OWNERS)),
+        "consumers": f"consumers · {others} more" if others > 0 else "consumers",
         "counted_ms": snapshot.counted_ms,
     }
 
@@ -120,7 +130,8 @@ def _owner(client_id: str) -> str:
     machine, _, pid = client_id.rpartition(":")
     if machine == here:
         return "this notebook" if pid == own else f"process {pid}"
-    return client_id[:_OWNER_CHARS]
+    # Its end: other machines of a kind have names with the same beginning.
+    return printable(client_id)[-_OWNER_CHARS:]
 
 
 def _thin(values: Iterable[float]) -> list[float]:

@@ -48,18 +48,33 @@ def test_times_are_shown_once_they_are_measured() -> None:
 
 
 def test_each_partition_is_a_lane_and_each_consumer_has_its_partitions() -> None:
-    """Consumers of this machine have the number of their process, others their client id."""
+    """Consumers of this machine have the number of their process, others their client id's end."""
     other = this_consumer().rpartition(":")[0] + ":4711"
-    foreign = "a-service-with-a-long-name"
-    lanes = (lane(0), lane(1, owner=other), lane(2), lane(3, owner=foreign))
+    owners = (this_consumer(), other, this_consumer(), "a-service-with-a-long-name-1")
+    lanes = tuple(lane(partition, owner=owner) for partition, owner in enumerate(owners))
     shown = state(Snapshot(lanes=lanes))
 
     assert [each["partition"] for each in shown["lanes"]] == [0, 1, 2, 3]
     assert shown["owners"] == {
         "this notebook": [0, 2],
         "process 4711": [1],
-        "a-service-with-a": [3],
+        "th-a-long-name-1": [3],
     }
+    assert shown["consumers"] == "consumers"
+
+
+def test_of_many_consumers_the_own_one_and_the_first_are_shown() -> None:
+    """Three fit; similar names differ in their ends, and control characters are visible."""
+    similar = ("a-service-with-a-long-name-1", "a-service-with-a-long-name-2")
+    owners = ("\u202e\x1b[2J", *similar, this_consumer())
+    shown = state(Snapshot(lanes=tuple(lane(i, owner=owner) for i, owner in enumerate(owners))))
+
+    assert shown["owners"] == {
+        "this notebook": [3],
+        "\\u202e\\x1b[2J": [0],
+        "th-a-long-name-1": [1],
+    }
+    assert shown["consumers"] == "consumers · 1 more"
 
 
 def test_a_lane_that_nobody_reads_or_whose_lag_grows_says_so() -> None:
@@ -69,17 +84,20 @@ def test_a_lane_that_nobody_reads_or_whose_lag_grows_says_so() -> None:
         lane(1, owner="", lag=0),
         lane(2, is_lag_growing=True),
         lane(3, is_lag_growing=True, is_stalled=True),
-        lane(4),
     )
     troubles = [each["trouble"] for each in state(Snapshot(lanes=lanes))["lanes"]]
-    assert troubles == ["no consumer", "", "lag grows", "not read", ""]
+    assert troubles == ["no consumer", "", "lag grows", "not read"]
 
 
-def test_of_many_partitions_those_with_the_most_lag_are_shown() -> None:
-    """Six lanes fit; the number of the others is shown."""
-    shown = state(Snapshot(lanes=tuple(lane(i, lag=i % 7) for i in range(12))))
-    assert [each["lag"] for each in shown["lanes"]] == [3, 4, 5, 6, 3, 4]
-    assert shown["more"] == 6
+def test_of_many_partitions_those_in_trouble_and_the_first_are_shown() -> None:
+    """Four lanes fit; they are the same whatever the lag is, unless it is trouble."""
+    quiet = [lane(i, lag=i % 7) for i in range(12)]
+    shown = state(Snapshot(lanes=tuple(quiet)))
+    assert [each["partition"] for each in shown["lanes"]] == [0, 1, 2, 3]
+    assert shown["partitions"] == 12
+    quiet[7], quiet[9] = lane(7, owner=""), lane(9, lag=90, is_lag_growing=True)
+    shown = state(Snapshot(lanes=tuple(quiet)))
+    assert [each["partition"] for each in shown["lanes"]] == [0, 1, 7, 9]
 
 
 def test_a_sparkline_has_about_sixty_points_and_ends_with_the_latest() -> None:
