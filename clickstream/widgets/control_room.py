@@ -120,7 +120,9 @@ class ControlRoom:
         self._reset_asked_s = -_CONFIRM_S
         self._status, self._speed = widgets.HTML(), widgets.HTML()
         self._pipeline_view = PipelineView()
-        self._pipeline_view.on_station(lambda *what: self._queue(partial(self._look, *what)))
+        self._station: tuple[str, int | None] | None = None
+        """The station that was clicked on last, and is not shown yet."""
+        self._pipeline_view.on_station(self._ask_to_look)
         _handle_at_once(self._pipeline_view)
         self._drawer = widgets.VBox(layout={"display": "none"}).add_class("clickstream-drawer")
         self._start_stop = widgets.Button(
@@ -276,11 +278,11 @@ class ControlRoom:
         """
         ends_s = time.monotonic() + most_s
         with workers.interruptible("waiting"):
-            while (found := self.pipeline.snapshot()).indexed < goal and time.monotonic() < ends_s:
-                time.sleep(0.1)
             while self.pipeline.is_reading_past and time.monotonic() < ends_s:
                 time.sleep(0.1)
             goal = self.pipeline.snapshot().indexed + more
+            while (found := self.pipeline.snapshot()).indexed < goal and time.monotonic() < ends_s:
+                time.sleep(0.1)
         return found
 
     @property
@@ -346,13 +348,20 @@ class ControlRoom:
         self.pipeline.reset()
         self._prepare(0)
 
-    def _look(self, station: str, partition: int | None) -> _Result:
+    def _ask_to_look(self, station: str, partition: int | None) -> None:
+        self._station = station, partition  # in place of one that waits: a look may take seconds
+        self._queue(self._look)
+
+    def _look(self) -> _Result:
+        asked, self._station = self._station, None
+        if asked is None:
+            return self._result
         settings = self._demo.settings
         # The next command waits for it.
         kafka = replace(settings.kafka, timeout_s=_LOOK_S)
         opensearch = replace(settings.opensearch, timeout_s=_LOOK_S)
         target = Demo(replace(settings, kafka=kafka, opensearch=opensearch))
-        title, lines = look(target, station, partition)
+        title, lines = look(target, *asked)
         close = widgets.Button(description="×", tooltip="Close (Esc)")
         close.on_click(lambda _: self._close_drawer())
         _handle_at_once(close)
