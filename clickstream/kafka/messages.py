@@ -68,7 +68,7 @@ def read_raw(
     """
     admin, topic = Admin(settings), topic or settings.topic
     firsts = admin.first_offsets(topic)
-    ends = ends or admin.end_offsets(topic, firsts)
+    ends = admin.end_offsets(topic, firsts) if ends is None else ends
     wanted = {i: max(first, (starts or {}).get(i, 0)) for i, first in firsts.items()}
     wanted = {i: first for i, first in wanted.items() if ends.get(i, 0) > first}
     with closing(open_consumer(settings)) as consumer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from html import escape
+from textwrap import wrap
 
 from clickstream.demo.demo import Demo
 from clickstream.kafka import messages
@@ -12,6 +13,8 @@ from clickstream.kafka.messages import TopicMessage, printable
 
 _CHARS = 80
 """Longer lines are cut, because values may come from anybody."""
+_NARROW = 40
+"""Characters of a line that fits into the drawer."""
 _LINES = 40
 
 
@@ -37,12 +40,13 @@ def look(demo: Demo, station: str, partition: int | None = None) -> tuple[str, l
 def _look(demo: Demo, station: str, partition: int | None) -> tuple[str, list[str]]:
     kafka = demo.settings.kafka
     if station == "consumers":
-        return "The consumers' latest reports", [printable(str(each)) for each in demo.members()]
+        reports = (wrap(printable(str(each)), _NARROW) for each in demo.members())
+        return "The consumers' latest reports", [line for each in reports for line in (*each, "")]
     if station == "index":
         found = demo.newest_document()
         if found is None:
             return "The index is empty", []
-        return "The newest document", [f"_id {found[0]}", *_pretty(found[1])]
+        return "The newest document", [f"_id {printable(found[0])}", *_pretty(found[1])]
     is_dead = station == "dead letters"
     topic = kafka.dead_letter_topic if is_dead else kafka.topic
     newest = messages.peek(kafka, 1, topic=topic, partition=partition)
@@ -67,7 +71,7 @@ def _value(found: TopicMessage) -> Iterator[str]:
     raw = found.value or b""
     try:
         yield from _pretty(json.loads(raw))
-    except ValueError:
+    except (ValueError, RecursionError):  # not JSON, or nested thousands of times
         yield messages.text(raw)
 
 

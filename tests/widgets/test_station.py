@@ -33,7 +33,9 @@ def test_a_station_shows_what_is_there_now(made: Settings) -> None:
         f"_id {json.loads(''.join(lines[1:]))['event_id']}",
     )
     title, lines = look(demo, "consumers")
-    assert "200 stored" in lines[0]
+    assert "200 stored" in " ".join(lines)
+    assert " ".join(lines).rstrip().endswith(" ms"), "to its end"
+    assert max(map(len, lines)) <= 40
     assert look(demo, "dead letters") == ("There are no dead letters", [])
 
 
@@ -62,3 +64,16 @@ def test_what_comes_from_outside_is_shown_as_text_and_cut(made: Settings, statio
     shown = html(title, lines)
     assert "&lt;img src=x" in shown
     assert "<img" not in shown
+
+
+def test_json_that_is_nested_too_deeply_is_shown_as_text(made: Settings) -> None:
+    """Python's parser gives up; the drawer shows the bytes."""
+    send_raw(made, b"[" * 100_000)
+    _, lines = look(Demo(made), "kafka")
+    assert lines[-1].startswith("[[[[")
+
+
+def test_a_partition_that_is_gone_has_no_message(made: Settings) -> None:
+    """As on a page that still shows a topic with more partitions; the others are not read."""
+    send(made, 20)
+    assert look(Demo(made), "kafka", 9) == ("No message is here", [])
