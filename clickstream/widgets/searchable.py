@@ -24,8 +24,11 @@ class ClickToSearchable:
 
     def note(self, newest_ms: int | None, now_ms: int) -> None:
         """Record a look: the event time of the newest event, and the time of the look."""
+        if newest_ms is None:  # behind by more than the looks cover, or no traffic
+            self.forget()
+            return
         before_ms, self._newest_ms = self._newest_ms, newest_ms
-        if before_ms is None or newest_ms is None or newest_ms <= before_ms:
+        if before_ms is None or newest_ms <= before_ms:
             return
         span_ms = newest_ms - before_ms
         self._times_ms.extend(

@@ -34,6 +34,16 @@ def test_a_time_without_events_is_no_latency() -> None:
     assert times.quantile_ms(0.5) is None
 
 
+def test_a_backlog_of_more_than_a_minute_has_no_time() -> None:
+    """While nothing of the latest minute is found, earlier times are not shown."""
+    times = ClickToSearchable()
+    times.note(1_000, 1_100)
+    times.note(2_000, 2_300)
+    assert times.quantile_ms(0.99) is not None
+    times.note(None, 80_000)
+    assert times.quantile_ms(0.99) is None
+
+
 def test_only_the_latest_looks_count() -> None:
     """A slow minute is forgotten after twenty refreshes."""
     times = ClickToSearchable()
