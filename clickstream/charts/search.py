@@ -109,18 +109,19 @@ class Answer(BoldLine):
         if span > _YEAR:
             clock = "%d %b %Y"
         since, until = (f"{at.astimezone(zone):{clock}}" for at in (self.since, self.until))
+        tables = {name: theme.as_text(table) for name, table in self.frames.items()}
         view = View(
             window=f"{since} to {until}, {zone}{self._left_out}",
             zone=zone,
             bucket_s=self.bucket_s,
             count_error=self.count_error,
-            added=self.frames[ADDED],
+            added=tables[ADDED],
             scenarios=self.scenarios,
         )
         return {
-            chart.name: chart.figure(self.frames[chart.name], view)
+            chart.name: chart.figure(tables[chart.name], view)
             for chart in CHARTS
-            if len(self.frames[chart.name]) or not chart.is_optional
+            if len(tables[chart.name]) or not chart.is_optional
         }
 
 

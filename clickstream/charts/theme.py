@@ -9,9 +9,12 @@ distinguish those of one list in both. Patterns and labels support every colour.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from html import escape
 from textwrap import wrap
 from typing import Any, Final
 
+import pandas as pd
 import plotly.graph_objects as go
 
 INK: Final = "#1b1f24"
@@ -41,6 +44,8 @@ _TITLE_PX: Final = 22
 _TITLE_CHARS: Final = 56
 """Characters of a title that fit into a chart of 760 pixels, as beside an open file browser."""
 _SUBTITLE_CHARS: Final = 76
+_VALUE_CHARS: Final = 40
+"""A longer value is cut, so that it leaves room for the chart beside it."""
 _LINE_PX: Final = 30
 _BARS: Final = 6
 """Horizontal bars of a small chart."""
@@ -178,6 +183,22 @@ def legend_above(figure: go.Figure, *, columns: int = 3) -> None:
     lines = -(-len(figure.data) // columns)
     margin = {"t": top_px(figure) + 14 + _LINE_PX * lines}
     figure.update_layout(showlegend=True, legend=legend, margin=margin)
+
+
+def as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make every value of a table plain text for plotly, which reads tags in labels.
+
+    Values come from outside: long ones are cut, and control characters replaced.
+    """
+    texts = [name for name in frame.columns if name not in ("timestamp", "count")]
+    return frame.assign(**{name: frame[name].map(_as_text) for name in texts})
+
+
+@lru_cache(1_000)
+def _as_text(value: str) -> str:
+    cut = value if len(value) <= _VALUE_CHARS else f"{value[: _VALUE_CHARS - 2]} …"
+    shown = (each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
+    return escape("".join(shown), quote=False)
 
 
 def counted(count: int, noun: str = "event") -> str:

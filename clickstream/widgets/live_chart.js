@@ -25,7 +25,10 @@ const patterns = {
   ".": "radial-gradient(#fff 1.2px, #0000 1.7px) 0 0 / 5px 5px",
 };
 
-const plain = (text) => text.replaceAll("<br>", " ").replace(/<[^>]*>/g, "");
+// Plotly's texts have tags, and characters such as &lt; in place of what would be one.
+const characters = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
+const unescaped = (text) => text.replace(/&(lt|gt|amp);/g, (each) => characters[each]);
+const plain = (text) => unescaped(text.replaceAll("<br>", " ").replace(/<[^>]*>/g, ""));
 
 // The slices of a pie, described like the series of other charts. A label has a name in bold, and a
 // number that changes.
@@ -92,7 +95,7 @@ function render({ model, el }) {
     const isPie = data[0]?.type === "pie";
     const series = isPie
       ? slices(data[0])
-      : data.map((each) => ({ ...each, key: each.name, label: each.name }));
+      : data.map((each) => ({ ...each, key: each.name, label: unescaped(each.name ?? "") }));
     const named = layout.showlegend ? series : [];
     layout.showlegend = false;
     if (isPie) data[0].domain = {}; // beside the legend

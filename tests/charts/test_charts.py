@@ -635,3 +635,21 @@ def test_a_small_heatmap_writes_large_numbers_in_thousands() -> None:
     assert small.layout.title.text == "<b>Most reading: entertainment on mobile</b>"
     assert said >= {f"<b>{each}</b>" for each in ("999", "1.0k", "14k", "999k", "1.0M")}
     assert set(counts) <= {int(count) for row in small.data[0].customdata for count in row}
+
+
+def test_values_from_outside_are_text() -> None:
+    """Tags, control characters and long values become plain text of at most 40 characters."""
+    hostile = '<a href="#">&\u202e' + "x" * 30_000
+    found = arms(**{hostile: [100, 9, 5], "B": [100, 5, 3]})
+    found.frames[ADDED] = played(**{hostile: [1, 2, 3, 4]}).frames[ADDED]
+    found.frames[TopReaders.name] = pd.DataFrame(
+        {"user_id": [hostile, "reader-1"], "count": [9, 5], "scenario": [hostile, ""]}
+    )
+    for name, figure in found.figures().items():
+        drawn = json.dumps(json.loads(figure.to_json()), ensure_ascii=False)
+        assert "<a" not in drawn
+        assert "\u202e" not in drawn
+        assert "x" * 40 not in drawn
+        if name in (Volume.name, TopReaders.name, AbTest.name):
+            assert "&lt;a href=" in drawn
+            assert "&amp;" in drawn
