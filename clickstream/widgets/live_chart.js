@@ -42,22 +42,27 @@ const slices = ({ labels, marker }) =>
   }));
 
 // One name of a legend; a click hides its series or shows it again.
-function legendItem({ label, fillcolor, line, marker, fillpattern }, isHidden, onClick) {
+function makeLegendItem() {
   const item = document.createElement("button");
   item.style.cssText =
     "all: unset; cursor: pointer; white-space: nowrap; display: flex; align-items: center; gap: 4px";
-  item.style.opacity = isHidden ? 0.4 : 1;
-  item.ariaPressed = !isHidden;
   const swatch = document.createElement("span");
   swatch.className = "clickstream-swatch";
   swatch.style.cssText = "width: 18px; height: 0.7em";
+  item.append(swatch, "");
+  return item;
+}
+
+function fillLegendItem(item, { label, fillcolor, line, marker, fillpattern }, isHidden, onClick) {
+  item.style.opacity = isHidden ? 0.4 : 1;
+  item.ariaPressed = !isHidden;
   const pattern = patterns[(fillpattern ?? marker?.pattern)?.shape];
   const colour = line?.color ?? fillcolor ?? marker?.color;
+  const [swatch, text] = item.childNodes;
   swatch.style.background = pattern ? `${pattern}, ${colour}` : colour;
   if (patterns["."] === pattern) swatch.style.backgroundColor = colour;
-  item.append(swatch, label);
-  item.addEventListener("click", onClick);
-  return item;
+  text.data = label;
+  item.onclick = onClick;
 }
 
 function render({ model, el }) {
@@ -107,8 +112,11 @@ function render({ model, el }) {
       if (!hidden.delete(key)) hidden.add(key);
       soon();
     };
-    legend.replaceChildren(
-      ...named.map((each) => legendItem(each, hidden.has(each.key), () => toggle(each.key))),
+    // The same elements, or a click that a new figure interrupts would be lost, and the focus, too.
+    while (legend.children.length > named.length) legend.lastChild.remove();
+    while (legend.children.length < named.length) legend.append(makeLegendItem());
+    named.forEach((each, place) =>
+      fillLegendItem(legend.children[place], each, hidden.has(each.key), () => toggle(each.key)),
     );
   };
 

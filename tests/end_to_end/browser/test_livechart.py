@@ -102,6 +102,18 @@ def test_a_live_chart_survives_a_presenter(notebook: Notebook) -> None:
     notebook.page.wait_for_timeout(500)
     assert notebook.page.evaluate(two) is True
 
+    name.hover()
+    notebook.page.mouse.down()
+    notebook.page.wait_for_timeout(300)  # three figures
+    notebook.page.mouse.up()
+    notebook.page.wait_for_timeout(500)
+    assert notebook.page.evaluate(two) == "legendonly", "a slow click was lost"
+    name.focus()
+    notebook.page.wait_for_timeout(300)
+    notebook.page.keyboard.press("Enter")
+    notebook.page.wait_for_timeout(500)
+    assert notebook.page.evaluate(two) is True, "the focus was lost"
+
     notebook.save()
     notebook.page.reload()
     notebook.until_idle()
