@@ -44,7 +44,7 @@ _TITLE_PX: Final = 22
 _TITLE_CHARS: Final = 56
 """Characters of a title that fit into a chart of 760 pixels, as beside an open file browser."""
 _SUBTITLE_CHARS: Final = 76
-_VALUE_CHARS: Final = 40
+_VALUE_CHARS: Final = 24
 """A longer value is cut, so that it leaves room for the chart beside it."""
 _LINE_PX: Final = 30
 _BARS: Final = 6
