@@ -73,6 +73,8 @@ _CHARTS_IN_PAST_S: Final = 4.0
 """Seconds between two searches for the charts while events of the past are read."""
 _OWNERS_EVERY: Final = 4
 """The members of the group are asked for with every fourth count."""
+_FEW: Final = 10
+"""Messages that wait for a moment in a partition with hardly any traffic."""
 _LAGS: Final = 8
 """The lags of two seconds."""
 _SEARCHABLE_AFTER: Final = timedelta(seconds=1.5)
@@ -108,7 +110,7 @@ class Lane:
     """Messages that arrived in the latest second."""
     lag: int
     is_lag_growing: bool
-    """Whether the lag is more than two seconds of traffic, and more than two seconds ago."""
+    """Whether the lag is more than two seconds of traffic, ten messages, and two seconds ago."""
     owner: str
     """The client id of the member that reads it; empty without one."""
     is_stalled: bool
@@ -541,7 +543,7 @@ class LivePipeline:
         arrivals, lags = self._lanes[number], self._lane_lags[number]
         arrivals.note(found.end_offset)
         per_second = arrivals.per_second()
-        is_growing = bool(lags) and unread > max(lags[0], 2 * per_second)
+        is_growing = bool(lags) and unread > max(lags[0], 2 * per_second, _FEW)
         lags.append(unread)
         return Lane(
             partition=number,

@@ -15,6 +15,7 @@ from clickstream.demo.demo import Demo
 from clickstream.errors import EventError, ServerError
 from clickstream.kafka import dead_letters, messages, topics
 from clickstream.kafka.admin import Admin
+from clickstream.kafka.offsets import Partition
 from clickstream.opensearch import client as opensearch
 from clickstream.opensearch import index
 from clickstream.settings import Settings
@@ -167,6 +168,12 @@ def test_documents_whose_answer_was_lost_are_no_repeats(made: Settings) -> None:
     assert_adds_up(found)
     assert (found.repeats, found.lag) == (0, 0)
     assert found.in_kafka == found.produced == found.indexed == stored(made)
+
+
+def test_a_few_messages_are_no_growing_lag(pipeline: LivePipeline) -> None:
+    """Where a message comes every few seconds, one that waits for a second is no trouble."""
+    looks = [pipeline._lane(Partition(9, 0, 9, 9 - unread, unread), {}) for unread in (0, 7)]
+    assert not any(each.is_lag_growing for each in looks)
 
 
 @pytest.mark.timed
