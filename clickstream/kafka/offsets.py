@@ -88,22 +88,22 @@ class TopicOffsets:
         """Number of messages in the topic."""
         return sum(each.end_offset - each.first_offset for each in self.partitions)
 
-    def lag(self, settled: Mapping[int, int]) -> int:
-        """Sum the lag over all partitions.
+    def lags(self, settled: Mapping[int, int]) -> dict[int, int]:
+        """Return the lag of each partition.
 
         Args:
             settled: by partition, the offset below which the consumer has settled every message,
                 committed or not, taken before these offsets were read. A partition that is
                 missing here counts from its committed offset.
         """
-        return sum(
-            lag(
+        return {
+            each.partition: lag(
                 each.first_offset,
                 each.end_offset,
                 settled.get(each.partition, each.committed_offset),
             )
             for each in self.partitions
-        )
+        }
 
 
 class GroupOffsets:

@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,6 @@ from clickstream.kafka.offsets import (
     Partition,
     StallDetector,
     TopicOffsets,
-    lag,
 )
 from clickstream.opensearch.site import Site
 from clickstream.reports import BoldLine, IndexReport, ProduceReport, this_consumer
@@ -505,7 +504,8 @@ class LivePipeline:
             if each.consumer != this_consumer():
                 most = max(each.replayed, self._refused_elsewhere.get(each.consumer, 0))
                 self._refused_elsewhere[each.consumer] = most
-        unread = found.lag(settled)
+        lags = found.lags(settled)
+        unread = sum(lags.values())
         now = Counts(
             refused=refused + sum(self._refused_elsewhere.values()),
             documents=indexed,
@@ -530,16 +530,13 @@ class LivePipeline:
             repeats=self._balance.repeats(now),
             dead_letters=found.dead_letters,
             counted_ms=round(time.time() * 1000),
-            lanes=tuple(self._lane(each, settled) for each in found.partitions),
+            lanes=tuple(self._lane(each, lags[each.partition]) for each in found.partitions),
         )
         self._note_arrivals(now)
         return found
 
-    def _lane(self, found: Partition, settled: Mapping[int, int]) -> Lane:
+    def _lane(self, found: Partition, unread: int) -> Lane:
         number = found.partition
-        unread = lag(
-            found.first_offset, found.end_offset, settled.get(number, found.committed_offset)
-        )
         arrivals, lags = self._lanes[number], self._lane_lags[number]
         arrivals.note(found.end_offset)
         per_second = arrivals.per_second()
@@ -561,8 +558,10 @@ class LivePipeline:
         if self.is_reading_past and source is not None:
             self._num_past = source.num_past
             if self._written_with_past is None:
-                is_over = len(self._runs) > 1 or self._runs[0].delivered >= self._num_past
-                if source.is_in_past or not is_over:
+                # While the past is sent there may be no report yet.
+                if source.is_in_past:
+                    return
+                if len(self._runs) == 1 and self._runs[0].delivered < self._num_past:
                     return
                 self._written_with_past = now.written
             if now.unread <= now.written - self._written_with_past:

@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Error, Page, expect
 
-from benchmarks import screen
+from benchmarks import screen, stage
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
+from clickstream.settings import Settings
 
 expect.set_options(timeout=30_000)
 
@@ -27,6 +31,17 @@ def page(chromium: str) -> Iterator[Page]:
     """A window of 1280 by 720, like a projector."""
     with screen.window(chromium) as page:
         yield page
+
+
+@pytest.fixture
+def notebook(
+    page: Page, chromium: str, settings: Settings, tmp_path: Path
+) -> Iterator[screen.Notebook]:
+    """Notebook 06."""
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
+        yield screen.Notebook(page, address)
+    topics.delete_topics(settings.kafka)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,14 +1,9 @@
 """The moving pipeline of the control room, in a real JupyterLab."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from benchmarks import screen, stage
-from clickstream.kafka import topics
-from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 from tests.end_to_end.conftest import Start
 from tests.support.by_id import send_raw
@@ -17,17 +12,6 @@ pytestmark = pytest.mark.slow
 
 DOTS = "Number(document.querySelector('.clickstream-pipeline canvas').dataset.dots)"
 HOSTILE = b'<img src=x onerror="document.title=1"><b>bold</b>'
-
-
-@pytest.fixture
-def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
-) -> Iterator[screen.Notebook]:
-    """Notebook 06."""
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
-        yield screen.Notebook(page, address)
-    topics.delete_topics(settings.kafka)
-    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 @pytest.mark.timeout(300)

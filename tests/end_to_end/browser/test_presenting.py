@@ -1,6 +1,5 @@
 """Notebooks as a presenter opens and runs them, in a real JupyterLab of 1280 by 720."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -8,8 +7,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks import screen, stage
-from clickstream.kafka import topics
-from clickstream.opensearch import client, index
 from clickstream.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -49,17 +46,6 @@ def test_a_widget_whose_kernel_ended_asks_to_run_its_cell(
 
     assert content == '"Run this cell: its controls ended with their kernel."'
     assert shown == ""
-
-
-@pytest.fixture
-def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
-) -> Iterator[screen.Notebook]:
-    """Notebook 06."""
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
-        yield screen.Notebook(page, address)
-    topics.delete_topics(settings.kafka)
-    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 @pytest.mark.timeout(240)
