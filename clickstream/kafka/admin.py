@@ -164,10 +164,21 @@ class Admin:
 
     def _offsets(self, topic: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
         wanted = {TopicPartition(topic, i): spec for i in partitions}
-        answers = self.ask(
-            f"reading the offsets of {topic!r}", lambda client: client.list_offsets(wanted)
-        )
-        return {asked.partition: answer.offset for asked, answer in answers.items()}
+        doing = f"reading the offsets of {topic!r}"
+
+        def answers() -> dict[int, int]:
+            futures = self._client.list_offsets(wanted)
+            found = {
+                asked.partition: self._result(doing, future).offset
+                for asked, future in futures.items()
+            }
+            if any(offset < 0 for offset in found.values()):
+                # librdkafka leaves the offset invalid, without an error, where a partition has no
+                # leader, as in a broker that has just started.
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            return found
+
+        return self.retry(doing, answers)
 
     def consumers(self, group_id: str) -> int:
         """Count the members of a group; 0 if the group does not exist.

@@ -172,7 +172,7 @@ def test_documents_whose_answer_was_lost_are_no_repeats(made: Settings) -> None:
 
 def test_a_few_messages_are_no_growing_lag(pipeline: LivePipeline) -> None:
     """Where a message comes every few seconds, one that waits for a second is no trouble."""
-    looks = [pipeline._lane(Partition(9, 0, 9, 9 - unread, unread), {}) for unread in (0, 7)]
+    looks = [pipeline._lane(Partition(9, 0, 9, 9 - unread, unread), unread) for unread in (0, 7)]
     assert not any(each.is_lag_growing for each in looks)
 
 
