@@ -49,6 +49,7 @@ from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
 from clickstream.widgets.arrivals import KEPT, Arrivals
 from clickstream.widgets.balance import Balance, Counts
+from clickstream.widgets.chronicle import Chronicle
 from clickstream.widgets.searchable import ClickToSearchable
 
 logger = logging.getLogger(__name__)
@@ -248,6 +249,8 @@ class LivePipeline:
         self._lanes: defaultdict[int, Arrivals] = defaultdict(Arrivals)
         self._lane_lags: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=_LAGS))
         self._site = Site(0, 0.0)
+        self.chronicle = Chronicle(DEFAULT_RATE)
+        """What happened here since the first start or the latest reset."""
         self._click_to_searchable = ClickToSearchable()
         self.arrivals = Arrivals()
         self.lags: deque[int] = deque(maxlen=KEPT)
@@ -377,6 +380,7 @@ class LivePipeline:
             traffic = self._traffic = Traffic(crowd)
             self.reactions = self._reactions
             source = self._past_source = PacedEvents(traffic, self._pace, past_first=has_past)
+        self.chronicle.start(self.events_per_second, is_in_past=source.is_in_past)
         workers.start(PRODUCER, partial(self._produce, source))
 
     def _new_crowd(self) -> Simulator:
@@ -408,6 +412,8 @@ class LivePipeline:
             ClickstreamError: a server did not answer the last count; all workers have ended.
         """
         self._is_final = False  # unless the last count succeeds
+        if not self.is_at_rest:
+            self.chronicle.stop()
         self._stop_workers(PRODUCER, OFFSETS)
         if OFFSETS not in self._troubles:  # without Kafka there is nothing to wait for
             with suppress(ClickstreamError):
@@ -461,16 +467,24 @@ class LivePipeline:
         """
         if self._traffic is None:
             return False
-        if name in self.playing:
+        is_start = name not in self.playing
+        if is_start:
+            self._traffic.start(SCENARIOS[name]())
+        else:
             self._traffic.stop(name)
-            return False
-        self._traffic.start(SCENARIOS[name]())
-        return True
+        self._note_what_happens()
+        return is_start
 
     @property
     def playing(self) -> tuple[str, ...]:
         """The names of the running scenarios."""
         return () if self._traffic is None else self._traffic.running
+
+    def _note_what_happens(self) -> None:
+        source = self._past_source
+        is_in_past = source is not None and source.is_in_past
+        rate = self.events_per_second
+        self.chronicle.note(running=self.playing, rate=rate, is_in_past=is_in_past)
 
     def _watch_kafka(self, stop: threading.Event) -> None:
         kafka = replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S)
@@ -478,6 +492,8 @@ class LivePipeline:
             stalls = StallDetector(offsets)
             for number, _ in enumerate(workers.ticks(self._count_every_s, stop)):
                 self._stalled = stalls.note(self._count(offsets))
+                self.chronicle.note_answer("Kafka")
+                self._note_what_happens()
                 if number % _OWNERS_EVERY == 0:
                     self._owners = offsets.owners()
                 self._troubles.pop(OFFSETS, None)
@@ -577,6 +593,8 @@ class LivePipeline:
         for _ in workers.ticks(LOOK_EVERY_S, stop):
             newest_ms, now_ms = self._demo.look()
             self._searched_s = time.monotonic()
+            self.chronicle.note_answer("OpenSearch")
+            self._note_what_happens()
             # Charts cost processor time, which the events of the past need first.
             is_reading_past, since_s = self._is_reading_past, time.monotonic() - charts_s
             has_read_past = was_reading_past and not is_reading_past
@@ -607,7 +625,7 @@ class LivePipeline:
         minutes = self.window_minutes
         since = until - timedelta(minutes=minutes)
         answer = self._demo.ask(since=since, until=until, bucket_s=BUCKETS_S[minutes])
-        self.charts = answer.figures()
+        self.charts = answer.figures(marks=self.chronicle.marks.since(since))
         self._searched_s = time.monotonic()
 
     def _stall(self) -> str:
@@ -641,6 +659,10 @@ class LivePipeline:
                 watch(stop)
             except Exception as error:  # whatever it is, the rest goes on, and it is shown
                 logger.warning("monitor failed name=%s error=%r", name, shown(error))
+                if isinstance(error, NoAnswerError):
+                    answered_s = self._counted_s if name == OFFSETS else self._searched_s
+                    for_s = time.monotonic() - answered_s
+                    self.chronicle.note_no_answer(error.server, for_s=for_s)
                 # The topic or index is missing.
                 remedy = "; Reset creates both again" if isinstance(error, MissingError) else ""
                 self._troubles[name] = f"{self.explain(error)}{remedy}"
