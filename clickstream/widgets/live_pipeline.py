@@ -50,6 +50,7 @@ from clickstream.widgets import workers
 from clickstream.widgets.arrivals import KEPT, Arrivals
 from clickstream.widgets.balance import Balance, Counts
 from clickstream.widgets.chronicle import Chronicle
+from clickstream.widgets.effect import SHOWN_AFTER_S, Effect
 from clickstream.widgets.searchable import ClickToSearchable
 
 logger = logging.getLogger(__name__)
@@ -155,6 +156,8 @@ class Snapshot(BoldLine):
     """Seconds since Kafka answered, if that is too long; then all counts are that old."""
     opensearch_age_s: float = 0.0
     """Seconds since OpenSearch answered, if that is too long."""
+    effect: str = ""
+    """One line that compares now with the minute before the latest scenario; empty without one."""
     trouble: str = ""
     """One line that says what failed and what to do; empty without errors."""
 
@@ -251,6 +254,7 @@ class LivePipeline:
         self._site = Site(0, 0.0)
         self.chronicle = Chronicle(DEFAULT_RATE)
         """What happened here since the first start or the latest reset."""
+        self._effect, self._effect_line = Effect(self._demo.search), ""
         self._click_to_searchable = ClickToSearchable()
         self.arrivals = Arrivals()
         self.lags: deque[int] = deque(maxlen=KEPT)
@@ -608,8 +612,15 @@ class LivePipeline:
             self._recount_documents()
             self._site = self._demo.site()
             # Later ones look like a drop in traffic: not all of their events are searchable yet.
-            self._search(datetime.now(UTC) - _SEARCHABLE_AFTER)
+            until = datetime.now(UTC) - _SEARCHABLE_AFTER
+            self._search(until)
+            self._compare(until)
             self._troubles.pop(CHARTS, None)
+
+    def _compare(self, until: datetime) -> None:
+        self._effect.note_dead_letters(datetime.now(UTC), self._latest.dead_letters)
+        play = self.chronicle.latest_play(over_s=SHOWN_AFTER_S)
+        self._effect_line = "" if play is None else self._effect.compare(play, until)
 
     def _recount_documents(self) -> None:
         """Count again, because another consumer, a lost answer or a deletion may change it."""
@@ -696,6 +707,7 @@ class LivePipeline:
             past_s=self._past_s,
             kafka_age_s=self._age_s(self._counted_s),
             opensearch_age_s=self._age_s(self._searched_s),
+            effect=self._effect_line if self._is_running(CHARTS) else "",
             trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._stall()),
         )
 
