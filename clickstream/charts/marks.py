@@ -18,8 +18,6 @@ _CHAR_SHARE: Final = 0.017
 """The share of the width of a narrow chart that a character takes."""
 _MOST_ROWS: Final = 2
 """Rows of names above a chart that has other charts beside it."""
-_MOST_NAMES: Final = 20
-"""More would not fit into them."""
 _ROW_PX: Final = 26
 _LIFT_PX: Final = 12
 """From the top of the plot to the middle of the lowest row."""
@@ -86,11 +84,12 @@ def write_newest(
     """
     start, end = window
     places = [((end - mark.at) / (end - start), _width(mark)) for mark in marks]
-    named = [number for number, (place, width) in enumerate(places) if place + width <= 1]
-    del named[:-_MOST_NAMES]
-    while max(rows := _rows([places[number] for number in named]), default=0) >= _MOST_ROWS:
-        del named[0]
-    row_of = dict(zip(named, rows, strict=True))
+    row_of: dict[int, int] = {}
+    for number, (place, width) in reversed([*enumerate(places)]):
+        named = [number, *row_of]
+        rows = _rows([places[each] for each in named])
+        if place + width <= 1 and max(rows) < _MOST_ROWS:
+            row_of = dict(zip(named, rows, strict=True))
     _draw(figure, marks, [row_of.get(number) for number in range(len(marks))], "right")
 
 
