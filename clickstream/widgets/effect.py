@@ -25,6 +25,8 @@ from clickstream.widgets.chronicle import Play
 SHOWN_AFTER_S: Final = 30.0
 """So long after its end a scenario is still compared."""
 _BEFORE: Final = timedelta(seconds=60)
+_STAMPED_LATE: Final = timedelta(seconds=1)
+"""An event bears the time at which it was due, up to a second before it was made."""
 _LATEST: Final = timedelta(seconds=10)
 _FIRST_AFTER: Final = timedelta(seconds=5)
 """A mean over less says little, and the line says first what to watch."""
@@ -39,6 +41,8 @@ class _Measure:
     aggregations: dict[str, Any]
     read: Callable[[dict[str, Any], float], str]
     """Makes the text of the number, of the search's answer and the seconds."""
+    read_before: Callable[[dict[str, Any], float], str] | None = None
+    """The same for the minute before, if that differs."""
 
 
 def _counted(unit: str, field: str, value: object) -> _Measure:
@@ -91,7 +95,10 @@ _MEASURES: Final = {
         "of all events by the leader", {"leader": terms("user_id", 1)}, _share_of_the_leader
     ),
     ABTest.name: _Measure(
-        "reactions in 100 views", _REACTIONS | {"arms": _ARMS}, _reactions_by_arm
+        "reactions in 100 views",
+        _REACTIONS | {"arms": _ARMS},
+        _reactions_by_arm,
+        read_before=lambda answer, seconds: _in_100_views(answer["aggregations"]),
     ),
 }
 
@@ -127,12 +134,16 @@ class Effect:
             return ""
         began = replace(play, ended=None)
         if self._before[0] != began:
-            self._before = began, self._mean(play.scenario, play.began - _BEFORE, play.began)
+            until_before = play.began - _STAMPED_LATE
+            before = self._mean(play.scenario, until_before - _BEFORE, until_before, is_before=True)
+            self._before = began, before
         now = self._mean(play.scenario, max(play.began, until - _LATEST), until)
         title = f"{SCENARIOS[play.scenario].title}{' has ended' if play.ended else ''}"
         return f"{title}, before → now: {self._before[1]} → {now} {_UNITS[play.scenario]}"
 
-    def _mean(self, scenario: str, since: datetime, until: datetime) -> str:
+    def _mean(
+        self, scenario: str, since: datetime, until: datetime, *, is_before: bool = False
+    ) -> str:
         seconds = (until - since).total_seconds()
         if scenario == DirtyData.name:
             return _number((self._letters_at(until) - self._letters_at(since)) / seconds)
@@ -146,7 +157,8 @@ class Effect:
                 "aggs": measure.aggregations,
             }
         )
-        return measure.read(answer, seconds)
+        read = (is_before and measure.read_before) or measure.read
+        return read(answer, seconds)
 
     def _letters_at(self, moment: datetime) -> int:
         counts = [count for at, count in self._dead_letters if at <= moment]

@@ -28,13 +28,17 @@ VIEW = next(
 
 # By period, in seconds before `UNTIL`: number, type and other fields of the events.
 EVENTS: dict[tuple[float, float], list[tuple[int, str, dict[str, Any]]]] = {
-    (170, 160.1): [(40, "logout", {"user_id": "too-early"})],
-    (160, 100.1): [
-        (30, "page_view", {"user_id": "reader-a", "device_type": "mobile"}),
+    (171, 161.1): [(40, "logout", {"user_id": "too-early"})],
+    (161, 101.1): [
+        (
+            30,
+            "page_view",
+            {"scenario": "ab-test", "variant": "A", "user_id": "reader-a", "device_type": "mobile"},
+        ),
         (90, "page_view", {"device_type": "desktop"}),
         (6, "comment", {"device_type": "mobile"}),
     ],
-    (100, 10.1): [(500, "comment", {"user_id": "neither-nor", "device_type": "mobile"})],
+    (101, 10.1): [(500, "comment", {"user_id": "neither-nor", "device_type": "mobile"})],
     (10, 0.1): [
         (50, "page_view", {"scenario": "ab-test", "variant": "A", "user_id": "reader-bot"}),
         (50, "page_view", {"scenario": "ab-test", "variant": "B"}),
@@ -83,7 +87,7 @@ def effect(shared_settings: Settings) -> Effect:
     demo.consume()
     assert demo.documents() == len(list(known()))
     effect = Effect(demo.search)
-    for ago_s, count in ((165, 5), (161, 5), (101, 11), (50, 20), (11, 20), (0.5, 50)):
+    for ago_s, count in ((165, 5), (162, 5), (102, 11), (50, 20), (11, 20), (0.5, 50)):
         effect.note_dead_letters(UNTIL - timedelta(seconds=ago_s), count)
     return effect
 
