@@ -60,6 +60,11 @@ _SHORT: Final = 90
 _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 """The same width for one digit and for three, so that the text on the right does not move."""
 
+_FULL_SCREEN: Final = (
+    "Full screen, and back with Esc. There, the space bar is Start and Stop, and 1 to 7 are the "
+    "scenarios"
+)
+
 _COMMANDS: Final = "commands"
 _PAINTER: Final = "painter"
 _CROWD: Final = "crowd"
@@ -136,6 +141,7 @@ class ControlRoom:
         self._start_stop = widgets.Button(
             description="Start", tooltip="Start or stop readers and consumer"
         )
+        self._start_stop.add_class("clickstream-start-stop")
         # What the button said when it was clicked: a double click must not stop again.
         self._start_stop.on_click(
             lambda button: self._queue(self._stop if button.description == "Stop" else self._start)
@@ -192,11 +198,15 @@ class ControlRoom:
         scenarios = list(self._scenarios.values())
         for control in (self._start_stop, *actions, *scenarios, rate, mix, minutes):
             _handle_at_once(control)
+        for control in scenarios:
+            control.add_class("clickstream-scenario")
+        full_screen = widgets.Button(icon="expand", tooltip=_FULL_SCREEN)
+        full_screen.add_class("clickstream-full-screen")
         more = _menu("⋯", "More", actions).add_class("clickstream-at-the-right")
         controls = [
             *(self._start_stop, rate, self._speed),
             _menu("Scenario ▾", "What happens on the site", [*scenarios, mix]),
-            *(widgets.HTML().add_class("clickstream-spacer"), minutes, more),
+            *(widgets.HTML().add_class("clickstream-spacer"), minutes, full_screen, more),
         ]
         rows = [
             widgets.GridBox([self._charts[name] for name in row])
