@@ -16,6 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from clickstream.charts import theme
+from clickstream.charts.marks import Mark
 
 ROOM: Final = 50
 """More values than any field with few values has, so that none is left out."""
@@ -69,6 +70,8 @@ class View:
     added: pd.DataFrame
     """Events added by scenarios: columns `timestamp`, `scenario`, `count`."""
     scenarios: AddsEvents
+    marks: Sequence[Mark] = ()
+    """What was done when, in the order of time."""
 
     @property
     def adding(self) -> str:

@@ -7,7 +7,7 @@ the function that sends a search; its errors pass through.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 from clickstream import events
 from clickstream.charts import theme, time_zones
 from clickstream.charts.chart import AddsEvents, Question, View, millis
+from clickstream.charts.marks import Mark
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TOP, TopReaders
 from clickstream.charts.volume import ADDED
@@ -88,7 +89,9 @@ class Answer(BoldLine):
             return ""
         return f"; {theme.counted(self.left_out)} before the year 1 or after 9999 left out"
 
-    def figures(self, *, tz: tzinfo | str | None = None) -> dict[str, go.Figure]:
+    def figures(
+        self, *, tz: tzinfo | str | None = None, marks: Sequence[Mark] = ()
+    ) -> dict[str, go.Figure]:
         """Draw every chart, by its name.
 
         A chart without events says so. Only the chart of an A/B test, the last one, is omitted
@@ -97,6 +100,8 @@ class Answer(BoldLine):
         Args:
             tz: time zone; by default that of this machine. Its offset at the end of the window
                 applies to the whole window, so that no hour repeats when the clocks go back.
+            marks: what was done when, in the order of time; charts over time show those of the
+                window.
 
         Raises:
             ConfigError: no such zone.
@@ -117,6 +122,7 @@ class Answer(BoldLine):
             count_error=self.count_error,
             added=tables[ADDED],
             scenarios=self.scenarios,
+            marks=[mark for mark in marks if self.since < mark.at < self.until],
         )
         return {
             chart.name: chart.figure(tables[chart.name], view)

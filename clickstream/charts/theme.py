@@ -49,6 +49,9 @@ _VALUE_CHARS: Final = 24
 _LINE_PX: Final = 30
 _BARS: Final = 6
 """Horizontal bars of a small chart."""
+_MARK_PX: Final = 13
+_MARKS_LOWER: Final = 0.7
+"""Of a small chart: the height of its rows of names, as a share of that of a large one."""
 
 _AXIS: Final = {
     "automargin": True,
@@ -239,6 +242,7 @@ def compact(figure: go.Figure) -> go.Figure:
     small.for_each_annotation(
         lambda each: each.update(font_size=None, text=_shorten_number(each.text))
     )
+    _lower_marks(small)
     small.update_xaxes(title=None)
     if "scatter" in {trace.type for trace in small.data}:
         # A time label takes a quarter of the width, and half of the last one is in the margin.
@@ -256,6 +260,17 @@ def _keep_first_bars(ranking: go.Figure) -> None:
         kept = [place for place, name in enumerate(bars.y) if name in first]
         bars.update({each: [bars[each][place] for place in kept] for each in ("x", "y", "text")})
     ranking.update_layout(showlegend=False, yaxis_range=[_BARS - 0.5, -0.5])
+
+
+def _lower_marks(small: go.Figure) -> None:
+    """Set the names of marks, the only annotations with a line, smaller and closer."""
+    lifts_px = []
+    for each in small.layout.annotations:
+        if each.showarrow is not False:
+            each.update(font_size=_MARK_PX, ax=_MARKS_LOWER * each.ax, ay=_MARKS_LOWER * each.ay)
+            lifts_px.append(-each.ay)
+    if lifts_px:
+        small.update_layout(margin_t=8 + max(lifts_px) + _MARK_PX / 2)
 
 
 def _shorten_labels(pie: go.Pie) -> None:

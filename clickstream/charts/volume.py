@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from clickstream.charts import theme
 from clickstream.charts.chart import Chart, Question, View, counts, millis, scenario_order
+from clickstream.charts.marks import Mark, write_newest
 
 ADDED: Final = "volume-scenarios"
 """The table of events that scenarios added; the count of all events includes them."""
@@ -103,6 +104,8 @@ class Volume(Chart):
         figure.update_yaxes(
             title=f"events in {width}", range=[0, most * 1.08], nticks=6, dtick=step
         )
+        if view.marks and len(times) > 1:
+            _write(figure, view, times)
         return figure
 
 
@@ -149,6 +152,13 @@ def _lay_on(figure: go.Figure, parts: dict[str, Any], times: pd.Series, view: Vi
         )
     figure.update_layout(hovermode="x unified", xaxis_hoverformat="%a %d %b %H:%M:%S")
     theme.legend_above(figure)
+
+
+def _write(figure: go.Figure, view: View, times: pd.Series) -> None:
+    """Write the marks; the last bucket begins where the axis ends."""
+    start, end = times.iloc[0], times.iloc[-1]
+    local = [Mark(at.astimezone(view.zone).replace(tzinfo=None), what) for at, what in view.marks]
+    write_newest(figure, [Mark(min(at, end), what) for at, what in local], (start, end))
 
 
 def _width(seconds: int) -> str:

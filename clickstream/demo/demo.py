@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +217,10 @@ class Demo(BoldLine):
         newest_ms = site.newest_ms(self._client, self.settings.opensearch.index, since_ms, now_ms)
         return newest_ms, round(time.time() * 1000)
 
+    def search(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a search with aggregations to the index; see `opensearch.index.search`."""
+        return index.search(self._client, self.settings.opensearch.index, body)
+
     def ask(
         self,
         *,
@@ -241,7 +244,7 @@ class Demo(BoldLine):
         from clickstream.simulation.scenarios import ADDS_EVENTS
 
         return search.ask(
-            partial(index.search, self._client, self.settings.opensearch.index),
+            self.search,
             scenarios=ADDS_EVENTS,
             since=since,
             until=until,

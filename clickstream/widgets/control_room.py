@@ -45,6 +45,8 @@ RATES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 MIXES: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 _CONFIRM_S = 10.0
 _SHOW_SECONDS_AFTER_S = 3.0
+_SAY_FIRST_S = 5.0
+"""A result is shown for so long before the effect of a scenario may take its place."""
 _ROWS: Final = (
     {Volume.name: 8, TopReaders.name: 4, AbTest.name: 4},
     {EventTypes.name: 6, DeviceCategory.name: 6},
@@ -57,6 +59,11 @@ _SHORT: Final = 90
 """Characters of a line that fit on a 1280-pixel projector; longer lines get smaller text."""
 _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 """The same width for one digit and for three, so that the text on the right does not move."""
+
+_FULL_SCREEN: Final = (
+    "Full screen, and back with Esc. There, the space bar is Start and Stop, and 1 to 7 are the "
+    "scenarios"
+)
 
 _COMMANDS: Final = "commands"
 _PAINTER: Final = "painter"
@@ -74,6 +81,14 @@ class _Result(NamedTuple):
     """The scenario that the text describes; the text is valid while it runs."""
     is_start: bool = False
     """Whether the readers began; then the events of their past are told."""
+    said_s: float = 0.0
+    """When, by the monotonic clock."""
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether the effect of a scenario may take its place; a question stays."""
+        was_shown = time.monotonic() - self.said_s > _SAY_FIRST_S
+        return was_shown and (bool(self.scenario) or self.is_start)
 
 
 _Command = Callable[[], _Result]
@@ -128,6 +143,7 @@ class ControlRoom:
         self._start_stop = widgets.Button(
             description="Start", tooltip="Start or stop readers and consumer"
         )
+        self._start_stop.add_class("clickstream-start-stop")
         # What the button said when it was clicked: a double click must not stop again.
         self._start_stop.on_click(
             lambda button: self._queue(self._stop if button.description == "Stop" else self._start)
@@ -184,11 +200,15 @@ class ControlRoom:
         scenarios = list(self._scenarios.values())
         for control in (self._start_stop, *actions, *scenarios, rate, mix, minutes):
             _handle_at_once(control)
+        for control in scenarios:
+            control.add_class("clickstream-scenario")
+        full_screen = widgets.Button(icon="expand", tooltip=_FULL_SCREEN)
+        full_screen.add_class("clickstream-full-screen")
         more = _menu("⋯", "More", actions).add_class("clickstream-at-the-right")
         controls = [
             *(self._start_stop, rate, self._speed),
             _menu("Scenario ▾", "What happens on the site", [*scenarios, mix]),
-            *(widgets.HTML().add_class("clickstream-spacer"), minutes, more),
+            *(widgets.HTML().add_class("clickstream-spacer"), minutes, full_screen, more),
         ]
         rows = [
             widgets.GridBox([self._charts[name] for name in row])
@@ -237,7 +257,9 @@ class ControlRoom:
         while not stop.is_set() and (command := self._next()) is not None:
             self._command_began_s = time.monotonic()
             try:
-                self._result = command()
+                result = command()
+                if result is not self._result:
+                    self._result = result._replace(said_s=time.monotonic())
             except Exception as error:  # whatever it is, the next button works
                 self._result = _Result(self.pipeline.explain(error))
             finally:
@@ -380,7 +402,7 @@ class ControlRoom:
         if not self.pipeline.is_running:
             return _Result("Scenarios need readers: press Start first.")
         if not self.pipeline.toggle(name):
-            return _Result(f"{SCENARIOS[name].title} has ended.")
+            return _Result(f"{SCENARIOS[name].title} has ended.", scenario=name)
         return _Result(f"{SCENARIOS[name].title}. Watch {SCENARIOS[name].watch}.", scenario=name)
 
     def _keep_painting(self, stop: threading.Event) -> None:
@@ -396,6 +418,8 @@ class ControlRoom:
         # it could say "empty" above old numbers.
         doing, result = self._progress(), self._current_result()
         snapshot = self.pipeline.snapshot()
+        if snapshot.effect and self._result.gives_way:
+            result = snapshot.effect
         self._pipeline_view.show(
             snapshot, lags=self.pipeline.lags, rates=self.pipeline.arrivals.rates
         )
@@ -428,7 +452,7 @@ class ControlRoom:
 
     def _current_result(self) -> str:
         """Return the latest result, or say that its scenario has ended by itself."""
-        text, scenario, is_start = self._result
+        text, scenario, is_start, _ = self._result
         if is_start:
             return f"{text}{self._past()}"
         if scenario and self.pipeline.is_running and scenario not in self.pipeline.playing:

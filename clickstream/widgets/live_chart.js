@@ -65,13 +65,22 @@ function fillLegendItem(item, { label, fillcolor, line, marker, fillpattern }, i
   item.onclick = onClick;
 }
 
+// What has a size of its own: margins, and the names of marks.
+function enlarge(layout, scale) {
+  for (const side in layout.margin) layout.margin[side] *= scale;
+  for (const each of layout.annotations ?? []) {
+    if (each.font?.size) each.font.size *= scale;
+    for (const shift of ["ax", "ay"]) if (each[shift]) each[shift] *= scale;
+  }
+}
+
 function render({ model, el }) {
   const heading = document.createElement("div");
   heading.style.cssText =
-    "font: bold clamp(12px, 4.4cqw, 15px) Helvetica, Arial, sans-serif; padding: 4px 8px 0";
+    "font: bold clamp(12px, 4.4cqw, 15px * var(--clickstream-scale, 1)) Helvetica, Arial, sans-serif; padding: 4px 8px 0";
   const legend = document.createElement("div");
   legend.style.cssText =
-    "font: clamp(11px, 3cqw, 16px) Helvetica, Arial, sans-serif; padding: 2px 8px 0; " +
+    "font: clamp(11px, 3cqw, 16px * var(--clickstream-scale, 1)) Helvetica, Arial, sans-serif; padding: 2px 8px 0; " +
     "display: flex; flex-wrap: wrap; gap: 0 12px; justify-content: center";
   const plot = document.createElement("div");
   plot.className = "clickstream-live-chart";
@@ -129,8 +138,10 @@ function render({ model, el }) {
     // Plotly would cut a long title off; the browser wraps it.
     const title = (layout.title?.text ?? "").split("</b><br>")[0];
     heading.textContent = plain(title);
+    const scale = Number(getComputedStyle(el).getPropertyValue("--clickstream-scale")) || 1;
     const size = Math.min(plot.clientWidth / 28, plot.clientHeight / 9);
-    layout.font = { ...layout.font, size: Math.min(Math.max(size, 12), 16) };
+    layout.font = { ...layout.font, size: Math.min(Math.max(size, 12), 16 * scale) };
+    enlarge(layout, scale);
     drawLegend(data, layout);
     // Plotly would keep the margins of the axes that an empty chart no longer has.
     if (!data.length) Plotly.purge(plot);

@@ -46,8 +46,10 @@ from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
 from clickstream.widgets import workers
+from clickstream.widgets.activity_log import ActivityLog
 from clickstream.widgets.arrivals import KEPT, Arrivals
 from clickstream.widgets.balance import Balance, Counts
+from clickstream.widgets.effect import SHOWN_AFTER_S, Effect
 from clickstream.widgets.searchable import ClickToSearchable
 
 logger = logging.getLogger(__name__)
@@ -158,6 +160,8 @@ class Snapshot(BoldLine):
     """Seconds since Kafka answered, if that is too long; then all counts are that old."""
     opensearch_age_s: float = 0.0
     """Seconds since OpenSearch answered, if that is too long."""
+    effect: str = ""
+    """One line that compares now with the minute before the latest scenario; empty without one."""
     trouble: str = ""
     """One line that says what failed and what to do; empty without errors."""
 
@@ -256,6 +260,9 @@ class LivePipeline:
         self._lanes: defaultdict[int, Arrivals] = defaultdict(Arrivals)
         self._lane_lags: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=_LAGS))
         self._site = Site(0, 0.0)
+        self.activity = ActivityLog(DEFAULT_RATE)
+        """What happened here since the first start or the latest reset."""
+        self._effect, self._effect_line = Effect(self._asking.search), ""
         self._click_to_searchable = ClickToSearchable()
         self.arrivals = Arrivals()
         self.lags: deque[int] = deque(maxlen=KEPT)
@@ -387,6 +394,7 @@ class LivePipeline:
             self._past_s = past_s if has_past else 0.0
             self.reactions = self._reactions
             source = self._past_source = PacedEvents(traffic, self._pace, past_first=has_past)
+        self.activity.start(self.events_per_second, is_in_past=source.is_in_past)
         workers.start(PRODUCER, partial(self._produce, source))
 
     def _new_crowd(self) -> Simulator:
@@ -417,6 +425,8 @@ class LivePipeline:
             ClickstreamError: a server did not answer the last count; all workers have ended.
         """
         self._is_final = False  # unless the last count succeeds
+        if not self.is_at_rest:
+            self.activity.stop()
         self._stop_workers(PRODUCER, OFFSETS)
         if OFFSETS not in self._troubles:  # without Kafka there is nothing to wait for
             with suppress(ClickstreamError):
@@ -470,16 +480,24 @@ class LivePipeline:
         """
         if self._traffic is None:
             return False
-        if name in self.playing:
+        is_start = name not in self.playing
+        if is_start:
+            self._traffic.start(SCENARIOS[name]())
+        else:
             self._traffic.stop(name)
-            return False
-        self._traffic.start(SCENARIOS[name]())
-        return True
+        self._note_what_happens()
+        return is_start
 
     @property
     def playing(self) -> tuple[str, ...]:
         """The names of the running scenarios."""
         return () if self._traffic is None else self._traffic.running
+
+    def _note_what_happens(self) -> None:
+        source = self._past_source
+        is_in_past = source is not None and source.is_in_past
+        rate = self.events_per_second
+        self.activity.note(running=self.playing, rate=rate, is_in_past=is_in_past)
 
     def _watch_kafka(self, stop: threading.Event) -> None:
         kafka = replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S)
@@ -487,6 +505,8 @@ class LivePipeline:
             stalls = StallDetector(offsets)
             for number, _ in enumerate(workers.ticks(self._count_every_s, stop)):
                 self._stalled = stalls.note(self._count(offsets))
+                self.activity.note_answer("Kafka")
+                self._note_what_happens()
                 if number % _OWNERS_EVERY == 0:
                     self._owners = offsets.owners()
                 self._troubles.pop(OFFSETS, None)
@@ -586,6 +606,8 @@ class LivePipeline:
         for _ in workers.ticks(LOOK_EVERY_S, stop):
             newest_ms, now_ms = self._asking.look()
             self._searched_s = time.monotonic()
+            self.activity.note_answer("OpenSearch")
+            self._note_what_happens()
             # Charts cost processor time, which the events of the past need first.
             is_reading_past, since_s = self.is_reading_past, time.monotonic() - charts_s
             has_read_past = was_reading_past and not is_reading_past
@@ -599,8 +621,15 @@ class LivePipeline:
             self._recount_documents()
             self._site = self._asking.site()
             # Later ones look like a drop in traffic: not all of their events are searchable yet.
-            self._search(datetime.now(UTC) - _SEARCHABLE_AFTER)
+            until = datetime.now(UTC) - _SEARCHABLE_AFTER
+            self._search(until)
+            self._compare(until)
             self._troubles.pop(CHARTS, None)
+
+    def _compare(self, until: datetime) -> None:
+        self._effect.note_dead_letters(datetime.now(UTC), self._latest.dead_letters)
+        play = self.activity.latest_play(over_s=SHOWN_AFTER_S)
+        self._effect_line = "" if play is None else self._effect.compare(play, until)
 
     def _recount_documents(self) -> None:
         """Count again, because another consumer, a lost answer or a deletion may change it."""
@@ -616,7 +645,7 @@ class LivePipeline:
         minutes = self.window_minutes
         since = until - timedelta(minutes=minutes)
         answer = self._asking.ask(since=since, until=until, bucket_s=BUCKETS_S[minutes])
-        self.charts = answer.figures()
+        self.charts = answer.figures(marks=self.activity.marks.since(since))
         self._searched_s = time.monotonic()
 
     def _stall(self) -> str:
@@ -650,6 +679,10 @@ class LivePipeline:
                 watch(stop)
             except Exception as error:  # whatever it is, the rest goes on, and it is shown
                 logger.warning("monitor failed name=%s error=%r", name, shown(error))
+                if isinstance(error, NoAnswerError):
+                    answered_s = self._counted_s if name == OFFSETS else self._searched_s
+                    for_s = time.monotonic() - answered_s
+                    self.activity.note_no_answer(error.server, for_s=for_s)
                 # The topic or index is missing.
                 remedy = "; Reset creates both again" if isinstance(error, MissingError) else ""
                 self._troubles[name] = f"{self.explain(error)}{remedy}"
@@ -686,6 +719,7 @@ class LivePipeline:
             past_s=self._past_s,
             kafka_age_s=self._age_s(self._counted_s),
             opensearch_age_s=self._age_s(self._searched_s),
+            effect=self._effect_line if self._is_running(CHARTS) else "",
             trouble=next(filter(None, map(self._troubles.get, _WORKERS)), self._stall()),
         )
 

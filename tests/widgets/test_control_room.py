@@ -36,3 +36,13 @@ def test_of_many_clicks_on_stations_the_last_one_counts(
     finally:
         room.close()
     assert looks in (["site", "index"], ["index"])
+
+
+def test_the_effect_of_a_scenario_waits_until_a_result_was_read() -> None:
+    """It takes the place of what was said about a scenario, and never that of a question."""
+    now_s = time.monotonic()
+    begun = control_room._Result("Bot. Watch the top users.", scenario="bot", said_s=now_s)
+
+    assert not begun.gives_way
+    assert begun._replace(said_s=now_s - 60).gives_way
+    assert not control_room._Result("Press it again", said_s=now_s - 60).gives_way

@@ -453,7 +453,7 @@ def test_the_room_says_when_a_scenario_has_ended_by_itself(made: Settings) -> No
         room.start()
         find_button(room, "Logout wave").click()
         wait_until(lambda: "Watch event types: a burst of logout" in strip.value, 15)
-        wait_until(lambda: "Logout wave has ended." in strip.value, 60)
+        wait_until(lambda: "Logout wave has ended" in strip.value, 60)
         assert room.pipeline.playing == ()
     finally:
         room.close()

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 
 import pytest
 
@@ -22,6 +23,13 @@ def all_is_counted(found: Snapshot) -> bool:
     return found.lag >= found.in_kafka - found.indexed
 
 
+def marks(pipeline: LivePipeline) -> list[str]:
+    """The names of the marks, in the order of time; each has a line on the volume chart."""
+    found = [what for _, what in pipeline.activity.marks.since(datetime.min.replace(tzinfo=UTC))]
+    assert len(pipeline.charts["volume"].layout.shapes) == len(found)
+    return found
+
+
 def test_trouble_is_a_line_and_what_can_goes_on(pipeline: LivePipeline, made: Settings) -> None:
     """While OpenSearch is down, the lag grows and a line says why; both end after it is back."""
     pipeline.start()
@@ -36,6 +44,7 @@ def test_trouble_is_a_line_and_what_can_goes_on(pipeline: LivePipeline, made: Se
     wait_until(lambda: pipeline.snapshot().lag < 200 and not pipeline.snapshot().trouble, 60)
     wait_until(lambda: pipeline.snapshot().opensearch_age_s == 0, 10)
     pipeline.stop()
+    assert marks(pipeline) == ["Start", "OpenSearch gone", "OpenSearch back", "Stop"]
     assert lag(made) == 0
 
 
@@ -67,6 +76,7 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(
     pipeline.stop()
     found = pipeline.snapshot()
     assert (found.lag, found.repeats, found.kafka_age_s) == (0, 0, 0)
+    assert marks(pipeline) == ["Start", "Kafka gone", "Kafka back", "Stop"]
     assert found.in_kafka == found.indexed == stored(made) >= found.produced
 
 

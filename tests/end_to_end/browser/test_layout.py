@@ -66,14 +66,12 @@ def lag_chart() -> go.Figure:
     """The lag of three minutes in which much was done."""
     timeline, now = timeseries.Timeline(), datetime.now(UTC)
     timeline._samples.extend((now - timedelta(seconds=170 - at), 10 * at) for at in range(170))
-    timeline._marks.extend(
-        (now - timedelta(seconds=ago_s), what)
-        for ago_s, what in (
-            *((150, "OpenSearch is stopped"), (120, "OpenSearch is started")),
-            *((100, "OpenSearch answers"), (95, "consumer is killed"), (60, "consumer starts")),
-            *((58, "8 invalid messages"), (5, "8 messages are sent again")),
-        )
-    )
+    for ago_s, what in (
+        *((150, "OpenSearch is stopped"), (120, "OpenSearch is started")),
+        *((100, "OpenSearch answers"), (95, "consumer is killed"), (60, "consumer starts")),
+        *((58, "8 invalid messages"), (5, "8 messages are sent again")),
+    ):
+        timeline._marks.add(now - timedelta(seconds=ago_s), what)
     return timeline.figure()
 
 
