@@ -51,6 +51,63 @@ def read(client: Client, name: str, now_ms: int) -> Site:
     return Site(int(found["readers"]["value"]), per_second)
 
 
+@dataclass(frozen=True)
+class Headline:
+    """An article of the front page, as the index has it."""
+
+    article_id: str
+    category: str
+    title: str
+    published_at: str
+    views: int
+    """In the window."""
+
+
+def front_page(
+    client: Client, name: str, since_ms: int, until_ms: int, most: int = 8
+) -> list[Headline]:
+    """Return the most read articles of a window, the most read first.
+
+    Raises:
+        ConfigError, ServerError: as `read`.
+    """
+    of_article = {"size": 1, "_source": [f"article_{field}" for field in _ARTICLE]}
+    aggs = {
+        "articles": {
+            "terms": {"field": "article_id", "size": most},
+            "aggs": {"article": {"top_hits": of_article}},
+        }
+    }
+    is_view = {"term": {"event_type": "page_view"}}
+    query = {"bool": {"filter": [is_view, _between(since_ms, until_ms)]}}
+    buckets = _search(client, name, query, aggs)["articles"]["buckets"]
+    return [_headline(each) for each in buckets]
+
+
+_ARTICLE: Final = ("category", "title", "published_at")
+
+
+def _headline(bucket: dict[str, Any]) -> Headline:
+    source = bucket["article"]["hits"]["hits"][0]["_source"]
+    fields = {field: str(source[f"article_{field}"]) for field in _ARTICLE}
+    return Headline(article_id=bucket["key"], views=bucket["doc_count"], **fields)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the index knows of one reader."""
+
+    events: int
+    """In the window."""
+    place: int
+    """In the ranking of the window: one more than the readers with more events; 0 without events.
+    """
+    is_known: bool
+    """Whether there is any event of that reader."""
+    is_logged_in: bool
+    """Whether the newest event is of the latest 30 minutes, and no logout."""
+
+
 def newest_ms(client: Client, name: str, now_ms: int) -> int | None:
     """Return the event time of the newest event that a search finds, of the latest minute.
 
