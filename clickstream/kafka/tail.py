@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
 from contextlib import closing
+from typing import Final
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import TopicPartition
 
 from clickstream.kafka.admin import Admin
 from clickstream.kafka.messages import TopicMessage, open_consumer, topic_message
 from clickstream.settings import KafkaSettings
 
-_MOST = 1_000
-_WAIT_S = 0.2
+_MOST: Final = 1_000
+_WAIT_S: Final = 0.2
 
 
-def follow(
-    settings: KafkaSettings, stop: threading.Event, *, key: str | None = None
-) -> Generator[list[TopicMessage]]:
-    """Yield the messages that arrive from now on, several times per second.
+def follow(settings: KafkaSettings, *, key: str | None = None) -> Generator[list[TopicMessage]]:
+    """Yield the messages that arrive from now on, several times per second, until it is closed.
 
-    It joins no group and commits nothing.
+    It joins no group and commits nothing. While Kafka does not answer, nothing arrives.
 
     Args:
         settings: the Kafka and the topic.
-        stop: set it to end.
-        key: only messages with this key, which are all in one partition: the others are not read
-            any more once the first is found.
+        key: only messages with this key.
 
     Yields:
-        A list, empty if nothing arrived for 0.2 s; the first as soon as the end is known, so that
-        what is sent after it will be found.
+        A list, empty if nothing arrived for 0.2 s. The first one is empty and comes as soon as the
+        topic's end is known: everything that is sent after it will be found.
 
     Raises:
         ConfigError: no such topic.
-        ServerError: Kafka did not answer.
+        ServerError: Kafka did not answer at the beginning.
     """
     admin, topic = Admin(settings), settings.topic
     ends = admin.end_offsets(topic, admin.partitions(topic))
@@ -43,17 +39,10 @@ def follow(
     with closing(open_consumer(settings)) as consumer:
         consumer.assign([TopicPartition(topic, *each) for each in ends.items()])
         yield []
-        is_narrow = False
-        while not stop.is_set():
-            found = [
-                each for each in consumer.consume(_MOST, _WAIT_S) if _is_of(each, wanted)
+        while True:
+            # An error here, such as the end of a partition, is one that the client cures itself.
+            yield [
+                topic_message(message)
+                for message in consumer.consume(_MOST, _WAIT_S)
+                if message.error() is None and (wanted is None or message.key() == wanted)
             ]
-            if found and wanted is not None and not is_narrow:
-                last = found[-1]
-                consumer.assign([TopicPartition(topic, last.partition(), last.offset() + 1)])
-                is_narrow = True
-            yield [topic_message(each) for each in found]
-
-
-def _is_of(message: Message, key: bytes | None) -> bool:
-    return message.error() is None and (key is None or message.key() == key)
