@@ -131,10 +131,11 @@ class RoomReader(ReaderPage):
 
     def _rank(self, user_id: str) -> str:
         events, place = site.place(self._client, self._index, user_id, *self._window_ms())
+        counted = f"{user_id} · {events:,} event{'s' * (events != 1)}"
         if not events:
-            return f"{user_id} · no searchable event in the window"
+            return counted
         where = f"beyond {site.MOST_PLACES:,}" if place is None else f"{place:,}"
-        return f"{user_id} · {events:,} event{'s' * (events > 1)} · place {where}"
+        return f"{counted} · place {where}"
 
     def _is_over(self, visitor: Visitor) -> bool:
         """Say whether the session has ended, and its last event is searchable."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from clickstream.widgets.reader_page import ReaderPage
 from clickstream.widgets.room_reader import RoomReader
 from tests.opensearch.test_site import views
 from tests.support.by_id import MONDAY_MS, wait_until
+from tests.support.faults import FaultProxy
 from tests.widgets.conftest import threads
 
 HOSTILE = '<img src=x onerror="document.title=1"><b>\x1b[31m\u202e</script>' + "x" * 900_000
@@ -162,6 +164,30 @@ def test_a_person_in_the_room_is_followed_to_the_index(
     assert {event.scenario for event in found} == {None}
 
 
+@pytest.mark.slow
+def test_while_opensearch_is_away_the_page_says_so_and_keeps_its_headlines(
+    pipeline: LivePipeline, made: Settings
+) -> None:
+    """The last front page stays, and a click on it still reaches Kafka."""
+    with FaultProxy(made.opensearch.url) as proxy:
+        target = replace(made, opensearch=replace(made.opensearch, url=proxy.url))
+        page = RoomReader(Demo(target), pipeline, lambda do: do())
+        pipeline.start()
+        wait_until(lambda: bool(page.do("back") or shown(page)["headlines"]), 20)
+        page.do("log in", "ada", 1_280)
+        headlines = shown(page)["headlines"]
+        proxy.close()
+        page.do("back")
+        assert shown(page)["message"].startswith("OpenSearch does not answer")
+        assert shown(page)["headlines"] == headlines
+        page.do("open", headlines[0]["id"])
+        assert shown(page)["message"] == ""
+        wait_until(lambda: len(way(page)) == 3, 20)
+        wait_until(lambda: "OpenSearch does not answer" in shown(page)["standing"], 20)
+        page.forget()
+
+
+@pytest.mark.slow
 def test_an_emptied_room_forgets_the_person(
     page: RoomReader, pipeline: LivePipeline, made: Settings
 ) -> None:
@@ -179,6 +205,7 @@ def test_an_emptied_room_forgets_the_person(
     assert [event.event_type for event in in_topic(made).values()] == ["register", "login"]
 
 
+@pytest.mark.slow
 def test_another_page_s_event_is_told_apart(
     page: RoomReader, pipeline: LivePipeline, made: Settings
 ) -> None:
