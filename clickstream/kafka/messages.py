@@ -45,7 +45,7 @@ def read(settings: KafkaSettings, topic: str | None = None) -> Iterator[TopicMes
         ConfigError: no such topic.
         ServerError: Kafka did not answer for `timeout_s`.
     """
-    return map(_topic_message, read_raw(settings, topic))
+    return map(topic_message, read_raw(settings, topic))
 
 
 def read_raw(
@@ -96,7 +96,7 @@ def peek(
     if partition is not None:
         ends = {i: end for i, end in ends.items() if i == partition}
     newest = {i: end - n for i, end in ends.items()}
-    found = map(_topic_message, read_raw(settings, topic, starts=newest, ends=ends))
+    found = map(topic_message, read_raw(settings, topic, starts=newest, ends=ends))
     return sorted(found, key=lambda message: message.timestamp)[-n:]
 
 
@@ -171,7 +171,8 @@ def moment(message: Message) -> datetime:
     return datetime.fromtimestamp(min(max(0, timestamp_ms), _LAST_MS) / 1000, UTC)
 
 
-def _topic_message(message: Message) -> TopicMessage:
+def topic_message(message: Message) -> TopicMessage:
+    """Describe a message; text that is not UTF-8 has replacement characters."""
     key = message.key()
     return TopicMessage(
         partition=message.partition(),

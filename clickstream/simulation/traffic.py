@@ -85,15 +85,18 @@ class Traffic:
         """Return the events that scenarios add up to an event time, before the next event.
 
         Args:
-            until_ms: event time (ms since 1970), never before that of the last event.
+            until_ms: event time (ms since 1970). One before the last is raised to it: the clock may
+                have been set back, or an event may be due a moment before the last wait ended.
         """
+        if until_ms < self._until_ms:  # noqa: PLR1730 - max() would take longer
+            until_ms = self._until_ms
+        self._until_ms = until_ms
         for scenario in self._playing:
             if until_ms >= scenario.ends_ms:
                 self._drop(scenario)
         events = self._change(until_ms) if self._is_changed else []
         if not self._playing:
             return events
-        self._until_ms = max(self._until_ms, until_ms)
         for scenario in self._playing:
             events += scenario.added(until_ms)
         return sorted(events, key=attrgetter("timestamp"))

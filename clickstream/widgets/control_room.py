@@ -28,7 +28,7 @@ from clickstream.charts.volume import Volume
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.simulation.scenarios import SCENARIOS
-from clickstream.widgets import room_frame, workers
+from clickstream.widgets import room_frame, room_reader, workers
 from clickstream.widgets.live_chart import LiveChart
 from clickstream.widgets.live_pipeline import (
     BUCKETS_S,
@@ -39,6 +39,7 @@ from clickstream.widgets.live_pipeline import (
 )
 from clickstream.widgets.pipeline_view import PipelineView
 from clickstream.widgets.room_frame import RoomFrame
+from clickstream.widgets.room_reader import RoomReader
 from clickstream.widgets.station import html, look
 
 RATES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
@@ -124,6 +125,10 @@ class ControlRoom:
         workers.end(_COMMANDS, _PAINTER, _CROWD)
         self.pipeline = LivePipeline(demo, events_per_second=events_per_second)
         self._demo = demo
+        # The next command waits for it.
+        kafka = replace(demo.settings.kafka, timeout_s=_LOOK_S)
+        opensearch = replace(demo.settings.opensearch, timeout_s=_LOOK_S)
+        self._impatient = Demo(replace(demo.settings, kafka=kafka, opensearch=opensearch))
         self._paint_every_s = paint_every_s
         self._lock = threading.Lock()
         self._commands: deque[_Command] = deque()
@@ -135,11 +140,21 @@ class ControlRoom:
         self._reset_asked_s = -_CONFIRM_S
         self._status, self._speed = widgets.HTML(), widgets.HTML()
         self._pipeline_view = PipelineView()
-        self._station: tuple[str, int | None] | None = None
+        self._asked_station: tuple[str, int | None] | None = None
         """The station that was clicked on last, and is not shown yet."""
         self._pipeline_view.on_station(self._ask_to_look)
         _handle_at_once(self._pipeline_view)
-        self._drawer = widgets.VBox(layout={"display": "none"}).add_class("clickstream-drawer")
+        self._station = widgets.HTML()
+        self._reader = RoomReader(
+            self._impatient, self.pipeline, lambda do: self._queue(partial(self._do_and_stay, do))
+        )
+        _handle_at_once(self._reader.view)
+        close = widgets.Button(description="×", tooltip="Close (Esc)")
+        close.on_click(lambda _: self._close_drawer())
+        _handle_at_once(close)
+        self._drawer = widgets.VBox([close, self._station, self._reader.view])
+        self._drawer.add_class("clickstream-drawer")
+        self._close_drawer()
         self._start_stop = widgets.Button(
             description="Start", tooltip="Start or stop readers and consumer"
         )
@@ -193,12 +208,13 @@ class ControlRoom:
             style={"button_width": "auto"},
         )
         minutes.observe(self._set_window, "value")
+        reader = self._button("Be a reader", "Log in and read the news", self._be_a_reader)
         actions = [
             self._button("Start over", "Reset, then Start", self._start_over),
             self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
         scenarios = list(self._scenarios.values())
-        for control in (self._start_stop, *actions, *scenarios, rate, mix, minutes):
+        for control in (self._start_stop, *actions, *scenarios, rate, mix, minutes, reader):
             _handle_at_once(control)
         for control in scenarios:
             control.add_class("clickstream-scenario")
@@ -208,7 +224,7 @@ class ControlRoom:
         controls = [
             *(self._start_stop, rate, self._speed),
             _menu("Scenario ▾", "What happens on the site", [*scenarios, mix]),
-            *(widgets.HTML().add_class("clickstream-spacer"), minutes, full_screen, more),
+            *(widgets.HTML().add_class("clickstream-spacer"), minutes, reader, full_screen, more),
         ]
         rows = [
             widgets.GridBox([self._charts[name] for name in row])
@@ -339,6 +355,8 @@ class ControlRoom:
             self.pipeline.stop()
         except ClickstreamError as error:
             return _Result(f"Stopped. {self.pipeline.explain(error)}")
+        finally:
+            self._reader.rest()
         return _Result("Stopped. Start continues with the same readers.")
 
     def _reset(self) -> _Result:
@@ -367,32 +385,38 @@ class ControlRoom:
 
     def _empty(self) -> None:
         self._doing = "emptying topic and index …"
+        self._reader.forget()
         self.pipeline.reset()
         self._prepare(0)
 
     def _ask_to_look(self, station: str, partition: int | None) -> None:
-        self._station = station, partition  # in place of one that waits: a look may take seconds
+        # In place of one that waits: a look may take seconds.
+        self._asked_station = station, partition
         self._queue(self._look)
 
     def _look(self) -> _Result:
-        asked, self._station = self._station, None
+        asked, self._asked_station = self._asked_station, None
         if asked is None:
             return self._result
-        settings = self._demo.settings
-        # The next command waits for it.
-        kafka = replace(settings.kafka, timeout_s=_LOOK_S)
-        opensearch = replace(settings.opensearch, timeout_s=_LOOK_S)
-        target = Demo(replace(settings, kafka=kafka, opensearch=opensearch))
-        title, lines = look(target, *asked)
-        close = widgets.Button(description="×", tooltip="Close (Esc)")
-        close.on_click(lambda _: self._close_drawer())
-        _handle_at_once(close)
-        for old in self._drawer.children:
-            _dispose(old)
-        self._drawer.children = [close, widgets.HTML(html(title, lines))]
+        self._station.value = html(*look(self._impatient, *asked))
+        self._open_drawer(self._station)
+        return self._result
+
+    def _be_a_reader(self) -> _Result:
+        if not self._reader.is_logged_in:
+            self._reader.do("back")
+        self._open_drawer(self._reader.view)
+        return self._result
+
+    def _do_and_stay(self, do: Callable[[], None]) -> _Result:
+        do()
+        return self._result
+
+    def _open_drawer(self, shown: widgets.DOMWidget) -> None:
+        for each in (self._station, self._reader.view):
+            each.layout.display = None if each is shown else "none"
         self._drawer.layout.display = None
         self._drawer.add_class("clickstream-is-open")
-        return self._result
 
     def _close_drawer(self) -> None:
         self._drawer.layout.display = "none"
@@ -428,6 +452,7 @@ class ControlRoom:
         self._start_stop.button_style = "warning" if is_complete else "success"
         is_trouble = bool(snapshot.trouble) and not doing
         self._status.value = _line(doing or snapshot.trouble or result, is_trouble=is_trouble)
+        self._reader.paint()
         speed = self.pipeline.speed
         rounded = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
         self._speed.value = f"<b style='{_SPEED}'>×{rounded}</b>"
@@ -468,7 +493,7 @@ class ControlRoom:
 
     def close(self) -> None:
         """End everything at once; the screen no longer updates."""
-        workers.end(_COMMANDS, _PAINTER, _CROWD)
+        workers.end(_COMMANDS, _PAINTER, _CROWD, *room_reader.WORKERS)
         self.pipeline.close()
 
 

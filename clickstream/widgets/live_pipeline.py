@@ -45,6 +45,7 @@ from clickstream.simulation.reactions import Engagement
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.simulation.simulator import Simulator
 from clickstream.simulation.traffic import Traffic
+from clickstream.simulation.visitor import Visitor
 from clickstream.widgets import workers
 from clickstream.widgets.activity_log import ActivityLog
 from clickstream.widgets.arrivals import KEPT, Arrivals
@@ -488,9 +489,19 @@ class LivePipeline:
         self._note_what_happens()
         return is_start
 
+    def add(self, visitor: Visitor) -> None:
+        """Let a person onto the site, among the readers; without readers nothing happens."""
+        if self._traffic is not None:
+            self._traffic.start(visitor)
+
+    def remove(self, visitor: Visitor) -> None:
+        """Log a person out."""
+        if self._traffic is not None:
+            self._traffic.stop(visitor.name)
+
     @property
     def playing(self) -> tuple[str, ...]:
-        """The names of the running scenarios."""
+        """The names of the running scenarios, and of the persons who are logged in."""
         return () if self._traffic is None else self._traffic.running
 
     def _note_what_happens(self) -> None:

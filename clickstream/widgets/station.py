@@ -33,8 +33,12 @@ def look(demo: Demo, station: str, partition: int | None = None) -> tuple[str, l
         ServerError: a server did not answer.
     """
     title, lines = _look(demo, station, partition)
-    cut = [line if len(line) <= _CHARS else f"{line[: _CHARS - 2]} …" for line in lines]
-    return title, cut[:_LINES]
+    return title, [cut(line) for line in lines[:_LINES]]
+
+
+def cut(line: str) -> str:
+    """Return the line, or its beginning if it has more than 80 characters."""
+    return line if len(line) <= _CHARS else f"{line[: _CHARS - 2]} …"
 
 
 def _look(demo: Demo, station: str, partition: int | None) -> tuple[str, list[str]]:

@@ -1,7 +1,9 @@
-"""Readers, page views and the newest event, from documents in a real OpenSearch."""
+"""Readers, page views, articles and the newest event, from documents in a real OpenSearch."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 
 import msgspec
 import pytest
@@ -9,10 +11,11 @@ import pytest
 from clickstream import producer
 from clickstream.demo.demo import Demo
 from clickstream.errors import ConfigError
-from clickstream.events import Event, format_timestamp
+from clickstream.events import Event, format_timestamp, id_ms
 from clickstream.opensearch import client, index, site
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
+from clickstream.simulation.visitor import Visitor
 from tests.support.by_id import MONDAY_MS
 
 
@@ -58,3 +61,54 @@ def test_an_empty_index_has_no_readers_and_a_missing_one_is_named(made: Settings
     assert index.newest_document(opensearch, name) is None
     with pytest.raises(ConfigError, match="missing-index"):
         site.read(opensearch, "missing-index", MONDAY_MS)
+
+
+def test_the_front_page_and_a_reader_s_place_are_exact(made: Settings) -> None:
+    """The most read articles of the window, and one more than the readers with more events."""
+    opensearch, name = client.connect(made.opensearch), made.opensearch.index
+    crowd = list(islice(Simulator(seed=1, start_ms=MONDAY_MS).events(), 3_000))
+    producer.send(made.kafka, crowd)
+    Demo(made).consume()
+    index.refresh(opensearch, name)
+    since_ms, until_ms = id_ms(crowd[500].event_id), id_ms(crowd[-1].event_id)
+
+    within = [each for each in crowd if since_ms <= id_ms(each.event_id) <= until_ms]
+    views = [each for each in within if each.event_type == "page_view"]
+    counts = Counter(each.article_id for each in views)
+    found = site.front_page(opensearch, name, since_ms, until_ms)
+    assert len(found) == 8
+    assert [each.views for each in found] == [number for _, number in counts.most_common(8)]
+    for each in found:
+        assert counts[each.article_id] == each.views
+        stored = next(view for view in views if view.article_id == each.article_id)
+        assert (each.title, each.category) == (stored.article_title, stored.article_category)
+        assert each.published_at == stored.article_published_at
+
+    readers = Counter(each.user_id for each in within)
+    for user_id in (readers.most_common()[0][0], readers.most_common()[40][0], views[-1].user_id):
+        more = sum(number > readers[user_id] for number in readers.values())
+        place = site.place(opensearch, name, user_id, since_ms, until_ms)
+        assert place == (readers[user_id], more + 1)
+    assert site.place(opensearch, name, "reader-ada", since_ms, until_ms) == (0, None)
+    assert site.front_page(opensearch, name, until_ms + 1, until_ms + 2) == []
+
+
+def test_the_newest_event_of_a_reader_tells_whether_the_session_is_open(made: Settings) -> None:
+    """Nobody, then a session that is open, then one that has ended in the same millisecond."""
+    opensearch, name = client.connect(made.opensearch), made.opensearch.index
+    visitor = Visitor("ada", device="desktop", is_new=True)
+
+    def newest(at_ms: int) -> site.Reader | None:
+        producer.send(made.kafka, visitor.added(at_ms))
+        Demo(made).consume()
+        index.refresh(opensearch, name)
+        return site.reader(opensearch, name, "reader-ada")
+
+    assert site.reader(opensearch, name, "reader-ada") is None
+    assert newest(MONDAY_MS) == site.Reader(
+        visitor.session_id, format_timestamp(MONDAY_MS), is_logged_out=False
+    )
+    visitor.log_out()
+    found = newest(MONDAY_MS)
+    assert found is not None
+    assert found.is_logged_out

@@ -81,9 +81,9 @@ def test_menus_open_one_at_a_time_and_the_window_of_the_charts_can_be_chosen(
     page = notebook.page
     room, _ = stage.first_chart(notebook)
     controls = room.output.locator(".clickstream-room-row").locator(CONTROLS)
-    # Start, the slider, Scenario, three windows as one, and the menu.
+    # Start, the slider, Scenario, three windows, the reader's page, and the menu.
     at_rest = [each for each in controls.all() if each.is_visible()]
-    assert len(at_rest) == 7
+    assert len(at_rest) == 8
 
     scenario, reset = room.button("Bot"), room.button("Reset")
     room.button("Scenario ▾").click()

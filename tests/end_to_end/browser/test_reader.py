@@ -1,0 +1,102 @@
+"""A person as a reader of the site, in a real JupyterLab: in the room, and on a page of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from benchmarks import screen, stage
+from clickstream.kafka import topics
+from clickstream.opensearch import client, index
+from clickstream.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
+
+SLACK = 2
+"""Test machines are noisy, so every limit is doubled."""
+SEEN_S, SEARCHABLE_S = 1.0, 2.5
+"""From a click until its event was read back from Kafka, and until a search finds it."""
+DIRECT = "from clickstream.widgets.reader_page import ReaderPage\n\nReaderPage(demo)"
+"""The page of notebook 02."""
+
+
+@pytest.fixture
+def notebook(
+    page: Page, chromium: str, settings: Settings, tmp_path: Path
+) -> Iterator[screen.Notebook]:
+    """Notebook 06, with the page of notebook 02 at its end."""
+    notebooks = stage.with_a_cell_more(tmp_path / "notebooks", DIRECT)
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
+        yield screen.Notebook(page, address)
+    topics.delete_topics(settings.kafka)
+    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
+
+
+def log_in(reader: Locator, name: str) -> None:
+    """Type a name, and press Enter."""
+    reader.get_by_label("name").fill(name)
+    reader.get_by_label("name").press("Enter")
+
+
+@pytest.mark.timeout(240)
+def test_a_person_reads_the_news_and_sees_where_the_clicks_are(notebook: screen.Notebook) -> None:
+    """Log in, open, like and log out; each event is read back within a second, then searchable."""
+    page = notebook.page
+    room, _ = stage.first_chart(notebook)
+    drawer = room.output.locator(".clickstream-drawer")
+    reader = drawer.locator(".clickstream-reader")
+    headlines, own = reader.locator(".headlines button:has(.about)"), reader.locator("li")
+    room.button("Be a reader").click()
+    log_in(reader, "ada")
+    expect(reader.locator(".message")).to_contain_text("press Start first")
+    room.button("Start").click()
+    room.until(lambda: "were sent first" in room.status())
+    room.until(lambda: room.number("lag") < 100)
+    room.button("Be a reader").click()
+    expect(headlines).to_have_count(8)
+    assert headlines.first.is_disabled()
+
+    log_in(reader, "ada")
+    expect(reader.locator("h4")).to_have_text("You are reader-ada")
+    expect(own).to_have_count(2)
+    expect(own.first).to_contain_text("searchable")
+    expect(own.first).to_be_in_viewport()
+    title = headlines.nth(2).inner_text().splitlines()[0]
+    headlines.nth(2).click()
+    seen_s = room.until(lambda: own.count() == 3)
+    searchable_s = seen_s + room.until(lambda: "searchable" in own.first.inner_text())
+    print(f"own click: read back after {seen_s:.2f} s, searchable after {searchable_s:.2f} s")
+    assert seen_s < SLACK * SEEN_S
+    assert searchable_s < SLACK * SEARCHABLE_S
+    expect(own.first).to_contain_text(f"reads {title}")
+    expect(own.first).to_contain_text("partition ")
+    expect(own.first).to_contain_text(", offset ")
+    expect(reader.locator(".title")).to_have_text(title)
+    reader.get_by_role("button", name="Like").click()
+    expect(reader.get_by_role("button", name="Like")).to_be_disabled()
+    expect(own).to_have_count(4)
+    expect(reader.locator(".standing")).to_contain_text("reader-ada · 4 events · place ")
+    assert reader.evaluate("reader => reader.scrollWidth <= reader.clientWidth")
+
+    notebook.run_cell(stage.LAST)
+    other = notebook.panel.locator(".jp-CodeCell").last.locator(".clickstream-reader")
+    log_in(other, "ada")
+    expect(other.locator(".message")).to_contain_text("reader-ada is logged in on another page")
+    log_in(other, "grace")
+    other.locator(".headlines button:has(.about)").first.click()
+    expect(other.locator("li")).to_have_count(3)
+    expect(other.locator("li").first).to_contain_text(", offset ")
+    other.get_by_role("button", name="Log out").click()
+    expect(other.locator(".message")).to_have_text("reader-grace is logged out.")
+
+    room.output.scroll_into_view_if_needed()
+    reader.get_by_role("button", name="Log out").click()
+    expect(own.first).to_contain_text("logs out")
+    expect(own.first).to_contain_text("searchable")
+    expect(reader.locator("h4")).to_have_text("Be a reader")
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    room.button("Stop").click()
+    room.until(lambda: room.status().startswith("Stopped"))
+    assert notebook.errors == []
