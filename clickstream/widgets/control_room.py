@@ -355,8 +355,6 @@ class ControlRoom:
             self.pipeline.stop()
         except ClickstreamError as error:
             return _Result(f"Stopped. {self.pipeline.explain(error)}")
-        finally:
-            self._reader.rest()
         return _Result("Stopped. Start continues with the same readers.")
 
     def _reset(self) -> _Result:

@@ -1,7 +1,8 @@
 """A person as a reader in the control room: among the crowd, and followed to the index.
 
 While somebody is logged in, and until the last event is searchable, there are two workers: one
-reads the own events back from Kafka, one looks for them in the index.
+reads the own events back from Kafka, one looks for them in the index. They end by themselves ten
+seconds after the session at most.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ _LOOK_EVERY_S: Final = 0.25
 _RANK_EVERY_S: Final = 2.0
 _PATIENCE_S: Final = 10.0
 """How long the events of a session are followed after its end."""
-_REST_S: Final = 2.0
 
 
 class RoomReader(ReaderPage):
@@ -145,20 +145,6 @@ class RoomReader(ReaderPage):
         is_complete = not self._num_unread(visitor) and not self._waiting()
         return is_complete or time.monotonic() > self._ends_s
 
-    def rest(self) -> None:
-        """After the traffic has stopped: wait for the last event, two seconds at most."""
-        ends_s = time.monotonic() + _REST_S
-        while self._is_following() and time.monotonic() < ends_s:
-            time.sleep(0.05)
-        workers.end(*WORKERS)
-
-    def _is_following(self) -> bool:
-        try:
-            return any([workers.is_running(name) for name in WORKERS])
-        except Exception as error:  # whatever ended a worker is shown
-            self._message, self._is_trouble = self._explain(error), True
-            return False
-
     def paint(self) -> None:
         """Show the page as it is now; a person whose traffic has ended is logged out."""
         visitor, pipeline = self._visitor, self._pipeline
@@ -166,7 +152,11 @@ class RoomReader(ReaderPage):
         if visitor is not None and visitor.is_open and not is_there:
             pipeline.remove(visitor)
             visitor.log_out()
-        self._is_following()
+        try:
+            for name in WORKERS:
+                workers.is_running(name)
+        except Exception as error:  # whatever ended a worker is shown
+            self._message, self._is_trouble = self._explain(error), True
         super().paint()
 
     def _explain(self, error: Exception) -> str:

@@ -149,10 +149,9 @@ def test_a_person_in_the_room_is_followed_to_the_index(
         page.do(action, "ada", 1_280)
         assert not shown(page)["is_trouble"], "the index does not know of the logout yet"
     pipeline.stop()
-    page.rest()
     assert shown(page)["message"] == "reader-ada is logged out."
-    assert len(way(page)) >= 2
-    assert all("searchable" in each for each in way(page))
+    wait_until(lambda: len(way(page)) == 2 and all("searchable" in each for each in way(page)), 10)
+    wait_until(lambda: not {"reader-tail", "reader-index"} & set(threads()), 10)
     assert "another page" not in str(shown(page)["events"])
 
     found = list(in_topic(made).values())
