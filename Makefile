@@ -55,7 +55,7 @@ test-all: dev  ## the same with all that takes long: README and docs in a clone,
 	@$(APART) $(MAKE) --no-print-directory lint; $(call RUNS)
 
 torture: dev  ## the full delivery tests: kills, outages, storms, a soak test; one hour
-	@$(APART) $(BIN)/python -m pytest -v tests/end_to_end/test_torture*.py --torture $(PYTEST)
+	@$(APART) $(BIN)/python -m pytest -v tests/simulation/test_simulator.py tests/end_to_end/test_torture*.py --torture $(PYTEST)
 
 walk: dev  ## run every notebook and save each as HTML in build/walk/
 	@$(APART) $(BIN)/python -m scripts.walk build/walk
