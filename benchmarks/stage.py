@@ -115,6 +115,10 @@ class Room:
             self.page.wait_for_timeout(20)
         return time.monotonic() - started_s
 
+    def until_past_is_indexed(self) -> None:
+        """Wait until the events that a new crowd sends first are in the index."""
+        self.until(lambda: self.number("indexed") > 1_000 and self.number("lag") < 100)
+
     def choose_rate(self, label: str) -> None:
         """Move the slider, step by step, until it stands there."""
         handle = self.output.locator(".noUi-handle").first
@@ -236,6 +240,31 @@ def reruns(room: Room, times: int) -> list[Seen]:
     ]
 
 
+def own_clicks(room: Room, times: int) -> list[Seen]:
+    """Log in, open articles and go back; the median time until a click is seen, and is searchable.
+
+    It is seen when it was read back from Kafka.
+    """
+    room.button("Be a reader").click()
+    reader = room.output.locator(".clickstream-reader")
+    own = reader.locator("li")
+    reader.get_by_label("name").fill("ada")
+    reader.get_by_label("name").press("Enter")
+    room.until(lambda: own.count() == 2)
+    seen_s, searchable_s = [], []
+    for number in range(times):
+        reader.locator(".headlines button").nth(number).click()
+        seen_s.append(room.until(lambda count=number + 3: own.count() == count))
+        searchable_s.append(seen_s[-1] + room.until(lambda: "searchable" in own.first.inner_text()))
+        reader.get_by_role("button", name="Back").click()
+    reader.get_by_role("button", name="Log out").click()
+    room.page.keyboard.press("Escape")
+    return [
+        Seen("own click to read back from Kafka, s, median", median(seen_s), 1),
+        Seen("own click to searchable, s, median", median(searchable_s), 2.5),
+    ]
+
+
 def cost(room: Room) -> Seen:
     """Compare the indexed rate at 5,000 events per second with the page as it is and frozen.
 
@@ -333,6 +362,7 @@ def rows(address: str, executable: str) -> Iterator[Seen]:
         yield busy(room)
         yield slider(room)
         yield busy_slider(room)
+        yield from own_clicks(room, 5)
         yield cost(room)
         yield from reruns(room, 10)
         yield reload(room, 5)
