@@ -7,6 +7,7 @@ viewer would notice; `tests/end_to_end/browser` asserts the same at twice the ba
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -265,6 +266,39 @@ def own_clicks(room: Room, times: int) -> list[Seen]:
     ]
 
 
+def click_cell(room: Room) -> None:
+    """Click on the first cell of the heatmap, which has three columns and five rows."""
+    click_in(room.output.locator(".hm image"), 1 / 6, 1 / 10)
+
+
+def click_in(drawn: Locator, across: float, down: float) -> None:
+    """Click on a place in a part of a chart, which a new figure may replace at any time."""
+    box = drawn.bounding_box()
+    assert box is not None
+    drawn.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+
+def touch(room: Room, times: int) -> Seen:
+    """Click on a cell of the heatmap, and wait until the pie has only page views of it."""
+    title = room.output.get_by_text(re.compile(r"is \d+% of [\d,]+ events")).first
+    chips = room.output.get_by_role("button", name=re.compile("^(section|device) .* ×$"))
+    took_s = []
+    for _ in range(times):
+        room.until(lambda: chips.count() == 0)
+        before = _number_in(title)
+        click_cell(room)
+        took_s.append(room.until(lambda most=before / 2: _number_in(title) < most))
+        for _ in range(2):
+            chips.first.click()
+            room.page.wait_for_timeout(1_000)
+    documents = f"at {_documents():,} documents"
+    return Seen(f"touch to filtered charts {documents}, s, median", median(took_s), 0.5)
+
+
+def _number_in(title: Locator) -> int:
+    return int(re.sub(r".* of|\D", "", title.inner_text()))
+
+
 def cost(room: Room) -> Seen:
     """Compare the indexed rate at 5,000 events per second with the page as it is and frozen.
 
@@ -364,6 +398,7 @@ def rows(address: str, executable: str) -> Iterator[Seen]:
         yield busy_slider(room)
         yield from own_clicks(room, 5)
         yield cost(room)
+        yield touch(room, 5)
         yield from reruns(room, 10)
         yield reload(room, 5)
         yield stop(room)

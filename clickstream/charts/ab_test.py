@@ -31,7 +31,7 @@ class AbTest(GridChart):
         grid = self.pivot(frame)
         grid = grid[grid["page_view"] > 0]
         if grid.empty:
-            return self.empty(view.window)
+            return self.empty(view)
         views, counts = grid["page_view"], grid[list(REACTIONS)]
         shares = counts.mul(100).div(views, axis=0)
         by_arm = ", ".join(f"{arm} {count:,}" for arm, count in views.items())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypedDict
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -40,8 +40,8 @@ class Question:
     bucket_s: int
     top: int
     """Number of readers in the ranking."""
-    category: str | None
-    device: str | None
+    only: Mapping[str, str]
+    """Only events with this value, by field."""
     scenarios: AddsEvents
 
     @property
@@ -72,6 +72,8 @@ class View:
     scenarios: AddsEvents
     marks: Sequence[Mark] = ()
     """What was done when, in the order of time."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Only events with this value are counted, by field."""
 
     @property
     def adding(self) -> str:
@@ -83,6 +85,14 @@ class View:
     def mixed_window(self) -> str:
         """The window of a chart that counts all events; it names the scenarios among them."""
         return f"with {self.adding}; {self.window}" if len(self.added) else self.window
+
+
+class Point(TypedDict, total=False):
+    """A point of a chart that was clicked on, as plotly describes it."""
+
+    x: str
+    y: str
+    label: str
 
 
 class Chart(ABC):
@@ -127,6 +137,10 @@ class Chart(ABC):
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
         """Draw the table; without events, draw a chart that says so."""
 
+    def touched(self, point: Point) -> dict[str, str]:
+        """Return the values that a click on a point selects, as shown, by field."""
+        return {}
+
     def order(self, place: int, found: Iterable[str] = ()) -> list[str]:
         """List the values of a field in display order: fixed values, then others by name.
 
@@ -134,10 +148,12 @@ class Chart(ABC):
         """
         return _then_others(self.values[place] if self.values else (), found)
 
-    def empty(self, window: str) -> go.Figure:
+    def empty(self, view: View) -> go.Figure:
         """Draw an empty chart that says so, for a notebook, a screen and a page alike."""
-        figure = theme.empty(f"{self.title}: nothing yet", window)
-        text = "No events in this window."
+        title, text = f"{self.title}: nothing yet", "No events in this window."
+        if view.only:
+            title, text = f"{self.title}: nothing", "No events with these filters."
+        figure = theme.empty(title, view.mixed_window)
         middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "showarrow": False}
         figure.add_annotation(text=text, font={"size": 22}, **middle)
         return figure

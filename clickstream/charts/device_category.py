@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from clickstream.charts import theme
-from clickstream.charts.chart import GridChart, View
+from clickstream.charts.chart import GridChart, Point, View
 from clickstream.events import CATEGORIES, DEVICE_TYPES
 
 
@@ -19,6 +19,10 @@ class DeviceCategory(GridChart):
     fields = ("device_type", "article_category")
     values = (DEVICE_TYPES, CATEGORIES)
 
+    def touched(self, point: Point) -> dict[str, str]:
+        """Return device and section of a cell."""
+        return dict(zip(self.fields, (point["x"], point["y"]), strict=True))
+
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
         """Draw one cell per row of the table, with its count: a section is a row.
 
@@ -26,7 +30,7 @@ class DeviceCategory(GridChart):
         its devices, too.
         """
         if int(frame["count"].sum()) == 0:
-            return self.empty(view.mixed_window)
+            return self.empty(view)
         device, section = self.fields
         grid = self.pivot(frame).T
         top = frame.loc[frame["count"].idxmax()]
@@ -42,8 +46,7 @@ class DeviceCategory(GridChart):
             colorscale=list(theme.SCALE),
             # Set both ends: plotly ignores a single one, and the text colour depends on the shade.
             **{"zmin": 0, "zmax": most, "showscale": False, "xgap": 4, "ygap": 4},
-            hovertemplate="%{y}, %{x}, events: %{customdata:,}, %{z:.0%} of the section"
-            "<extra></extra>",
+            hovertemplate="%{x}: %{customdata:,}, %{z:.0%} of %{y}<extra></extra>",
         )
         for row in grid.index:
             for column in grid.columns:
@@ -75,7 +78,7 @@ class DeviceCategoryTable(DeviceCategory):
         """Draw the grid with its totals."""
         total = int(frame["count"].sum())
         if total == 0:
-            return self.empty(view.mixed_window)
+            return self.empty(view)
         grid = self.pivot(frame).T
         grid["total"] = grid.sum(axis=1)
         grid.loc["total"] = grid.sum(axis=0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from clickstream.charts import theme
-from clickstream.charts.chart import ROOM, Chart, Question, View, counts, terms
+from clickstream.charts.chart import ROOM, Chart, Point, Question, View, counts, terms
 from clickstream.events import EVENT_TYPES
 
 
@@ -31,11 +32,15 @@ class EventTypes(Chart):
         names = [name for name in self.order(0, found) if name in found]
         return counts(event_type=names, count=[found[name] for name in names])
 
+    def touched(self, point: Point) -> dict[str, str]:
+        """Return the type of a slice, the part of its label in bold."""
+        return {"event_type": re.findall("<b>(.*?)</b>", point["label"])[0]}
+
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
         """Draw one slice per row."""
         total = int(frame["count"].sum())
         if total == 0:
-            return self.empty(view.mixed_window)
+            return self.empty(view)
         top = frame.loc[frame["count"].idxmax()]
         order = self.order(0, frame["event_type"])
         slots = [1 + order.index(value) for value in frame["event_type"]]

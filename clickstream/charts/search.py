@@ -7,7 +7,7 @@ the function that sends a search; its errors pass through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from clickstream import events
 from clickstream.charts import theme, time_zones
-from clickstream.charts.chart import AddsEvents, Question, View, millis
+from clickstream.charts.chart import AddsEvents, Point, Question, View, millis
 from clickstream.charts.marks import Mark
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TOP, TopReaders
@@ -32,6 +32,9 @@ BUCKETS_S: Final = (
     *(86_400 * days for days in (1, 7, 30, 365, 3_650, 36_500, 365_000)),
 )
 """Round bucket widths, in seconds; the widest is enough for the years 1 to 9999."""
+
+FILTERS: Final = ("event_type", "article_category", "article_id", "device_type", "user_id")
+"""The fields whose values can be filtered by."""
 
 Search = Callable[[dict[str, Any]], dict[str, Any]]
 """Sends the body of a search to the index and returns OpenSearch's complete answer."""
@@ -72,6 +75,8 @@ class Answer(BoldLine):
     bucket_s: int
     scenarios: AddsEvents = field(repr=False)
     """As passed with the question."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Only events with this value were counted, by field."""
     left_out: int = 0
     """Events before the year 1 or after 9999, if start or end of the window were looked up."""
 
@@ -123,12 +128,26 @@ class Answer(BoldLine):
             added=tables[ADDED],
             scenarios=self.scenarios,
             marks=[mark for mark in marks if self.since < mark.at < self.until],
+            only=self.only,
         )
         return {
             chart.name: chart.figure(tables[chart.name], view)
             for chart in CHARTS
             if len(tables[chart.name]) or not chart.is_optional
         }
+
+    def touched(self, name: str, point: Point) -> dict[str, str]:
+        """Return the values that a click on a point of a chart selects, by field.
+
+        Empty where it selects nothing, and where this answer has no such value any more.
+        """
+        (chart,) = (each for each in CHARTS if each.name == name)
+        found: dict[str, str] = {}
+        for wanted, text in chart.touched(point).items():
+            values = [each for each in self.frames[name][wanted] if theme.value_text(each) == text]
+            if values:
+                found[wanted] = values[0]
+        return found
 
 
 def ask(
@@ -141,6 +160,7 @@ def ask(
     top: int | None = None,
     category: str | None = None,
     device: str | None = None,
+    only: Mapping[str, str] | None = None,
 ) -> Answer:
     """Request the data of all charts in one search.
 
@@ -156,6 +176,7 @@ def ask(
         top: readers in `top-users`; by default 10.
         category: only events about articles of this category.
         device: only events on this kind of device.
+        only: only events with this value, by field; any value of the fields `FILTERS`.
 
     Raises:
         ConfigError: a time without a zone, a window that ends before it begins, too many
@@ -169,12 +190,17 @@ def ask(
         _check(count is None or _is_count(count), name, count, what)
     _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
     _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
+    only = dict(only or {})
+    for name in only:
+        _check(name in FILTERS, "only", name, _one_of(FILTERS))
+    only |= {} if category is None else {"article_category": category}
+    only |= {} if device is None else {"device_type": device}
     is_looked_up = since is None
     since, until, left_out = _window(search, since, until)
     bucket_s = _bucket_width(since, until, bucket_s)
     if is_looked_up:
         since = events.moment(millis(since) // (1000 * bucket_s) * 1000 * bucket_s)
-    question = Question(since, until, bucket_s, top, category, device, scenarios)
+    question = Question(since, until, bucket_s, top, only, scenarios)
     found = search(_body(question))
     answers = found["aggregations"]
     frames: dict[str, pd.DataFrame] = {}
@@ -189,6 +215,7 @@ def ask(
         until=until,
         bucket_s=bucket_s,
         scenarios=scenarios,
+        only=only,
         left_out=left_out,
     )
 
@@ -265,10 +292,7 @@ def _body(question: Question) -> dict[str, Any]:
     since_ms, until_ms = millis(question.since), millis(question.until)
     window = {"gte": since_ms, "lt": until_ms, "format": "epoch_millis"}
     filters: list[dict[str, Any]] = [{"range": {"timestamp": window}}]
-    if question.category is not None:
-        filters.append({"term": {"article_category": question.category}})
-    if question.device is not None:
-        filters.append({"term": {"device_type": question.device}})
+    filters += ({"term": {name: value}} for name, value in question.only.items())
     return {
         "size": 0,
         "track_total_hits": True,

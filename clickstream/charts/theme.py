@@ -194,11 +194,12 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     Values come from outside: long ones are cut, and control characters replaced.
     """
     texts = [name for name in frame.columns if name not in ("timestamp", "count")]
-    return frame.assign(**{name: frame[name].map(_as_text) for name in texts})
+    return frame.assign(**{name: frame[name].map(value_text) for name in texts})
 
 
 @lru_cache(1_000)
-def _as_text(value: str) -> str:
+def value_text(value: str) -> str:
+    """Make a value plain text for plotly; a long one is cut."""
     cut = value if len(value) <= _VALUE_CHARS else f"{value[: _VALUE_CHARS - 2]} …"
     shown = (each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
     return escape("".join(shown), quote=False)

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from clickstream.charts import theme
-from clickstream.charts.chart import Chart, Question, View, counts, scenario_order, terms
+from clickstream.charts.chart import Chart, Point, Question, View, counts, scenario_order, terms
 
 TOP: Final = 10
 """Default number of readers."""
@@ -43,6 +43,10 @@ class TopReaders(Chart):
             scenario=scenarios,
         )
 
+    def touched(self, point: Point) -> dict[str, str]:
+        """Return the reader of a bar."""
+        return {"user_id": point["y"]}
+
     def figure(self, frame: pd.DataFrame, view: View) -> go.Figure:
         """Draw one bar per row, the highest count on top.
 
@@ -51,7 +55,7 @@ class TopReaders(Chart):
         """
         window = view.mixed_window
         if frame.empty:
-            return self.empty(window)
+            return self.empty(view)
         first, last = frame.iloc[0], frame.iloc[-1]
         title = f"{first['user_id']} leads with {theme.counted(first['count'])}"
         title += f"; number {len(frame)} has {last['count']:,}" if len(frame) > 1 else ""

@@ -58,7 +58,7 @@ class Volume(Chart):
         """
         total = int(frame["count"].sum())
         if total == 0:
-            return self.empty(view.window)
+            return self.empty(view)
         # Naive local times, because plotly draws aware times in UTC.
         times = frame["timestamp"].dt.tz_convert(view.zone).dt.tz_localize(None)
         most, peak = int(frame["count"].max()), times[frame["count"].idxmax()]

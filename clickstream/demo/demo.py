@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from random import Random
@@ -230,6 +230,7 @@ class Demo(BoldLine):
         top: int | None = None,
         category: str | None = None,
         device: str | None = None,
+        only: Mapping[str, str] | None = None,
     ) -> Answer:
         """Request the data of all charts in one search; see `charts.search.ask`.
 
@@ -252,6 +253,7 @@ class Demo(BoldLine):
             top=top,
             category=category,
             device=device,
+            only=only,
         )
 
     def round_trip(self, num_events: int = 5_000) -> RoundTrip:

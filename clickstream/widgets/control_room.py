@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -21,12 +21,14 @@ import plotly.graph_objects as go
 
 from clickstream.charts import theme
 from clickstream.charts.ab_test import AbTest
+from clickstream.charts.chart import Point
 from clickstream.charts.device_category import DeviceCategory
 from clickstream.charts.event_types import EventTypes
 from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
+from clickstream.kafka.messages import printable
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import room_frame, room_reader, workers
 from clickstream.widgets.live_chart import LiveChart
@@ -38,9 +40,10 @@ from clickstream.widgets.live_pipeline import (
     Snapshot,
 )
 from clickstream.widgets.pipeline_view import PipelineView
+from clickstream.widgets.reader_sessions import sessions
 from clickstream.widgets.room_frame import RoomFrame
 from clickstream.widgets.room_reader import RoomReader
-from clickstream.widgets.station import html, look
+from clickstream.widgets.station import cut, html, look
 
 RATES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 MIXES: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
@@ -66,6 +69,14 @@ _FULL_SCREEN: Final = (
     "scenarios"
 )
 
+_FIELDS: Final = {
+    "event_type": "type",
+    "article_category": "section",
+    "article_id": "article",
+    "device_type": "device",
+    "user_id": "reader",
+}
+"""What a filter is called, by its field."""
 _COMMANDS: Final = "commands"
 _PAINTER: Final = "painter"
 _CROWD: Final = "crowd"
@@ -139,6 +150,12 @@ class ControlRoom:
         self._command_began_s = 0.0
         self._reset_asked_s = -_CONFIRM_S
         self._status, self._speed = widgets.HTML(), widgets.HTML()
+        self._status.add_class("clickstream-status")
+        self._chips = {
+            field: self._button("", "Count all again", partial(self._unfilter, field), "info")
+            for field in _FIELDS
+        }
+        """For each filter of the charts, the button that removes it."""
         self._pipeline_view = PipelineView()
         self._asked_station: tuple[str, int | None] | None = None
         """The station that was clicked on last, and is not shown yet."""
@@ -175,6 +192,9 @@ class ControlRoom:
             for row in _ROWS
             for name, columns in row.items()
         }
+        for name, chart in self._charts.items():
+            chart.on_point(lambda point, name=name: self._queue(partial(self._touch, name, point)))
+            _handle_at_once(chart)
         self._painted: dict[str, go.Figure] = {}
         self.widget = self._build(events_per_second)
         self._paint()
@@ -214,7 +234,16 @@ class ControlRoom:
             self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
         scenarios = list(self._scenarios.values())
-        for control in (self._start_stop, *actions, *scenarios, rate, mix, minutes, reader):
+        for control in (
+            self._start_stop,
+            *actions,
+            *scenarios,
+            *self._chips.values(),
+            rate,
+            mix,
+            minutes,
+            reader,
+        ):
             _handle_at_once(control)
         for control in scenarios:
             control.add_class("clickstream-scenario")
@@ -234,7 +263,8 @@ class ControlRoom:
         ]
         grid = [
             widgets.HBox(controls).add_class("clickstream-room-row"),
-            *(self._status, self._pipeline_view, *rows, self._drawer),
+            widgets.HBox([self._status, *self._chips.values()]).add_class("clickstream-room-row"),
+            *(self._pipeline_view, *rows, self._drawer),
         ]
         inner = widgets.VBox(grid).add_class("clickstream-room-grid")
         return widgets.VBox([inner, self._frame]).add_class(room_frame.ROOM)
@@ -255,9 +285,38 @@ class ControlRoom:
         self._queue(self._draw_anew)
 
     def _draw_anew(self) -> _Result:
-        if self.pipeline.is_at_rest:
-            self.pipeline.refresh()
+        self.pipeline.redraw()
         return self._result
+
+    def _touch(self, name: str, point: Point) -> _Result:
+        """Filter by what was clicked on; a second click takes the filter back."""
+        answer, only = self.pipeline.answer, self.pipeline.only
+        touched = None if answer is None else answer.touched(name, point)
+        if answer is None or not touched:
+            return self._result
+        if touched.items() <= only.items():
+            return self._filter({key: v for key, v in only.items() if key not in touched})
+        result = self._filter({**only, **touched})
+        if user_id := touched.get("user_id"):
+            since, until = answer.since, answer.until
+            self._station.value = html(*sessions(self._impatient, user_id, since, until))
+            self._open_drawer(self._station)
+        return result
+
+    def _filter(self, only: Mapping[str, str]) -> _Result:
+        self.pipeline.filter(only)
+        return self._result
+
+    def _unfilter(self, field: str) -> _Result:
+        return self._filter({key: v for key, v in self.pipeline.only.items() if key != field})
+
+    def _show_filters(self) -> None:
+        only = self.pipeline.only
+        for field, chip in self._chips.items():
+            value = only.get(field)
+            if value is not None:
+                chip.description = f"{_FIELDS[field]} {cut(printable(value))} ×"
+            chip.layout.display = "none" if value is None else None
 
     def _queue(self, command: _Command) -> None:
         """Queue a command behind earlier ones."""
@@ -451,6 +510,7 @@ class ControlRoom:
         is_trouble = bool(snapshot.trouble) and not doing
         self._status.value = _line(doing or snapshot.trouble or result, is_trouble=is_trouble)
         self._reader.paint()
+        self._show_filters()
         speed = self.pipeline.speed
         rounded = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
         self._speed.value = f"<b style='{_SPEED}'>×{rounded}</b>"

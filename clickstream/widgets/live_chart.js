@@ -149,6 +149,9 @@ function render({ model, el }) {
     delete layout.width;
     delete layout.height;
     Plotly.react(plot, data, layout, { responsive: true, displaylogo: false });
+    // The last click counts, once: plotly forgets it when it is purged.
+    plot.removeAllListeners?.("plotly_click");
+    plot.on?.("plotly_click", ({ points: [{ x, y, label }] }) => model.send({ x, y, label }));
     plot.dataset.drawn = ++drawn;
   };
   // At most once a frame, and never in a tab that nobody sees.

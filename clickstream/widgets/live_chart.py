@@ -7,7 +7,9 @@ share it: a page loads it once. Each change is one JSON string, drawn by `Plotly
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import plotly.graph_objects as go
@@ -54,6 +56,10 @@ class LiveChart(anywidget.AnyWidget):
         super().__init__(height=height, _library=_library())
         if figure is not None:
             self.show(figure)
+
+    def on_point(self, call: Callable[[Any], object]) -> None:
+        """Call this when a viewer clicks on a point: with plotly's `x`, `y` and `label` of it."""
+        self.on_msg(lambda view, content, buffers: call(content))
 
     def show(self, figure: go.Figure) -> bool:
         """Show this figure; return whether it differs from the previous one."""

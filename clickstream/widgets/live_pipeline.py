@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from typing import Final
 import plotly.graph_objects as go
 
 from clickstream import consumer, producer
+from clickstream.charts.search import Answer
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, MissingError, NoAnswerError, shown
 from clickstream.kafka import topics
@@ -270,6 +271,10 @@ class LivePipeline:
         """The lag at each of the latest counts."""
         self._troubles: dict[str, str] = {}
         """The latest error, by worker."""
+        self.only: Mapping[str, str] = {}
+        """The charts count only events with this value, by field; see `filter`."""
+        self.answer: Answer | None = None
+        """The latest one."""
         self.charts: dict[str, go.Figure] = {}
         """Figures of the latest answer, by chart name."""
         self._counted_s = self._searched_s = self._indexed_s = time.monotonic()
@@ -652,12 +657,36 @@ class LivePipeline:
         before = max(self._documents_before, counted - at_most)
         self._documents_before = min(before, counted - at_least)
 
+    def redraw(self) -> None:
+        """Search now for another window or other filters; at rest, up to the same time.
+
+        Raises:
+            ClickstreamError: OpenSearch did not answer.
+        """
+        answer, until = self.answer, datetime.now(UTC) - _SEARCHABLE_AFTER
+        self._search(answer.until if answer is not None and self.is_at_rest else until)
+
+    def filter(self, only: Mapping[str, str]) -> None:
+        """Count only events with these values, by field, in all charts.
+
+        Raises:
+            ClickstreamError: OpenSearch did not answer; then nothing changes.
+        """
+        before, self.only = self.only, dict(only)
+        try:
+            self.redraw()
+        except ClickstreamError:
+            self.only = before
+            raise
+
     def _search(self, until: datetime) -> None:
-        minutes = self.window_minutes
-        since = until - timedelta(minutes=minutes)
-        answer = self._asking.ask(since=since, until=until, bucket_s=BUCKETS_S[minutes])
-        self.charts = answer.figures(marks=self.activity.marks.since(since))
+        minutes, only = self.window_minutes, self.only
+        since, width_s = until - timedelta(minutes=minutes), BUCKETS_S[minutes]
+        answer = self._asking.ask(since=since, until=until, bucket_s=width_s, only=only)
         self._searched_s = time.monotonic()
+        figures = answer.figures(marks=self.activity.marks.since(since))
+        if only is self.only:  # another thread may have asked for other filters meanwhile
+            self.answer, self.charts = answer, figures
 
     def _stall(self) -> str:
         """Describe a stall without an error; empty if everything progresses."""
