@@ -148,7 +148,9 @@ function render({ model, el }) {
     delete layout.title;
     delete layout.width;
     delete layout.height;
-    Plotly.react(plot, data, layout, { responsive: true, displaylogo: false });
+    // Plotly's buttons would lie above what one clicks on in a small chart.
+    const config = { responsive: true, displaylogo: false, displayModeBar: isFilling ? false : "hover" };
+    Plotly.react(plot, data, layout, config);
     // The last click counts, once: plotly forgets it when it is purged.
     plot.removeAllListeners?.("plotly_click");
     plot.on?.("plotly_click", ({ points: [{ x, y, label }] }) => model.send({ x, y, label }));
