@@ -102,10 +102,14 @@ class Traffic:
         return sorted(events, key=attrgetter("timestamp"))
 
     def close(self) -> list[Event]:
-        """End all scenarios, and return the events held back."""
+        """End all scenarios, and return the events held back.
+
+        One that was started since the last event begins and ends: a person may have clicked.
+        """
+        events = self._change(self._until_ms)
         with self._lock:
             self._wanted.clear()
-        return self._change(self._until_ms)
+        return events + self._change(self._until_ms)
 
     def _drop(self, over: Scenario) -> None:
         """End a scenario that is over, unless it was replaced."""

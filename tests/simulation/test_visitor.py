@@ -182,6 +182,16 @@ def test_a_stop_logs_out() -> None:
     assert_no_gap(of(visitor, found + last))
 
 
+def test_a_login_right_before_a_stop_is_sent_and_logged_out() -> None:
+    """No event of the crowd comes between the click and the stop."""
+    site = Site(50)
+    found = list(site.during(5))
+    visitor = visitor_of(site)
+    found += site.source.finish()
+    assert types(of(visitor, found)) == ["register", "login", "logout"]
+    assert all(before.timestamp <= after.timestamp for before, after in pairwise(found))
+
+
 def test_a_clock_that_is_set_back_puts_no_event_before_the_crowd_s_last() -> None:
     """Event times never fall, also those of a person who comes just then."""
     site = Site(50)
