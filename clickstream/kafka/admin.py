@@ -9,9 +9,10 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from clickstream.errors import (
@@ -162,7 +163,25 @@ class Admin:
         """
         return self._offsets(topic, partitions, OffsetSpec.latest())
 
-    def _offsets(self, topic: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
+    def offsets_at(self, topic: str, at: datetime) -> dict[int, int]:
+        """Return the offset of the first message that Kafka got at this time or later.
+
+        Returns:
+            One key per partition of the topic; its end offset if there is no such message.
+
+        Raises:
+            ConfigError: no such topic.
+            ServerError: Kafka did not answer.
+        """
+        partitions = self.partitions(topic)
+        ends = self.end_offsets(topic, partitions)  # first, so that no later message is left out
+        spec = OffsetSpec.for_timestamp(round(1000 * at.timestamp()))
+        found = self._offsets(topic, partitions, spec, least=OFFSET_END)
+        return {i: ends[i] if offset == OFFSET_END else offset for i, offset in found.items()}
+
+    def _offsets(
+        self, topic: str, partitions: Iterable[int], spec: OffsetSpec, *, least: int = 0
+    ) -> dict[int, int]:
         wanted = {TopicPartition(topic, i): spec for i in partitions}
         doing = f"reading the offsets of {topic!r}"
 
@@ -172,7 +191,7 @@ class Admin:
                 asked.partition: self._result(doing, future).offset
                 for asked, future in futures.items()
             }
-            if any(offset < 0 for offset in found.values()):
+            if any(offset < least for offset in found.values()):
                 # librdkafka leaves the offset invalid, without an error, where a partition has no
                 # leader, as in a broker that has just started.
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))

@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import psutil
@@ -10,7 +11,8 @@ import pytest
 
 from clickstream import consumer, producer
 from clickstream.errors import ConfigError, ServerError
-from clickstream.kafka import offsets, topics
+from clickstream.kafka import messages, offsets, topics
+from clickstream.kafka.admin import Admin
 from clickstream.kafka.offsets import CatchUpGoal, GroupOffsets, lag
 from clickstream.reports import this_consumer
 from clickstream.settings import KafkaSettings, Settings
@@ -63,6 +65,22 @@ def test_a_broker_that_is_not_there_is_one_line() -> None:
 
     with pytest.raises(ServerError, match=r"did not answer on 127\.0\.0\.1:9 within 1 s"):
         offsets.consumer_lag(nobody)
+
+
+def test_offsets_at_a_time_are_found_without_reading(made: Settings) -> None:
+    """A time before all messages, between two, and after the last one."""
+    admin, topic = Admin(made.kafka), made.kafka.topic
+    began = datetime.now(UTC)
+    send(made, 60, seed=1)
+    between = max(each.timestamp for each in messages.read(made.kafka)) + timedelta(milliseconds=1)
+    middle = admin.end_offsets(topic, range(3))
+    wait_until(lambda: datetime.now(UTC) > between, 5)
+    send(made, 60, seed=2)
+
+    assert admin.offsets_at(topic, began - timedelta(hours=1)) == dict.fromkeys(range(3), 0)
+    assert admin.offsets_at(topic, between) == middle
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert admin.offsets_at(topic, later) == admin.end_offsets(topic, range(3))
 
 
 def test_a_group_can_begin_with_the_newest(made: Settings) -> None:
