@@ -8,7 +8,6 @@ be killed. A new `Chaos`, as when a cell is run again, ends everything an earlie
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -27,15 +26,12 @@ from clickstream.reports import ProduceReport
 from clickstream.servers import local, processes
 from clickstream.servers.nodes import last_log_lines
 from clickstream.settings import OpenSearchSettings
-from clickstream.simulation import invalid_events
 from clickstream.simulation.pacing import Pace, PacedEvents, live_now
 from clickstream.simulation.traffic import Traffic
-from clickstream.widgets import workers
+from clickstream.widgets import faults, workers
+from clickstream.widgets.faults import CONSUMER
 from clickstream.widgets.live_pipeline import PRODUCER
 from clickstream.widgets.outage_proxy import OutageProxy
-
-CONSUMER = "consumer"
-"""Its name in the state folder, so that another kernel and `clickstream down` find it."""
 
 _SAMPLE_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.1
@@ -120,22 +116,14 @@ class Chaos:
         Raises:
             ServerError: Kafka did not answer.
         """
-        kafka, index = self._settings.kafka, self._settings.opensearch.index
+        kafka = self._settings.kafka
         processes.stop(CONSUMER)
         # Kafka counts a killed consumer as a member for a few more seconds.
         others = 0 if self._has_killed else topics.consumers(kafka)
-        child = processes.spawn(
-            CONSUMER,
-            [
-                *(sys.executable, "-m", "clickstream", "--target", self._settings.target),
-                *("consume", "--group", kafka.group_id),
-                *("--topic", kafka.topic, "--index", index, "--opensearch", self._opensearch.url),
-            ],
-            processes.folder(),
-        )
+        pid = faults.start_consumer(self._settings, opensearch_url=self._opensearch.url)
         self._has_consumer = True
         self._timeline.mark("consumer started")
-        started = f"`clickstream consume` runs as process {child.pid}"
+        started = f"`clickstream consume` runs as process {pid}"
         if not others:
             return started
         return (
@@ -196,11 +184,9 @@ class Chaos:
         return "OpenSearch answers"
 
     def send_invalid_events(self) -> ProduceReport:
-        """Send one invalid message of each kind; see `invalid_events`."""
-        event = next(live_now().events())
-        messages = [(value, event.user_id, None) for value in invalid_events.of_every_kind(event)]
+        """Send one invalid message of each kind; see `simulation.invalid_events`."""
         self._timeline.mark("invalid events sent")
-        return producer.send_raw(self._settings.kafka, messages)
+        return faults.send_invalid_events(self._settings.kafka)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the dead letters of messages since this object was created, in order.

@@ -21,7 +21,8 @@ from clickstream.kafka import offsets, topics
 from clickstream.servers import local, processes
 from clickstream.settings import Settings
 from clickstream.widgets import workers
-from clickstream.widgets.chaos import CONSUMER, Chaos, end_all
+from clickstream.widgets.chaos import Chaos, end_all
+from clickstream.widgets.faults import CONSUMER
 from tests.support.by_id import lag, wait_until
 
 
