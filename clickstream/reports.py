@@ -175,7 +175,12 @@ class IndexReport(Counts, BoldLine):
 
 def this_consumer() -> str:
     """Return the name of this process's consumer in the reports of a group: machine and pid."""
-    return f"{platform.node()}:{os.getpid()}"
+    return consumer_of(os.getpid())
+
+
+def consumer_of(pid: int) -> str:
+    """Return that name for another process of this machine."""
+    return f"{platform.node()}:{pid}"
 
 
 def _rounded(value: float | None) -> int | None:

@@ -97,6 +97,10 @@ class ActivityLog:
             self._rate = rate
             self.marks.add(self._asked, f"{rate:,g}/s")
 
+    def note_action(self, what: str) -> None:
+        """Note what was done by hand, such as a kill."""
+        self.marks.add(self._now(), what)
+
     def note_answer(self, server: str) -> None:
         """Note that a server answered."""
         with self._lock:

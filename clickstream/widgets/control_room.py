@@ -30,7 +30,9 @@ from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
 from clickstream.kafka.messages import printable
 from clickstream.simulation.scenarios import SCENARIOS
-from clickstream.widgets import room_frame, room_reader, workers
+from clickstream.widgets import break_it, room_frame, room_reader, workers
+from clickstream.widgets.break_it import BreakIt
+from clickstream.widgets.break_it_view import BreakItView
 from clickstream.widgets.live_chart import LiveChart
 from clickstream.widgets.live_pipeline import (
     BUCKETS_S,
@@ -134,6 +136,7 @@ class ControlRoom:
             msg = f"a control room with {events_per_second!r} events/s: it must be one of {rates}"
             raise ConfigError(msg)
         workers.end(_COMMANDS, _PAINTER, _CROWD)
+        break_it.end_all()
         self.pipeline = LivePipeline(demo, events_per_second=events_per_second)
         self._demo = demo
         # The next command waits for it.
@@ -162,14 +165,16 @@ class ControlRoom:
         self._pipeline_view.on_station(self._ask_to_look)
         _handle_at_once(self._pipeline_view)
         self._station = widgets.HTML()
-        self._reader = RoomReader(
-            self._impatient, self.pipeline, lambda do: self._queue(partial(self._do_and_stay, do))
-        )
+        self._reader = RoomReader(self._impatient, self.pipeline, self._queue_and_stay)
         _handle_at_once(self._reader.view)
+        self._broken = BreakIt(self._impatient, self.pipeline, partial(self._queue, self._stay))
+        self._break_it_view = BreakItView(self._broken, self._queue_and_stay)
+        self._contents = self._station, self._reader.view, self._break_it_view.drawer
+        """Of the drawer, one at a time."""
         close = widgets.Button(description="×", tooltip="Close (Esc)")
         close.on_click(lambda _: self._close_drawer())
         _handle_at_once(close)
-        self._drawer = widgets.VBox([close, self._station, self._reader.view])
+        self._drawer = widgets.VBox([close, *self._contents])
         self._drawer.add_class("clickstream-drawer")
         self._close_drawer()
         self._start_stop = widgets.Button(
@@ -233,12 +238,16 @@ class ControlRoom:
             self._button("Start over", "Reset, then Start", self._start_over),
             self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
         ]
+        if not self._demo.settings.is_hosted:
+            broken = "Stop OpenSearch, kill a consumer, send invalid messages"
+            actions.append(self._button("Break it", broken, self._open_break_it))
         scenarios = list(self._scenarios.values())
         for control in (
             self._start_stop,
             *actions,
             *scenarios,
             *self._chips.values(),
+            *self._break_it_view.buttons,
             rate,
             mix,
             minutes,
@@ -263,7 +272,9 @@ class ControlRoom:
         ]
         grid = [
             widgets.HBox(controls).add_class("clickstream-room-row"),
-            widgets.HBox([self._status, *self._chips.values()]).add_class("clickstream-room-row"),
+            widgets.HBox(
+                [self._status, *self._chips.values(), self._break_it_view.badge]
+            ).add_class("clickstream-room-row"),
             *(self._pipeline_view, *rows, self._drawer),
         ]
         inner = widgets.VBox(grid).add_class("clickstream-room-grid")
@@ -400,6 +411,7 @@ class ControlRoom:
     def _start(self) -> _Result:
         self._doing = "starting …"
         self.pipeline.start()
+        self._broken.watch()
         if others := self.pipeline.other_consumers:
             return _Result(
                 f"Running. {others} more in group {self._demo.settings.kafka.group_id} (another "
@@ -410,11 +422,16 @@ class ControlRoom:
 
     def _stop(self) -> _Result:
         self._doing = "stopping …"
+        # Until then the added consumer helps to read the rest.
+        also = ", and the added consumer with it" if self._broken.has_consumer else ""
         try:
             self.pipeline.stop()
+            if self._broken.end_consumer():
+                self.pipeline.refresh()
         except ClickstreamError as error:
-            return _Result(f"Stopped. {self.pipeline.explain(error)}")
-        return _Result("Stopped. Start continues with the same readers.")
+            self._broken.end_consumer()
+            return _Result(f"Stopped{also}. {self.pipeline.explain(error)}")
+        return _Result(f"Stopped{also}. Start continues with the same readers.")
 
     def _reset(self) -> _Result:
         if question := self._ask_to_confirm():
@@ -443,6 +460,7 @@ class ControlRoom:
     def _empty(self) -> None:
         self._doing = "emptying topic and index …"
         self._reader.forget()
+        self._broken.forget()
         self.pipeline.reset()
         self._prepare(0)
 
@@ -465,12 +483,20 @@ class ControlRoom:
         self._open_drawer(self._reader.view)
         return self._result
 
-    def _do_and_stay(self, do: Callable[[], None]) -> _Result:
-        do()
+    def _open_break_it(self) -> _Result:
+        self._open_drawer(self._break_it_view.drawer)
+        return self._result
+
+    def _queue_and_stay(self, do: Callable[[], None]) -> None:
+        self._queue(partial(self._stay, do))
+
+    def _stay(self, do: Callable[[], None] | None = None) -> _Result:
+        if do is not None:
+            do()
         return self._result
 
     def _open_drawer(self, shown: widgets.DOMWidget) -> None:
-        for each in (self._station, self._reader.view):
+        for each in self._contents:
             each.layout.display = None if each is shown else "none"
         self._drawer.layout.display = None
         self._drawer.add_class("clickstream-is-open")
@@ -497,7 +523,7 @@ class ControlRoom:
     def _paint(self) -> None:
         # Read the status first: it may be older than the numbers beside it, but never newer, or
         # it could say "empty" above old numbers.
-        doing, result = self._progress(), self._current_result()
+        doing, result = self._progress() or self._broken.starting, self._current_result()
         snapshot = self.pipeline.snapshot()
         if snapshot.effect and self._result.gives_way:
             result = snapshot.effect
@@ -511,6 +537,7 @@ class ControlRoom:
         self._status.value = _line(doing or snapshot.trouble or result, is_trouble=is_trouble)
         self._reader.paint()
         self._show_filters()
+        self._break_it_view.paint()
         speed = self.pipeline.speed
         rounded = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
         self._speed.value = f"<b style='{_SPEED}'>×{rounded}</b>"
@@ -553,6 +580,7 @@ class ControlRoom:
         """End everything at once; the screen no longer updates."""
         workers.end(_COMMANDS, _PAINTER, _CROWD, *room_reader.WORKERS)
         self.pipeline.close()
+        break_it.end_all()
 
 
 _shown: list[widgets.Widget] = []

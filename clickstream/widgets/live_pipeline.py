@@ -227,6 +227,8 @@ class LivePipeline:
         """The period that the charts show, one of `BUCKETS_S`; a new value applies at the next
         search."""
         self._reactions = 1.0
+        self.remedies = dict.fromkeys(_LOCAL, "Run the first cell again.")
+        """What to do about a local server that is gone."""
         self._clear()
         self.refresh()
 
@@ -735,7 +737,7 @@ class LivePipeline:
         if self._demo.settings.is_hosted:
             return f"{error.server} does not answer. Check it in the service's console."
         if processes.running(_LOCAL[error.server]) is None:
-            return f"{error.server} is gone. Run the first cell again."
+            return f"{error.server} is gone. {self.remedies[error.server]}"
         return f"{error.server} does not answer. If it stays silent, run the first cell again."
 
     def snapshot(self) -> Snapshot:
