@@ -31,7 +31,7 @@ NOTEBOOK = "06-live-control-room.ipynb"
 ATTACH, ROOM, LAST = 0, 1, -1
 """Places of the code cells; the last is put there by `with_a_cell_more`."""
 RATE = 1_000
-CHARTS = ("volume", "top users", "event types", "device × category")
+CHARTS = ("volume", "event types", "device × category", "top users")
 """In their order on the screen."""
 _PRODUCED = "[data-number='produced']"
 _AGES_S = """(seconds) => new Promise((resolve) => {

@@ -47,7 +47,7 @@ _SUBTITLE_CHARS: Final = 76
 _VALUE_CHARS: Final = 24
 """A longer value is cut, so that it leaves room for the chart beside it."""
 _LINE_PX: Final = 30
-_BARS: Final = 6
+_BARS: Final = 5
 """Horizontal bars of a small chart."""
 _MARK_PX: Final = 13
 _MARKS_LOWER: Final = 0.7

@@ -22,6 +22,7 @@ from clickstream.demo.temporary_group import temporary_group
 from clickstream.errors import ClickstreamError, ConfigError, ServerError, require_count
 from clickstream.kafka import acls, messages, offsets, topics
 from clickstream.opensearch import client, index, site
+from clickstream.opensearch.site import Headline
 from clickstream.reports import BoldLine, IndexReport, Member, Overview, ProduceReport
 from clickstream.servers import local
 from clickstream.settings import Settings
@@ -206,6 +207,11 @@ class Demo(BoldLine):
     def site(self) -> site.Site:
         """Count the readers and page views of now; see `opensearch.site.read`."""
         return site.read(self._client, self.settings.opensearch.index, round(time.time() * 1000))
+
+    def read_now(self, since: datetime, until: datetime) -> list[tuple[Headline, int | None]]:
+        """Return the most read articles of a window; see `opensearch.site.read_now`."""
+        since_ms, until_ms = (round(1000 * each.timestamp()) for each in (since, until))
+        return site.read_now(self._client, self.settings.opensearch.index, since_ms, until_ms)
 
     def look(self, within_s: float = 60.0) -> tuple[int | None, int]:
         """Return the event time of the newest event that a search finds, and the time after it.

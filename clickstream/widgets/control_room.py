@@ -33,6 +33,7 @@ from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import break_it, room_frame, room_reader, workers
 from clickstream.widgets.break_it import BreakIt
 from clickstream.widgets.break_it_view import BreakItView
+from clickstream.widgets.latest import ReadNow, Tail
 from clickstream.widgets.live_chart import LiveChart
 from clickstream.widgets.live_pipeline import (
     BUCKETS_S,
@@ -54,11 +55,11 @@ _SHOW_SECONDS_AFTER_S = 3.0
 _SAY_FIRST_S = 5.0
 """A result is shown for so long before the effect of a scenario may take its place."""
 _ROWS: Final = (
-    {Volume.name: 8, TopReaders.name: 4, AbTest.name: 4},
-    {EventTypes.name: 6, DeviceCategory.name: 6},
+    {Volume.name: 8},
+    {EventTypes.name: 3, DeviceCategory.name: 3, TopReaders.name: 3, AbTest.name: 3},
 )
-"""The rows of charts, each with its columns of twelve; the chart of an A/B test takes the place of
-the top readers."""
+"""The rows of charts, each with its columns of twelve; what happens now, in words, has the rest.
+The chart of an A/B test takes the place of the top readers."""
 _FIRST_CHARTS: Final = 4
 """The row of the grid with the first charts."""
 _SHORT: Final = 90
@@ -200,6 +201,9 @@ class ControlRoom:
         for name, chart in self._charts.items():
             chart.on_point(lambda point, name=name: self._queue(partial(self._touch, name, point)))
             _handle_at_once(chart)
+        self._tail, self._read_now = Tail(), ReadNow()
+        self._tail.widget.add_class("clickstream-span-4")
+        self._read_now.widget.add_class("clickstream-span-3")
         self._painted: dict[str, go.Figure] = {}
         self.widget = self._build(events_per_second)
         self._paint()
@@ -265,10 +269,12 @@ class ControlRoom:
             *(widgets.HTML().add_class("clickstream-spacer"), minutes, reader, full_screen, more),
         ]
         rows = [
-            widgets.GridBox([self._charts[name] for name in row])
+            widgets.GridBox([*(self._charts[name] for name in row), latest])
             .add_class("clickstream-charts")
             .add_class(f"clickstream-row-{number}")
-            for number, row in enumerate(_ROWS, _FIRST_CHARTS)
+            for number, (row, latest) in enumerate(
+                zip(_ROWS, (self._tail.widget, self._read_now.widget), strict=True), _FIRST_CHARTS
+            )
         ]
         grid = [
             widgets.HBox(controls).add_class("clickstream-room-row"),
@@ -538,6 +544,18 @@ class ControlRoom:
         self._reader.paint()
         self._show_filters()
         self._break_it_view.paint()
+        self._tail.show(
+            self.pipeline.newest,
+            own=self._reader.own,
+            per_second=snapshot.per_second,
+            is_stale=bool(snapshot.kafka_age_s),
+        )
+        self._read_now.show(
+            self.pipeline.read_now,
+            is_stale=bool(snapshot.opensearch_age_s),
+            is_filtered=bool(self.pipeline.only),
+        )
+        self._charts[TopReaders.name].note = self._reader.standing
         speed = self.pipeline.speed
         rounded = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
         self._speed.value = f"<b style='{_SPEED}'>×{rounded}</b>"

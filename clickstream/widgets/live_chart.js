@@ -96,7 +96,9 @@ function render({ model, el }) {
   const body = document.createElement("div");
   body.style.cssText = `display: flex; flex: ${isFilling ? "1 1 0; min-height: 0" : "none"}`;
   body.append(legend, plot);
-  box.append(heading, body);
+  const note = document.createElement("div");
+  note.style.cssText = "font: 600 clamp(11px, 4cqw, 15px * var(--clickstream-scale, 1)) Helvetica, Arial, sans-serif; padding: 0 8px";
+  box.append(heading, body, note);
   el.append(box);
   let Plotly = null;
   let frame = 0;
@@ -160,6 +162,9 @@ function render({ model, el }) {
   const soon = () => {
     if (Plotly && !isGone) frame ||= requestAnimationFrame(draw);
   };
+  const showNote = () => (note.textContent = model.get("note"));
+  showNote();
+  model.on("change:note", showNote);
   model.on("change:_figure", soon);
   const resized = new ResizeObserver(soon); // the text follows the width
   resized.observe(plot);
@@ -172,6 +177,7 @@ function render({ model, el }) {
     cancelAnimationFrame(frame);
     resized.disconnect();
     model.off("change:_figure", soon);
+    model.off("change:note", showNote);
     Plotly?.purge(plot);
   };
 }

@@ -51,6 +51,8 @@ class LiveChart(anywidget.AnyWidget):
     _figure = traitlets.Unicode("{}").tag(sync=True)
     _library = traitlets.Instance(_Library).tag(sync=True, **widget_serialization)
     height = traitlets.Unicode("300px").tag(sync=True)
+    note = traitlets.Unicode("").tag(sync=True)
+    """A line of text below the chart; empty for none."""
 
     def __init__(self, figure: go.Figure | None = None, *, height: str = "300px") -> None:
         super().__init__(height=height, _library=_library())

@@ -1,9 +1,10 @@
 """The live pipeline behind a control room: simulated readers, Kafka and OpenSearch.
 
 Four background workers run from `start` to `stop`: `producer` sends events, `consumer` indexes
-them, `offsets` reads message counts and lag from Kafka four times per second, and `charts` searches
-OpenSearch once per second. The module does not depend on widgets: a view calls `snapshot` and draws
-`charts`, a dictionary that is always replaced as a whole.
+them, `offsets` reads message counts and lag from Kafka four times per second, and the newest
+messages twice, and `charts` searches OpenSearch once per second. The module does not depend on
+widgets: a view calls `snapshot` and draws `charts`, `newest` and `read_now`, which are always
+replaced as a whole.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from clickstream.charts.search import Answer
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, MissingError, NoAnswerError, shown
 from clickstream.kafka import topics
+from clickstream.kafka.messages import TopicMessage
 from clickstream.kafka.offsets import (
     STALLED_S,
     GroupOffsets,
@@ -36,7 +38,8 @@ from clickstream.kafka.offsets import (
     StallDetector,
     TopicOffsets,
 )
-from clickstream.opensearch.site import Site
+from clickstream.kafka.tail import Newest
+from clickstream.opensearch.site import Headline, Site
 from clickstream.reports import BoldLine, IndexReport, ProduceReport, this_consumer
 from clickstream.servers import processes
 from clickstream.servers.free_space import FOR_SERVERS
@@ -66,6 +69,8 @@ LOOK_EVERY_S: Final = 0.25
 BUCKETS_S: Final = {1: 1, 5: 2, 15: 5}
 """The periods that the charts can show, in minutes, with the width of their buckets."""
 WINDOW_MINUTES: Final = 5
+NEWEST: Final = 8
+"""Messages that are shown of those that have just arrived."""
 PAST_S: Final = 1_200.0
 """A new crowd begins this long ago, so that the charts are full from the first second."""
 MOST_PAST_S: Final = 1_800.0
@@ -76,6 +81,11 @@ _CHARTS_IN_PAST_S: Final = 4.0
 """Seconds between two searches for the charts while events of the past are read."""
 _OWNERS_EVERY: Final = 4
 """The members of the group are asked for with every fourth count."""
+_NEWEST_EVERY_S: Final = 0.5
+"""Seconds between two looks at the newest messages."""
+_READ_NOW_EVERY_S: Final = 2.0
+"""Seconds between two looks at the most read articles; one costs OpenSearch about two thirds of a
+search for the charts."""
 _FEW: Final = 10
 """Messages that wait for a moment in a partition with hardly any traffic."""
 _LAGS: Final = 8
@@ -279,6 +289,10 @@ class LivePipeline:
         """The latest one."""
         self.charts: dict[str, go.Figure] = {}
         """Figures of the latest answer, by chart name."""
+        self.newest: list[TopicMessage] = []
+        """The newest messages since the first start, the oldest first."""
+        self.read_now: list[tuple[Headline, int | None]] = []
+        """The most read articles, each with its views in the window before, if it is covered."""
         self._counted_s = self._searched_s = self._indexed_s = time.monotonic()
         self._is_final = True
         """Whether the counts stand until the next start, so that they do not age."""
@@ -294,7 +308,9 @@ class LivePipeline:
         with closing(GroupOffsets(self._demo.settings.kafka)) as offsets:
             self._owners = offsets.owners()
             self._count(offsets)
-        self._search(datetime.now(UTC))
+        now = datetime.now(UTC)
+        self._search(now)
+        self._look_what_is_read(now)
         self._is_final = True
 
     @property
@@ -519,14 +535,22 @@ class LivePipeline:
 
     def _watch_kafka(self, stop: threading.Event) -> None:
         kafka = replace(self._demo.settings.kafka, timeout_s=_PATIENCE_S)
-        with closing(GroupOffsets(kafka)) as offsets:
-            stalls = StallDetector(offsets)
+        with (
+            closing(GroupOffsets(kafka)) as offsets,
+            closing(Newest(kafka, most=NEWEST)) as newest,
+        ):
+            stalls, newest_s = StallDetector(offsets), -math.inf
             for number, _ in enumerate(workers.ticks(self._count_every_s, stop)):
-                self._stalled = stalls.note(self._count(offsets))
+                found = self._count(offsets)
+                self._stalled = stalls.note(found)
                 self.activity.note_answer("Kafka")
                 self._note_what_happens()
                 if number % _OWNERS_EVERY == 0:
                     self._owners = offsets.owners()
+                if self._counted_s - newest_s > _NEWEST_EVERY_S - OFFSETS_EVERY_S / 2:
+                    newest_s = self._counted_s
+                    ends = {each.partition: each.end_offset for each in found.partitions}
+                    self.newest = newest.read(ends) or self.newest
                 self._troubles.pop(OFFSETS, None)
                 self._stop_readers_when_full()
 
@@ -621,6 +645,7 @@ class LivePipeline:
 
     def _watch_index(self, stop: threading.Event) -> None:
         charts_s, was_reading_past = time.monotonic() - CHARTS_EVERY_S, False
+        read_now_s = -math.inf
         for _ in workers.ticks(LOOK_EVERY_S, stop):
             newest_ms, now_ms = self._asking.look()
             self._searched_s = time.monotonic()
@@ -641,6 +666,9 @@ class LivePipeline:
             # Later ones look like a drop in traffic: not all of their events are searchable yet.
             until = datetime.now(UTC) - _SEARCHABLE_AFTER
             self._search(until)
+            if has_read_past or charts_s - read_now_s > _READ_NOW_EVERY_S - CHARTS_EVERY_S / 2:
+                read_now_s = charts_s
+                self._look_what_is_read(until)
             self._compare(until)
             self._troubles.pop(CHARTS, None)
 
@@ -660,13 +688,20 @@ class LivePipeline:
         self._documents_before = min(before, counted - at_least)
 
     def redraw(self) -> None:
-        """Search now for another window or other filters; at rest, up to the same time.
+        """Search now for another window; at rest, up to the same time.
 
         Raises:
             ClickstreamError: OpenSearch did not answer.
         """
-        answer, until = self.answer, datetime.now(UTC) - _SEARCHABLE_AFTER
-        self._search(answer.until if answer is not None and self.is_at_rest else until)
+        until = self._now()
+        self._search(until)
+        self._look_what_is_read(until)
+
+    def _now(self) -> datetime:
+        """Return the end of the window; at rest, that of the latest answer."""
+        if self.answer is not None and self.is_at_rest:
+            return self.answer.until
+        return datetime.now(UTC) - _SEARCHABLE_AFTER
 
     def filter(self, only: Mapping[str, str]) -> None:
         """Count only events with these values, by field, in all charts.
@@ -676,7 +711,7 @@ class LivePipeline:
         """
         before, self.only = self.only, dict(only)
         try:
-            self.redraw()
+            self._search(self._now())
         except ClickstreamError:
             self.only = before
             raise
@@ -689,6 +724,10 @@ class LivePipeline:
         figures = answer.figures(marks=self.activity.marks.since(since))
         if only is self.only:  # another thread may have asked for other filters meanwhile
             self.answer, self.charts = answer, figures
+
+    def _look_what_is_read(self, until: datetime) -> None:
+        since = until - timedelta(minutes=self.window_minutes)
+        self.read_now = self._asking.read_now(since, until)
 
     def _stall(self) -> str:
         """Describe a stall without an error; empty if everything progresses."""

@@ -40,7 +40,7 @@ _SHOWN_EVENTS: Final = 12
 _NEWEST: Final = 2_000
 """Messages of the topic that the front page is made of."""
 _READ_BACK_S: Final = 5.0
-_IN_WORDS: Final[dict[EventType, str]] = {
+IN_WORDS: Final[dict[EventType, str]] = {
     "register": "registers",
     "login": "logs in",
     "page_view": "reads",
@@ -70,7 +70,7 @@ class OwnEvent:
     @property
     def what(self) -> str:
         """The event in words."""
-        words = _IN_WORDS.get(self.event.event_type, self.event.event_type)
+        words = IN_WORDS.get(self.event.event_type, self.event.event_type)
         return f"{words} {self.event.article_title}" if self.event.article_title else words
 
     @property
@@ -106,6 +106,16 @@ class ReaderPage:
     def is_logged_in(self) -> bool:
         """Whether somebody is logged in on this page."""
         return self._visitor is not None and self._visitor.is_open
+
+    @property
+    def standing(self) -> str:
+        """The number of events of the person who is logged in, and the place among all."""
+        return self._standing if self.is_logged_in else ""
+
+    @property
+    def own(self) -> list[OwnEvent]:
+        """The events of the person who is logged in, as they were read from Kafka."""
+        return [*self._own.values()] if self.is_logged_in else []
 
     def forget(self) -> None:
         """Forget the reader and the front page."""
@@ -191,7 +201,7 @@ class ReaderPage:
 
     def _front_page(self) -> list[Headline]:
         """Return the articles that the newest messages of the topic are about."""
-        self._newest = [event for each in self._demo.peek(_NEWEST) for event in _event_in(each)]
+        self._newest = [event for each in self._demo.peek(_NEWEST) for event in event_in(each)]
         views = [event for event in self._newest if event.event_type == "page_view"]
         counts = Counter(event.article_id for event in views)
         newest = {event.article_id: event for event in views}
@@ -234,7 +244,7 @@ class ReaderPage:
     def _note(self, arrived: Iterable[TopicMessage]) -> None:
         """Note own events that were read from Kafka."""
         for message in arrived:
-            for event in _event_in(message):
+            for event in event_in(message):
                 own = OwnEvent(event, message.partition, message.offset, 0.0)
                 own.in_kafka_s = own.age_s
                 self._own.setdefault(event.event_id, own)
@@ -286,7 +296,7 @@ def _device_of(width: int) -> DeviceType:
     return "mobile" if width < 600 else "tablet" if width < 1_000 else "desktop"
 
 
-def _event_in(message: TopicMessage) -> list[Event]:
+def event_in(message: TopicMessage) -> list[Event]:
     """Return the event in a message; none if it has none, because anybody may send anything."""
     try:
         return [decode(message.value or b"")]

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator
 from html import escape
 from textwrap import wrap
+from typing import Final
 
 from clickstream.demo.demo import Demo
 from clickstream.kafka import messages
 from clickstream.kafka.messages import TopicMessage, printable
 
-_CHARS = 80
+CHARS: Final = 80
 """Longer lines are cut, because values may come from anybody."""
 _NARROW = 40
 """Characters of a line that fits into the drawer."""
@@ -36,9 +37,9 @@ def look(demo: Demo, station: str, partition: int | None = None) -> tuple[str, l
     return title, [cut(line) for line in lines[:_LINES]]
 
 
-def cut(line: str) -> str:
-    """Return the line, or its beginning if it has more than 80 characters."""
-    return line if len(line) <= _CHARS else f"{line[: _CHARS - 2]} …"
+def cut(line: str, most: int = CHARS) -> str:
+    """Return the line, or its beginning if it has more than 80 characters, or `most`."""
+    return line if len(line) <= most else f"{line[: most - 2]} …"
 
 
 def _look(demo: Demo, station: str, partition: int | None) -> tuple[str, list[str]]:

@@ -1,6 +1,7 @@
-"""Following a topic, on a real broker."""
+"""Following a topic, and its newest messages, on a real broker."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from clickstream import producer
 from clickstream.errors import ConfigError
 from clickstream.events import Event
-from clickstream.kafka import messages
+from clickstream.kafka import messages, offsets, topics
 from clickstream.kafka.messages import TopicMessage
-from clickstream.kafka.tail import follow
+from clickstream.kafka.tail import Newest, follow
 from clickstream.settings import Settings
 from clickstream.simulation.simulator import Simulator
-from tests.support.by_id import MONDAY_MS
+from tests.support.by_id import MONDAY_MS, wait_until
 
 
 @pytest.fixture
@@ -78,3 +79,31 @@ def test_an_idle_topic_gives_empty_lists_and_a_missing_one_is_named(made: Settin
     missing = made.in_namespace("never-made")
     with pytest.raises(ConfigError, match="never-made"):
         next(follow(missing.kafka))
+
+
+def test_the_newest_messages_are_read_and_those_between_are_skipped(
+    made: Settings, crowd: Iterator[Event]
+) -> None:
+    """Each answer has the newest ones, oldest first; each message is read once at most."""
+    topics.ensure_topics(made.kafka)
+    with closing(Newest(made.kafka, most=4)) as newest:
+
+        def after(num_events: int) -> list[TopicMessage]:
+            """The newest messages once these are in the topic."""
+            producer.send(made.kafka, islice(crowd, num_events))
+            ends = {each.partition: each.end_offset for each in offsets.partitions(made.kafka)}
+            times = sorted(each.timestamp for each in messages.read(made.kafka))[-4:]
+            # To connect may take longer than one call waits.
+            wait_until(lambda: [each.timestamp for each in newest.read(ends)] == times, 20)
+            return newest.read(ends)
+
+        assert after(0) == []
+        found = [after(num_events) for num_events in (3, 400, 2, 0, 2_000)]
+        # As after a reset elsewhere, the topic is shorter than it was.
+        topics.delete_topics(made.kafka)
+        topics.ensure_topics(made.kafka)
+        assert max(each.offset for each in after(30)) < 30
+
+    assert [len(each) for each in found] == [3, 4, 4, 4, 4]
+    assert found[3] == found[2]
+    assert len({place for each in found for place in places(each)}) == 3 + 4 + 2 + 4

@@ -93,6 +93,46 @@ def test_the_front_page_and_a_reader_s_place_are_exact(made: Settings) -> None:
     assert site.front_page(opensearch, name, until_ms + 1, until_ms + 2) == []
 
 
+def test_what_is_read_now_is_compared_with_the_window_before_if_that_is_covered(
+    made: Settings,
+) -> None:
+    """Both counts are those of the documents; a gap in the window before, and there are none."""
+    opensearch, name = client.connect(made.opensearch), made.opensearch.index
+    span_ms = 100_000
+    since_ms, until_ms = MONDAY_MS, MONDAY_MS + span_ms
+
+    (view,) = views([MONDAY_MS])
+
+    def read(**times_ms: Iterable[int]) -> None:
+        """Store one view of each article per time."""
+        lines = []
+        for article, at_ms in ((name, each) for name, times in times_ms.items() for each in times):
+            own = {"article_id": article, "article_title": article.title()}
+            event = msgspec.structs.replace(view, timestamp=format_timestamp(at_ms), **own)
+            lines += [{"create": {"_id": f"{article}-{at_ms}"}}, msgspec.to_builtins(event)]
+        answer = opensearch.bulk(index=name, body=lines, refresh=True)
+        assert not answer["errors"], answer
+
+    def read_now() -> list[tuple[str, int, int | None]]:
+        found = site.read_now(opensearch, name, since_ms, until_ms)
+        return [(each.title, each.views, before) for each, before in found]
+
+    Demo(made).ensure()
+    assert read_now() == []
+    # One view is older than the window before, one is its last, and one part of it has none.
+    before = (-span_ms - 1, -70_000, -50_000, -30_000, -10_001, -1)
+    rowers = (*(since_ms + each for each in before), until_ms)
+    read(storm=range(since_ms, until_ms, 10_000), rowers=rowers)
+    assert read_now() == [("Storm", 10, None), ("Rowers", 1, None)]
+    read(council=[since_ms - span_ms])
+    assert read_now() == [("Storm", 10, 0), ("Rowers", 1, 5)]
+    read(**{name: range(since_ms, since_ms + number) for number, name in enumerate("abcde", 2)})
+    assert read_now() == [
+        ("Storm", 10, 0),
+        *((each, n, 0) for each, n in zip("EDCB", (6, 5, 4, 3), strict=True)),
+    ]
+
+
 def test_the_newest_event_of_a_reader_tells_whether_the_session_is_open(made: Settings) -> None:
     """Nobody, then a session that is open, then one that has ended in the same millisecond."""
     opensearch, name = client.connect(made.opensearch), made.opensearch.index

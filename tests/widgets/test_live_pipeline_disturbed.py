@@ -54,13 +54,14 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(
 ) -> None:
     """While Kafka is down, events wait in the producer; no acknowledged event is lost."""
     pipeline.start()
-    wait_until(lambda: pipeline.snapshot().indexed > 100, 20)
+    wait_until(lambda: pipeline.snapshot().indexed > 100 and len(pipeline.newest) == 8, 20)
     with taken_down("kafka"):
         gone = "Kafka is gone. Run the first cell again."
         wait_until(lambda: pipeline.snapshot().trouble == gone, 10)  # twice what it should take
         wait_until(lambda: pipeline.snapshot().kafka_age_s > 3, 10)
         wait_until(lambda: not any(each.per_second for each in pipeline.snapshot().lanes), 2)
-        before = pipeline.snapshot().produced
+        before, newest = pipeline.snapshot().produced, pipeline.newest
+        assert len(newest) == 8, "they stay"
 
     def is_back() -> bool:
         found = pipeline.snapshot()
@@ -73,6 +74,7 @@ def test_kafka_away_is_a_line_and_all_goes_on_when_it_is_back(
     while not is_back():
         assert time.monotonic() < ends_s, (before, pipeline.snapshot(), threads())
         time.sleep(0.05)
+    wait_until(lambda: pipeline.newest != newest, 10)
     pipeline.stop()
     found = pipeline.snapshot()
     assert (found.lag, found.repeats, found.kafka_age_s) == (0, 0, 0)

@@ -149,7 +149,10 @@ _USED = """room => room.getBoundingClientRect().height
 
 
 def assert_room_fits(room: stage.Room, state: str) -> None:
-    """Check the room in every size, with and without the file browser; it uses the height."""
+    """Check the room in every size, with and without the file browser; it uses the height.
+
+    What happens now, in words, has its place in all but the narrowest.
+    """
     shown = room.output.locator(".jp-OutputArea-output").first
     for width, height, has_files in ((1280, 720, True), *((*each, False) for each in WINDOWS)):
         room.page.set_viewport_size({"width": width, "height": height})
@@ -160,6 +163,10 @@ def assert_room_fits(room: stage.Room, state: str) -> None:
         room.page.screenshot(path=SCREENSHOTS / f"{name}.png")
         assert faults_of_text(room.page, shown) == [], name
         assert 0.95 < room.output.locator(".clickstream-room").evaluate(_USED) <= 1, name
+        for latest, lines in ((".clickstream-tail", (5, 8)), (".clickstream-read-now", (5,))):
+            expect(room.output.locator(latest)).to_be_visible(visible=not has_files)
+            if not has_files and state != "reset":
+                assert room.output.locator(f"{latest} li:visible").count() in lines, name
 
 
 @pytest.fixture
@@ -196,6 +203,7 @@ def test_no_text_of_the_room_is_cut_and_it_follows_the_theme(notebook: screen.No
         use_theme(page, name)
         for element in (
             *room.output.locator(".clickstream-live-chart:visible").all(),
+            *room.output.locator(".clickstream-latest").all(),
             *(room.output.locator(".widget-html:has([data-status-line])"), whole),
         ):
             assert_follows_theme(page, element, is_dark=name == "Dark")
