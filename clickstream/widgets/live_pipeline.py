@@ -391,7 +391,8 @@ class LivePipeline:
                 self._prepared = live_now(past_s=self._most_past_s)
 
     def _start_consumer(self) -> None:
-        self._click_to_searchable.forget()  # nobody looked since the last stop
+        # Nobody looked since the last stop.
+        self._click_to_searchable.forget(round(time.time() * 1000))
         workers.end(OFFSETS, CHARTS)  # so that nobody counts while this report replaces the last
         self.other_consumers = topics.consumers(self._demo.settings.kafka)
         before = self._latest.in_kafka
@@ -655,6 +656,8 @@ class LivePipeline:
             is_reading_past, since_s = self.is_reading_past, time.monotonic() - charts_s
             has_read_past = was_reading_past and not is_reading_past
             was_reading_past = is_reading_past
+            if has_read_past:  # some events of the past become searchable only now
+                self._click_to_searchable.forget(now_ms)
             if not is_reading_past:
                 self._click_to_searchable.note(newest_ms, now_ms)
             every_s = _CHARTS_IN_PAST_S if is_reading_past else CHARTS_EVERY_S - LOOK_EVERY_S / 2

@@ -20,12 +20,15 @@ class ClickToSearchable:
 
     def __init__(self) -> None:
         self._newest_ms: int | None = None
+        self._first_ms = 0
         self._times_ms: deque[float] = deque(maxlen=_KEPT)
 
     def note(self, newest_ms: int | None, now_ms: int) -> None:
         """Record a look: the event time of the newest event, and the time of the look."""
         if newest_ms is None:  # behind by more than the looks cover, or no traffic
-            self.forget()
+            self.forget(self._first_ms)
+            return
+        if newest_ms < self._first_ms:
             return
         before_ms, self._newest_ms = self._newest_ms, newest_ms
         if before_ms is None or newest_ms <= before_ms:
@@ -35,9 +38,9 @@ class ClickToSearchable:
             now_ms - before_ms - span_ms * (part + 0.5) / _PARTS for part in range(_PARTS)
         )
 
-    def forget(self) -> None:
-        """Forget all times so far."""
-        self._newest_ms = None
+    def forget(self, first_ms: int = 0) -> None:
+        """Forget all times so far, and ignore events before an event time from now on."""
+        self._newest_ms, self._first_ms = None, first_ms
         self._times_ms.clear()
 
     def quantile_ms(self, quantile: float) -> float | None:

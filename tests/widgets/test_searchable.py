@@ -29,9 +29,12 @@ def test_a_time_without_events_is_no_latency() -> None:
     assert times.quantile_ms(0.5) is None
     times.note(80_100, 80_400)
     assert times.quantile_ms(0.5) == pytest.approx(350, abs=20)
-    times.forget()
-    times.note(200_000, 200_100)
-    assert times.quantile_ms(0.5) is None
+    times.forget(200_000)
+    for newest_ms, now_ms in ((150_000, 200_100), (200_500, 201_000)):
+        times.note(newest_ms, now_ms)
+        assert times.quantile_ms(0.5) is None, "an event before a start gives no time"
+    times.note(201_000, 201_500)
+    assert times.quantile_ms(0.99) == pytest.approx(975, abs=50)
 
 
 def test_a_backlog_of_more_than_a_minute_has_no_time() -> None:
