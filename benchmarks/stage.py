@@ -273,8 +273,8 @@ def click_cell(room: Room) -> None:
 
 def click_in(drawn: Locator, across: float, down: float) -> None:
     """Click on a place in a part of a chart, which a new figure may replace at any time."""
-    box = drawn.bounding_box()
-    assert box is not None
+    while (box := drawn.bounding_box()) is None:
+        drawn.page.wait_for_timeout(20)
     drawn.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
 
 

@@ -33,6 +33,7 @@ from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import break_it, room_frame, room_reader, workers
 from clickstream.widgets.break_it import BreakIt
 from clickstream.widgets.break_it_view import BreakItView
+from clickstream.widgets.drawer import Drawer
 from clickstream.widgets.latest import ReadNow, Tail
 from clickstream.widgets.live_chart import LiveChart
 from clickstream.widgets.live_pipeline import (
@@ -44,7 +45,7 @@ from clickstream.widgets.live_pipeline import (
 )
 from clickstream.widgets.pipeline_view import PipelineView
 from clickstream.widgets.reader_sessions import sessions
-from clickstream.widgets.room_frame import RoomFrame
+from clickstream.widgets.room_frame import RoomFrame, handle_at_once
 from clickstream.widgets.room_reader import RoomReader
 from clickstream.widgets.station import cut, html, look
 
@@ -68,8 +69,8 @@ _SPEED: Final = "display:inline-block;min-width:44px;font-size:18px"
 """The same width for one digit and for three, so that the text on the right does not move."""
 
 _FULL_SCREEN: Final = (
-    "Full screen, and back with Esc. There, the space bar is Start and Stop, and 1 to 7 are the "
-    "scenarios"
+    "Full screen, and back with Esc. There, the space bar is Start and Stop, 1 to 7 are the "
+    "scenarios, and r is the reader"
 )
 
 _FIELDS: Final = {
@@ -164,43 +165,24 @@ class ControlRoom:
         self._asked_station: tuple[str, int | None] | None = None
         """The station that was clicked on last, and is not shown yet."""
         self._pipeline_view.on_station(self._ask_to_look)
-        _handle_at_once(self._pipeline_view)
+        handle_at_once(self._pipeline_view)
         self._station = widgets.HTML()
         self._reader = RoomReader(self._impatient, self.pipeline, self._queue_and_stay)
-        _handle_at_once(self._reader.view)
+        handle_at_once(self._reader.view)
         self._broken = BreakIt(self._impatient, self.pipeline, partial(self._queue, self._stay))
         self._break_it_view = BreakItView(self._broken, self._queue_and_stay)
-        self._contents = self._station, self._reader.view, self._break_it_view.drawer
-        """Of the drawer, one at a time."""
-        close = widgets.Button(description="×", tooltip="Close (Esc)")
-        close.on_click(lambda _: self._close_drawer())
-        _handle_at_once(close)
-        self._drawer = widgets.VBox([close, *self._contents])
-        self._drawer.add_class("clickstream-drawer")
-        self._close_drawer()
-        self._start_stop = widgets.Button(
-            description="Start", tooltip="Start or stop readers and consumer"
-        )
-        self._start_stop.add_class("clickstream-start-stop")
-        # What the button said when it was clicked: a double click must not stop again.
-        self._start_stop.on_click(
-            lambda button: self._queue(self._stop if button.description == "Stop" else self._start)
-        )
+        self._drawer = Drawer((self._station, self._reader.view, self._break_it_view.drawer))
+        self._start_stop = self._make_start_stop()
         self._scenarios = {
             name: self._button(kind.title, kind.what, partial(self._toggle, name))
             for name, kind in SCENARIOS.items()
         }
         self._frame = RoomFrame()
-        self._frame.on_escape(self._close_drawer)
-        _handle_at_once(self._frame)
+        self._frame.on_escape(self._drawer.close)
+        handle_at_once(self._frame)
         self._charts = {
-            name: LiveChart(height="100%").add_class(f"clickstream-span-{columns}")
-            for row in _ROWS
-            for name, columns in row.items()
+            name: self._make_chart(name, columns) for row in _ROWS for name, columns in row.items()
         }
-        for name, chart in self._charts.items():
-            chart.on_point(lambda point, name=name: self._queue(partial(self._touch, name, point)))
-            _handle_at_once(chart)
         self._tail, self._read_now = Tail(), ReadNow()
         self._tail.widget.add_class("clickstream-span-4")
         self._read_now.widget.add_class("clickstream-span-3")
@@ -223,7 +205,42 @@ class ControlRoom:
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
 
+    def _make_start_stop(self) -> widgets.Button:
+        made = widgets.Button(description="Start", tooltip="Start or stop readers and consumer")
+        # What the button said when it was clicked: a double click must not stop again.
+        made.on_click(
+            lambda button: self._queue(self._stop if button.description == "Stop" else self._start)
+        )
+        handle_at_once(made)
+        return made.add_class("clickstream-start-stop")
+
+    def _make_chart(self, name: str, columns: int) -> LiveChart:
+        made = LiveChart(height="100%")
+        made.add_class(f"clickstream-span-{columns}")
+        made.on_point(lambda point: self._queue(partial(self._touch, name, point)))
+        handle_at_once(made)
+        return made
+
     def _build(self, events_per_second: int) -> widgets.Widget:
+        rows = [
+            widgets.GridBox([*(self._charts[name] for name in row), latest])
+            .add_class("clickstream-charts")
+            .add_class(f"clickstream-row-{number}")
+            for number, (row, latest) in enumerate(
+                zip(_ROWS, (self._tail.widget, self._read_now.widget), strict=True), _FIRST_CHARTS
+            )
+        ]
+        line = [self._status, *self._chips.values(), self._break_it_view.badge]
+        grid = [
+            *(widgets.HBox(each) for each in (self._build_controls(events_per_second), line)),
+            *(self._pipeline_view, *rows, self._drawer.widget),
+        ]
+        for row in grid[:2]:
+            row.add_class("clickstream-room-row")
+        inner = widgets.VBox(grid).add_class("clickstream-room-grid")
+        return widgets.VBox([inner, self._frame]).add_class(room_frame.ROOM)
+
+    def _build_controls(self, events_per_second: int) -> list[widgets.Widget]:
         rates = [(f"{each:,} /s", each) for each in RATES]
         rate = _slider("events", rates, value=events_per_second, width="270px")
         rate.observe(partial(self._set, "events_per_second"), "value")
@@ -238,6 +255,7 @@ class ControlRoom:
         )
         minutes.observe(self._set_window, "value")
         reader = self._button("Be a reader", "Log in and read the news", self._be_a_reader)
+        reader.add_class("clickstream-be-a-reader")
         actions = [
             self._button("Start over", "Reset, then Start", self._start_over),
             self._button("Reset", "Empty topic, index and charts", self._reset, "danger"),
@@ -245,52 +263,26 @@ class ControlRoom:
         if not self._demo.settings.is_hosted:
             broken = "Stop OpenSearch, kill a consumer, send invalid messages"
             actions.append(self._button("Break it", broken, self._open_break_it))
+        for control in (*self._break_it_view.buttons, rate, mix, minutes):
+            handle_at_once(control)
         scenarios = list(self._scenarios.values())
-        for control in (
-            self._start_stop,
-            *actions,
-            *scenarios,
-            *self._chips.values(),
-            *self._break_it_view.buttons,
-            rate,
-            mix,
-            minutes,
-            reader,
-        ):
-            _handle_at_once(control)
         for control in scenarios:
             control.add_class("clickstream-scenario")
         full_screen = widgets.Button(icon="expand", tooltip=_FULL_SCREEN)
         full_screen.add_class("clickstream-full-screen")
         more = _menu("⋯", "More", actions).add_class("clickstream-at-the-right")
-        controls = [
+        return [
             *(self._start_stop, rate, self._speed),
             _menu("Scenario ▾", "What happens on the site", [*scenarios, mix]),
             *(widgets.HTML().add_class("clickstream-spacer"), minutes, reader, full_screen, more),
         ]
-        rows = [
-            widgets.GridBox([*(self._charts[name] for name in row), latest])
-            .add_class("clickstream-charts")
-            .add_class(f"clickstream-row-{number}")
-            for number, (row, latest) in enumerate(
-                zip(_ROWS, (self._tail.widget, self._read_now.widget), strict=True), _FIRST_CHARTS
-            )
-        ]
-        grid = [
-            widgets.HBox(controls).add_class("clickstream-room-row"),
-            widgets.HBox(
-                [self._status, *self._chips.values(), self._break_it_view.badge]
-            ).add_class("clickstream-room-row"),
-            *(self._pipeline_view, *rows, self._drawer),
-        ]
-        inner = widgets.VBox(grid).add_class("clickstream-room-grid")
-        return widgets.VBox([inner, self._frame]).add_class(room_frame.ROOM)
 
     def _button(
         self, title: str, tooltip: str, command: _Command, style: str = ""
     ) -> widgets.Button:
         button = widgets.Button(description=title, tooltip=tooltip, button_style=style)
         button.on_click(lambda _: self._queue(command))
+        handle_at_once(button)
         return button
 
     def _set(self, what: str, change: Any) -> None:
@@ -317,7 +309,7 @@ class ControlRoom:
         if user_id := touched.get("user_id"):
             since, until = answer.since, answer.until
             self._station.value = html(*sessions(self._impatient, user_id, since, until))
-            self._open_drawer(self._station)
+            self._drawer.open(self._station)
         return result
 
     def _filter(self, only: Mapping[str, str]) -> _Result:
@@ -480,17 +472,17 @@ class ControlRoom:
         if asked is None:
             return self._result
         self._station.value = html(*look(self._impatient, *asked))
-        self._open_drawer(self._station)
+        self._drawer.open(self._station)
         return self._result
 
     def _be_a_reader(self) -> _Result:
         if not self._reader.is_logged_in:
             self._reader.do("back")
-        self._open_drawer(self._reader.view)
+        self._drawer.open(self._reader.view)
         return self._result
 
     def _open_break_it(self) -> _Result:
-        self._open_drawer(self._break_it_view.drawer)
+        self._drawer.open(self._break_it_view.drawer)
         return self._result
 
     def _queue_and_stay(self, do: Callable[[], None]) -> None:
@@ -500,16 +492,6 @@ class ControlRoom:
         if do is not None:
             do()
         return self._result
-
-    def _open_drawer(self, shown: widgets.DOMWidget) -> None:
-        for each in self._contents:
-            each.layout.display = None if each is shown else "none"
-        self._drawer.layout.display = None
-        self._drawer.add_class("clickstream-is-open")
-
-    def _close_drawer(self) -> None:
-        self._drawer.layout.display = "none"
-        self._drawer.remove_class("clickstream-is-open")
 
     def _toggle(self, name: str) -> _Result:
         if not self.pipeline.is_running:
@@ -611,15 +593,6 @@ def _dispose(widget: widgets.Widget) -> None:
         elif part is not None:
             part.close()
     widget.close()
-
-
-def _handle_at_once(control: widgets.Widget) -> None:
-    """Handle a control in parallel with the running cell, as the page requests.
-
-    ipykernel 7.4 would pass its messages to the loop that last wrote to the widget: the first click
-    would then wait for that cell.
-    """
-    control.comm._reply_subshell_for = lambda data, asked: asked
 
 
 def _line(text: str, *, is_trouble: bool) -> str:

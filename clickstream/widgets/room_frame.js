@@ -43,6 +43,7 @@ function render({ model, el }) {
   // The button that a key presses in a full screen.
   const pressed = (key) => {
     if (key === " ") return room.querySelector(".clickstream-start-stop");
+    if (key === "r") return room.querySelector(".clickstream-be-a-reader");
     return /^[1-7]$/.test(key) ? room.querySelectorAll(".clickstream-scenario")[key - 1] : null;
   };
   const onKey = (event) => {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anywidget
+import ipywidgets as widgets
 
 ROOM = "clickstream-room"
 """The CSS class of the box that has the frame as a child; `room_frame.css` arranges the others."""
@@ -33,3 +34,12 @@ class RoomFrame(anywidget.AnyWidget):
     def scroll(self) -> None:
         """Scroll into sight again, wherever it is displayed."""
         self.send({})
+
+
+def handle_at_once(control: widgets.Widget) -> None:
+    """Handle a control in parallel with the running cell, as the page requests.
+
+    ipykernel 7.4 would pass its messages to the loop that last wrote to the widget: the first click
+    would then wait for that cell.
+    """
+    control.comm._reply_subshell_for = lambda data, asked: asked

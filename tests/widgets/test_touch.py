@@ -105,7 +105,7 @@ def test_a_click_on_a_reader_opens_the_sessions_of_the_window(
     touch(room, "top-users", {"y": top[0]})
     assert (total(room), chips(room)) == (top[1], [f"reader {top[0]} ×"])
     assert f"{top[0]}: {top[1]} events in " in room._station.value
-    assert room._drawer.layout.display is None
+    assert room._drawer.is_open
 
     since, until = (events.moment(events.parse_timestamp(own[0].timestamp) + ms) for ms in (0, 1))
     title, lines = sessions(room._demo, HOSTILE, since, until)
