@@ -13,7 +13,7 @@ from tests.support.by_id import send_raw
 pytestmark = pytest.mark.slow
 
 HOSTILE = b'<img src=x onerror="document.title=1"><b>bold</b>'
-EVENT = re.compile(r"reader-\d+ · (mobile|tablet|desktop) · [a-z]+")
+EVENT = re.compile(r"reader-[\w-]+ · (mobile|tablet|desktop) · [a-z]+")
 HEADLINE = re.compile(r"\w.+?\s*[\d,]+\s+(new|×[\d,]+|±0 %|[+−]\d+ %)")
 
 
@@ -38,7 +38,9 @@ def test_the_newest_events_move_and_five_headlines_are_compared(
     expect(tail.locator("h4")).to_have_text(
         re.compile(r"Newest events: 5 of \d+ a second"), use_inner_text=True
     )
-    assert notebook.text_changes_per_second(".clickstream-tail ol", 5) > 1
+    for _ in range(3):
+        before = lines.all_inner_texts()
+        room.until(lambda before=before: lines.all_inner_texts() != before)
     page.set_viewport_size({"width": 1920, "height": 1080})
     expect(lines).to_have_count(8)
     expect(tail.locator("h4")).to_contain_text("8 of")
