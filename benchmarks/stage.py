@@ -30,6 +30,7 @@ from clickstream.servers import local
 NOTEBOOK = "06-live-control-room.ipynb"
 ATTACH, ROOM, LAST = 0, 1, -1
 """Places of the code cells; the last is put there by `with_a_cell_more`."""
+SLEEP = "import time; time.sleep(5)"
 RATE = 1_000
 CHARTS = ("volume", "event types", "device × category", "top users")
 """In their order on the screen."""
@@ -133,7 +134,7 @@ class Room:
         expect(readout).to_have_text(label)
 
 
-def with_a_cell_more(folder: Path, source: str = "import time; time.sleep(5)") -> Path:
+def with_a_cell_more(folder: Path, source: str) -> Path:
     """Copy the notebooks into a folder, notebook 06 with one more cell at its end."""
     shutil.copytree(screen.NOTEBOOKS, folder)
     notebook = nbformat.read(folder / NOTEBOOK, as_version=4)
@@ -441,7 +442,7 @@ def main() -> None:
     local.up()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        notebooks = with_a_cell_more(folder / "notebooks")
+        notebooks = with_a_cell_more(folder / "notebooks", SLEEP)
         with screen.lab(folder / "work", NOTEBOOK, notebooks=notebooks) as address:
             for row in rows(address, executable):
                 print(row, flush=True)

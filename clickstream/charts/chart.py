@@ -201,6 +201,12 @@ class GridChart(Chart):
         return grid.reindex(index=order[0], columns=order[1]).fillna(0).astype("int64")
 
 
+def between(since: datetime, until: datetime) -> dict[str, Any]:
+    """Return the query for events at or after one time and before another."""
+    window = {"gte": millis(since), "lt": millis(until), "format": "epoch_millis"}
+    return {"range": {"timestamp": window}}
+
+
 def terms(field: str, size: int, inner: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the terms aggregation of a field, exact for the first `size` values."""
     # Each shard returns many more values than requested, so that the first ones are exact.

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from clickstream import events
 from clickstream.charts import theme, time_zones
-from clickstream.charts.chart import AddsEvents, Point, Question, View, millis
+from clickstream.charts.chart import AddsEvents, Point, Question, View, between, millis
 from clickstream.charts.marks import Mark
 from clickstream.charts.registry import CHARTS
 from clickstream.charts.top_readers import TOP, TopReaders
@@ -150,6 +150,7 @@ class Answer(BoldLine):
         return found
 
 
+# Over 60 lines: more than half of them name and describe the arguments.
 def ask(
     search: Search,
     *,
@@ -188,13 +189,7 @@ def ask(
     top, what = TOP if top is None else top, "it must be a whole number, 1 or more"
     for name, count in (("top", top), ("bucket_s", bucket_s)):
         _check(count is None or _is_count(count), name, count, what)
-    _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
-    _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
-    only = dict(only or {})
-    for name in only:
-        _check(name in FILTERS, "only", name, _one_of(FILTERS))
-    only |= {} if category is None else {"article_category": category}
-    only |= {} if device is None else {"device_type": device}
+    only = _filters(category, device, only or {})
     is_looked_up = since is None
     since, until, left_out = _window(search, since, until)
     bucket_s = _bucket_width(since, until, bucket_s)
@@ -231,6 +226,17 @@ def _check(is_right: bool, name: str, value: object, wanted: str) -> None:
     if not is_right:
         msg = f"asking with {name}={value!r}: {wanted}"
         raise ConfigError(msg)
+
+
+def _filters(
+    category: str | None, device: str | None, only: Mapping[str, str]
+) -> Mapping[str, str]:
+    _check(category in (None, *CATEGORIES), "category", category, _one_of(CATEGORIES))
+    _check(device in (None, *DEVICE_TYPES), "device", device, _one_of(DEVICE_TYPES))
+    for name in only:
+        _check(name in FILTERS, "only", name, _one_of(FILTERS))
+    named = {"article_category": category, "device_type": device}
+    return {**only, **{name: value for name, value in named.items() if value is not None}}
 
 
 def _is_count(value: object) -> bool:
@@ -289,9 +295,7 @@ def _bucket_width(since: datetime, until: datetime, bucket_s: int | None) -> int
 
 
 def _body(question: Question) -> dict[str, Any]:
-    since_ms, until_ms = millis(question.since), millis(question.until)
-    window = {"gte": since_ms, "lt": until_ms, "format": "epoch_millis"}
-    filters: list[dict[str, Any]] = [{"range": {"timestamp": window}}]
+    filters = [between(question.since, question.until)]
     filters += ({"term": {name: value}} for name, value in question.only.items())
     return {
         "size": 0,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -28,12 +28,12 @@ from clickstream.charts.top_readers import TopReaders
 from clickstream.charts.volume import Volume
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError, shown
-from clickstream.kafka.messages import printable
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.widgets import break_it, room_frame, room_reader, workers
 from clickstream.widgets.break_it import BreakIt
 from clickstream.widgets.break_it_view import BreakItView
 from clickstream.widgets.drawer import Drawer
+from clickstream.widgets.filter_buttons import FilterButtons
 from clickstream.widgets.latest import ReadNow, Tail
 from clickstream.widgets.live_chart import LiveChart
 from clickstream.widgets.live_pipeline import (
@@ -47,7 +47,7 @@ from clickstream.widgets.pipeline_view import PipelineView
 from clickstream.widgets.reader_sessions import sessions
 from clickstream.widgets.room_frame import RoomFrame, handle_at_once
 from clickstream.widgets.room_reader import RoomReader
-from clickstream.widgets.station import cut, html, look
+from clickstream.widgets.station import html, look
 
 RATES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 MIXES: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
@@ -73,14 +73,6 @@ _FULL_SCREEN: Final = (
     "scenarios, and r is the reader"
 )
 
-_FIELDS: Final = {
-    "event_type": "type",
-    "article_category": "section",
-    "article_id": "article",
-    "device_type": "device",
-    "user_id": "reader",
-}
-"""What a filter is called, by its field."""
 _COMMANDS: Final = "commands"
 _PAINTER: Final = "painter"
 _CROWD: Final = "crowd"
@@ -107,7 +99,8 @@ class _Result(NamedTuple):
         return was_shown and (bool(self.scenario) or self.is_start)
 
 
-_Command = Callable[[], _Result]
+_Command = Callable[[], _Result | None]
+"""Returns what the status line says from now on; None to leave it."""
 
 
 class ControlRoom:
@@ -141,10 +134,7 @@ class ControlRoom:
         break_it.end_all()
         self.pipeline = LivePipeline(demo, events_per_second=events_per_second)
         self._demo = demo
-        # The next command waits for it.
-        kafka = replace(demo.settings.kafka, timeout_s=_LOOK_S)
-        opensearch = replace(demo.settings.opensearch, timeout_s=_LOOK_S)
-        self._impatient = Demo(replace(demo.settings, kafka=kafka, opensearch=opensearch))
+        self._impatient = _impatient(demo)
         self._paint_every_s = paint_every_s
         self._lock = threading.Lock()
         self._commands: deque[_Command] = deque()
@@ -156,21 +146,17 @@ class ControlRoom:
         self._reset_asked_s = -_CONFIRM_S
         self._status, self._speed = widgets.HTML(), widgets.HTML()
         self._status.add_class("clickstream-status")
-        self._chips = {
-            field: self._button("", "Count all again", partial(self._unfilter, field), "info")
-            for field in _FIELDS
-        }
-        """For each filter of the charts, the button that removes it."""
+        self._filters = FilterButtons(self._remove_filter)
         self._pipeline_view = PipelineView()
         self._asked_station: tuple[str, int | None] | None = None
         """The station that was clicked on last, and is not shown yet."""
         self._pipeline_view.on_station(self._ask_to_look)
         handle_at_once(self._pipeline_view)
         self._station = widgets.HTML()
-        self._reader = RoomReader(self._impatient, self.pipeline, self._queue_and_stay)
+        self._reader = RoomReader(self._impatient, self.pipeline, self._queue)
         handle_at_once(self._reader.view)
-        self._broken = BreakIt(self._impatient, self.pipeline, partial(self._queue, self._stay))
-        self._break_it_view = BreakItView(self._broken, self._queue_and_stay)
+        self._broken = BreakIt(self._impatient, self.pipeline, self._paint_once)
+        self._break_it_view = BreakItView(self._broken, self._queue)
         self._drawer = Drawer((self._station, self._reader.view, self._break_it_view.drawer))
         self._start_stop = self._make_start_stop()
         self._scenarios = {
@@ -184,8 +170,6 @@ class ControlRoom:
             name: self._make_chart(name, columns) for row in _ROWS for name, columns in row.items()
         }
         self._tail, self._read_now = Tail(), ReadNow()
-        self._tail.widget.add_class("clickstream-span-4")
-        self._read_now.widget.add_class("clickstream-span-3")
         self._painted: dict[str, go.Figure] = {}
         self.widget = self._build(events_per_second)
         self._paint()
@@ -222,6 +206,8 @@ class ControlRoom:
         return made
 
     def _build(self, events_per_second: int) -> widgets.Widget:
+        self._tail.widget.add_class("clickstream-span-4")
+        self._read_now.widget.add_class("clickstream-span-3")
         rows = [
             widgets.GridBox([*(self._charts[name] for name in row), latest])
             .add_class("clickstream-charts")
@@ -230,7 +216,7 @@ class ControlRoom:
                 zip(_ROWS, (self._tail.widget, self._read_now.widget), strict=True), _FIRST_CHARTS
             )
         ]
-        line = [self._status, *self._chips.values(), self._break_it_view.badge]
+        line = [self._status, *self._filters.buttons.values(), self._break_it_view.badge]
         grid = [
             *(widgets.HBox(each) for each in (self._build_controls(events_per_second), line)),
             *(self._pipeline_view, *rows, self._drawer.widget),
@@ -287,45 +273,35 @@ class ControlRoom:
 
     def _set(self, what: str, change: Any) -> None:
         setattr(self.pipeline, what, change.new)
-        self._queue(lambda: self._result)  # so that the idle room is painted, too
+        self._paint_once()
+
+    def _paint_once(self) -> None:
+        """Paint the idle room, too."""
+        self._queue(lambda: None)
 
     def _set_window(self, change: Any) -> None:
         self.pipeline.window_minutes = change.new
-        self._queue(self._draw_anew)
+        self._queue(self.pipeline.redraw)
 
-    def _draw_anew(self) -> _Result:
-        self.pipeline.redraw()
-        return self._result
-
-    def _touch(self, name: str, point: Point) -> _Result:
+    def _touch(self, name: str, point: Point) -> None:
         """Filter by what was clicked on; a second click takes the filter back."""
         answer, only = self.pipeline.answer, self.pipeline.only
-        touched = None if answer is None else answer.touched(name, point)
-        if answer is None or not touched:
-            return self._result
+        if answer is None or not (touched := answer.touched(name, point)):
+            return
         if touched.items() <= only.items():
-            return self._filter({key: v for key, v in only.items() if key not in touched})
-        result = self._filter({**only, **touched})
+            self.pipeline.filter({key: v for key, v in only.items() if key not in touched})
+            return
+        self.pipeline.filter({**only, **touched})
         if user_id := touched.get("user_id"):
             since, until = answer.since, answer.until
             self._station.value = html(*sessions(self._impatient, user_id, since, until))
             self._drawer.open(self._station)
-        return result
 
-    def _filter(self, only: Mapping[str, str]) -> _Result:
-        self.pipeline.filter(only)
-        return self._result
+    def _remove_filter(self, field: str) -> None:
+        def remove() -> None:
+            self.pipeline.filter({key: v for key, v in self.pipeline.only.items() if key != field})
 
-    def _unfilter(self, field: str) -> _Result:
-        return self._filter({key: v for key, v in self.pipeline.only.items() if key != field})
-
-    def _show_filters(self) -> None:
-        only = self.pipeline.only
-        for field, chip in self._chips.items():
-            value = only.get(field)
-            if value is not None:
-                chip.description = f"{_FIELDS[field]} {cut(printable(value))} ×"
-            chip.layout.display = "none" if value is None else None
+        self._queue(remove)
 
     def _queue(self, command: _Command) -> None:
         """Queue a command behind earlier ones."""
@@ -341,8 +317,7 @@ class ControlRoom:
         while not stop.is_set() and (command := self._next()) is not None:
             self._command_began_s = time.monotonic()
             try:
-                result = command()
-                if result is not self._result:
+                if (result := command()) is not None:
                     self._result = result._replace(said_s=time.monotonic())
             except Exception as error:  # whatever it is, the next button works
                 self._result = _Result(self.pipeline.explain(error))
@@ -467,31 +442,19 @@ class ControlRoom:
         self._asked_station = station, partition
         self._queue(self._look)
 
-    def _look(self) -> _Result:
+    def _look(self) -> None:
         asked, self._asked_station = self._asked_station, None
-        if asked is None:
-            return self._result
-        self._station.value = html(*look(self._impatient, *asked))
-        self._drawer.open(self._station)
-        return self._result
+        if asked is not None:
+            self._station.value = html(*look(self._impatient, *asked))
+            self._drawer.open(self._station)
 
-    def _be_a_reader(self) -> _Result:
+    def _be_a_reader(self) -> None:
         if not self._reader.is_logged_in:
             self._reader.do("back")
         self._drawer.open(self._reader.view)
-        return self._result
 
-    def _open_break_it(self) -> _Result:
+    def _open_break_it(self) -> None:
         self._drawer.open(self._break_it_view.drawer)
-        return self._result
-
-    def _queue_and_stay(self, do: Callable[[], None]) -> None:
-        self._queue(partial(self._stay, do))
-
-    def _stay(self, do: Callable[[], None] | None = None) -> _Result:
-        if do is not None:
-            do()
-        return self._result
 
     def _toggle(self, name: str) -> _Result:
         if not self.pipeline.is_running:
@@ -524,7 +487,7 @@ class ControlRoom:
         is_trouble = bool(snapshot.trouble) and not doing
         self._status.value = _line(doing or snapshot.trouble or result, is_trouble=is_trouble)
         self._reader.paint()
-        self._show_filters()
+        self._filters.show(self.pipeline.only)
         self._break_it_view.paint()
         self._tail.show(
             self.pipeline.newest,
@@ -581,6 +544,14 @@ class ControlRoom:
         workers.end(_COMMANDS, _PAINTER, _CROWD, *room_reader.WORKERS)
         self.pipeline.close()
         break_it.end_all()
+
+
+def _impatient(demo: Demo) -> Demo:
+    """Return a demo that gives up soon: the next command waits for the answer to this one."""
+    settings = demo.settings
+    kafka = replace(settings.kafka, timeout_s=_LOOK_S)
+    opensearch = replace(settings.opensearch, timeout_s=_LOOK_S)
+    return Demo(replace(settings, kafka=kafka, opensearch=opensearch))
 
 
 _shown: list[widgets.Widget] = []

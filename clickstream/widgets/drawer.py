@@ -24,11 +24,6 @@ class Drawer:
         self.widget = widgets.VBox([close, *contents]).add_class("clickstream-drawer")
         self.close()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it shows anything."""
-        return self.widget.layout.display is None
-
     def open(self, shown: widgets.DOMWidget) -> None:
         """Show one of the contents, in place of any other."""
         for each in self._contents:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from clickstream.charts.chart import millis, terms
+from clickstream.charts.chart import between, terms
 from clickstream.charts.search import Search
 from clickstream.events import REACTIONS
 from clickstream.simulation.scenarios import (
@@ -148,12 +148,11 @@ class Effect:
         if scenario == DirtyData.name:
             return _number((self._letters_at(until) - self._letters_at(since)) / seconds)
         measure = _MEASURES[scenario]
-        window = {"gte": millis(since), "lt": millis(until), "format": "epoch_millis"}
         answer = self._search(
             {
                 "size": 0,
                 "track_total_hits": True,
-                "query": {"range": {"timestamp": window}},
+                "query": between(since, until),
                 "aggs": measure.aggregations,
             }
         )

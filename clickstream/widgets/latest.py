@@ -110,7 +110,7 @@ def change(views: int, before: int) -> str:
 
 def _headline(headline: Headline, before: int | None) -> str:
     says = "" if before is None else change(headline.views, before)
-    kind = "more" if before is not None and headline.views > before else "not-more"
+    kind = "not-more" if says.startswith(("±", "\N{MINUS SIGN}")) else "more"
     return (
         f"<span>{escape(_value(headline.title))}</span><span><b>{headline.views:,}</b> "
         f"<i class='clickstream-{kind}'>{says}</i></span>"

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from clickstream.charts.chart import millis
+from clickstream.charts.chart import between
 from clickstream.charts.theme import counted
 from clickstream.demo.demo import Demo
 from clickstream.kafka.messages import printable
@@ -27,8 +27,7 @@ def sessions(demo: Demo, user_id: str, since: datetime, until: datetime) -> tupl
         ConfigError: no such index.
         ServerError: OpenSearch did not answer.
     """
-    window = {"gte": millis(since), "lt": millis(until), "format": "epoch_millis"}
-    filters = [{"term": {"user_id": user_id}}, {"range": {"timestamp": window}}]
+    filters = [{"term": {"user_id": user_id}}, between(since, until)]
     found = demo.search(
         {
             "size": _MOST,

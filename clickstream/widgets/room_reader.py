@@ -15,6 +15,7 @@ from contextlib import closing
 from functools import partial
 from typing import Final
 
+from clickstream.charts.theme import counted
 from clickstream.demo.demo import Demo
 from clickstream.errors import ClickstreamError, ConfigError
 from clickstream.kafka.messages import TopicMessage
@@ -131,11 +132,11 @@ class RoomReader(ReaderPage):
 
     def _rank(self, user_id: str) -> str:
         events, place = site.place(self._client, self._index, user_id, *self._window_ms())
-        counted = f"{user_id} · {events:,} event{'s' * (events != 1)}"
+        standing = f"{user_id} · {counted(events)}"
         if not events:
-            return counted
+            return standing
         where = f"beyond {site.MOST_PLACES:,}" if place is None else f"{place:,}"
-        return f"{counted} · place {where}"
+        return f"{standing} · place {where}"
 
     def _is_over(self, visitor: Visitor) -> bool:
         """Say whether the session has ended, and its last event is searchable."""

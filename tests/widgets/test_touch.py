@@ -52,7 +52,7 @@ def touch(room: ControlRoom, chart: str, point: Point) -> None:
 
 def chips(room: ControlRoom) -> list[str]:
     """The names of the filters."""
-    shown = [chip for chip in room._chips.values() if chip.layout.display != "none"]
+    shown = [chip for chip in room._filters.buttons.values() if chip.layout.display != "none"]
     return [chip.description for chip in shown]
 
 
@@ -87,7 +87,7 @@ def test_clicks_on_slice_and_cell_filter_all_charts_and_a_second_click_takes_the
     touch(room, "device-category", {"x": "tablet", "y": "sports"})
     assert chips(room) == ["type page_view ×", "section sports ×", "device tablet ×"]
 
-    room._chips["device_type"].click()
+    room._filters.buttons["device_type"].click()
     wait_until(lambda: chips(room) == ["type page_view ×", "section sports ×"], 10)
     touch(room, "event-types", {"label": label})
     assert chips(room) == ["section sports ×"]
@@ -101,11 +101,12 @@ def test_a_click_on_a_reader_opens_the_sessions_of_the_window(
 ) -> None:
     """Each event in order, the newest session first; values from outside are text."""
     own = [each for each in indexed if each.user_id == HOSTILE]
-    top = Counter(each.user_id for each in indexed).most_common(1)[0]
-    touch(room, "top-users", {"y": top[0]})
-    assert (total(room), chips(room)) == (top[1], [f"reader {top[0]} ×"])
-    assert f"{top[0]}: {top[1]} events in " in room._station.value
-    assert room._drawer.is_open
+    user_id = room.charts["top-users"].data[0].y[0]  # of several with as many events
+    count = sum(each.user_id == user_id for each in indexed)
+    touch(room, "top-users", {"y": user_id})
+    assert (total(room), chips(room)) == (count, [f"reader {user_id} ×"])
+    assert f"{user_id}: {count} events in " in room._station.value
+    assert room._drawer.widget.layout.display is None
 
     since, until = (events.moment(events.parse_timestamp(own[0].timestamp) + ms) for ms in (0, 1))
     title, lines = sessions(room._demo, HOSTILE, since, until)

@@ -34,11 +34,18 @@ def page(chromium: str) -> Iterator[Page]:
 
 
 @pytest.fixture
+def last_cell() -> str:
+    """The source of the last cell of notebook 06; a module may override it."""
+    return stage.SLEEP
+
+
+@pytest.fixture
 def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
+    page: Page, chromium: str, settings: Settings, tmp_path: Path, last_cell: str
 ) -> Iterator[screen.Notebook]:
-    """Notebook 06."""
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
+    """Notebook 06, with one more cell at its end."""
+    notebooks = stage.with_a_cell_more(tmp_path / "notebooks", last_cell)
+    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
         yield screen.Notebook(page, address)
     topics.delete_topics(settings.kafka)
     index.delete(client.connect(settings.opensearch), settings.opensearch.index)

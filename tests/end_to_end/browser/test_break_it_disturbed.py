@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from benchmarks import screen, stage
-from clickstream.kafka import topics
-from clickstream.opensearch import client, index
 from clickstream.servers import local, processes
 from clickstream.settings import Settings
 from clickstream.widgets.faults import CONSUMER
@@ -19,18 +17,13 @@ pytestmark = pytest.mark.slow
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"
 
 
-@pytest.fixture
-def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
-) -> Iterator[screen.Notebook]:
-    """Notebook 06; afterwards no consumer process is left, and OpenSearch is up."""
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
-        yield screen.Notebook(page, address)
+@pytest.fixture(autouse=True)
+def nothing_left(settings: Settings) -> Iterator[None]:
+    """After JupyterLab has ended, no consumer process is left, and OpenSearch is up."""
+    yield
     left = processes.running(CONSUMER)
     processes.stop(CONSUMER)
     local.up()
-    topics.delete_topics(settings.kafka)
-    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
     assert left is None
 
 

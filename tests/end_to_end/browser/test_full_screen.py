@@ -1,15 +1,9 @@
 """The control room as a full screen, with its marks, in a real JupyterLab."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from benchmarks import screen, stage
-from clickstream.kafka import topics
-from clickstream.opensearch import client, index
-from clickstream.settings import Settings
 from tests.end_to_end.browser.test_layout import SCREENSHOTS, assert_follows_theme, use_theme
 from tests.support.layout import faults_of_text
 
@@ -18,18 +12,6 @@ pytestmark = pytest.mark.slow
 HEIGHT_OF_STATUS = "cell => cell.querySelector('[data-status-line]').getBoundingClientRect().height"
 IS_FULL = "document.fullscreenElement?.matches('.clickstream-room') ?? false"
 WIDTH, HEIGHT = 1920, 1080
-
-
-@pytest.fixture
-def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
-) -> Iterator[screen.Notebook]:
-    """Notebook 06."""
-    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK) as address:
-        yield screen.Notebook(page, address)
-    topics.delete_topics(settings.kafka)
-    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 def assert_fills_the_screen(room: stage.Room, name: str, *, is_dark: bool) -> None:
@@ -49,6 +31,7 @@ def assert_fills_the_screen(room: stage.Room, name: str, *, is_dark: bool) -> No
 def test_the_room_fills_the_screen_and_answers_keys(notebook: screen.Notebook) -> None:
     """Menus, hover boxes and marks are inside; keys work there, and only there; Esc leads back."""
     page = notebook.page
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
     use_theme(page, "Light")
     room, _ = stage.first_chart(notebook)
     full = room.output.locator(".clickstream-room")

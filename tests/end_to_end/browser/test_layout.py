@@ -1,7 +1,7 @@
 """No text is cut or covered, in any size of the window that presenters use, light and dark."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,9 +14,6 @@ from clickstream.charts import timeseries
 from clickstream.charts.page import page as written
 from clickstream.demo import reader_figures, rehearsal
 from clickstream.events import parse_timestamp
-from clickstream.kafka import topics
-from clickstream.opensearch import client, index
-from clickstream.settings import Settings
 from clickstream.simulation.scenarios import SCENARIOS
 from clickstream.simulation.simulator import Simulator
 from tests.charts.test_charts import answer, busy
@@ -170,15 +167,9 @@ def assert_room_fits(room: stage.Room, state: str) -> None:
 
 
 @pytest.fixture
-def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
-) -> Iterator[screen.Notebook]:
-    """Notebook 06 with one more cell, which shows a chart at full size."""
-    notebooks = stage.with_a_cell_more(tmp_path / "notebooks", "room.charts['volume']")
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
-        yield screen.Notebook(page, address)
-    topics.delete_topics(settings.kafka)
-    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
+def last_cell() -> str:
+    """It shows a chart at full size."""
+    return "room.charts['volume']"
 
 
 @pytest.mark.timeout(400)

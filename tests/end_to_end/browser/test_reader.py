@@ -1,32 +1,17 @@
 """A person as a reader of the site, in a real JupyterLab: in the room, and on a page of its own."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
 from benchmarks import screen, stage
-from clickstream.kafka import topics
-from clickstream.opensearch import client, index
-from clickstream.settings import Settings
 
 pytestmark = pytest.mark.slow
 
-DIRECT = "from clickstream.widgets.reader_page import ReaderPage\n\nReaderPage(demo)"
-"""The page of notebook 02."""
-
 
 @pytest.fixture
-def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
-) -> Iterator[screen.Notebook]:
-    """Notebook 06, with the page of notebook 02 at its end."""
-    notebooks = stage.with_a_cell_more(tmp_path / "notebooks", DIRECT)
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
-        yield screen.Notebook(page, address)
-    topics.delete_topics(settings.kafka)
-    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
+def last_cell() -> str:
+    """The page of notebook 02."""
+    return "from clickstream.widgets.reader_page import ReaderPage\n\nReaderPage(demo)"
 
 
 def log_in(reader: Locator, name: str) -> None:

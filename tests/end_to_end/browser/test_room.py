@@ -1,34 +1,17 @@
 """The control room in a real JupyterLab, at 1,000 events per second."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
 
 from benchmarks import screen, stage
 from benchmarks.stage import Seen
-from clickstream.kafka import topics
-from clickstream.opensearch import client, index
-from clickstream.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 SLACK = 2
 """Test machines are noisy, so every limit is doubled."""
 SCREENSHOTS = Path(__file__).parent.parent.parent.parent / "build" / "screenshots"
-
-
-@pytest.fixture
-def notebook(
-    page: Page, chromium: str, settings: Settings, tmp_path: Path
-) -> Iterator[screen.Notebook]:
-    """Notebook 06 with an extra cell that sleeps."""
-    notebooks = stage.with_a_cell_more(tmp_path / "notebooks")
-    with screen.lab(tmp_path / "work", stage.NOTEBOOK, notebooks=notebooks) as address:
-        yield screen.Notebook(page, address)
-    topics.delete_topics(settings.kafka)
-    index.delete(client.connect(settings.opensearch), settings.opensearch.index)
 
 
 def assert_met(*rows: Seen) -> None:
